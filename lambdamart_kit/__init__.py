@@ -1,0 +1,44 @@
+"""Learning to rank and preference models as scikit-learn estimators.
+
+Every public name loads on first use, so that ``import lambdamart_kit`` stays cheap: no compiled kernel,
+LightGBM, XGBoost, Dask or matplotlib is imported until something needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lambdamart_kit.model_selection import query_routing as query_routing
+    from lambdamart_kit.rankers import CatBoostRanker as CatBoostRanker
+    from lambdamart_kit.rankers import LambdaMART as LambdaMART
+    from lambdamart_kit.rankers import LightGBMRanker as LightGBMRanker
+    from lambdamart_kit.rankers import PointwiseRanker as PointwiseRanker
+    from lambdamart_kit.rankers import XGBoostRanker as XGBoostRanker
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "LambdaMART": "rankers",
+    "XGBoostRanker": "rankers",
+    "LightGBMRanker": "rankers",
+    "CatBoostRanker": "rankers",
+    "PointwiseRanker": "rankers",
+    "query_routing": "model_selection",
+}
+_MODULES = ("datasets", "metrics", "model_selection", "objectives", "rankers")
+
+__all__ = ["__version__", *sorted(_HOME), *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Experiments: run rankers over folds, compare them with paired tests, report."""

@@ -1,0 +1,120 @@
+"""Gain, discount and ideal DCG: the conventions behind NDCG, stated once.
+
+    DCG@k  = sum over rank < k of gain(y) * discount(rank)
+    NDCG@k = DCG@k / ideal DCG@k
+
+- rank is 0-based; ``discount(rank) = 1 / log2(rank + 2)``.
+- gain: ``"exp2"`` (2**y - 1, the default), ``"linear"`` (y), a table indexed by the label, or a callable
+  on the label array. Gains must be finite and not negative.
+- ties in metrics: ``"average"`` (McSherry and Najork 2008: every document of a block of equal scores has the
+  block's mean discount), ``"pessimistic"`` (worst order), ``"optimistic"`` (best), ``"input"`` (as the rows came).
+- blank queries (ideal DCG is 0): ``"skip"`` (NaN, left out of the mean), ``"zero"``, ``"one"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray
+
+Gain: TypeAlias = Literal["exp2", "linear"] | ArrayLike | Callable[[Array], ArrayLike]
+Ties: TypeAlias = Literal["average", "pessimistic", "optimistic", "input"]
+Blank: TypeAlias = Literal["skip", "zero", "one"]
+
+_TABLE_REMEDY = "give a longer table, or gain='linear', or a callable"
+
+
+def check_relevance(y: ArrayLike, *, name: str = "y") -> FloatArray:
+    """Graded labels as float64: one-dimensional, finite, not negative."""
+    labels = np.asarray(y)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{name!r} must be one-dimensional, one relevance label per row; got shape {labels.shape}"
+        )
+    try:
+        labels = labels.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name!r} must hold numbers (graded relevance): {error}") from None
+    bad = np.flatnonzero(~(np.isfinite(labels) & (labels >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"{name!r} must hold finite relevance labels >= 0; row {bad[0]} has {labels[bad[0]]} "
+            f"({len(bad)} such rows); drop those rows or shift the labels"
+        )
+    return labels
+
+
+def gains(relevance: ArrayLike, gain: Gain = "exp2") -> FloatArray:
+    """Gain of each label, float64.
+
+    Examples
+    --------
+    >>> gains([0, 1, 2, 3]).tolist()
+    [0.0, 1.0, 3.0, 7.0]
+    >>> gains([0, 2], gain=[0, 5, 50]).tolist()
+    [0.0, 50.0]
+    """
+    labels = check_relevance(relevance)
+    if isinstance(gain, str):
+        if gain == "exp2":
+            values = np.exp2(labels) - 1.0
+        elif gain == "linear":
+            values = labels
+        else:
+            raise ValueError(f"'gain' must be 'exp2', 'linear', a table or a callable; got {gain!r}")
+    elif callable(gain):
+        values = np.asarray(gain(labels), dtype=np.float64)
+        if values.shape != labels.shape:
+            raise ValueError(
+                f"'gain' must return one value per label: expected shape {labels.shape}, got {values.shape}"
+            )
+    else:
+        values = _look_up(labels, np.asarray(gain, dtype=np.float64))
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"'gain' must be finite and >= 0; label {labels[bad[0]]:g} has gain {values[bad[0]]}; "
+            "for labels this large use gain='linear', a table or a callable"
+        )
+    return values
+
+
+def _look_up(labels: FloatArray, table: FloatArray) -> FloatArray:
+    if table.ndim != 1:
+        raise ValueError(
+            f"'gain' table must be one-dimensional, gain of label 0, 1, 2, ...; got shape {table.shape}"
+        )
+    if len(labels) and labels.max() >= len(table):
+        raise ValueError(
+            f"'gain' table has {len(table)} entries but a label is {labels.max():g}; {_TABLE_REMEDY}"
+        )
+    fractional = np.flatnonzero(labels != np.floor(labels))
+    if len(fractional):
+        raise ValueError(
+            f"'gain' table needs whole-number labels; row {fractional[0]} has {labels[fractional[0]]:g}; "
+            "use gain='exp2', gain='linear' or a callable"
+        )
+    looked_up: FloatArray = table[labels.astype(np.intp)]
+    return looked_up
+
+
+def discounts(n_ranks: int) -> FloatArray:
+    """``1 / log2(rank + 2)`` for rank = 0 .. n_ranks - 1.
+
+    Examples
+    --------
+    >>> discounts(3).round(4).tolist()
+    [1.0, 0.6309, 0.5]
+    """
+    result: FloatArray = 1.0 / np.log2(np.arange(2, n_ranks + 2, dtype=np.float64))
+    return result
+
+
+def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:
+    """`value` if it is one of `choices`, else a ValueError that names the parameter and the choices."""
+    if value not in choices:
+        raise ValueError(f"{name!r} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+    return str(value)

@@ -1,0 +1,159 @@
+"""The one grouping type: which rows belong to which query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array, BoolArray, IndexArray
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Rows grouped by query, as a permutation and CSR offsets.
+
+    Queries are sorted by their id, not by where they first appear, so whatever is computed from a
+    ``Queries`` does not depend on how the rows came.
+
+    Attributes
+    ----------
+    order : (n_samples,) intp
+        Stable permutation that makes the rows of each query contiguous: ``ordered = rows[order]``.
+    ptr : (n_queries + 1,) intp
+        Query ``q`` holds the ordered rows ``ptr[q]:ptr[q + 1]``; never empty.
+    ids : (n_queries,) array
+        Query ids, ascending.
+
+    Examples
+    --------
+    >>> queries = Queries.from_qid(["b", "a", "b"], 3)
+    >>> queries.order.tolist(), queries.ptr.tolist(), queries.ids.tolist()
+    ([1, 0, 2], [0, 1, 3], ['a', 'b'])
+    """
+
+    order: IndexArray
+    ptr: IndexArray
+    ids: Array
+
+    @classmethod
+    def from_qid(cls, qid: Any, n_samples: int) -> Queries:
+        """Group rows by `qid`: any hashable ids, in any row order; None puts all rows in one query.
+
+        Raises
+        ------
+        ValueError
+            If `qid` has not one id a row, or an id is missing (None, NaN, NaT).
+        """
+        if qid is None:
+            ptr = np.array([0, n_samples] if n_samples else [0], dtype=np.intp)
+            return cls(np.arange(n_samples, dtype=np.intp), ptr, np.zeros(len(ptr) - 1, dtype=np.intp))
+        ids = _check_qid(qid, n_samples)
+        if n_samples == 0:
+            return cls(np.empty(0, np.intp), np.zeros(1, np.intp), ids)
+        # Runs first: files come grouped, so hashing or sorting touches one id a query, not one a row.
+        starts = np.flatnonzero(np.concatenate(([True], np.asarray(ids[1:] != ids[:-1], dtype=bool))))
+        lengths = np.diff(np.append(starts, n_samples))
+        unique, code = _factorize_sorted(ids[starts])
+        if len(starts) == len(unique) and np.array_equal(code, np.arange(len(code))):
+            return cls(
+                np.arange(n_samples, dtype=np.intp), np.append(starts, n_samples).astype(np.intp), unique
+            )
+        order = np.argsort(np.repeat(code, lengths), kind="stable").astype(np.intp, copy=False)
+        sizes = np.bincount(code, weights=lengths, minlength=len(unique)).astype(np.intp)
+        return cls(order, np.concatenate(([0], np.cumsum(sizes))).astype(np.intp), unique)
+
+    @property
+    def n_queries(self) -> int:
+        """Number of queries."""
+        return len(self.ptr) - 1
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return len(self.order)
+
+    @cached_property
+    def sizes(self) -> IndexArray:
+        """Documents in each query, (n_queries,)."""
+        return np.diff(self.ptr)
+
+    @cached_property
+    def is_ordered(self) -> bool:
+        """Whether the rows already stand in query order."""
+        return bool(np.array_equal(self.order, np.arange(self.n_samples)))
+
+    @cached_property
+    def query_of_ordered_row(self) -> IndexArray:
+        """Index of the query that each ordered row belongs to, (n_samples,)."""
+        return np.repeat(np.arange(self.n_queries, dtype=np.intp), self.sizes)
+
+    def sort(self, rows: Array) -> Array:
+        """Row-aligned values into query order; the same object when they already stand so."""
+        return rows if self.is_ordered else rows[self.order]
+
+    def unsort(self, ordered: Array) -> Array:
+        """Values in query order back to row order."""
+        if self.is_ordered:
+            return ordered
+        rows = np.empty_like(ordered)
+        rows[self.order] = ordered
+        return rows
+
+    def rows(self, selected: BoolArray | IndexArray) -> IndexArray:
+        """Rows (ascending) of the `selected` queries, given as a mask over queries or as their indices."""
+        mask = np.zeros(self.n_queries, dtype=bool)
+        mask[selected] = True
+        return np.sort(self.order[np.repeat(mask, self.sizes)])
+
+
+def _check_qid(qid: Any, n_samples: int) -> Array:
+    ids = np.asarray(qid)
+    if ids.dtype == object:
+        ids = _plain(ids)
+    if ids.ndim != 1 or len(ids) != n_samples:
+        raise ValueError(
+            f"'qid' must hold one query id per row: expected shape ({n_samples},), got {ids.shape}; "
+            "group sizes are not accepted, use numpy.repeat(ids, sizes)"
+        )
+    missing = np.flatnonzero(ids != ids) if ids.dtype.kind in "fcmM" else _missing_objects(ids)
+    if len(missing):
+        raise ValueError(
+            f"'qid' must not be missing: row {missing[0]} has {ids[missing[0]]!r} "
+            f"({len(missing)} such rows); drop those rows or give them a query id"
+        )
+    return ids
+
+
+def _plain(ids: Array) -> Array:
+    """Objects that are all strings as a string array: comparing and sorting those is many times faster."""
+    return ids.astype(str) if ids.ndim == 1 and len(ids) and all(type(i) is str for i in ids) else ids
+
+
+def _missing_objects(ids: Array) -> IndexArray:
+    if ids.dtype != object:
+        return np.empty(0, dtype=np.intp)
+    # `is None`, NaN and NaT differ from themselves; pandas.NA answers neither way and fails bool().
+    return np.array([i for i, v in enumerate(ids) if v is None or _differs_from_itself(v)], dtype=np.intp)
+
+
+def _differs_from_itself(value: Any) -> bool:
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):
+        return True
+
+
+def _factorize_sorted(ids: Array) -> tuple[Array, IndexArray]:
+    """Sorted unique ids and the code of each; ids of mixed types sort by type name, then by text."""
+    try:
+        unique, code = np.unique(ids, return_inverse=True)
+    except TypeError:
+        seen = sorted(set(ids.tolist()), key=lambda v: (type(v).__name__, str(v)))
+        position = {v: i for i, v in enumerate(seen)}
+        unique = np.empty(len(seen), dtype=object)
+        unique[:] = seen
+        code = np.array([position[v] for v in ids.tolist()])
+    return unique, code.astype(np.intp)

@@ -1,0 +1,1 @@
+"""LETOR files, the catalogue of public sets, and generated data."""

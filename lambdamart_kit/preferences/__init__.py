@@ -1,0 +1,1 @@
+"""Preference data: Bradley-Terry strengths, reward models, DPO algebra."""

@@ -1,0 +1,56 @@
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run, run_tasks
+
+
+def test_run_calls_once_per_thread():
+    seen = []
+    run(lambda thread, n, out: out.append((thread, n, threading.get_ident())), 3, seen)
+    assert sorted(t for t, _, _ in seen) == [0, 1, 2]
+    assert {n for _, n, _ in seen} == {3}
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_tasks_cover_everything_once(rng, n_threads):
+    cost = rng.integers(1, 100, 1000)
+    hits = np.zeros(1000, dtype=int)
+
+    def touch(start, stop):
+        hits[start:stop] += 1
+
+    run_tasks(touch, balanced_bounds(cost, n_threads), n_threads)
+    assert (hits == 1).all()
+
+
+def test_bounds_of_nothing():
+    assert balanced_bounds(np.empty(0), 2).tolist() == [0]
+
+
+def test_errors_reach_the_caller():
+    def fail(thread, n):
+        if thread == 1:
+            raise RuntimeError("from the helper thread")
+
+    with pytest.raises(RuntimeError, match="helper thread"):
+        run(fail, 2)
+
+
+def test_usable_after_fork():
+    run(lambda t, n: None, 2)
+    pid = os.fork()
+    if pid == 0:
+        done = []
+        run(lambda t, n: done.append(t), 2)
+        os._exit(0 if sorted(done) == [0, 1] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_n_jobs():
+    assert resolve_n_jobs(3) == 3
+    assert resolve_n_jobs(None) == resolve_n_jobs(-1) >= 1
+    with pytest.raises(ValueError, match="'n_jobs' must not be 0"):
+        resolve_n_jobs(0)
