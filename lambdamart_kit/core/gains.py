@@ -6,8 +6,9 @@
 - rank is 0-based; ``discount(rank) = 1 / log2(rank + 2)``.
 - gain: ``"exp2"`` (2**y - 1, the default), ``"linear"`` (y), a table indexed by the label, or a callable
   on the label array. Gains must be finite and not negative.
-- ties in metrics: ``"average"`` (McSherry and Najork 2008: every document of a block of equal scores has the
-  block's mean discount), ``"pessimistic"`` (worst order), ``"optimistic"`` (best), ``"input"`` (as the rows came).
+- ties in metrics: ``"average"`` (McSherry and Najork 2008: every document of a block of equal scores has
+  the block's mean discount), ``"pessimistic"`` (worst order), ``"optimistic"`` (best), ``"input"`` (as the
+  rows came).
 - blank queries (ideal DCG is 0): ``"skip"`` (NaN, left out of the mean), ``"zero"``, ``"one"``.
 """
 

@@ -43,7 +43,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
 
 
 def run(function: Callable[..., Any], n_threads: int, *args: Any) -> None:
-    """Call ``function(thread, n_threads, *args)`` once on each of `n_threads` threads, all at the same time."""
+    """Call ``function(thread, n_threads, *args)`` on each of `n_threads` threads at the same time."""
     if n_threads <= 1:
         function(0, 1, *args)
         return
