@@ -11,17 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from numba.core import event
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _PATIENCE = 1.0  # seconds of compilation a user sits through before being told why
 
 
-def kernel(function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """``numba.njit`` with the kit's defaults: ``nogil``, on-disk ``cache``, NumPy division semantics.
 
     Numba's cache looks at the kernel's own file only: after editing a kernel that a kernel of *another*
