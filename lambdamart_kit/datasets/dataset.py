@@ -40,7 +40,8 @@ class RankingDataset:
     Examples
     --------
     >>> import numpy as np
-    >>> data = RankingDataset(np.zeros((3, 2), np.float32), np.array([1, 0, 2], np.float32), np.array([7, 7, 9]))
+    >>> y, qid = np.array([1, 0, 2], np.float32), np.array([7, 7, 9])
+    >>> data = RankingDataset(np.zeros((3, 2), np.float32), y, qid)
     >>> data
     RankingDataset(3 rows, 2 queries, 2 features)
     >>> data.select(data.queries.sizes > 1).qid.tolist()
@@ -98,7 +99,7 @@ class RankingDataset:
 
         names = list(self.feature_names or (f"f{j + 1}" for j in range(self.X.shape[1])))
         if sparse.issparse(self.X):
-            features = pd.DataFrame.sparse.from_spmatrix(self.X, columns=names)
+            features = pd.DataFrame.sparse.from_spmatrix(self.X, columns=names)  # type: ignore[attr-defined]
         else:
             features = pd.DataFrame(self.X, columns=names)
         keys = {"qid": self.qid} | ({} if self.docid is None else {"docid": self.docid})

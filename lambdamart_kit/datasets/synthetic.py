@@ -1,10 +1,10 @@
-"""Generated queries and documents with the shape of MSLR-WEB: the text is simulated, the features are computed.
+"""Generated queries and documents with the shape of MSLR-WEB: simulated text, computed features.
 
 A query has a few terms, each with an inverse document frequency. A document has five streams (body, anchor,
 title, url, and all of it) and a hidden topical match with the query that raises how often the terms occur.
 From the term counts the usual 125 text-match features follow by their textbook formulas, and 11 more
-describe the document itself, so zeros, ties, heavy tails, counts and columns that are constant within a query come
-about as they do in the real sets.
+describe the document itself, so zeros, ties, heavy tails, counts and columns that are constant within a
+query come about as they do in the real sets.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def make_letor(
     """Generate a learning-to-rank problem with the shape of MSLR-WEB.
 
     136 features (25 text-match measures on 5 streams, then 11 of the document), labels 0-4 in shares of
-    about 52/32/13/2/1 %, and 1 to `max_documents` documents a query (long-tailed). What makes a document relevant is
-    drawn once from `concept_seed`: a smooth function of topical match, quality, coverage and clicks with
-    interactions and a switch between navigational and informational queries, plus each query's own
-    difficulty and noise. Two values of `random_state` are two samples of the same population.
+    about 52/32/13/2/1 %, and 1 to `max_documents` documents a query (long-tailed). What
+    makes a document relevant is drawn once from `concept_seed`: a function of topical match, quality and
+    coverage with interactions and a switch between navigational and informational queries, plus each
+    query's own difficulty and noise. Two values of `random_state` are two samples of the same population.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def make_letor(
 
     References
     ----------
-    T. Qin and T.-Y. Liu, "Introducing LETOR 4.0 Datasets", arXiv:1306.2597; the features follow the list published
-    with MSLR-WEB10K and MSLR-WEB30K.
+    T. Qin and T.-Y. Liu, "Introducing LETOR 4.0 Datasets", arXiv:1306.2597; the features follow the list
+    published with MSLR-WEB10K and MSLR-WEB30K.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def _chunks(sizes: IndexArray) -> Iterator[IndexArray]:
 
 @dataclass(frozen=True)
 class _World:
-    """Some queries and their documents, before anything is measured: rows are documents, axis 1 query terms."""
+    """Some queries and their documents, before anything is measured (axis 0 documents, 1 terms)."""
 
     sizes: IndexArray
     query: IndexArray  # (rows,) index of the row's query
@@ -186,9 +186,8 @@ class _World:
         length[:, 3] = 2 + rng.poisson(5.5, rows)
         tf = cls._occurrences(rng, idf[query], length, match + topicality[query] + 0.3 * noise, spam)
         length[:, 4] = length[:, :4].sum(axis=1)
-        return cls(
-            sizes, query, n_terms[query], idf[query], navigational[query], match, quality, spam, popularity, length, tf
-        )  # fmt: skip
+        of_query = (n_terms[query], idf[query], navigational[query])
+        return cls(sizes, query, *of_query, match, quality, spam, popularity, length, tf)
 
     @staticmethod
     def _occurrences(
@@ -252,7 +251,7 @@ class _Concept:
         """The noiseless score: weighted effects, and a few random sigmoid units of pairs of them."""
         effects = self.effects(world)
         wiggle = np.tanh(effects @ self.directions).sum(axis=1)
-        score: FloatArray = effects @ self.weights + 0.25 * wiggle
+        score: FloatArray = effects @ self.weights + 0.45 * wiggle
         return score
 
     def grade(
@@ -264,10 +263,16 @@ class _Concept:
         blank_fraction: float,
     ) -> FloatArray:
         """Labels 0-4: relevance plus the query's own level and a judge's noise, cut at fixed points."""
-        level = rng.normal(0, 0.55, len(world.sizes))
+        level, care = _query_level(rng, len(world.sizes))
         level[rng.random(len(level)) < blank_fraction] = -np.inf
-        judged = relevance + level[world.query] + 1.05 * noise * rng.standard_normal(len(relevance))
+        judge = noise * care[world.query] * rng.standard_normal(len(relevance))
+        judged = relevance + level[world.query] + judge
         return np.searchsorted(self.cuts, judged).astype(np.float64)
+
+
+def _query_level(rng: np.random.Generator, n_queries: int) -> tuple[FloatArray, FloatArray]:
+    """How rich in relevant documents a query is, and the noise of its judge."""
+    return rng.normal(0, 0.8, n_queries), rng.lognormal(-0.1, 0.35, n_queries)
 
 
 @lru_cache(maxsize=8)
@@ -278,8 +283,8 @@ def _concept(seed: int) -> _Concept:
     directions = rng.normal(0, 0.7, (9, 4)) * (rng.random((9, 4)) < 0.35)
     free = _Concept(weights, directions, np.empty(0))
     world = _World.draw(rng, np.full(400, 30))
-    level = np.repeat(rng.normal(0, 0.55, 400), 30)
-    judged = free.relevance(world) + level + 1.05 * rng.standard_normal(len(level))
+    level, care = (np.repeat(of_query, 30) for of_query in _query_level(rng, 400))
+    judged = free.relevance(world) + level + care * rng.standard_normal(len(level))
     return _Concept(weights, directions, np.quantile(judged, np.cumsum(LABEL_SHARES)[:-1]))
 
 
@@ -362,8 +367,9 @@ def _document_features(
     visited = clicked | (rng.random(rows) < 0.22 + 0.08 * np.clip(popularity, -2, 2))
     url_clicks = clicks + visited * rng.lognormal(2.0 + popularity, 1.9)
     dwell = visited * rng.lognormal(3.0 + 0.35 * np.clip(relevance, -3, 3) + 0.3 * quality, 1.1)
-    counts = (slashes, 10 + slashes * rng.gamma(3.0, 4.0, rows), inlinks, outlinks, pagerank, siterank)
-    counts += (1 + good, 1 + bad, np.ceil(clicks), np.ceil(url_clicks))
+    url_length = 10 + slashes * rng.gamma(3.0, 4.0, rows)
+    counts: list[Array] = [slashes, url_length, inlinks, outlinks, pagerank, siterank]
+    counts += [1 + good, 1 + bad, np.ceil(clicks), np.ceil(url_clicks)]
     for offset, column in enumerate(counts):
         out[:, 125 + offset] = np.floor(column)
     out[:, 135] = np.round(dwell, 6)
