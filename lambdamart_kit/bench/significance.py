@@ -93,7 +93,9 @@ def sign_flip_test(
     reached = np.abs(table.sum(axis=0)) - 1e-10 * np.abs(table).sum(axis=0)
     exact = n < 62 and 2**n <= n_resamples
     blocks = _all_signs(n) if exact else _random_signs(n, n_resamples, np.random.default_rng(random_state))
-    count = sum(((np.abs(signs @ table) >= reached).sum(axis=0) for signs in blocks), np.zeros(table.shape[1]))
+    count = sum(
+        ((np.abs(signs @ table) >= reached).sum(axis=0) for signs in blocks), np.zeros(table.shape[1])
+    )
     total = 2**n if exact else n_resamples
     return PermutationTest(count / total if exact else (count + 1) / (total + 1), exact, total)
 

@@ -1,0 +1,182 @@
+"""One fit, measured: what the process of its own that a benchmark starts for every fit does."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lambdamart_kit.bench.results import Run
+from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.datasets import RankingDataset
+from lambdamart_kit.metrics import parse_metric
+
+_WARM_UP_ROWS = 400
+_LIBRARIES = ("lambdamart-kit", "numpy", "numba", "scikit-learn", "lightgbm", "xgboost", "catboost")
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """The three parts of a fold; tuning and early stopping see `train` and `valid` only."""
+
+    train: RankingDataset
+    valid: RankingDataset
+    test: RankingDataset
+
+
+class Fold(Protocol):
+    """Where a fold's data comes from: small, picklable, loaded in the process that needs it."""
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+
+    def fingerprint(self) -> str:
+        """Changes when the data does."""
+
+    def load(self) -> FoldData:
+        """Read or generate the data."""
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """What is asked of one fit; `estimator` carries the parameters of its setting already."""
+
+    key: str
+    model: str
+    estimator: Any
+    setting: int
+    params: dict[str, Any]
+    fold: Fold
+    metrics: tuple[str, ...]
+
+
+def fit_and_measure(task: FitTask) -> Run:
+    """Fit on the training part, and evaluate on the validation and test parts.
+
+    A fit on a few queries comes first: it loads libraries and compiles or loads kernels, so that times are
+    those of fitting. Memory is the growth of this process's peak during the fit, its data already loaded.
+
+    Parameters
+    ----------
+    task : FitTask
+        What to fit, and on what.
+
+    Returns
+    -------
+    Run
+        With every field but ``error`` set.
+    """
+    data = task.fold.load()
+    _warm_up(task.estimator, data)
+    estimator = task.estimator
+    gc.collect()
+    before = _reset_peak_memory()
+    started = time.perf_counter()
+    estimator.fit(
+        data.train.X, data.train.y, data.train.qid,
+        X_val=data.valid.X, y_val=data.valid.y, qid_val=data.valid.qid,
+    )  # fmt: skip
+    fit_seconds = time.perf_counter() - started
+    peak = _peak_memory()
+    started = time.perf_counter()
+    scores = estimator.predict(data.test.X)
+    predict_seconds = time.perf_counter() - started
+    valid_scores = estimator.predict(data.valid.X)
+    test = {m: _per_query(m, data.test, scores) for m in task.metrics}
+    valid = {m: _per_query(m, data.valid, valid_scores) for m in task.metrics}
+    return Run(
+        key=task.key, model=task.model, fold=task.fold.name, setting=task.setting, params=task.params,
+        valid={m: _mean(values) for m, values in valid.items()},
+        test={m: [None if np.isnan(v) else float(v) for v in values] for m, values in test.items()},
+        test_qid=[str(q) for q in data.test.queries.ids],
+        learning_curve=_plain_curve(getattr(estimator, "evals_result_", None) or {}),
+        n_iterations=_n_iterations(estimator),
+        fit_seconds=fit_seconds,
+        gradient_seconds=getattr(estimator, "gradient_seconds_", None),
+        predict_seconds=predict_seconds,
+        fit_memory=None if before is None or peak is None else max(0, peak - before),
+        n_test_documents=len(data.test),
+        environment=environment(),
+    )  # fmt: skip
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Python, libraries and cores: what a reader needs to place the times."""
+    found: dict[str, Any] = {"python": platform.python_version(), "cores": os.cpu_count()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _warm_up(estimator: Any, data: FoldData) -> None:
+    from sklearn.base import clone
+
+    small = clone(estimator)
+    few = {"n_estimators": 2, "max_iter": 2}
+    small.set_params(**{name: value for name, value in few.items() if name in small.get_params()})
+    train, valid = _first_queries(data.train), _first_queries(data.valid)
+    small.fit(train.X, train.y, train.qid, X_val=valid.X, y_val=valid.y, qid_val=valid.qid)
+    small.predict(valid.X)
+
+
+def _first_queries(data: RankingDataset) -> RankingDataset:
+    """Queries that are not blank, up to some hundred rows."""
+    queries = data.queries
+    best = np.maximum.reduceat(queries.sort(data.y), queries.ptr[:-1])
+    judged = np.flatnonzero(best > 0)
+    enough = np.searchsorted(np.cumsum(queries.sizes[judged]), _WARM_UP_ROWS) + 1
+    return data.select(judged[:enough])
+
+
+def _per_query(metric: str, data: RankingDataset, scores: Array) -> FloatArray:
+    return parse_metric(metric).per_query(data.y, scores, data.qid)
+
+
+def _mean(values: FloatArray) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+
+
+def _n_iterations(estimator: Any) -> int | None:
+    for name in ("best_iteration_", "n_iter_"):
+        value = getattr(estimator, name, None)
+        if value is not None:
+            return int(value)
+    return None
+
+
+def _plain_curve(curve: Any) -> Any:
+    if isinstance(curve, dict):
+        return {str(name): _plain_curve(values) for name, values in curve.items()}
+    return [None if not np.isfinite(v) else float(f"{v:.6g}") for v in curve]
+
+
+def _reset_peak_memory() -> int | None:
+    """Bytes in memory now; from here on the peak is counted anew where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return _peak_memory()
+    return _peak_memory()
+
+
+def _peak_memory() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

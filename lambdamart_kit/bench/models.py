@@ -1,0 +1,243 @@
+"""Model specs: from ``lambdamart:pairwise@xgboost`` to an estimator and what to tune on it.
+
+    spec = family [":" variant] ["@" booster]
+
+A variant is the family's objective (or loss); a booster is whose trees learn it. ``str(spec)`` is canonical
+and leaves defaults out, so one model has one name in every report and results file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Between:
+    """A parameter drawn between `low` and `high`, both reachable; on a log scale or not, whole or not."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def draw(self, rng: np.random.Generator) -> float | int:
+        """One value; floats are rounded to three digits, so that what is printed is what was fitted."""
+        low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
+        value = np.exp(rng.uniform(np.log(low), np.log(high))) if self.log else rng.uniform(low, high)
+        return int(np.clip(round(value), self.low, self.high)) if self.whole else float(f"{value:.3g}")
+
+
+SearchSpace = Mapping[str, Between]
+
+# One space for every kind of trees: the same budget buys the same settings, whoever's trees they are.
+TREE_SPACE: SearchSpace = {
+    "learning_rate": Between(0.02, 0.2, log=True),
+    "num_leaves": Between(7, 63, log=True, whole=True),
+    "min_child_samples": Between(5, 100, log=True, whole=True),
+    "reg_lambda": Between(0.01, 30.0, log=True),
+    "subsample": Between(0.5, 1.0),
+    "colsample": Between(0.4, 1.0),
+}
+_TREES: Mapping[str, Any] = {"n_estimators": 500, "early_stopping_rounds": 50}
+_QUICK_TREES: Mapping[str, Any] = {"n_estimators": 100, "early_stopping_rounds": 20}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to compare: a name, an unfitted estimator, and what tuning may change.
+
+    Attributes
+    ----------
+    name : str
+        How reports call it.
+    estimator : object
+        Unfitted, with the kit's contract: ``fit(X, y, qid, X_val=, y_val=, qid_val=)`` and ``predict(X)``.
+    space : dict
+        Parameter name to :class:`Between`; empty when there is nothing to tune.
+    """
+
+    name: str
+    estimator: Any
+    space: SearchSpace = field(default_factory=dict)
+
+    def settings(self, n_settings: int, seed: int) -> list[dict[str, Any]]:
+        """The defaults, then random draws: `n_settings` in all, or one if nothing can be tuned."""
+        rng = np.random.default_rng(seed)
+        drawn = [
+            {name: between.draw(rng) for name, between in self.space.items()} for _ in range(n_settings - 1)
+        ]
+        return [{}, *drawn] if self.space else [{}]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the parser knows of a family of models.
+
+    Attributes
+    ----------
+    estimator : str
+        Class, as ``module:name``, imported when it is asked for.
+    variant_parameter : str
+        Estimator parameter that takes the variant; empty when there are none.
+    variants : callable
+        The variants' names; the first is the default.
+    boosters : tuple of str
+        The first is the default.
+    alias : callable
+        What users may write for a variant, to its name here.
+    fixed, quick : dict
+        Parameters of every fit, and of a quick one.
+    requires : str
+        Module of an optional extra.
+    """
+
+    estimator: str
+    variant_parameter: str = ""
+    variants: Callable[[], tuple[str, ...]] = tuple
+    boosters: tuple[str, ...] = ()
+    alias: Callable[[str], str] = str.strip
+    fixed: Mapping[str, Any] = field(default_factory=lambda: _TREES)
+    quick: Mapping[str, Any] = field(default_factory=lambda: _QUICK_TREES)
+    space: SearchSpace = field(default_factory=lambda: TREE_SPACE)
+    requires: str = ""
+
+    def load(self) -> Any:
+        """The estimator class."""
+        module, name = self.estimator.split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+def _objectives() -> tuple[str, ...]:
+    from lambdamart_kit.objectives import OBJECTIVES
+
+    return ("ndcg", *sorted(set(OBJECTIVES) - {"ndcg"}))
+
+
+FAMILIES: dict[str, Family] = {
+    "lambdamart": Family(
+        "lambdamart_kit.rankers:LambdaMART", "objective", _objectives, ("lightgbm", "xgboost")
+    ),
+    "lightgbm": Family(
+        "lambdamart_kit.rankers:LightGBMRanker", "objective", lambda: ("lambdarank", "rank_xendcg")
+    ),
+    "xgboost": Family(
+        "lambdamart_kit.rankers:XGBoostRanker",
+        "objective",
+        lambda: ("rank:ndcg", "rank:pairwise", "rank:map"),
+        alias=lambda name: name if name.startswith("rank:") else f"rank:{name}",
+    ),
+    "catboost": Family(
+        "lambdamart_kit.rankers:CatBoostRanker",
+        "loss",
+        lambda: ("YetiRank", "YetiRankPairwise", "PairLogit", "QueryRMSE", "QuerySoftMax"),
+        requires="catboost",
+    ),
+    "pointwise": Family("lambdamart_kit.rankers:PointwiseRanker"),
+}
+DEFAULT_MODELS = ("lambdamart", "lambdamart:pairwise", "lightgbm", "xgboost", "catboost", "pointwise")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A parsed spec; ``str()`` is its canonical form.
+
+    Examples
+    --------
+    >>> str(parse_model("xgboost:pairwise")), str(parse_model("lightgbm:lambdarank"))
+    ('xgboost:rank:pairwise', 'lightgbm')
+    """
+
+    family: str
+    variant: str = ""
+    booster: str = ""
+
+    def __str__(self) -> str:
+        family = FAMILIES[self.family]
+        shown = self.family
+        if self.variant and self.variant != family.variants()[0]:
+            shown += f":{self.variant}"
+        if self.booster and self.booster != family.boosters[0]:
+            shown += f"@{self.booster}"
+        return shown
+
+    @property
+    def missing(self) -> str:
+        """The optional module this model needs and this machine lacks, or an empty string."""
+        module = FAMILIES[self.family].requires
+        return module if module and importlib.util.find_spec(module) is None else ""
+
+    def candidate(self, *, quick: bool = False, **params: Any) -> Candidate:
+        """The unfitted estimator with its search space; `params` it does not have are left out."""
+        family = FAMILIES[self.family]
+        estimator = family.load()()
+        wanted = {**family.fixed, **(family.quick if quick else {}), **params}
+        if self.variant:
+            wanted[family.variant_parameter] = self.variant
+        if self.booster:
+            wanted["booster"] = self.booster
+        known = estimator.get_params()
+        estimator.set_params(**{name: value for name, value in wanted.items() if name in known})
+        return Candidate(str(self), estimator, {n: b for n, b in family.space.items() if n in known})
+
+
+def parse_model(text: str) -> ModelSpec:
+    """One spec.
+
+    Raises
+    ------
+    ValueError
+        If the family, variant or booster is unknown; the message lists all choices.
+    """
+    head, _, booster = text.strip().partition("@")
+    name, _, variant = head.partition(":")
+    family = FAMILIES.get(name)
+    if family is None:
+        raise ValueError(_unknown([text]))
+    variants = family.variants()
+    variant = family.alias(variant) if variant else (variants[0] if variants else "")
+    booster = booster or (family.boosters[0] if family.boosters else "")
+    if (variant and variant not in variants) or (booster and booster not in family.boosters):
+        raise ValueError(_unknown([text]))
+    return ModelSpec(name, variant, booster)
+
+
+def parse_models(texts: Iterable[str]) -> list[ModelSpec]:
+    """All specs, each model once, in the order given.
+
+    Raises
+    ------
+    ValueError
+        One error for all unknown names.
+    """
+    specs, bad = [], []
+    for text in texts:
+        try:
+            specs.append(parse_model(text))
+        except ValueError:
+            bad.append(text)
+    if bad:
+        raise ValueError(_unknown(bad))
+    if not specs:
+        raise ValueError("'models' must name at least one model, e.g. lambdamart,lightgbm")
+    return list(dict.fromkeys(specs))
+
+
+def choices() -> list[str]:
+    """One line a family: its name with its variants and boosters."""
+    lines = []
+    for name, family in FAMILIES.items():
+        variants, boosters = family.variants(), family.boosters
+        line = name + (f"[:{'|'.join(variants)}]" if variants else "")
+        lines.append(line + (f"[@{'|'.join(boosters)}]" if boosters else ""))
+    return lines
+
+
+def _unknown(texts: list[str]) -> str:
+    listed = "; ".join(choices())
+    return f"'models' must name models of the kit; got {', '.join(map(repr, texts))}; choose from {listed}"

@@ -1,0 +1,198 @@
+"""A report as people read it (a table for the terminal), and as machines do (json, csv, markdown)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lambdamart_kit.bench.report import CONFIDENCE, Cost, Quality, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_DASH = "\u2013"  # an interval, or no value
+_WIDE = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, the first column left-aligned, the others right; `emphasis` styles cells by place."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    emphasis: dict[tuple[int, int], str]
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Tables for a person; plain aligned text when `console` is not a terminal."""
+    for table in tables(report, wide=not console.is_terminal or console.width >= _WIDE):
+        print_table(table, console)
+    for line in footer(report):
+        _print_line(line, console, "dim")
+
+
+def print_table(table: Table, console: Console) -> None:
+    """One table on `console`, followed by an empty line."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    _print_line(table.title, console, "bold")
+    if not console.is_terminal:
+        console.out(_plain(table), highlight=False)
+        return
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for position, name in enumerate(table.columns):
+        shown.add_column(name, justify="right" if position else "left", no_wrap=position > 0, overflow="fold")
+    for i, row in enumerate(table.rows):
+        shown.add_row(*(Text(cell, style=table.emphasis.get((i, j), "")) for j, cell in enumerate(row)))
+    console.print(shown)
+
+
+def _print_line(line: str, console: Console, style: str) -> None:
+    from rich.text import Text
+
+    console.print(Text(line, style=style), soft_wrap=not console.is_terminal)
+
+
+def _plain(table: Table) -> str:
+    lines = [table.columns, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = (
+        [cell.rjust(width) if j else cell.ljust(width) for j, (cell, width) in enumerate(zip(line, widths))]
+        for line in lines
+    )
+    return "\n".join("  ".join(cells).rstrip() for cells in aligned) + "\n"
+
+
+def to_json(report: Report) -> str:
+    """Every field of the report."""
+    return json.dumps(asdict(report), indent=2)
+
+
+def to_csv(report: Report) -> str:
+    """One line a model and metric, with the model's costs."""
+    costs = {cost.model: asdict(cost) for cost in report.costs}
+    lines = [asdict(row) | costs[row.model] for row in report.quality]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def to_markdown(report: Report) -> str:
+    """Tables with their footer, to be pasted."""
+    parts = [_markdown(table) for table in tables(report, wide=True)]
+    return "\n".join([*parts, *(f"- {line}" for line in footer(report))]) + "\n"
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {"json": to_json, "csv": to_csv, "markdown": to_markdown}
+
+
+def tables(report: Report, *, wide: bool) -> list[Table]:
+    """A table of quality for each metric, then one of costs."""
+    quality = [
+        _quality_table(report, metric, [row for row in report.quality if row.metric == metric], wide)
+        for metric in report.metrics
+    ]
+    return [*quality, _cost_table(report)]
+
+
+def footer(report: Report) -> list[str]:
+    """How to read the tables, what is missing, and what they were made with."""
+    budget = (
+        f"each model tuned over {report.n_settings} settings on the validation queries"
+        if report.n_settings > 1
+        else "default settings, early stopping on the validation queries"
+    )
+    versions = ", ".join(
+        f"{name} {version}" for name, version in report.environment.items() if name != "cores"
+    )
+    return [
+        f"Interval: {CONFIDENCE:.0%} bootstrap over queries. p: paired permutation test against "
+        f"{report.baseline}, Holm-corrected.",
+        f"{budget[0].upper()}{budget[1:]}. Costs are medians over folds, after a warm-up.",
+        *report.notes,
+        f"{versions}; {report.environment.get('cores', '?')} cores",
+    ]
+
+
+def _quality_table(report: Report, metric: str, rows: list[Quality], wide: bool) -> Table:
+    title = (
+        f"{metric} over {report.n_queries:,} test queries in {len(report.folds)} "
+        f"fold{'s' * (len(report.folds) != 1)}; {report.n_blank:,} blank, left out"
+    )
+    columns = ["model", "mean", f"{CONFIDENCE:.0%} interval", "blank = 0", "difference", "p"]
+    if wide:
+        columns.insert(5, "its interval")
+    cells, emphasis = [], {}
+    for i, row in enumerate(rows):
+        line = [row.model, _score(row.mean), _interval(row.low, row.high), _score(row.mean_blank_zero)]
+        if row.difference is None:
+            line += ["baseline", *([""] * wide), ""]
+        else:
+            line += [f"{row.difference:+.4f}"]
+            line += [_interval(row.difference_low, row.difference_high, signed=True)] * wide
+            line += [_pvalue(row.pvalue_holm)]
+            if row.pvalue_holm is not None and row.pvalue_holm < 1 - CONFIDENCE:
+                emphasis[i, 4] = "green" if row.difference > 0 else "red"
+        if i == 0:
+            emphasis[i, 0] = emphasis[i, 1] = "bold"
+        cells.append(tuple(line))
+    return Table(title, tuple(columns), tuple(cells), emphasis)
+
+
+def _cost_table(report: Report) -> Table:
+    columns = ("model", "trees", "fit s", "gradient s", "rest s", "predict µs", "fit MB")
+    return Table(
+        "Cost of one fit, and of predicting one document",
+        columns,
+        tuple(_cost_row(cost) for cost in report.costs),
+        {},
+    )
+
+
+def _cost_row(cost: Cost) -> tuple[str, ...]:
+    rest = None if cost.gradient_seconds is None else cost.fit_seconds - cost.gradient_seconds
+    return (
+        cost.model,
+        _number(cost.n_iterations, ".0f"),
+        _number(cost.fit_seconds, ".2f"),
+        _number(cost.gradient_seconds, ".2f"),
+        _number(rest, ".2f"),
+        _number(cost.predict_microseconds, ".2f"),
+        _number(None if cost.fit_memory is None else cost.fit_memory / 2**20, ".0f"),
+    )
+
+
+def _markdown(table: Table) -> str:
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
+    return "\n".join([f"**{table.title}**", "", line(table.columns), rule, *map(line, table.rows), ""])
+
+
+def _number(value: float | None, spec: str) -> str:
+    return _DASH if value is None or math.isnan(value) else format(value, spec)
+
+
+def _score(value: float) -> str:
+    return _number(value, ".4f")
+
+
+def _interval(low: Any, high: Any, *, signed: bool = False) -> str:
+    if signed:
+        return f"{_number(low, '+.4f')} to {_number(high, '+.4f')}"
+    return f"{_number(low, '.3f')}{_DASH}{_number(high, '.3f')}"
+
+
+def _pvalue(value: float | None) -> str:
+    return "<0.001" if value is not None and value < 0.001 else _number(value, ".3f")

@@ -1,0 +1,185 @@
+"""What a benchmark remembers: one line of JSON per fit, appended as it happens.
+
+A run is identified by a hash of everything that can change its numbers, so a results file can hold many
+benchmarks, and a benchmark that was stopped continues where it stood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lambdamart_kit.core.typing import FloatArray
+
+_FIRST_BYTES = b'{"key": "'
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit of one model with one setting on one fold, and everything a report needs of it.
+
+    Attributes
+    ----------
+    key : str
+        :func:`run_key` of what was asked.
+    model, fold : str
+        Canonical model spec; name of the fold.
+    setting : int
+        Which draw from the model's search space; 0 is the defaults.
+    params : dict
+        Parameters of that draw.
+    valid : dict
+        Metric name to its mean on the validation queries (blank queries skipped): all that tuning may see.
+    test : dict
+        Metric name to the value of each test query; None for a blank query.
+    test_qid : list of str
+        Ids of those queries.
+    learning_curve : dict
+        The estimator's ``evals_result_``.
+    n_iterations : int or None
+        Trees or epochs in the model.
+    fit_seconds, predict_seconds : float
+        Wall clock, after a warm-up fit on a few queries.
+    gradient_seconds : float or None
+        Part of `fit_seconds` spent in the kit's gradients; None where a library computes its own.
+    fit_memory : int or None
+        Bytes by which the peak resident memory of a process of its own grew during fit.
+    n_test_documents : int
+        Rows predicted.
+    error : str
+        Why there are no numbers; empty when there are.
+    environment : dict
+        Versions and core count.
+    """
+
+    key: str
+    model: str
+    fold: str
+    setting: int
+    params: dict[str, Any]
+    valid: dict[str, float] = field(default_factory=dict)
+    test: dict[str, list[float | None]] = field(default_factory=dict)
+    test_qid: list[str] = field(default_factory=list)
+    learning_curve: dict[str, Any] = field(default_factory=dict)
+    n_iterations: int | None = None
+    fit_seconds: float = 0.0
+    gradient_seconds: float | None = None
+    predict_seconds: float = 0.0
+    fit_memory: int | None = None
+    n_test_documents: int = 0
+    error: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def per_query(self, metric: str) -> FloatArray:
+        """Test values of `metric`, NaN for blank queries."""
+        return np.array([np.nan if v is None else v for v in self.test[metric]], dtype=np.float64)
+
+    def to_json(self) -> str:
+        """One line, without the line break."""
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Inverse of :meth:`to_json`; fields that this version does not know are an error."""
+        content = json.loads(line)
+        known = {f.name for f in fields(cls)}
+        if not isinstance(content, dict) or not {"key", "model", "fold"} <= set(content) <= known:
+            raise ValueError("not a benchmark run of this version of lambdamart-kit")
+        return cls(**content)
+
+
+def run_key(asked: Mapping[str, Any]) -> str:
+    """Hash of everything that can change a run's numbers.
+
+    Examples
+    --------
+    >>> run_key({"model": "lightgbm", "seed": 0}) == run_key({"seed": 0, "model": "lightgbm"})
+    True
+    """
+    text = json.dumps(asked, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def chosen(runs: Sequence[Run], metric: str) -> list[Run]:
+    """For each model and fold the run that is best on the validation queries (the first among equals).
+
+    Failed runs are never chosen.
+    """
+    best: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        if run.error:
+            continue
+        held = best.setdefault((run.model, run.fold), run)
+        if run.valid[metric] > held.valid[metric]:
+            best[run.model, run.fold] = run
+    return list(best.values())
+
+
+class ResultsFile:
+    """Runs in memory and, given a path, in a JSONL file that is read first and appended to.
+
+    A last line cut short by a crash is dropped; anything else that is not a run is an error, so that no other
+    file is ever appended to by mistake.
+
+    Parameters
+    ----------
+    path : str, Path or None
+        None keeps runs in memory only.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else than runs.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self._runs: dict[str, Run] = {}
+        if self.path is not None and self.path.exists():
+            self._read(self.path)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs.values())
+
+    def get(self, key: str) -> Run | None:
+        """The run with this key if it finished; a run that failed is worth another try."""
+        run = self._runs.get(key)
+        return None if run is None or run.error else run
+
+    def add(self, run: Run) -> None:
+        """Remember a run and append it to the file at once."""
+        line = (run.to_json() + "\n").encode()
+        self._runs[run.key] = run
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                file.write(line)
+
+    def _read(self, path: Path) -> None:
+        content = path.read_bytes()
+        complete = content.rfind(b"\n") + 1
+        tail = content[complete:]
+        if tail and not (tail.startswith(_FIRST_BYTES) or _FIRST_BYTES.startswith(tail)):
+            raise ValueError(_not_ours(path, content[:complete].count(b"\n") + 1))
+        for number, line in enumerate(content[:complete].split(b"\n")[:-1], start=1):
+            try:
+                run = Run.from_json(line.decode())
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{_not_ours(path, number)} ({error})") from None
+            self._runs[run.key] = run
+        if tail:
+            with path.open("r+b") as file:
+                file.truncate(complete)
+
+
+def _not_ours(path: Path, number: int) -> str:
+    return f"'out' must be a new file or results of lambdamart-kit bench; {path}, line {number}, is no run"
