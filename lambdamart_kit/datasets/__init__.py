@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.datasets.errors import LetorFormatError
+from lambdamart_kit.datasets.letor import read_letor, write_letor
 from lambdamart_kit.datasets.synthetic import make_letor
 
-__all__ = ["RankingDataset", "make_letor"]
+__all__ = ["LetorFormatError", "RankingDataset", "make_letor", "read_letor", "write_letor"]

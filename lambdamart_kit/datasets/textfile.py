@@ -1,0 +1,161 @@
+"""Files of lines, plain or compressed, read block by block from any thread."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array
+from lambdamart_kit.datasets.errors import LetorFormatError
+
+_BLOCK = 1 << 20  # fits the second-level cache: the copy out of the page cache is then nearly free
+_BOM = b"\xef\xbb\xbf"
+
+
+class Text:
+    """A file of lines, read at any place from any thread."""
+
+    def __init__(self, path: Path, handle: BinaryIO) -> None:
+        self.path = path
+        self._handle = handle
+        self._lock = threading.Lock()
+        self.size = handle.seek(0, os.SEEK_END)
+        self.terminated = self.size == 0 or bytes(self.read(self.size - 1, self.size)) == b"\n"
+
+    def read(self, start: int, stop: int, buffer: Array | None = None) -> Array:
+        """Bytes ``start:stop`` as uint8, in `buffer` when given."""
+        out = np.empty(stop - start, np.uint8) if buffer is None else buffer[: stop - start]
+        view, done = memoryview(out), 0
+        with self._lock:
+            self._handle.seek(start)
+            while done < len(out):
+                step = self._handle.readinto(view[done:])  # type: ignore[attr-defined]
+                if not step:
+                    raise LetorFormatError("the file changed while it was read", path=self.path)
+                done += step
+        return out
+
+    def block(self, start: int, stop: int, buffer: Array) -> Array:
+        """Lines ``start:stop`` in `buffer`, closed by a newline; a byte-order mark is blanked."""
+        text = self.read(start, stop, buffer)
+        if start == 0 and text[:3].tobytes() == _BOM:
+            text[:3] = 32
+        if text[-1] != 10:
+            text = buffer[: len(text) + 1]
+            text[-1] = 10
+        return text
+
+    def cuts(self) -> list[int]:
+        """Places where lines start, about ``_BLOCK`` apart; a last line without a newline is on its own."""
+        cuts = [0]
+        while cuts[-1] < self.size:
+            cuts.append(self._line_start(min(cuts[-1] + _BLOCK, self.size)))
+        if not self.terminated:
+            cuts.insert(-1, self._last_line_start(cuts[-2]))
+        return sorted(set(cuts))
+
+    def _line_start(self, position: int) -> int:
+        """First line start at or after `position`."""
+        step = 4096
+        position -= 1
+        while position < self.size:
+            ahead = self.read(position, min(position + step, self.size)).tobytes().find(b"\n")
+            if ahead >= 0:
+                return position + ahead + 1
+            position, step = position + step, step * 2
+        return self.size
+
+    def _last_line_start(self, earliest: int) -> int:
+        back = 4096
+        while True:
+            start = max(earliest, self.size - back)
+            newline = self.read(start, self.size).tobytes().rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            if start == earliest:
+                return earliest
+            back *= 4
+
+    def line_number(self, position: int) -> int:
+        """Number, from 1, of the line that holds the byte at `position`."""
+        starts = range(0, position, _BLOCK)
+        return 1 + sum(
+            int(np.count_nonzero(self.read(a, min(a + _BLOCK, position)) == 10)) for a in starts
+        )
+
+    def excerpt(self, position: int, *, whole_line: bool = False) -> str:
+        """The token at `position`, or its whole line, shortened for a message."""
+        if whole_line:
+            before = self.read(max(0, position - 4096), position).tobytes()
+            position -= len(before) - (before.rfind(b"\n") + 1)
+        line = self.read(position, min(position + 200, self.size)).tobytes().split(b"\n")[0]
+        shown = line.strip() if whole_line else (line.split(maxsplit=1) or [b""])[0]
+        return shown[:60].decode(errors="backslashreplace") + ("..." if len(shown) > 60 else "")
+
+    def error(self, reason: str, position: int, *, whole_line: bool = False) -> LetorFormatError:
+        """The error for what stands at `position`."""
+        if not self.terminated and position >= self._last_line_start(0):
+            reason += " (the last line has no newline: is the file cut short?)"
+        text = self.excerpt(position, whole_line=whole_line)
+        return LetorFormatError(reason, path=self.path, line=self.line_number(position), text=text)
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[Text]:
+    """Open a plain, ``.gz`` or ``.zst`` file; a compressed one is unpacked to a temporary file first."""
+    with open(path, "rb", buffering=0) as raw:
+        if path.suffix not in (".gz", ".zst"):
+            yield Text(path, raw)  # type: ignore[arg-type]
+            return
+        with tempfile.TemporaryFile(buffering=0) as unpacked:
+            _unpack(path, raw, unpacked)  # type: ignore[arg-type]
+            yield Text(path, unpacked)  # type: ignore[arg-type]
+
+
+def _unpack(path: Path, raw: BinaryIO, unpacked: BinaryIO) -> None:
+    if path.suffix == ".zst":
+        _unpack_zstd(path, raw, unpacked)
+        return
+    try:
+        with gzip.GzipFile(fileobj=raw) as stream:
+            shutil.copyfileobj(stream, unpacked, _BLOCK)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise LetorFormatError(f"not a whole gzip file ({error})", path=path) from None
+
+
+def _unpack_zstd(path: Path, raw: BinaryIO, unpacked: BinaryIO) -> None:
+    """Frame by frame: zstandard's own stream reader ends without a word where the bytes do."""
+    zstandard = import_zstandard()
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        while piece := raw.read(_BLOCK):
+            while piece:
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                unpacked.write(frame.decompress(piece))
+                piece = frame.unused_data
+    except zstandard.ZstdError as error:
+        raise LetorFormatError(f"not a zstd file ({error})", path=path) from None
+    if not frame.eof:
+        raise LetorFormatError("not a whole zstd file (it ends within a frame)", path=path)
+
+
+def import_zstandard() -> Any:
+    """The optional zstandard module, or an ImportError that says how to get it."""
+    try:
+        import zstandard
+    except ImportError:
+        raise ImportError(
+            "reading and writing '.zst' needs the 'zstandard' package: pip install 'lambdamart-kit[zstd]'"
+        ) from None
+    return zstandard

@@ -1,0 +1,111 @@
+"""Arrays to LETOR text."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array, IndexArray
+from lambdamart_kit.datasets import parsing
+from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.datasets.textfile import import_zstandard
+
+_BLOCK_ENTRIES = 1 << 20
+_NUMBER_WIDTH = 32  # longest that `put_number` writes is 17 digits with a point, sign and exponent
+
+
+def write_rows(data: RankingDataset, path: Path) -> None:
+    """Write `data` to `path`, a block of rows at a time."""
+    from scipy import sparse
+
+    X = data.X.tocsr() if sparse.issparse(data.X) else np.asarray(data.X)
+    _check_finite(data.y, X.data if sparse.issparse(X) else X)
+    heads = [f" qid:{name}" for name in _checked_ids(data.qid)]
+    tails = [""] * len(data) if data.docid is None else [_comment(name) for name in data.docid.tolist()]
+    per_row = max(1, X.shape[1] if not sparse.issparse(X) else X.nnz // max(1, len(data)))
+    step = max(1, _BLOCK_ENTRIES // per_row)
+    with atomic_output(path) as stream:
+        for start in range(0, len(data), step):
+            rows = slice(start, start + step)
+            stream.write(_block(data.y[rows], X[rows], heads[rows], tails[rows]))
+
+
+def _block(y: Array, X: Any, heads: list[str], tails: list[str]) -> memoryview:
+    none = np.zeros(0, np.int64)
+    y = np.ascontiguousarray(y, np.float32)
+    if isinstance(X, np.ndarray):
+        arrays = (np.ascontiguousarray(X, np.float32), np.zeros(0, np.float32), none, none)
+        n_entries = X.size
+    else:
+        X.sort_indices()
+        indices, indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+        arrays = (np.zeros((0, 0), np.float32), X.data.astype(np.float32), indices, indptr)
+        n_entries = X.nnz
+    if not n_entries and arrays[0].shape[1] == 0:
+        arrays = (*arrays[:3], np.zeros(len(y) + 1, np.int64))
+    head, head_ptr = _joined(heads)
+    tail, tail_ptr = _joined(tails)
+    width = _NUMBER_WIDTH + 12  # the index, its colon and the space
+    out = np.empty(n_entries * width + len(y) * (_NUMBER_WIDTH + 1) + len(head) + len(tail), np.uint8)
+    n_bytes = parsing.format_rows(y, *arrays, head, head_ptr, tail, tail_ptr, out)
+    return memoryview(out)[:n_bytes]
+
+
+def _joined(strings: list[str]) -> tuple[Array, IndexArray]:
+    encoded = [s.encode() for s in strings]
+    ptr = np.concatenate(([0], np.cumsum([len(s) for s in encoded]))).astype(np.int64)
+    return np.frombuffer(b"".join(encoded), np.uint8), ptr
+
+
+def _check_finite(y: Array, values: Array) -> None:
+    bad = np.flatnonzero(~np.isfinite(y))
+    if len(bad):
+        raise ValueError(f"'y' must be finite to be written; row {bad[0]} has {y[bad[0]]}")
+    step = max(1, _BLOCK_ENTRIES // max(1, values[:1].size))
+    for start in range(0, len(values), step):
+        if np.isinf(values[start : start + step]).any():
+            raise ValueError("'X' must not hold infinite values to be written; clip them, or set them to NaN")
+
+
+def _checked_ids(qid: Array) -> list[str]:
+    """Ids as text; each distinct one is looked at once."""
+    names = list(map(str, qid.tolist()))
+    for name in set(names):
+        if not name or not name.isprintable() or any(c in name for c in " #"):
+            raise ValueError(f"'qid' must be printable text without spaces or '#' to be written; got {name!r}")
+    return names
+
+
+def _comment(name: str) -> str:
+    text = str(name)
+    if not text:
+        return ""
+    if "\n" in text or "\0" in text:
+        raise ValueError(f"'docid' must not contain line breaks to be written; got {text!r}")
+    return f" #{text}" if any(c.isspace() for c in text) else f" #docid = {text}"
+
+
+@contextmanager
+def atomic_output(path: Path) -> Iterator[BinaryIO]:
+    """A stream, compressed as the suffix says, that becomes `path` only when all has been written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as raw:
+            if path.suffix == ".gz":
+                # No name and no time in the header: equal data give equal bytes.
+                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as stream:
+                    yield stream  # type: ignore[misc]
+            elif path.suffix == ".zst":
+                with import_zstandard().ZstdCompressor(level=6).stream_writer(raw, closefd=False) as stream:
+                    yield stream
+            else:
+                yield raw
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
