@@ -1,0 +1,45 @@
+"""Ranking metrics by query: NDCG, DCG, MAP, MRR, ERR, precision, recall, Kendall tau.
+
+Each metric is a function ``ndcg(y, scores, qid, *, k, ...)``, a frozen object ``NDCG(k=10)`` that holds the
+conventions, and a canonical name ``"ndcg@10"`` that :func:`parse_metric` turns into the object. The object is
+what scorers, early stopping, the benchmark and the command line pass around; to change a convention use
+``dataclasses.replace(metric, ties="input")``.
+"""
+
+from lambdamart_kit.metrics.base import BoundMetric, Metric
+from lambdamart_kit.metrics.functions import (
+    dcg,
+    err,
+    kendall_tau,
+    mean_average_precision,
+    mean_reciprocal_rank,
+    ndcg,
+    precision,
+    recall,
+)
+from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau, Precision, Recall
+from lambdamart_kit.metrics.naming import METRICS, parse_metric, parse_metrics
+
+__all__ = [
+    "DCG",
+    "ERR",
+    "MAP",
+    "METRICS",
+    "MRR",
+    "NDCG",
+    "BoundMetric",
+    "KendallTau",
+    "Metric",
+    "Precision",
+    "Recall",
+    "dcg",
+    "err",
+    "kendall_tau",
+    "mean_average_precision",
+    "mean_reciprocal_rank",
+    "ndcg",
+    "parse_metric",
+    "parse_metrics",
+    "precision",
+    "recall",
+]

@@ -1,0 +1,282 @@
+"""What every metric shares: conventions, binding to labels, values by query, then their weighted mean."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+
+from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_relevance
+from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking import OPTIMISTIC, TIES
+from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.weights import query_weights
+
+_BLANK_VALUE = {"skip": np.nan, "zero": 0.0, "one": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(ABC):
+    """A ranking metric with all its conventions fixed.
+
+    A metric is computed for each query; its mean over queries is ``sum w_q m_q / sum w_q`` over the queries
+    that count. ``str(metric)`` is its canonical name, such as ``"ndcg@10"``, and
+    :func:`~lambdamart_kit.metrics.parse_metric` turns that back into the metric.
+
+    Parameters
+    ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        What equal scores mean: "average" is the exact expectation over random orders of the tied documents,
+        "optimistic" and "pessimistic" the best and the worst order, "input" the order of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+
+    Attributes
+    ----------
+    name : str
+        Name without cut-off or options.
+    greater_is_better : bool
+        True for every metric here; early stopping and scorers ask.
+    """
+
+    k: int | None = None
+    ties: Ties = "average"
+    blank: Blank = "skip"
+
+    name: ClassVar[str]
+    greater_is_better: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.k is not None and (
+            not isinstance(self.k, Integral) or isinstance(self.k, bool) or self.k < 1
+        ):
+            raise ValueError(f"'k' must be a whole number >= 1, or None for no cut-off; got {self.k!r}")
+        check_choice(self.ties, get_args(Ties), name="ties")
+        check_choice(self.blank, get_args(Blank), name="blank")
+
+    def __str__(self) -> str:
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        changed.pop("k", None)
+        options = ",".join(f"{name}={_written(value)}" for name, value in sorted(changed.items()))
+        return self.name + (f"({options})" if options else "") + ("" if self.k is None else f"@{self.k}")
+
+    def __call__(
+        self, y: ArrayLike, scores: ArrayLike, qid: Any = None, *, sample_weight: ArrayLike | None = None,
+        n_jobs: int | None = None,
+    ) -> float:  # fmt: skip
+        """Weighted mean over queries, for row-aligned labels and scores.
+
+        Parameters
+        ----------
+        y : (n_samples,) array-like
+            Graded relevance, finite and >= 0.
+        scores : (n_samples,) array-like
+            Higher is ranked first; not NaN.
+        qid : (n_samples,) array-like, optional
+            Query of each row, any hashable ids in any order; None is one query.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query, constant within a query.
+        n_jobs : int, optional
+            Threads; None for all. The result does not depend on it.
+
+        Returns
+        -------
+        float
+            NaN, with a warning, when no query counts.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, there are no rows, or a label, score or weight is not usable.
+        """
+        bound, ordered = self._bind_and_order(y, scores, qid, sample_weight, n_jobs)
+        return bound(ordered)
+
+    def per_query(
+        self, y: ArrayLike, scores: ArrayLike, qid: Any = None, *, n_jobs: int | None = None
+    ) -> FloatArray:
+        """Value of each query, (n_queries,), in ascending order of query id.
+
+        That is the order of ``numpy.unique(qid)`` and of ``Queries.ids``. Blank queries are NaN under
+        ``blank="skip"``. Parameters as in a call of the metric.
+        """
+        bound, ordered = self._bind_and_order(y, scores, qid, None, n_jobs)
+        return bound.per_query(ordered)
+
+    def _bind_and_order(
+        self, y: ArrayLike, scores: ArrayLike, qid: Any, sample_weight: ArrayLike | None, n_jobs: int | None
+    ) -> tuple[BoundMetric, FloatArray]:
+        labels = check_relevance(y)
+        queries = Queries.from_qid(qid, len(labels))
+        checked = check_scores(scores, queries)
+        bound = self.bind(labels, queries, sample_weight, n_threads=resolve_n_jobs(n_jobs))
+        return bound, queries.sort(checked)
+
+    def bind(
+        self, y: ArrayLike, queries: Queries, sample_weight: ArrayLike | None = None, *,
+        n_threads: int | None = None,
+    ) -> BoundMetric:  # fmt: skip
+        """Prepare for evaluating many score vectors of the same rows, as early stopping does.
+
+        `y` and `sample_weight` are row-aligned with the qid that made `queries`; the bound metric takes
+        scores in *ordered rows* (``queries.sort(scores)``).
+
+        Examples
+        --------
+        >>> from lambdamart_kit.core.queries import Queries
+        >>> from lambdamart_kit.metrics import NDCG
+        >>> queries = Queries.from_qid(["b", "a", "b"], 3)
+        >>> bound = NDCG().bind([0, 1, 1], queries)
+        >>> round(bound(queries.sort(np.array([2.0, 0.0, 1.0]))), 4)
+        0.8155
+        """
+        labels = check_relevance(y)
+        if len(labels) != queries.n_samples:
+            raise ValueError(f"'y' has {len(labels)} rows but 'qid' has {queries.n_samples}; they must agree")
+        if not len(labels):
+            raise ValueError(f"{self} needs at least one row; got an empty 'y'")
+        return BoundMetric(
+            self,
+            queries.sort(labels),
+            queries,
+            query_weights(sample_weight, queries),
+            resolve_n_jobs(n_threads),
+        )
+
+    @abstractmethod
+    def _values(self, labels: FloatArray) -> FloatArray:
+        """What the metric makes of each label: a gain, 0 or 1, a stop probability."""
+
+    @abstractmethod
+    def _plan(self, longest: int) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """The kernel that scores every query, and its arguments between `ties` and `out`."""
+
+    def _scale(self, ranked: Ranked) -> tuple[FloatArray | float, BoolArray]:
+        """What each query's raw value is divided by, and which queries are blank."""
+        return 1.0, np.maximum.reduceat(ranked.values, ranked.ptr[:-1]) <= 0
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Values of ordered rows, ready to be ranked by scores: kernel, arguments and how work is shared out."""
+
+    values: FloatArray
+    ptr: IndexArray
+    cutoff: int
+    kernel: Callable[..., None]
+    arguments: tuple[Any, ...]
+    bounds: IndexArray
+    n_threads: int
+
+    def run(self, scores: FloatArray, ties: int) -> FloatArray:
+        """Raw value of each query for `scores` in ordered rows."""
+        out = np.empty(len(self.ptr) - 1)
+        run_tasks(
+            self.kernel, self.bounds, self.n_threads,
+            scores, self.values, self.ptr, self.cutoff, ties, *self.arguments, out,
+        )  # fmt: skip
+        return out
+
+    def ideal(self) -> FloatArray:
+        """Raw value of each query in the best order."""
+        return self.run(self.values, OPTIMISTIC)
+
+    def totals(self) -> FloatArray:
+        """Sum of the values of each query."""
+        sums: FloatArray = np.add.reduceat(self.values, self.ptr[:-1])
+        return sums
+
+
+class BoundMetric:
+    """A metric bound to labels: what does not depend on scores is computed once.
+
+    Made by :meth:`Metric.bind`; takes scores in ordered rows.
+
+    Attributes
+    ----------
+    metric : Metric
+        What was bound.
+    blank : (n_queries,) bool
+        Queries without a relevant document.
+    weights : (n_queries,) float64
+        Query weights.
+    """
+
+    def __init__(
+        self, metric: Metric, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
+    ) -> None:
+        longest = int(queries.sizes.max())
+        cutoff = longest if metric.k is None else min(int(metric.k), longest)
+        kernel, arguments = metric._plan(longest)
+        self.metric = metric
+        self.weights = weights
+        self._queries = queries
+        self._ties = TIES[metric.ties]
+        self._ranked = Ranked(
+            metric._values(labels), queries.ptr, cutoff, kernel, arguments,
+            balanced_bounds(queries.sizes, n_threads), n_threads,
+        )  # fmt: skip
+        self._scale, self.blank = metric._scale(self._ranked)
+
+    def __call__(self, scores: Array) -> float:
+        """Weighted mean over the queries that count; NaN with a warning when none does."""
+        return self.mean(self.per_query(scores))
+
+    def per_query(self, scores: Array) -> FloatArray:
+        """Value of each query, (n_queries,), in the order of ``queries.ids``."""
+        ordered = check_scores(scores, self._queries, ordered=True)
+        values = self._ranked.run(ordered, self._ties)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values /= self._scale
+        values[self.blank] = _BLANK_VALUE[self.metric.blank]
+        return values
+
+    def mean(self, values: FloatArray) -> float:
+        """Weighted mean of per-query `values`; NaN values do not count."""
+        counted = ~np.isnan(values)
+        total = float(self.weights[counted].sum())
+        if total == 0.0:
+            warnings.warn(
+                f"{self.metric} is undefined: no query with weight has a relevant document; "
+                "blank='zero' or blank='one' gives such queries a value",
+                UserWarning, stacklevel=3,
+            )  # fmt: skip
+            return float("nan")
+        return float((self.weights[counted] * values[counted]).sum()) / total
+
+
+def check_scores(scores: ArrayLike, queries: Queries, *, ordered: bool = False) -> FloatArray:
+    """Scores as contiguous float64, one a row, none NaN; errors name the row."""
+    checked = np.asarray(scores)
+    if checked.dtype.kind not in "fiub":
+        raise ValueError(f"'scores' must hold numbers; got dtype {checked.dtype}")
+    if checked.shape != (queries.n_samples,):
+        raise ValueError(
+            f"'scores' must hold one score per row: expected shape ({queries.n_samples},), "
+            f"got {checked.shape}"
+        )
+    checked = np.ascontiguousarray(checked, dtype=np.float64)
+    if np.isnan(checked).any():
+        rows = np.flatnonzero(np.isnan(checked))
+        row = np.min(queries.order[rows]) if ordered else rows[0]
+        raise ValueError(
+            f"'scores' must not be NaN; row {row} is ({len(rows)} such rows); the model may have diverged"
+        )
+    return checked
+
+
+def _written(value: Any) -> str:
+    """An option's value as it stands in a metric's canonical name."""
+    if isinstance(value, tuple):
+        return "[" + ",".join(f"{v:g}" for v in value) + "]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return getattr(value, "__name__", str(value))

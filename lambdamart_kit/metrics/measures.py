@@ -1,0 +1,235 @@
+"""The metrics: each is what it makes of a label, a kernel, and what the kernel's value is divided by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from lambdamart_kit.core import ranking
+from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
+from lambdamart_kit.core.typing import BoolArray, FloatArray
+from lambdamart_kit.metrics.base import Metric, Ranked
+
+Plan = tuple[Callable[..., None], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCG(Metric):
+    """Discounted cumulative gain, ``sum over rank < k of gain(y) / log2(rank + 2)``; see :func:`dcg`.
+
+    Parameters
+    ----------
+    gain : {"exp2", "linear"}, table or callable
+        Gain of a label: ``2**y - 1``, ``y``, ``table[y]`` or ``gain(labels)``.
+    k, ties, blank
+        As in :class:`Metric`.
+    """
+
+    gain: Gain = "exp2"
+
+    name: ClassVar[str] = "dcg"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.gain, str):
+            check_choice(self.gain, ("exp2", "linear"), name="gain")
+        elif not callable(self.gain):  # hashable, as a frozen object should be
+            object.__setattr__(self, "gain", tuple(np.asarray(self.gain, dtype=np.float64).tolist()))
+
+    def _values(self, labels: FloatArray) -> FloatArray:
+        return gains(labels, self.gain)
+
+    def _plan(self, longest: int) -> Plan:
+        return ranking.discounted_sums, (discounts(longest),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NDCG(DCG):
+    """DCG over the DCG of the best order; see :func:`ndcg`.
+
+    Parameters
+    ----------
+    gain : {"exp2", "linear"}, table or callable
+        Gain of a label: ``2**y - 1``, ``y``, ``table[y]`` or ``gain(labels)``.
+    k, ties, blank
+        As in :class:`Metric`.
+    """
+
+    name: ClassVar[str] = "ndcg"
+
+    def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
+        ideal = ranked.ideal()
+        return ideal, ideal <= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Binary(Metric):
+    """A metric of relevant and other documents."""
+
+    min_relevance: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.min_relevance > 0:
+            raise ValueError(f"'min_relevance' must be > 0; got {self.min_relevance!r}")
+
+    def _values(self, labels: FloatArray) -> FloatArray:
+        return (labels >= self.min_relevance).astype(np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAP(_Binary):
+    """Mean average precision; see :func:`mean_average_precision`.
+
+    Parameters
+    ----------
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    k, ties, blank
+        As in :class:`Metric`.
+    """
+
+    name: ClassVar[str] = "map"
+
+    def _plan(self, longest: int) -> Plan:
+        return ranking.precision_sums, ()
+
+    def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
+        totals = ranked.totals()
+        return totals, totals <= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MRR(_Binary):
+    """Mean reciprocal rank of the first relevant document; see :func:`mean_reciprocal_rank`.
+
+    Parameters
+    ----------
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    k, ties, blank
+        As in :class:`Metric`.
+    """
+
+    name: ClassVar[str] = "mrr"
+
+    def _plan(self, longest: int) -> Plan:
+        return ranking.cascades, ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision(_Binary):
+    """Share of the first k documents that are relevant; see :func:`precision`.
+
+    Parameters
+    ----------
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    k, ties, blank
+        As in :class:`Metric`.
+    """
+
+    name: ClassVar[str] = "precision"
+
+    def _plan(self, longest: int) -> Plan:
+        return ranking.discounted_sums, (np.ones(longest),)
+
+    def _scale(self, ranked: Ranked) -> tuple[FloatArray | float, BoolArray]:
+        _, blank = super()._scale(ranked)
+        return np.diff(ranked.ptr).astype(np.float64) if self.k is None else float(self.k), blank
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall(_Binary):
+    """Share of the relevant documents that are among the first k; see :func:`recall`.
+
+    Parameters
+    ----------
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    k, ties, blank
+        As in :class:`Metric`.
+    """
+
+    name: ClassVar[str] = "recall"
+
+    def _plan(self, longest: int) -> Plan:
+        return ranking.discounted_sums, (np.ones(longest),)
+
+    def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
+        totals = ranked.totals()
+        return totals, totals <= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ERR(Metric):
+    """Expected reciprocal rank at which a cascading reader stops; see :func:`err`.
+
+    Parameters
+    ----------
+    max_relevance : float
+        The top of the label scale.
+    k, ties, blank
+        As in :class:`Metric`.
+    """
+
+    max_relevance: float = 4.0
+
+    name: ClassVar[str] = "err"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.max_relevance < np.inf:
+            raise ValueError(f"'max_relevance' must be finite and > 0; got {self.max_relevance!r}")
+
+    def _values(self, labels: FloatArray) -> FloatArray:
+        highest = labels.max()
+        if highest > self.max_relevance:
+            raise ValueError(
+                f"'max_relevance' must be >= {highest:g}, a label that occurs; got {self.max_relevance:g}; "
+                f"use max_relevance={highest:g}, in a name 'err(max_relevance={highest:g})'"
+            )
+        stop: FloatArray = np.exp2(labels - self.max_relevance) - np.exp2(-self.max_relevance)
+        return stop
+
+    def _plan(self, longest: int) -> Plan:
+        return ranking.cascades, ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KendallTau(Metric):
+    """Rank correlation of scores and labels; see :func:`kendall_tau`.
+
+    Parameters
+    ----------
+    variant : {"b", "somers"}
+        Divide by tau-b's denominator, or by the number of pairs with different labels (Somers' D).
+    k : None
+        There is no cut-off.
+    ties, blank
+        As in :class:`Metric`.
+    """
+
+    variant: Literal["b", "somers"] = "b"
+
+    name: ClassVar[str] = "kendall_tau"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.variant, ("b", "somers"), name="variant")
+        if self.k is not None:
+            raise ValueError(f"'k' must be None: {self.name} has no cut-off; got {self.k!r}")
+
+    def _values(self, labels: FloatArray) -> FloatArray:
+        return labels
+
+    def _plan(self, longest: int) -> Plan:
+        return ranking.kendall_taus, (self.variant == "b",)
+
+    def _scale(self, ranked: Ranked) -> tuple[float, BoolArray]:
+        starts = ranked.ptr[:-1]
+        one_label = np.maximum.reduceat(ranked.values, starts) == np.minimum.reduceat(ranked.values, starts)
+        return 1.0, one_label

@@ -1,0 +1,398 @@
+"""Cross-validation, scoring and importance by query, with scikit-learn's own searches.
+
+scikit-learn's metadata routing carries the row-aligned `qid` through pipelines and searches. It is off by
+default; :func:`query_routing` turns it on for a block::
+
+    with query_routing():
+        GridSearchCV(
+            make_pipeline(StandardScaler(), LambdaMART()), grid, cv=QueryKFold(5),
+            scoring=make_ranking_scorer("ndcg@10"),
+        ).fit(X, y, qid=qid)
+
+No ``set_fit_request`` is needed, because everything here and every ranker asks for `qid` by default. An
+estimator of your own does so with the class attributes ``__metadata_request__fit = {"qid": True}`` and,
+when it has such a ``score``, ``__metadata_request__score = {"qid": True}``. Functions such as
+``cross_validate`` and ``learning_curve`` take ``params={"qid": qid}``. A transformer whose ``fit`` takes
+`sample_weight` must be told what to do with query weights when they are passed:
+``StandardScaler().set_fit_request(sample_weight=False)``.
+
+Two of scikit-learn's tools count rows, not queries. ``learning_curve`` takes the first rows of each
+training part: the splitters here hand out rows query by query, so at most one query is cut.
+``HalvingGridSearchCV`` with ``resource="n_samples"`` draws rows at random, which thins every query instead
+of dropping some; it works, but ``resource="n_estimators"`` keeps queries whole and is the better resource
+for boosted trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from scipy import sparse
+from sklearn import config_context
+from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import ArrayLike, IndexArray
+from lambdamart_kit.metrics import Metric, parse_metric, parse_metrics
+
+_REMEDY = (
+    "pass qid=... to fit inside `with lambdamart_kit.query_routing():` "
+    "(for cross_validate and learning_curve: params={'qid': qid})"
+)
+
+
+def query_routing() -> AbstractContextManager[None]:
+    """Context in which scikit-learn routes `qid` to every step that asks for it.
+
+    The same as ``sklearn.config_context(enable_metadata_routing=True)``; worker processes of ``n_jobs``
+    inherit it.
+
+    Examples
+    --------
+    >>> import sklearn
+    >>> with query_routing():
+    ...     sklearn.get_config()["enable_metadata_routing"]
+    True
+    """
+    context: AbstractContextManager[None] = config_context(enable_metadata_routing=True)
+    return context
+
+
+class _QuerySplitter(BaseCrossValidator):
+    """Splits rows by query; asks for `qid`."""
+
+    __metadata_request__split: ClassVar[dict[str, bool]] = {"qid": True, "groups": True}
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None, qid: Any = None
+    ) -> Iterator[tuple[IndexArray, IndexArray]]:
+        """Training and test rows of each split.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like
+            Only its length counts.
+        y : ignored
+        groups, qid : (n_samples,) array-like
+            Query of each row, under either name; one is required.
+
+        Yields
+        ------
+        train, test : (n,) intp arrays
+            Row indices, whole queries, query by query.
+
+        Raises
+        ------
+        ValueError
+            If there is no `qid`, or there are fewer queries than the splits need.
+        """
+        ids = groups if qid is None else qid
+        if ids is None:
+            raise ValueError(f"{type(self).__name__}.split got no 'qid'; {_REMEDY}")
+        queries = Queries.from_qid(ids, X.shape[0] if hasattr(X, "shape") else len(X))
+        for train, test in self._split_queries(queries.sizes):
+            yield _rows_of(queries, train), _rows_of(queries, test)
+
+    def _split_queries(self, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
+        """Training and test queries of each split, given the size of each query in order of id."""
+        raise NotImplementedError
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None, qid: Any = None) -> int:
+        """Return the number of splits."""
+        return int(self.n_splits)
+
+
+class QueryKFold(_QuerySplitter):
+    """K folds of whole queries, each the test part once.
+
+    Folds hold equally many queries, to within one, and about equally many rows. The fold of a query does
+    not depend on the order of the rows.
+
+    Parameters
+    ----------
+    n_splits : int
+        Number of folds, at least 2.
+    shuffle : bool
+        Draw the folds at random; otherwise queries are dealt out in ascending order of id.
+    random_state : int, RandomState or None
+        Seed of the shuffle.
+
+    Examples
+    --------
+    >>> for train, test in QueryKFold(2).split(np.zeros(5), qid=["b", "a", "b", "c", "a"]):
+    ...     print(train, test)
+    [0 2] [1 4 3]
+    [1 4 3] [0 2]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        shuffle: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_splits = n_splits
+        self.shuffle = shuffle
+        self.random_state = random_state
+
+    def _split_queries(self, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
+        n_queries = len(sizes)
+        if not 2 <= self.n_splits <= n_queries:
+            raise ValueError(
+                f"'n_splits' must be at least 2 and at most the number of queries, {n_queries}; "
+                f"got {self.n_splits!r}"
+            )
+        turn = np.arange(n_queries)
+        if self.shuffle:
+            turn = check_random_state(self.random_state).permutation(n_queries)
+        fold_of = np.empty(n_queries, dtype=np.intp)
+        rows = np.zeros(self.n_splits, dtype=np.intp)
+        for start in range(0, n_queries, self.n_splits):
+            dealt = turn[start : start + self.n_splits]
+            largest_first = dealt[np.argsort(-sizes[dealt], kind="stable")]
+            folds = np.argsort(rows, kind="stable")[: len(dealt)]
+            fold_of[largest_first] = folds
+            rows[folds] += sizes[largest_first]
+        for fold in range(self.n_splits):
+            in_test = fold_of[turn] == fold
+            yield turn[~in_test], turn[in_test]
+
+
+class QueryShuffleSplit(_QuerySplitter):
+    """Random splits of whole queries into a training and a test part.
+
+    Parameters
+    ----------
+    n_splits : int
+        Number of splits.
+    test_size, train_size : float, int or None
+        Share (float) or number (int) of the queries. Without a `train_size`, all queries that are not in the
+        test part.
+    random_state : int, RandomState or None
+        Seed.
+
+    Examples
+    --------
+    >>> splitter = QueryShuffleSplit(1, test_size=1, random_state=0)
+    >>> next(splitter.split(np.zeros(5), qid=["b", "a", "b", "c", "a"]))
+    (array([0, 2, 1, 4]), array([3]))
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 10,
+        *,
+        test_size: float | int = 0.2,
+        train_size: float | int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_splits = n_splits
+        self.test_size = test_size
+        self.train_size = train_size
+        self.random_state = random_state
+
+    def _split_queries(self, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
+        n_queries = len(sizes)
+        n_test = _share(self.test_size, n_queries, name="test_size")
+        rest = n_queries - n_test
+        n_train = rest if self.train_size is None else _share(self.train_size, n_queries, name="train_size")
+        if not 1 <= n_train <= rest:
+            raise ValueError(
+                f"'train_size' and 'test_size' must leave queries for both parts: {n_train} and {n_test} "
+                f"of {n_queries} queries; got train_size={self.train_size!r}, test_size={self.test_size!r}"
+            )
+        rng = check_random_state(self.random_state)
+        for _ in range(self.n_splits):
+            turn = rng.permutation(n_queries)
+            yield turn[n_test : n_test + n_train], turn[:n_test]
+
+
+class RankingScorer:
+    """A scikit-learn scorer that asks for `qid` and `sample_weight`; made by :func:`make_ranking_scorer`.
+
+    Attributes
+    ----------
+    metrics : tuple of Metric
+        What is measured.
+    """
+
+    def __init__(self, metrics: tuple[Metric, ...], *, single: bool) -> None:
+        self.metrics = metrics
+        self._single = single
+
+    def __call__(
+        self, estimator: Any, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float | dict[str, float]:
+        """Score ``estimator.predict(X)`` by query; `qid` is required, `sample_weight` weighs queries."""
+        if qid is None:
+            raise ValueError(f"{self} got no 'qid' and would score all rows as one query; {_REMEDY}")
+        scores = estimator.predict(X)
+        values = {str(m): m(y, scores, qid, sample_weight=sample_weight) for m in self.metrics}
+        return next(iter(values.values())) if self._single else values
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """What scikit-learn passes to the scorer when it has it."""
+        request = MetadataRequest(owner=self)
+        for name in ("qid", "sample_weight"):
+            request.score.add_request(param=name, alias=True)
+        return request
+
+    def __repr__(self) -> str:
+        names = [str(metric) for metric in self.metrics]
+        return f"make_ranking_scorer({names[0] if self._single else names!r})"
+
+
+def make_ranking_scorer(metric: str | Metric | Iterable[str | Metric] = "ndcg@10") -> RankingScorer:
+    """Scorer for ``scoring=`` of searches and cross-validation, computed by query.
+
+    Parameters
+    ----------
+    metric : str, Metric or list of them
+        As :func:`~lambdamart_kit.metrics.parse_metric` reads it. A list makes a scorer that predicts once
+        and returns a dict by canonical name; searches then need ``refit="ndcg@10"`` or the like.
+
+    Returns
+    -------
+    RankingScorer
+        ``scorer(estimator, X, y, qid=qid, sample_weight=None)``; greater is better.
+
+    Raises
+    ------
+    ValueError
+        If a name is not known; by the scorer, if it is called without `qid`.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyRegressor
+    >>> ranker = DummyRegressor().fit([[0], [0]], [0, 1])
+    >>> scorer = make_ranking_scorer("mrr")
+    >>> scorer(ranker, [[0], [0]], [0, 1], qid=["a", "a"])          # a coin decides: (1 + 1/2) / 2
+    0.75
+    """
+    if isinstance(metric, (str, Metric)):
+        return RankingScorer((parse_metric(metric),), single=True)
+    return RankingScorer(tuple(parse_metrics(metric)), single=False)
+
+
+def permutation_importance(
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    qid: Any = None,
+    *,
+    metric: str | Metric = "ndcg@10",
+    permute: Literal["rows", "within"] = "rows",
+    n_repeats: int = 5,
+    sample_weight: ArrayLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
+    """Drop of a ranking metric when one feature is shuffled.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        Something with ``predict(X)``, a pipeline too.
+    X : (n_samples, n_features) array, DataFrame or sparse matrix
+        Held-out rows; not changed.
+    y, qid, sample_weight
+        As for the metric.
+    metric : str or Metric
+        What is measured.
+    permute : {"rows", "within"}
+        "rows" shuffles a feature over all rows: what the feature contributes at all. "within" shuffles it
+        among the rows of each query: what it contributes to telling documents of a query apart; features that
+        are constant in each query, such as query length, then have importance 0 exactly.
+    n_repeats : int
+        Shuffles a feature.
+    random_state : int, RandomState or None
+        Seed.
+
+    Returns
+    -------
+    Bunch
+        ``importances`` (n_features, n_repeats), baseline less shuffled score; ``importances_mean`` and
+        ``importances_std`` (n_features,); ``baseline``, the score of X as it is; ``feature_names``, the
+        columns of a DataFrame, else None.
+
+    References
+    ----------
+    Breiman, "Random forests", Machine Learning 2001, section 10.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> X, y = np.array([[0.0, 5.0], [1.0, 5.0], [0.0, 7.0], [1.0, 7.0]]), np.array([0, 1, 0, 1])
+    >>> model = LinearRegression().fit(X, y)
+    >>> result = permutation_importance(model, X, y, [1, 1, 2, 2], n_repeats=20, random_state=0)
+    >>> bool(result.importances_mean[0] > 0), float(result.importances_mean[1])
+    (True, 0.0)
+    """
+    check_choice(permute, ("rows", "within"), name="permute")
+    if n_repeats < 1:
+        raise ValueError(f"'n_repeats' must be at least 1; got {n_repeats!r}")
+    X = X.tocsc() if hasattr(X, "tocsc") else X if hasattr(X, "iloc") else np.asarray(X)
+    queries = Queries.from_qid(qid, X.shape[0])
+    bound = parse_metric(metric).bind(y, queries, sample_weight)
+    rng = check_random_state(random_state)
+    shuffled = X.copy()
+    baseline = bound(queries.sort(np.asarray(estimator.predict(X))))
+    importances = np.empty((X.shape[1], n_repeats))
+    for feature in range(X.shape[1]):
+        for repeat in range(n_repeats):
+            rows = _permutation(queries, permute, rng)
+            scores = estimator.predict(_with_column(shuffled, X, feature, rows))
+            importances[feature, repeat] = baseline - bound(queries.sort(np.asarray(scores)))
+        _with_column(shuffled, X, feature, np.arange(X.shape[0]))
+    return Bunch(
+        importances=importances,
+        importances_mean=importances.mean(axis=1),
+        importances_std=importances.std(axis=1),
+        baseline=baseline,
+        feature_names=np.asarray(X.columns) if hasattr(X, "columns") else None,
+    )
+
+
+def _permutation(queries: Queries, permute: str, rng: np.random.RandomState) -> IndexArray:
+    drawn: IndexArray = rng.permutation(queries.n_samples)
+    if permute == "rows":
+        return drawn
+    # Sorting random numbers by query first shuffles every query at once.
+    within = np.lexsort((drawn, queries.query_of_ordered_row))
+    rows: IndexArray = queries.unsort(queries.order[within])
+    return rows
+
+
+def _with_column(target: Any, source: Any, feature: int, rows: IndexArray) -> Any:
+    """`target` with one column taken from `source` in the order of `rows`; in place where it can be."""
+    if hasattr(target, "iloc"):
+        target.isetitem(feature, source.iloc[rows, feature].array)
+        return target
+    if hasattr(target, "tocsc"):
+        column = sparse.csc_array(source[:, [feature]].toarray()[rows])
+        return sparse.hstack([source[:, :feature], column, source[:, feature + 1 :]], format="csr")
+    target[:, feature] = source[rows, feature]
+    return target
+
+
+def _rows_of(queries: Queries, selected: IndexArray) -> IndexArray:
+    """Rows of the `selected` queries, query by query."""
+    sizes = queries.sizes[selected]
+    shift = np.repeat(queries.ptr[selected] - (np.cumsum(sizes) - sizes), sizes)
+    rows: IndexArray = queries.order[np.arange(len(shift)) + shift]
+    return rows
+
+
+def _share(size: float | int, n_queries: int, *, name: str) -> int:
+    """Number of queries that a share or a number of them means."""
+    if isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0:
+        return int(size)
+    if isinstance(size, (float, np.floating)) and 0 < size < 1:
+        return int(np.ceil(size * n_queries) if name == "test_size" else np.floor(size * n_queries))
+    raise ValueError(f"{name!r} must be a share between 0 and 1 or a number of queries >= 1; got {size!r}")
