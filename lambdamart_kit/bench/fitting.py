@@ -102,7 +102,7 @@ def fit_and_measure(task: FitTask) -> Run:
         learning_curve=_plain_curve(getattr(estimator, "evals_result_", None) or {}),
         n_iterations=_n_iterations(estimator),
         fit_seconds=fit_seconds,
-        gradient_seconds=getattr(estimator, "gradient_seconds_", None),
+        fit_times=dict(getattr(estimator, "fit_times_", {})),
         predict_seconds=predict_seconds,
         fit_memory=None if before is None or peak is None else max(0, peak - before),
         n_test_documents=len(data.test),

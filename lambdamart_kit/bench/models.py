@@ -35,14 +35,20 @@ class Between:
 
 SearchSpace = Mapping[str, Between]
 
-# One space for every kind of trees: the same budget buys the same settings, whoever's trees they are.
-TREE_SPACE: SearchSpace = {
+_GROWTH: SearchSpace = {
     "learning_rate": Between(0.02, 0.2, log=True),
     "num_leaves": Between(7, 63, log=True, whole=True),
-    "min_child_samples": Between(5, 100, log=True, whole=True),
     "reg_lambda": Between(0.01, 30.0, log=True),
     "subsample": Between(0.5, 1.0),
-    "colsample": Between(0.4, 1.0),
+}
+_ROWS, _HESSIAN = Between(5, 100, log=True, whole=True), Between(0.001, 10.0, log=True)
+_FEATURES = Between(0.4, 1.0)
+# Six parameters whoever grows the trees, the shared ones with the same draws: the same budget for all.
+# XGBoost has no least number of rows in a leaf, and CatBoost draws features for each node only.
+TREE_SPACES: Mapping[str, SearchSpace] = {
+    "lightgbm": {**_GROWTH, "min_child_samples": _ROWS, "colsample_bytree": _FEATURES},
+    "xgboost": {**_GROWTH, "min_child_weight": _HESSIAN, "colsample_bytree": _FEATURES},
+    "catboost": {**_GROWTH, "min_child_samples": _ROWS, "colsample_bynode": _FEATURES},
 }
 _TREES: Mapping[str, Any] = {"n_estimators": 500, "early_stopping_rounds": 50}
 _QUICK_TREES: Mapping[str, Any] = {"n_estimators": 100, "early_stopping_rounds": 20}
@@ -85,14 +91,14 @@ class Family:
         Class, as ``module:name``, imported when it is asked for.
     variant_parameter : str
         Estimator parameter that takes the variant; empty when there are none.
-    variants : callable
-        The variants' names; the first is the default.
-    boosters : tuple of str
-        The first is the default.
+    variants, boosters : callable
+        Their names; the first is the default.
     alias : callable
         What users may write for a variant, to its name here.
     fixed, quick : dict
         Parameters of every fit, and of a quick one.
+    space : callable
+        What tuning may change, given the booster.
     requires : str
         Module of an optional extra.
     """
@@ -100,11 +106,11 @@ class Family:
     estimator: str
     variant_parameter: str = ""
     variants: Callable[[], tuple[str, ...]] = tuple
-    boosters: tuple[str, ...] = ()
+    boosters: Callable[[], tuple[str, ...]] = tuple
     alias: Callable[[str], str] = str.strip
     fixed: Mapping[str, Any] = field(default_factory=lambda: _TREES)
     quick: Mapping[str, Any] = field(default_factory=lambda: _QUICK_TREES)
-    space: SearchSpace = field(default_factory=lambda: TREE_SPACE)
+    space: Callable[[str], SearchSpace] = lambda booster: {}
     requires: str = ""
 
     def load(self) -> Any:
@@ -116,26 +122,43 @@ class Family:
 def _objectives() -> tuple[str, ...]:
     from lambdamart_kit.objectives import OBJECTIVES
 
-    return ("ndcg", *sorted(set(OBJECTIVES) - {"ndcg"}))
+    return ("ndcg", *sorted(set(OBJECTIVES) - {"ndcg", "pairs"}))
+
+
+def _boosters() -> tuple[str, ...]:
+    from lambdamart_kit.rankers import LambdaMART
+    from lambdamart_kit.rankers.boosters import BOOSTERS
+
+    default = LambdaMART().booster
+    return (default, *sorted(set(BOOSTERS) - {default, "catboost"}))
 
 
 FAMILIES: dict[str, Family] = {
     "lambdamart": Family(
-        "lambdamart_kit.rankers:LambdaMART", "objective", _objectives, ("lightgbm", "xgboost")
+        "lambdamart_kit.rankers:LambdaMART",
+        "objective",
+        _objectives,
+        _boosters,
+        space=lambda booster: TREE_SPACES.get(booster, TREE_SPACES["lightgbm"]),
     ),
     "lightgbm": Family(
-        "lambdamart_kit.rankers:LightGBMRanker", "objective", lambda: ("lambdarank", "rank_xendcg")
+        "lambdamart_kit.rankers:LightGBMRanker",
+        "objective",
+        lambda: ("lambdarank", "rank_xendcg"),
+        space=lambda _: TREE_SPACES["lightgbm"],
     ),
     "xgboost": Family(
         "lambdamart_kit.rankers:XGBoostRanker",
         "objective",
         lambda: ("rank:ndcg", "rank:pairwise", "rank:map"),
         alias=lambda name: name if name.startswith("rank:") else f"rank:{name}",
+        space=lambda _: TREE_SPACES["xgboost"],
     ),
     "catboost": Family(
         "lambdamart_kit.rankers:CatBoostRanker",
         "loss",
         lambda: ("YetiRank", "YetiRankPairwise", "PairLogit", "QueryRMSE", "QuerySoftMax"),
+        space=lambda _: TREE_SPACES["catboost"],
         requires="catboost",
     ),
     "pointwise": Family("lambdamart_kit.rankers:PointwiseRanker"),
@@ -162,7 +185,7 @@ class ModelSpec:
         shown = self.family
         if self.variant and self.variant != family.variants()[0]:
             shown += f":{self.variant}"
-        if self.booster and self.booster != family.boosters[0]:
+        if self.booster and self.booster != family.boosters()[0]:
             shown += f"@{self.booster}"
         return shown
 
@@ -183,7 +206,7 @@ class ModelSpec:
             wanted["booster"] = self.booster
         known = estimator.get_params()
         estimator.set_params(**{name: value for name, value in wanted.items() if name in known})
-        return Candidate(str(self), estimator, {n: b for n, b in family.space.items() if n in known})
+        return Candidate(str(self), estimator, family.space(self.booster))
 
 
 def parse_model(text: str) -> ModelSpec:
@@ -201,8 +224,9 @@ def parse_model(text: str) -> ModelSpec:
         raise ValueError(_unknown([text]))
     variants = family.variants()
     variant = family.alias(variant) if variant else (variants[0] if variants else "")
-    booster = booster or (family.boosters[0] if family.boosters else "")
-    if (variant and variant not in variants) or (booster and booster not in family.boosters):
+    boosters = family.boosters()
+    booster = booster or (boosters[0] if boosters else "")
+    if (variant and variant not in variants) or (booster and booster not in boosters):
         raise ValueError(_unknown([text]))
     return ModelSpec(name, variant, booster)
 
@@ -232,7 +256,7 @@ def choices() -> list[str]:
     """One line a family: its name with its variants and boosters."""
     lines = []
     for name, family in FAMILIES.items():
-        variants, boosters = family.variants(), family.boosters
+        variants, boosters = family.variants(), family.boosters()
         line = name + (f"[:{'|'.join(variants)}]" if variants else "")
         lines.append(line + (f"[@{'|'.join(boosters)}]" if boosters else ""))
     return lines

@@ -212,7 +212,7 @@ def _cost(model: str, runs: Sequence[Run]) -> Cost:
         model,
         _median([run.n_iterations for run in runs]),
         float(np.median([run.fit_seconds for run in runs])),
-        _median([run.gradient_seconds for run in runs]),
+        _median([run.fit_times.get("gradient") for run in runs]),
         1e6 * float(np.median([run.predict_seconds / max(1, run.n_test_documents) for run in runs])),
         _median([run.fit_memory for run in runs]),
     )

@@ -46,8 +46,9 @@ class Run:
         Trees or epochs in the model.
     fit_seconds, predict_seconds : float
         Wall clock, after a warm-up fit on a few queries.
-    gradient_seconds : float or None
-        Part of `fit_seconds` spent in the kit's gradients; None where a library computes its own.
+    fit_times : dict
+        Part of the fit to its seconds, as the estimator's ``fit_times_`` has it: ``"gradient"`` is there when
+        the kit computed the gradients, and not when a library did.
     fit_memory : int or None
         Bytes by which the peak resident memory of a process of its own grew during fit.
     n_test_documents : int
@@ -69,7 +70,7 @@ class Run:
     learning_curve: dict[str, Any] = field(default_factory=dict)
     n_iterations: int | None = None
     fit_seconds: float = 0.0
-    gradient_seconds: float | None = None
+    fit_times: dict[str, float] = field(default_factory=dict)
     predict_seconds: float = 0.0
     fit_memory: int | None = None
     n_test_documents: int = 0

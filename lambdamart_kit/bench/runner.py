@@ -28,8 +28,8 @@ class Options:
     Attributes
     ----------
     metrics : tuple of str
-        Metric names; tuning uses the first. Made canonical, and with blank queries skipped: what they would
-        be worth as 0 is reported beside it.
+        Metric names; tuning and early stopping use the first. Made canonical, and with blank queries skipped:
+        what they would be worth as 0 is reported beside it.
     n_settings : int
         Settings tried a model and fold: the defaults and ``n_settings - 1`` random draws.
     seed : int
@@ -124,7 +124,11 @@ def plan(candidates: Sequence[Candidate], folds: Sequence[Fold], options: Option
         settings = candidate.settings(options.n_settings, options.seed)
         for number, params in enumerate(settings):
             estimator = clone(candidate.estimator).set_params(**params)
-            fixed = {"n_jobs": options.n_jobs, "random_state": options.seed}
+            fixed = {
+                "n_jobs": options.n_jobs,
+                "random_state": options.seed,
+                "eval_metric": options.metrics[0],
+            }
             estimator.set_params(**{k: v for k, v in fixed.items() if k in estimator.get_params()})
             asked = {"model": candidate.name, "estimator": repr_of(estimator)} | common
             for fold in folds:
@@ -152,7 +156,7 @@ def _failure(task: FitTask, reason: str) -> Run:
 def _in_own_process(task: FitTask) -> Run:
     """Forked from a server that has imported the libraries and done nothing; fresh on Windows."""
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(_PRELOADED)
     ours, theirs = context.Pipe()
