@@ -83,11 +83,12 @@ def precision_sums(
 @kernel
 def cascades(
     start: int, stop: int, scores: FloatArray, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
-    out: FloatArray,
+    discount: FloatArray, out: FloatArray,
 ) -> None:  # fmt: skip
-    """``sum over rank < cutoff of 1/(rank+1) * P(the reader stops at rank)``; a value is a stop probability.
+    """``sum over rank < cutoff of discount[rank] * P(the reader stops at rank)``; values: stop probabilities.
 
-    With graded values this is ERR, with values 0 and 1 the reciprocal rank.
+    With discount ``1/(rank+1)``, graded values make this ERR, values 0 and 1 the reciprocal rank. With
+    discount 1, values 0 and 1 make it the probability that a relevant document is among the first `cutoff`.
     """
     key, value, spare, order, work = _workspace(start, stop, ptr)
     kept, chance = np.empty(len(key) + 1), np.empty(len(key) + 1)
@@ -98,9 +99,9 @@ def cascades(
         while rank < min(cutoff, n) and reading > 0:
             end = tied_block_stop(key[:n], rank) if ties == AVERAGE else rank + 1
             if end == rank + 1:
-                total += reading * value[rank] / end
+                total += reading * value[rank] * discount[rank]
             else:
-                total += reading * _cascade_of_block(value[rank:end], rank, cutoff, kept, chance)
+                total += reading * _cascade_of_block(value[rank:end], rank, cutoff, discount, kept, chance)
             for r in range(rank, end):
                 reading *= 1 - value[r]
             rank = end
@@ -109,7 +110,7 @@ def cascades(
 
 @kernel
 def _cascade_of_block(
-    value: FloatArray, rank: int, cutoff: int, kept: FloatArray, chance: FloatArray
+    value: FloatArray, rank: int, cutoff: int, discount: FloatArray, kept: FloatArray, chance: FloatArray
 ) -> float:
     """Expected cascade of a block of equal scores that starts at `rank`, its values descending.
 
@@ -138,7 +139,7 @@ def _cascade_of_block(
             from_below = chance[i - 1] * (r - i + 1) / left if i > 0 else 0.0
             chance[i] = chance[i] * (left - r + i) / left + from_below
             after += chance[i] * kept[i]
-        total += (before - after) / (rank + drawn + 1)
+        total += (before - after) * discount[rank + drawn]
         before = after
     return total
 

@@ -117,7 +117,7 @@ class MRR(_Binary):
     name: ClassVar[str] = "mrr"
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.cascades, ()
+        return ranking.cascades, (1.0 / np.arange(1, longest + 1),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ class ERR(Metric):
         return stop
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.cascades, ()
+        return ranking.cascades, (1.0 / np.arange(1, longest + 1),)
 
 
 @dataclass(frozen=True, kw_only=True)
