@@ -1,0 +1,472 @@
+r"""The lazy greedy maximiser: one routine for diversified re-ranking and for choosing pairs to annotate.
+
+It maximises, one item at a time,
+
+.. math:: F(A) = \sum_{i \in A} m_i + c \, U(A), \qquad |A| \le k
+
+with a modular part m (relevance; zero when annotating) and a set utility U:
+
+============ =========================================================== ========== ======== =================
+`kind`       U(A)                                                        submodular monotone greedy guarantee
+============ =========================================================== ========== ======== =================
+FACILITY     sum over rows v of max over i in A of sim(v, i)+            yes        yes      1 - (1 - 1/k)^k
+COVERAGE     sum over topics t of w_t (1 - prod over i in A (1 - p_it))  yes        yes      1 - (1 - 1/k)^k
+LOGDET       log det(I + sum over i in A of w_i z_i z_i')                yes        yes      1 - (1 - 1/k)^k
+REDUNDANCY   - sum over pairs in A of sim(i, j)+                         yes        no       none; allow a stop
+MMR          - sum over i in A of max over earlier j of sim(j, i)+       (by gains) no       none; allow a stop
+MAX_SUM      sum over pairs in A of |z_i - z_j| / 2                      no (super) yes      1/2 of max-sum
+============ =========================================================== ========== ======== =================
+
+``x+ = max(x, 0)``. MMR is a rule for the next item rather than a set function: its sum depends on the order,
+but its gains only ever fall, so the same routine serves it. A submodular gain only ever falls as A grows, so
+a gain computed earlier bounds the gain now: `lazy` re-evaluates an item only when its bound comes to the top
+(Minoux 1978), and picks exactly what plain greedy picks, ties included (the lowest index wins). MAX_SUM's
+gains grow, so it always runs plain.
+
+Items hold what they need from the chosen ones as running numbers and catch up when evaluated, so nothing of
+size n x n is needed except a facility's similarity, and that only where it is quicker than the features.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+
+FACILITY, COVERAGE, LOGDET, REDUNDANCY, MMR, MAX_SUM = range(6)
+KINDS = {
+    "facility": FACILITY, "coverage": COVERAGE, "logdet": LOGDET,
+    "redundancy": REDUNDANCY, "mmr": MMR, "max-sum": MAX_SUM,
+}  # fmt: skip
+
+# Sums may be taken in any order, so that they vectorise; the order still depends on the length alone.
+_summing = kernel(fastmath={"reassoc", "contract"})
+
+_NO_FLOATS = np.empty(0)
+_NO_ITEMS = np.empty(0, dtype=np.intp)
+_NO_MATRIX = np.empty((0, 0))
+
+
+class Problem(NamedTuple):
+    """What is maximised over items 0 .. n - 1; see :func:`problem` to make one.
+
+    Attributes
+    ----------
+    kind : int
+        One of the module's six.
+    modular : (n,) float64
+        Worth of each item by itself, already multiplied by whatever trades it off.
+    scale : float
+        Multiplies the utility (c).
+    vectors : (n, d) float
+        Features (their inner product is the similarity), or topic probabilities for COVERAGE.
+    similarity : (n, n) float64 or (0, 0)
+        Used instead of the vectors when given.
+    first, second : (n,) intp or (0,)
+        When given, item i is the difference of two vectors, ``vectors[first[i]] - vectors[second[i]]``.
+    weight : (n,) or (n_topics,) float64, or (0,)
+        Weight of each item's rank-one term (LOGDET) or of each topic (COVERAGE); ones when empty.
+    """
+
+    kind: int
+    modular: FloatArray
+    scale: float
+    vectors: Array
+    similarity: FloatArray
+    first: IndexArray
+    second: IndexArray
+    weight: FloatArray
+
+
+class Limits(NamedTuple):
+    """What may be chosen; see :func:`limits` to make one."""
+
+    k: int
+    lazy: bool
+    allow_stop: bool
+    group: IndexArray
+    max_per_group: int
+    cost: FloatArray
+    budget: float
+    per_cost: bool
+
+
+class Selection(NamedTuple):
+    """What was chosen.
+
+    Attributes
+    ----------
+    items : (m,) intp
+        Chosen items, first choice first.
+    gains : (m,) float64
+        What each added to F when chosen.
+    n_evaluations : int
+        Gains computed after the first round; plain greedy computes about ``n k``.
+    """
+
+    items: IndexArray
+    gains: FloatArray
+    n_evaluations: int
+
+
+class _State(NamedTuple):
+    """Running numbers: what each item, row or topic has seen of the chosen items."""
+
+    value: FloatArray  # (n,) of each item: nearest or summed similarity, distance, or z' H^-1 z
+    seen: IndexArray  # (n,) chosen items that are in `value`
+    level: FloatArray  # (n,) best similarity of each row (FACILITY) or (n_topics,) what is uncovered (COVERAGE)
+    basis: FloatArray  # (k, d) H^-1 = I - basis' basis (LOGDET)
+    projected: FloatArray  # (n_vectors, k) vectors along the basis, when items are differences (LOGDET)
+
+
+def problem(
+    kind: int,
+    vectors: Array | None = None,
+    *,
+    modular: FloatArray | None = None,
+    scale: float = 1.0,
+    similarity: FloatArray | None = None,
+    first: IndexArray | None = None,
+    second: IndexArray | None = None,
+    weight: FloatArray | None = None,
+) -> Problem:
+    """A :class:`Problem` with the parts that are left out empty (and `modular` zero)."""
+    if similarity is not None:
+        n_items = len(similarity)
+    else:
+        n_items = len(first) if first is not None else len(vectors)  # type: ignore[arg-type]
+    return Problem(
+        kind,
+        np.zeros(n_items) if modular is None else modular,
+        float(scale),
+        np.empty((0, 0), dtype=np.float32) if vectors is None else vectors,
+        _NO_MATRIX if similarity is None else similarity,
+        _NO_ITEMS if first is None else first,
+        _NO_ITEMS if second is None else second,
+        _NO_FLOATS if weight is None else weight,
+    )
+
+
+def limits(
+    k: int,
+    *,
+    lazy: bool = True,
+    allow_stop: bool = False,
+    group: IndexArray | None = None,
+    max_per_group: int | None = None,
+    cost: FloatArray | None = None,
+    budget: float | None = None,
+    per_cost: bool = False,
+) -> Limits:
+    """Limits on a selection.
+
+    Parameters
+    ----------
+    k : int
+        Most items to choose.
+    lazy : bool
+        Re-evaluate only items whose bound comes to the top. False evaluates all in every round.
+    allow_stop : bool
+        Stop when no item has a positive gain.
+    group, max_per_group
+        Group code of each item, (n,), and how many items of a group may be chosen.
+    cost, budget
+        Cost of each item, (n,), and the largest total cost; an item that no longer fits is passed over.
+    per_cost : bool
+        Choose by gain per cost instead of by gain.
+    """
+    return Limits(
+        k, lazy, allow_stop,
+        _NO_ITEMS if group is None or max_per_group is None else group,
+        0 if max_per_group is None else max_per_group,
+        _NO_FLOATS if cost is None else cost,
+        np.inf if budget is None else float(budget),
+        per_cost,
+    )  # fmt: skip
+
+
+def maximise(task: Problem, limit: Limits, *, bounds: FloatArray | None = None) -> Selection:
+    """Greedy maximisation of F under `limit`.
+
+    Parameters
+    ----------
+    task : Problem
+    limit : Limits
+    bounds : (n,) float64, optional
+        Upper bounds of the first gains (``m_i + c U({i})``). Without them every item is evaluated once.
+
+    Returns
+    -------
+    Selection
+
+    Examples
+    --------
+    Two topics; the second document repeats the first, so the third is worth more:
+
+    >>> topics = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.5]])
+    >>> chosen = maximise(problem(COVERAGE, topics), limits(2))
+    >>> chosen.items.tolist(), chosen.gains.tolist()
+    ([0, 2], [1.0, 0.5])
+
+    References
+    ----------
+    Nemhauser, Wolsey, Fisher (1978), "An analysis of approximations for maximizing submodular set
+    functions", Math. Programming 14. Minoux (1978), "Accelerated greedy algorithms for maximizing
+    submodular set functions".
+    """
+    n_chosen_most = max(min(limit.k, len(task.modular)), 0)
+    items = np.empty(n_chosen_most, dtype=np.intp)
+    gains = np.empty(n_chosen_most)
+    known = _NO_FLOATS if bounds is None else bounds
+    n_chosen, n_evaluations = maximise_into(task, limit, known, items, gains)
+    return Selection(items[:n_chosen], gains[:n_chosen], n_evaluations)
+
+
+@kernel
+def maximise_into(
+    task: Problem, limit: Limits, bounds: FloatArray, items: IndexArray, gains: FloatArray
+) -> tuple[int, int]:
+    """:func:`maximise` into `items` and `gains`, for callers that are kernels: (chosen, evaluations)."""
+    n = len(task.modular)
+    state = _start(task, len(items))
+    bound, stamp = np.empty(n), np.zeros(n, dtype=np.intp)
+    if len(bounds):
+        bound[:] = bounds
+        stamp[:] = -1  # never evaluated
+    else:
+        for i in range(n):
+            bound[i] = _gain(task, state, items, 0, i)
+    if limit.per_cost:
+        bound /= limit.cost
+    heap = np.arange(n)
+    for place in range(n // 2 - 1, -1, -1):
+        _sift_down(heap, n, place, bound)
+    counts = np.zeros(limit.group.max() + 1 if len(limit.group) else 0, dtype=np.intp)
+    size, n_chosen, n_evaluations, left = n, 0, 0, limit.budget
+    lazy = limit.lazy and task.kind != MAX_SUM
+    while n_chosen < len(items) and size > 0:
+        if not lazy and n_chosen > 0 and stamp[heap[0]] != n_chosen:
+            for place in range(size):
+                i = heap[place]
+                bound[i] = _gain(task, state, items, n_chosen, i) / (limit.cost[i] if limit.per_cost else 1.0)
+                stamp[i] = n_chosen
+            n_evaluations += size
+            for place in range(size // 2 - 1, -1, -1):
+                _sift_down(heap, size, place, bound)
+        best = heap[0]
+        full = len(counts) > 0 and counts[limit.group[best]] >= limit.max_per_group
+        if full or (len(limit.cost) > 0 and limit.cost[best] > left):
+            size = _pop(heap, size, bound)
+            continue
+        if stamp[best] != n_chosen:
+            gain = _gain(task, state, items, n_chosen, best)
+            bound[best] = gain / (limit.cost[best] if limit.per_cost else 1.0)
+            stamp[best] = n_chosen
+            n_evaluations += 1
+            _sift_down(heap, size, 0, bound)
+            continue
+        if limit.allow_stop and bound[best] <= 0:
+            break
+        size = _pop(heap, size, bound)
+        gains[n_chosen] = bound[best] * (limit.cost[best] if limit.per_cost else 1.0)
+        _include(task, state, items, n_chosen, best)
+        n_chosen += 1
+        if len(counts):
+            counts[limit.group[best]] += 1
+        if len(limit.cost):
+            left -= limit.cost[best]
+    return n_chosen, n_evaluations
+
+
+@kernel
+def _start(task: Problem, k: int) -> Any:
+    n, kind = len(task.modular), task.kind
+    value = np.zeros(n)
+    n_levels = 0
+    if kind == FACILITY:
+        n_levels = n
+    elif kind == COVERAGE:
+        n_levels = task.vectors.shape[1]
+    level = np.zeros(n_levels)
+    if kind == COVERAGE:
+        level[:] = 1.0
+        if len(task.weight):
+            level[:] = task.weight
+    basis = np.empty((k if kind == LOGDET else 0, task.vectors.shape[1]))
+    projected = np.empty((len(task.vectors) if len(task.first) else 0, k))
+    if kind == LOGDET:
+        for i in range(n):
+            value[i] = _squared_norm(task, i)
+    return _State(value, np.zeros(n, dtype=np.intp), level, basis, projected)
+
+
+@kernel
+def _gain(task: Problem, state: Any, items: IndexArray, n_chosen: int, i: int) -> float:
+    """What item i would add to F now; brings its running number up to date."""
+    kind = task.kind
+    if kind == FACILITY:
+        gain = _facility_gain(task, state.level, i)
+    elif kind == COVERAGE:
+        gain = _coverage_gain(task.vectors[i], state.level)
+    else:
+        value = state.value[i]
+        for j in range(state.seen[i], n_chosen):
+            if kind == LOGDET:
+                value -= _along(task, state, i, j) ** 2
+            elif kind == MMR:
+                value = max(value, _similarity(task, items[j], i))
+            elif kind == REDUNDANCY:
+                value += max(_similarity(task, items[j], i), 0.0)
+            else:
+                value += _distance(task, items[j], i)
+        state.value[i] = value
+        state.seen[i] = n_chosen
+        if kind == LOGDET:
+            weight = task.weight[i] if len(task.weight) else 1.0
+            gain = np.log1p(weight * max(value, 0.0))
+        else:
+            gain = value if kind == MAX_SUM else -value
+    return task.modular[i] + task.scale * gain
+
+
+@kernel
+def _include(task: Problem, state: Any, items: IndexArray, n_chosen: int, i: int) -> None:
+    """Record that item i is the next choice; its running number is up to date."""
+    items[n_chosen] = i
+    if task.kind == FACILITY:
+        _raise_levels(task, state.level, i)
+    elif task.kind == COVERAGE:
+        for t in range(len(state.level)):
+            state.level[t] *= 1.0 - task.vectors[i, t]
+    elif task.kind == LOGDET:
+        _extend_basis(task, state, n_chosen, i)
+
+
+@kernel
+def _extend_basis(task: Problem, state: Any, n_chosen: int, i: int) -> None:
+    """``H^-1 - w u u' / (1 + w z' u)`` with ``u = H^-1 z`` (Sherman and Morrison), kept as one more row."""
+    weight = task.weight[i] if len(task.weight) else 1.0
+    row = state.basis[n_chosen]
+    for c in range(len(row)):
+        row[c] = _component(task, i, c)
+    for j in range(n_chosen):
+        along = _along(task, state, i, j)
+        for c in range(len(row)):
+            row[c] -= along * state.basis[j, c]
+    row *= np.sqrt(weight / (1.0 + weight * max(state.value[i], 0.0)))
+    for v in range(len(state.projected)):  # many items share few vectors: project each vector once
+        state.projected[v, n_chosen] = _dot(task.vectors[v], row)
+
+
+@_summing
+def _facility_gain(task: Problem, level: FloatArray, i: int) -> float:
+    total = 0.0
+    if len(task.similarity):
+        row = task.similarity[i]
+        for v in range(len(level)):
+            total += max(row[v] - level[v], 0.0)
+    else:
+        for v in range(len(level)):
+            total += max(_dot(task.vectors[v], task.vectors[i]) - level[v], 0.0)
+    return total
+
+
+@kernel
+def _raise_levels(task: Problem, level: FloatArray, i: int) -> None:
+    for v in range(len(level)):
+        level[v] = max(level[v], _similarity(task, i, v))
+
+
+@_summing
+def _coverage_gain(topics: Array, uncovered: FloatArray) -> float:
+    total = 0.0
+    for t in range(len(uncovered)):
+        total += topics[t] * uncovered[t]
+    return total
+
+
+@kernel
+def _similarity(task: Problem, i: int, j: int) -> float:
+    if len(task.similarity):
+        return float(task.similarity[i, j])
+    return float(_dot(task.vectors[i], task.vectors[j]))
+
+
+@kernel
+def _distance(task: Problem, i: int, j: int) -> float:
+    """Half the chord ``|z_i - z_j|``: a metric, and at most 1 between unit vectors."""
+    if len(task.similarity):
+        squared = task.similarity[i, i] + task.similarity[j, j] - 2.0 * task.similarity[i, j]
+    else:
+        squared = _squared_chord(task.vectors[i], task.vectors[j])
+    return float(np.sqrt(max(squared, 0.0)) / 2.0)
+
+
+@kernel
+def _along(task: Problem, state: Any, i: int, j: int) -> float:
+    """Item i along row j of the basis."""
+    if len(task.first):
+        return float(state.projected[task.first[i], j] - state.projected[task.second[i], j])
+    return float(_dot(task.vectors[i], state.basis[j]))
+
+
+@kernel
+def _component(task: Problem, i: int, c: int) -> float:
+    if len(task.first):
+        return float(task.vectors[task.first[i], c] - task.vectors[task.second[i], c])
+    return float(task.vectors[i, c])
+
+
+@kernel
+def _squared_norm(task: Problem, i: int) -> float:
+    if len(task.first):
+        return float(_squared_chord(task.vectors[task.first[i]], task.vectors[task.second[i]]))
+    return float(_dot(task.vectors[i], task.vectors[i]))
+
+
+@_summing
+def _dot(a: Array, b: Array) -> float:
+    total = 0.0
+    for c in range(len(a)):
+        total += np.float64(a[c]) * b[c]
+    return total
+
+
+@_summing
+def _squared_chord(a: Array, b: Array) -> float:
+    total = 0.0
+    for c in range(len(a)):
+        difference = np.float64(a[c]) - b[c]
+        total += difference * difference
+    return total
+
+
+@kernel
+def _sift_down(heap: IndexArray, size: int, place: int, bound: FloatArray) -> None:
+    """Restore the heap of items below `place`: larger bound first, then lower index."""
+    item = heap[place]
+    while 2 * place + 1 < size:
+        child = 2 * place + 1
+        if child + 1 < size and _before(heap[child + 1], heap[child], bound):
+            child += 1
+        if not _before(heap[child], item, bound):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = item
+
+
+@kernel
+def _before(i: int, j: int, bound: FloatArray) -> bool:
+    return bool(bound[i] > bound[j] or (bound[i] == bound[j] and i < j))
+
+
+@kernel
+def _pop(heap: IndexArray, size: int, bound: FloatArray) -> int:
+    """Drop the top of the heap; how many are left."""
+    heap[0] = heap[size - 1]
+    _sift_down(heap, size - 1, 0, bound)
+    return size - 1
