@@ -209,5 +209,6 @@ def largest_query(first: int, last: int, ptr: IndexArray) -> int:
     """Documents in the largest of the queries `first` to `last` - 1."""
     size = 0
     for q in range(first, last):
-        size = max(size, int(ptr[q + 1]) - int(ptr[q]))
+        if ptr[q + 1] - ptr[q] > size:
+            size = ptr[q + 1] - ptr[q]
     return size

@@ -1,0 +1,217 @@
+"""Gradients of the lambda objectives: the pair model over all pairs of a query, each with its weight.
+
+For a pair of documents of one query, `high` with the larger label,
+
+    gradient[high] -= sigma   * weight * (1 - p)        p = 1 / (1 + exp(-sigma * (s[high] - s[low])))
+    gradient[low]  += sigma   * weight * (1 - p)
+    hessian[both]  += sigma^2 * weight * p * (1 - p)
+
+A query at a time: sort (:mod:`lambdamart_kit.core.ranked`), fill what the pair weights need
+(:mod:`lambdamart_kit.core.swaps`), then for every row i of the ranking one vectorised loop over the entries
+below it. The loop has no branch: scores stand in descending order, so ``e = exp(-sigma (s_i - s_j))`` is at
+most 1 and gives both p and 1 - p, and a pair of equal labels has weight 0. Queries share nothing, so the
+result is the same to the bit on any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.ranked import Ranked, new_ranked, next_state, rank_query, scramble, shuffle
+from lambdamart_kit.core.sorting import largest_query
+from lambdamart_kit.core.swaps import discount_swaps
+from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
+
+SWAP, WINNER = 0, 1
+"""How the weight of a pair follows from the entries: see `_swap_weights` and `_winner_weights`."""
+
+
+class PairSettings(NamedTuple):
+    """Scalars of a lambda objective.
+
+    ``weight / (offset + slope * |s_i - s_j|)`` replaces the weight of a pair (slope 0 = as it is) unless all
+    scores of the query are equal; with `normalize` the query is multiplied by ``log2(1 + S) / S``, S the sum
+    of 2 |lambda|.
+    """
+
+    weighting: int
+    truncation: int
+    sigma: float
+    offset: float
+    slope: float
+    normalize: bool
+    hessian_factor: float
+    merge: bool
+    shuffle: bool
+
+
+class LabelledQueries(NamedTuple):
+    """What an objective knows of the queries; everything but `ptr` stands in layout order."""
+
+    ptr: IndexArray
+    layout: IndexArray  # ordered row at each place of the layout
+    label: Float32Array
+    gain: Float32Array
+    query_scale: FloatArray  # (n_queries,)
+
+
+@kernel
+def lambda_gradients(
+    first: int, last: int, queries: LabelledQueries, settings: PairSettings, discount: FloatArray,
+    cumulative: FloatArray, seed: np.uint64, scores: Float32Array, gradient: Float32Array,
+    hessian: Float32Array,
+) -> None:  # fmt: skip
+    """Fill `gradient` and `hessian` (ordered rows) for the queries `first` to `last` - 1."""
+    capacity = largest_query(first, last, queries.ptr)
+    ranked = new_ranked(capacity)
+    layout = np.empty(capacity, np.intp)
+    laid_scores = np.empty(capacity, np.float32)
+    laid_label, laid_gain = np.empty(capacity, np.float32), np.empty(capacity, np.float32)
+    for q in range(first, last):
+        start, n = queries.ptr[q], queries.ptr[q + 1] - queries.ptr[q]
+        if _is_blank(queries, start, n):
+            gradient[start : start + n] = 0.0
+            hessian[start : start + n] = 0.0
+            continue
+        for i in range(n):
+            layout[i] = i
+        if settings.shuffle:
+            shuffle(layout[:n], scramble(next_state(seed ^ scramble(np.uint64(q)))))
+        for i in range(n):
+            at = start + layout[i]
+            layout[i] = queries.layout[at]
+            laid_scores[i] = scores[layout[i]]
+            laid_label[i] = queries.label[at]
+            laid_gain[i] = queries.gain[at]
+        n_entries = rank_query(laid_scores[:n], laid_label[:n], laid_gain[:n], settings.merge, ranked)
+        discount_swaps(
+            n_entries, discount, cumulative, settings.truncation, settings.weighting == WINNER, ranked
+        )
+        total = pair_rows(n_entries, settings, ranked)
+        scale = queries.query_scale[q]
+        if settings.normalize and total > 0.0:
+            doubled = 2.0 * settings.sigma * total
+            scale *= np.log2(1.0 + doubled) / doubled
+        by_gradient = np.float32(-settings.sigma * scale)
+        by_hessian = np.float32(settings.sigma * settings.sigma * settings.hessian_factor * scale)
+        for rank in range(n):
+            row, entry = layout[ranked.order[rank]], ranked.entry[rank]
+            gradient[row] = by_gradient * ranked.force[entry]
+            hessian[row] = by_hessian * ranked.curvature[entry]
+
+
+@kernel
+def _is_blank(queries: LabelledQueries, start: int, n: int) -> bool:
+    """Whether no pair of the query can have a weight."""
+    differ = False
+    for i in range(start + 1, start + n):
+        differ = differ or queries.label[i] != queries.label[start]
+    return not differ
+
+
+@kernel
+def pair_rows(n_entries: int, settings: PairSettings, ranked: Ranked) -> float:
+    """All pairs of a query into `force` and `curvature`; returns the sum of ``weight * (1 - p)``."""
+    ranked.force[:n_entries] = 0.0
+    ranked.curvature[:n_entries] = 0.0
+    offset, slope = np.float32(settings.offset), np.float32(settings.slope)
+    if ranked.score[0] == ranked.score[n_entries - 1]:
+        offset, slope = np.float32(1.0), np.float32(0.0)
+    total = 0.0
+    for i in range(n_entries - 1):
+        if ranked.upper[i] == 0.0 and ranked.share[i] == 0.0:
+            continue
+        row, stop, end = np.uint64(i), np.uint64(ranked.stop[i]), np.uint64(n_entries)
+        if settings.weighting == WINNER:
+            _winner_weights(row, stop, end, ranked)
+        else:
+            _swap_weights(row, stop, end, ranked)
+        total += _pair_row(row, end, np.float32(settings.sigma), offset, slope, ranked)
+    return total
+
+
+@kernel(fastmath=True)
+def _swap_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked) -> None:
+    """Weights of the pairs of entry `i` with all entries below: what swapping the two documents changes."""
+    gain, within, upper, share = ranked.gain[i], ranked.within[i], ranked.upper[i], ranked.share[i]
+    for j in range(i + np.uint64(1), stop):
+        ranked.weight[j] = within * abs(gain - ranked.gain[j])
+    for j in range(stop, end):
+        ranked.weight[j] = abs(gain - ranked.gain[j]) * (upper - share * ranked.lower[j])
+
+
+@kernel(fastmath=True)
+def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked) -> None:
+    """Weights of the pairs of entry `i` with all entries below: gain and discount of the better document."""
+    zero = np.float32(0.0)
+    gain, label = ranked.gain[i], ranked.label[i]
+    within, upper, share = ranked.within[i], ranked.upper[i], ranked.share[i]
+    for j in range(i + np.uint64(1), stop):
+        ranked.weight[j] = within * gain  # blocks stand by label descending: i is the better one
+    for j in range(stop, end):
+        lost = share * ranked.lower[j] * ranked.gain[j] if label < ranked.label[j] else zero
+        ranked.weight[j] = upper * gain if label > ranked.label[j] else lost
+
+
+@kernel(fastmath=True)
+def _pair_row(
+    i: np.uint64, end: np.uint64, sigma: np.float32, offset: np.float32, slope: np.float32, ranked: Ranked
+) -> np.float32:
+    """The pair model between entry `i` and all entries below it, with the weights in `ranked.weight`."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    own_force, own_curvature, total = zero, zero, zero
+    score, label, n_own = ranked.score[i], ranked.label[i], ranked.size[i]
+    for j in range(i + np.uint64(1), end):
+        difference = score - ranked.score[j]
+        e = falling_exp(sigma * difference)
+        divisor = offset + slope * difference
+        inverse = one / ((one + e) * divisor)
+        lost = ranked.weight[j] * inverse  # weight * (1 - p) when j is the better document
+        won = lost * e  # the same when i is
+        curvature = won * (inverse * divisor)
+        i_is_better = label > ranked.label[j]
+        absolute = won if i_is_better else lost
+        force = won if i_is_better else -lost
+        ranked.force[j] -= n_own * force
+        ranked.curvature[j] += n_own * curvature
+        own_force += ranked.size[j] * force
+        own_curvature += ranked.size[j] * curvature
+        total += ranked.size[j] * absolute
+    ranked.force[i] += own_force
+    ranked.curvature[i] += own_curvature
+    return total * n_own
+
+
+@kernel(fastmath=True, inline="always")
+def falling_exp(x: np.float32) -> np.float32:
+    """``exp(-x)`` in float32 for x >= 0, to about 1e-7 (x + 2); at least 2**-126.
+
+    A polynomial and a bit trick, because a call to the C library would keep the pair loop from being
+    vectorised. ``exp(-x) = 2**n * 2**r`` with n whole and r at most 1/2 in size.
+    """
+    power = max(x * np.float32(-1.4426950408889634), np.float32(-126.0))
+    whole = np.floor(power + np.float32(0.5))
+    r = power - whole
+    # Taylor series of 2**r: next term (ln 2 / 2)**7 / 7! = 1.2e-7 relative, below float32's last bit.
+    series = np.float32(1.5403530e-4)
+    series = series * r + np.float32(1.3333558e-3)
+    series = series * r + np.float32(9.6181291e-3)
+    series = series * r + np.float32(5.5504109e-2)
+    series = series * r + np.float32(2.4022651e-1)
+    series = series * r + np.float32(6.9314718e-1)
+    series = series * r + np.float32(1.0)
+    return series * _float_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
+
+
+@intrinsic
+def _float_of_bits(typing_context: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate

@@ -1,0 +1,130 @@
+"""One query in rank order, as the pair kernels see it.
+
+A query becomes a list of *entries*, from the highest score down. With ``merge`` an entry is all documents
+that share score and label: they are interchangeable, so they get the same gradient to the bit and cost one
+row of pairs together (on the all-zero scores of a first iteration a query has as many entries as labels).
+Without it an entry is one document. Entries of equal score form a *block*; ``first_rank`` and ``next_rank``
+say which ranks the block covers, and the order of documents inside it counts as random.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.sorting import sort_workspace, stable_descending32
+from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+
+
+class Ranked(NamedTuple):
+    """Scratch for one query; arrays are longer than the query, only the first `n` entries count.
+
+    The weight of the pair of entries i and j, block of i above block of j, is
+
+        |gain[i] - gain[j]| * (upper[i] - share[i] * lower[j])
+
+    and inside a block ``|gain[i] - gain[j]| * within[i]``; :mod:`lambdamart_kit.core.swaps` fills the four.
+    """
+
+    score: Float32Array
+    label: Float32Array
+    gain: Float32Array
+    size: Float32Array  # documents in the entry
+    stop: IndexArray  # first entry after the block
+    first_rank: IndexArray
+    next_rank: IndexArray
+    upper: Float32Array
+    share: Float32Array
+    lower: Float32Array
+    within: Float32Array
+    weight: Float32Array  # of the pairs of one row
+    force: Float32Array  # minus the gradient, before scaling
+    curvature: Float32Array
+    entry: IndexArray  # entry of the document at each rank
+    order: IndexArray  # position in the layout of the document at each rank
+    sort_work: Array
+
+
+@kernel
+def new_ranked(capacity: int) -> Ranked:
+    """Scratch for queries of up to `capacity` documents."""
+    return Ranked(
+        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
+        np.empty(capacity, np.float32), np.empty(capacity, np.intp), np.empty(capacity, np.intp),
+        np.empty(capacity, np.intp), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
+        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
+        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.intp),
+        np.empty(capacity, np.intp), sort_workspace(capacity),
+    )  # fmt: skip
+
+
+@kernel
+def rank_query(scores: Float32Array, label: Array, gain: Array, merge: bool, ranked: Ranked) -> int:
+    """Sort one query and fill its entries; returns how many there are.
+
+    `scores`, `label` and `gain` stand in layout order; with `merge` the layout must be by label descending.
+    """
+    n = len(scores)
+    order = ranked.order[:n]
+    stable_descending32(scores, order, ranked.sort_work)
+    entry = -1
+    for rank in range(n):
+        at = order[rank]
+        if (
+            not merge
+            or entry < 0
+            or scores[at] != ranked.score[entry]
+            or label[at] != ranked.label[entry]
+        ):  # fmt: skip
+            entry += 1
+            ranked.score[entry] = scores[at]
+            ranked.label[entry] = label[at]
+            ranked.gain[entry] = gain[at]
+            ranked.size[entry] = np.float32(0.0)
+        ranked.size[entry] += np.float32(1.0)
+        ranked.entry[rank] = entry
+    n_entries = entry + 1
+    _find_blocks(n_entries, merge, ranked)
+    return n_entries
+
+
+@kernel
+def _find_blocks(n_entries: int, merge: bool, ranked: Ranked) -> None:
+    start, rank = 0, 0
+    while start < n_entries:
+        stop, next_rank = start + 1, rank + np.intp(ranked.size[start])
+        while merge and stop < n_entries and ranked.score[stop] == ranked.score[start]:
+            next_rank += np.intp(ranked.size[stop])
+            stop += 1
+        for entry in range(start, stop):
+            ranked.stop[entry] = stop
+            ranked.first_rank[entry] = rank
+            ranked.next_rank[entry] = next_rank
+        start, rank = stop, next_rank
+
+
+@kernel
+def shuffle(positions: IndexArray, seed: np.uint64) -> None:
+    """Fisher-Yates with a splitmix64 stream: the same for the same `seed`, whatever the thread."""
+    state = seed
+    for i in range(len(positions) - 1, 0, -1):
+        state = next_state(state)
+        j = np.intp(scramble(state) % np.uint64(i + 1))
+        positions[i], positions[j] = positions[j], positions[i]
+
+
+@kernel
+def next_state(state: np.uint64) -> np.uint64:
+    """Next state of a splitmix64 stream."""
+    return np.uint64(state) + np.uint64(0x9E3779B97F4A7C15)
+
+
+@kernel
+def scramble(state: np.uint64) -> np.uint64:
+    """64 random bits of a splitmix64 state (Steele, Lea and Flood 2014)."""
+    z = np.uint64(state)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

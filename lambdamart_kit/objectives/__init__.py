@@ -1,0 +1,67 @@
+"""Ranking objectives: what a learner descends. Any objective runs on any learner.
+
+An objective is a small frozen dataclass of options. ``bind(y, queries, sample_weight)`` returns a bound
+object whose ``gradient_hessian(scores)`` gives gradient and hessian of the minimised loss; nothing else is
+asked of it (:class:`Objective`), so user-defined ones need no registration. `OBJECTIVES` maps names to
+classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective
+from lambdamart_kit.objectives.pairwise import LambdaNDCG, RankNet
+
+__all__ = [
+    "OBJECTIVES",
+    "Bound",
+    "BoundFunction",
+    "FunctionObjective",
+    "LambdaNDCG",
+    "Objective",
+    "RankNet",
+    "resolve_objective",
+]
+
+OBJECTIVES: dict[str, type] = {
+    "ndcg": LambdaNDCG,
+    "pairwise": RankNet,
+}
+
+
+def resolve_objective(objective: Any) -> Objective:
+    """Objective by name, by instance, or from a callable ``scores -> (gradient, hessian)``.
+
+    Raises
+    ------
+    ValueError
+        If the name is not in `OBJECTIVES`.
+    TypeError
+        If it is neither a name, nor has a ``bind``, nor can be called.
+
+    Examples
+    --------
+    >>> resolve_objective("pairwise")
+    RankNet(truncation_level=None, sigma=1.0, normalize=False, ties='expected', ...)
+    """
+    if isinstance(objective, str):
+        if objective not in OBJECTIVES:
+            raise ValueError(
+                f"'objective' must be one of {', '.join(map(repr, sorted(OBJECTIVES)))}, an objective or a "
+                f"callable; got {objective!r}"
+            )
+        made: Objective = OBJECTIVES[objective]()
+        return made
+    if isinstance(objective, type):
+        raise TypeError(
+            f"'objective' must be an instance: write {objective.__name__}() instead of {objective.__name__}"
+        )
+    if isinstance(objective, Objective):
+        return objective
+    if callable(objective):
+        return FunctionObjective(objective)
+    raise TypeError(
+        "'objective' must be a name, an objective with a 'bind' method or a callable that returns "
+        f"(gradient, hessian); got {type(objective).__name__}"
+    )

@@ -1,0 +1,279 @@
+"""Objectives on pairs of documents of one query: RankNet and the lambda family.
+
+All are the pair model (:mod:`lambdamart_kit.core.pairs`) with a weight a pair:
+
+    loss = sum over pairs with y[high] > y[low] of  weight * log(1 + exp(-sigma * (s[high] - s[low])))
+
+RankNet's weight is 1; a lambda objective's is what swapping the two documents would change in a metric, taken
+as a constant when the loss is differentiated (Burges 2010, section 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
+from lambdamart_kit.core.lambdas import SWAP, WINNER, LabelledQueries, PairSettings, lambda_gradients
+from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.sorting import label_order
+from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.core.weights import query_weights
+from lambdamart_kit.objectives.base import check_labels, check_level, check_positive, check_scores
+
+PairTies = Literal["expected", "input", "random"]
+Normalize = bool | Literal["scores", "queries"]
+
+_SCORE_OFFSET = 0.01  # LightGBM and XGBoost: |delta| / (0.01 + |s_i - s_j|)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairObjective:
+    """Options shared by all objectives on the pairs of a query.
+
+    Parameters
+    ----------
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first `truncation_level` count; None = all pairs.
+    sigma : float
+        Slope of the sigmoid.
+    normalize : bool, "scores" or "queries"
+        ``"scores"`` divides the weight of a pair by ``0.01 + |s_i - s_j|`` (unless all scores of the query
+        are equal); ``"queries"`` multiplies gradient and hessian of a query by ``log2(1 + S) / S``, S the sum
+        of ``2 |lambda|`` over its pairs; True does both, False neither.
+    ties : {"expected", "input", "random"}
+        How documents with equal scores rank. ``"expected"``: the weight of a pair is its expectation over
+        all orders of the tied documents, so the result does not depend on the order of the rows.
+        ``"input"``: as the rows come, like LightGBM and XGBoost. ``"random"``: shuffled anew at every call.
+    hessian_factor : float
+        Multiplies the hessian (XGBoost: 2).
+    random_state : int
+        Seed of ``ties="random"``.
+    """
+
+    truncation_level: int | None = None
+    sigma: float = 1.0
+    normalize: Normalize = False
+    ties: PairTies = "expected"
+    hessian_factor: float = 1.0
+    random_state: int = 0
+
+    def _settings(self, weighting: int) -> PairSettings:
+        check_choice(self.ties, ("expected", "input", "random"), name="ties")
+        if self.normalize not in (True, False, "scores", "queries"):
+            raise ValueError(
+                f"'normalize' must be True, False, 'scores' or 'queries'; got {self.normalize!r}"
+            )
+        by_score = self.normalize in (True, "scores")
+        return PairSettings(
+            weighting=weighting,
+            truncation=check_level(self.truncation_level, "truncation_level"),
+            sigma=check_positive(self.sigma, "sigma"),
+            offset=_SCORE_OFFSET if by_score else 1.0,
+            slope=1.0 if by_score else 0.0,
+            normalize=self.normalize in (True, "queries"),
+            hessian_factor=check_positive(self.hessian_factor, "hessian_factor"),
+            merge=self.ties == "expected",
+            shuffle=self.ties == "random",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankNet(PairObjective):
+    r"""RankNet: logistic loss on every pair of documents with different labels; plain Bradley-Terry.
+
+    .. math:: L = \sum_{y_i > y_j} \log(1 + e^{-\sigma (s_i - s_j)})
+
+    Parameters
+    ----------
+    truncation_level, sigma, normalize, ties, hessian_factor, random_state
+        See :class:`PairObjective`. By default all pairs count alike and probabilities are calibrated.
+
+    References
+    ----------
+    Burges et al., "Learning to rank using gradient descent", ICML 2005, eq. 3; Burges, "From RankNet to
+    LambdaRank to LambdaMART", 2010, eqs. 1-3.
+
+    Examples
+    --------
+    >>> bound = RankNet().bind([1, 0], Queries.from_qid(["a", "a"], 2))
+    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()
+    [-0.5, 0.5]
+    """
+
+    @classmethod
+    def xgboost(cls, **options: Any) -> RankNet:
+        """XGBoost's ``rank:pairwise``: 32 top documents, both normalisations, twice the hessian.
+
+        Examples
+        --------
+        >>> RankNet.xgboost(truncation_level=10).hessian_factor
+        2.0
+        """
+        return cls(
+            **{"truncation_level": 32, "normalize": True, "ties": "input", "hessian_factor": 2.0} | options
+        )
+
+    def bind(
+        self,
+        y: ArrayLike,
+        queries: Queries,
+        sample_weight: ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> BoundPairs:
+        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
+        labels = check_labels(y, queries)
+        constant = np.ones(_largest(queries))
+        return BoundPairs(
+            self, self._settings(WINNER), labels, np.ones_like(labels), constant, queries,
+            query_weights(sample_weight, queries), n_threads,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaNDCG(PairObjective):
+    r"""LambdaRank's gradient for NDCG: each pair weighs what swapping it would change in NDCG.
+
+    .. math:: |\Delta_{ij}| = \frac{|g_i - g_j|\,|D_i - D_j|}{\mathrm{ideal\ DCG}}, \qquad
+              \lambda_{ij} = -\frac{\sigma |\Delta_{ij}|}{1 + e^{\sigma (s_i - s_j)}}
+
+    with gain g and discount D(rank) = 1 / log2(rank + 2), not cut at the truncation level; the ideal DCG is.
+
+    Parameters
+    ----------
+    truncation_level : int or None, default 30
+        See :class:`PairObjective`. A good value is a little above the cut-off of the metric one cares about.
+    gain : "exp2", "linear", table or callable
+        Gain of a label, see :func:`lambdamart_kit.core.gains.gains`; a table as a tuple.
+    sigma, normalize, ties, hessian_factor, random_state
+        See :class:`PairObjective`. ``normalize=True`` by default, as in LightGBM.
+
+    References
+    ----------
+    Burges, Ragno and Le, "Learning to rank with nonsmooth cost functions", NIPS 2006; Burges, "From RankNet
+    to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, eqs. 4-6. Normalisations: LightGBM
+    ``lambdarank_norm``.
+
+    Examples
+    --------
+    >>> bound = LambdaNDCG.burges().bind([1, 0], Queries.from_qid(["a", "a"], 2))
+    >>> bound.gradient_hessian(np.array([1, 0], dtype=np.float32))[0]  # .369 / (1 + e)
+    array([-0.0993,  0.0993], dtype=float32)
+    """
+
+    truncation_level: int | None = 30
+    gain: Gain = "exp2"
+    normalize: Normalize = True
+
+    @classmethod
+    def lightgbm(cls, **options: Any) -> LambdaNDCG:
+        """LightGBM's ``lambdarank``: truncation 30, both normalisations, ties as the rows come."""
+        return replace(cls(truncation_level=30, normalize=True, ties="input"), **options)
+
+    @classmethod
+    def xgboost(cls, **options: Any) -> LambdaNDCG:
+        """XGBoost's ``rank:ndcg``: truncation 32, both normalisations, twice the hessian."""
+        return cls(
+            **{"truncation_level": 32, "normalize": True, "ties": "input", "hessian_factor": 2.0} | options
+        )
+
+    @classmethod
+    def burges(cls, **options: Any) -> LambdaNDCG:
+        """As published by Burges in 2010: all pairs, nothing normalised."""
+        return replace(cls(truncation_level=None, normalize=False), **options)
+
+    def bind(
+        self,
+        y: ArrayLike,
+        queries: Queries,
+        sample_weight: ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> BoundPairs:
+        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
+        labels = check_labels(y, queries)
+        settings = self._settings(SWAP)
+        gain = gains(labels, self.gain)
+        discount = discounts(_largest(queries))
+        relative = gain / ideal_dcg_of_rows(gain, discount, settings.truncation, queries)
+        return BoundPairs(
+            self,
+            settings,
+            labels,
+            relative,
+            discount,
+            queries,
+            query_weights(sample_weight, queries),
+            n_threads,
+        )
+
+
+class BoundPairs:
+    """A pair objective bound to labels and queries: calls the kernel, owns its buffers."""
+
+    def __init__(
+        self,
+        objective: PairObjective,
+        settings: PairSettings,
+        labels: FloatArray,
+        gain: FloatArray,
+        discount: FloatArray,
+        queries: Queries,
+        weights: FloatArray,
+        n_threads: int | None,
+    ) -> None:
+        self.objective = objective
+        self._settings = settings
+        self._discount = discount
+        self._cumulative = np.concatenate(([0.0], np.cumsum(discount)))
+        # Ties keep the layout's order, so "expected" (merged) and "random" start from the canonical one.
+        by_label = objective.ties != "input"
+        layout = label_order(labels, queries.ptr) if by_label else np.arange(len(labels), dtype=np.intp)
+        codes = np.unique(labels, return_inverse=True)[1]
+        self._queries = LabelledQueries(
+            queries.ptr, layout, codes[layout].astype(np.float32), gain[layout].astype(np.float32), weights
+        )
+        self._n_threads = resolve_n_jobs(n_threads)
+        self._bounds = balanced_bounds(_cost(queries, settings.truncation), self._n_threads)
+        self._gradient = np.empty(len(labels), dtype=np.float32)
+        self._hessian = np.empty(len(labels), dtype=np.float32)
+        self._calls = 0
+
+    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
+        ordered = check_scores(scores, len(self._gradient))
+        seed = np.uint64((self.objective.random_state * 1_000_003 + self._calls) % 2**63)
+        self._calls += 1
+        run_tasks(
+            lambda_gradients, self._bounds, self._n_threads, self._queries, self._settings, self._discount,
+            self._cumulative, seed, ordered, self._gradient, self._hessian,
+        )  # fmt: skip
+        return self._gradient, self._hessian
+
+
+def ideal_dcg_of_rows(
+    gain: FloatArray, discount: FloatArray, truncation: int, queries: Queries
+) -> FloatArray:
+    """Ideal DCG, cut at the truncation, of each ordered row's query; 1 where it is 0."""
+    best_first = gain[label_order(gain, queries.ptr)]
+    rank = np.arange(queries.n_samples) - np.repeat(queries.ptr[:-1], queries.sizes)
+    terms = np.where(rank < truncation, best_first * discount[rank], 0.0)
+    ideal = np.bincount(queries.query_of_ordered_row, weights=terms, minlength=queries.n_queries)
+    ideal[ideal == 0] = 1.0
+    per_row: FloatArray = np.repeat(ideal, queries.sizes)
+    return per_row
+
+
+def _largest(queries: Queries) -> int:
+    return int(queries.sizes.max(initial=0))
+
+
+def _cost(queries: Queries, truncation: int) -> FloatArray:
+    """About how long a query takes: its pairs, plus sorting and copying worth some 40 pairs a document."""
+    sizes = queries.sizes.astype(np.float64)
+    rows: FloatArray = sizes * (np.minimum(sizes, truncation) + 40.0)
+    return rows
