@@ -25,6 +25,7 @@ Gain: TypeAlias = Literal["exp2", "linear"] | ArrayLike | Callable[[Array], Arra
 Ties: TypeAlias = Literal["average", "pessimistic", "optimistic", "input"]
 Blank: TypeAlias = Literal["skip", "zero", "one"]
 
+_LARGEST = np.finfo(np.float64).max / 2**53  # so that no sum of gains overflows
 _TABLE_REMEDY = "give a longer table, or gain='linear', or a callable"
 
 
@@ -61,7 +62,8 @@ def gains(relevance: ArrayLike, gain: Gain = "exp2") -> FloatArray:
     labels = check_relevance(relevance)
     if isinstance(gain, str):
         if gain == "exp2":
-            values = np.exp2(labels) - 1.0
+            with np.errstate(over="ignore"):  # reported below, with its label
+                values = np.exp2(labels) - 1.0
         elif gain == "linear":
             values = labels
         else:
@@ -74,7 +76,7 @@ def gains(relevance: ArrayLike, gain: Gain = "exp2") -> FloatArray:
             )
     else:
         values = _look_up(labels, np.asarray(gain, dtype=np.float64))
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    bad = np.flatnonzero(~((values >= 0) & (values < _LARGEST)))
     if len(bad):
         raise ValueError(
             f"'gain' must be finite and >= 0; label {labels[bad[0]]:g} has gain {values[bad[0]]}; "
