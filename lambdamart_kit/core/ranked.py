@@ -94,9 +94,9 @@ def rank_query(scores: Float32Array, label: Array, gain: Array, merge: bool, ran
 def _find_blocks(n_entries: int, merge: bool, ranked: Ranked) -> None:
     start, rank = 0, 0
     while start < n_entries:
-        stop, next_rank = start + 1, rank + np.intp(ranked.size[start])
+        stop, next_rank = start + 1, rank + int(ranked.size[start])
         while merge and stop < n_entries and ranked.score[stop] == ranked.score[start]:
-            next_rank += np.intp(ranked.size[stop])
+            next_rank += int(ranked.size[stop])
             stop += 1
         for entry in range(start, stop):
             ranked.stop[entry] = stop

@@ -178,9 +178,9 @@ def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
         shift = np.uint64(32 + 8 * digit)
         for i in range(n):
             word = source[i]
-            value = np.intp((word >> shift) & byte)
-            target[of_digit[value]] = word
-            of_digit[value] += 1
+            bucket = np.intp((word >> shift) & byte)
+            target[of_digit[bucket]] = word
+            of_digit[bucket] += 1
         source, target = target, source
     for i in range(n):
         order[i] = np.intp(source[i] & np.uint64(0xFFFFFFFF))
@@ -209,6 +209,5 @@ def largest_query(first: int, last: int, ptr: IndexArray) -> int:
     """Documents in the largest of the queries `first` to `last` - 1."""
     size = 0
     for q in range(first, last):
-        if ptr[q + 1] - ptr[q] > size:
-            size = ptr[q + 1] - ptr[q]
+        size = max(size, int(ptr[q + 1]) - int(ptr[q]))
     return size
