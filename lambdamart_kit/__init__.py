@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lambdamart_kit.preferences import BradleyTerry as BradleyTerry
     from lambdamart_kit.model_selection import query_routing as query_routing
     from lambdamart_kit.rankers import CatBoostRanker as CatBoostRanker
     from lambdamart_kit.rankers import LambdaMART as LambdaMART
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "BradleyTerry": "preferences",
     "LambdaMART": "rankers",
     "XGBoostRanker": "rankers",
     "LightGBMRanker": "rankers",

@@ -1,1 +1,5 @@
-"""Preference data: Bradley-Terry strengths, reward models, DPO algebra."""
+"""Preference models: Bradley-Terry strengths, reward models, preference pairs and what to check in them."""
+
+from lambdamart_kit.preferences.bradley_terry import BradleyTerry
+
+__all__ = ["BradleyTerry"]

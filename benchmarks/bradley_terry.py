@@ -1,0 +1,174 @@
+"""Speed of Bradley-Terry strengths, intervals and bootstrap, against evalica, choix and scikit-learn.
+
+Run as ``python benchmarks/bradley_terry.py``, up to ten million votes; ``--quick`` takes seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import statistics
+import time
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import pandas as pd
+
+from lambdamart_kit.preferences import BradleyTerry
+
+
+def votes(n_votes: int, n_items: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random pairs with Bradley-Terry outcomes and 20 % ties: pairs, outcomes, true strengths."""
+    rng = np.random.default_rng(seed)
+    strengths = rng.normal(size=n_items)
+    first = rng.integers(0, n_items, n_votes)
+    second = (first + rng.integers(1, n_items, n_votes)) % n_items
+    won = rng.random(n_votes) < 1 / (1 + np.exp(strengths[second] - strengths[first]))
+    outcomes = np.where(rng.random(n_votes) < 0.2, 0.5, won.astype(float))
+    return np.column_stack([first, second]), outcomes, strengths - strengths.mean()
+
+
+def median_seconds(function, *arguments, repeats: int = 3) -> float:
+    function(*arguments)  # warm: kernels, allocator, string hashes
+    spent = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function(*arguments)
+        spent.append(time.perf_counter() - start)
+    return statistics.median(spent)
+
+
+def fit(pairs, outcomes, prior=0.0):
+    return BradleyTerry(prior=prior).fit(pairs, outcomes)
+
+
+def evalica_fit(xs: list, ys: list, winners: list):
+    import evalica
+
+    return evalica.bradley_terry(xs, ys, winners)
+
+
+def peers(n_votes: int, n_items: int) -> list[tuple[str, float, float]]:
+    """(name, seconds, largest error of a strength against our fit) of each library on the same votes."""
+    pairs, outcomes, _ = votes(n_votes, n_items)
+    names = np.array([f"model-{i:03d}" for i in range(n_items)], dtype=object)
+    strings = names[pairs]
+    frame = pd.DataFrame(strings, columns=["a", "b"])
+    ours = BradleyTerry().fit(pairs, outcomes).strengths_
+    forms = {"integers": pairs, "strings (DataFrame)": frame, "strings (object array)": strings}
+    rows = [
+        (f"lambdamart-kit, {name}", median_seconds(fit, form, outcomes), 0.0) for name, form in forms.items()
+    ]
+    try:
+        import evalica
+
+        label = {1.0: evalica.Winner.X, 0.0: evalica.Winner.Y, 0.5: evalica.Winner.Draw}
+        winners = [label[value] for value in outcomes.tolist()]
+        for coding, table in (("integers", pairs), ("strings", strings)):
+            xs, ys = table[:, 0].tolist(), table[:, 1].tolist()
+            scores = np.log(evalica_fit(xs, ys, winners).scores.sort_index().to_numpy())
+            error = np.abs(scores - scores.mean() - ours).max()
+            rows.append((f"evalica, {coding}", median_seconds(evalica_fit, xs, ys, winners), error))
+    except ImportError:
+        pass
+    try:
+        import choix
+
+        half = [(a, b) if o >= 0.5 else (b, a) for (a, b), o in zip(pairs.tolist(), outcomes.tolist())]
+        start = time.perf_counter()
+        strengths = choix.ilsr_pairwise(n_items, half)
+        spent = time.perf_counter() - start
+        rows.append(("choix ilsr (ties as wins)", spent, np.abs(strengths - strengths.mean() - ours).max()))
+    except ImportError:
+        pass
+    rows.append(scikit_learn(pairs, outcomes, ours))
+    return rows
+
+
+def scikit_learn(pairs: np.ndarray, outcomes: np.ndarray, ours: np.ndarray) -> tuple[str, float, float]:
+    import scipy.sparse
+    from sklearn.linear_model import LogisticRegression
+
+    n, n_items = len(pairs), len(ours)
+    start = time.perf_counter()
+    rows = np.tile(np.arange(n), 2)
+    design = scipy.sparse.csr_matrix(
+        (np.repeat([1.0, -1.0], n), (rows, np.concatenate([pairs[:, 0], pairs[:, 1]]))), shape=(n, n_items)
+    )
+    stacked = scipy.sparse.vstack([design, design]).tocsr()
+    weight = np.concatenate([outcomes, 1 - outcomes])
+    kept = weight > 0
+    model = LogisticRegression(C=1e6, fit_intercept=False, max_iter=500)
+    model.fit(stacked[kept], np.repeat([1, 0], n)[kept], sample_weight=weight[kept])
+    strengths = model.coef_[0] - model.coef_[0].mean()
+    return "scikit-learn LogisticRegression", time.perf_counter() - start, np.abs(strengths - ours).max()
+
+
+def scaling(quick: bool) -> list[tuple[str, float]]:
+    cases = [(1_000_000, 130), (10_000_000, 130), (1_000_000, 2_000), (1_000_000, 20_000)]
+    rows = []
+    for n_votes, n_items in [(n // 100 if quick else n, m // 10 if quick else m) for n, m in cases]:
+        pairs, outcomes, truth = votes(n_votes, n_items)
+        bt = fit(pairs, outcomes, 0.01)
+        seconds = median_seconds(fit, pairs, outcomes, 0.01)
+        agreement = np.corrcoef(bt.strengths_, truth)[0, 1]
+        name = f"{n_votes:,} votes, {n_items:,} items: {bt.n_iter_} steps, correlation {agreement:.4f}"
+        rows.append((name, seconds))
+    return rows
+
+
+def intervals(quick: bool) -> list[tuple[str, float]]:
+    n_votes, n_replicates, n_refits = (17_000, 100, 50) if quick else (1_700_000, 1000, 400)
+    pairs, outcomes, _ = votes(n_votes, 130)
+    bt = BradleyTerry().fit(pairs, outcomes)
+    rows = [
+        (f"{method} covariance", median_seconds(partial(bt.covariance, method=method)))
+        for method in ("hessian", "sandwich")
+    ]
+    start = time.perf_counter()
+    draws = bt.replicates(n_replicates)
+    rows.append((f"{n_replicates} bootstrap replicates of {n_votes:,} votes", time.perf_counter() - start))
+    c = bt.comparisons_
+    rng = np.random.default_rng(1)
+    start = time.perf_counter()
+    endpoints = np.column_stack([c.items[c.first], c.items[c.second]])
+    resamples = rng.multinomial(n_votes, c.count / c.count.sum(), size=n_refits)
+    refits = [BradleyTerry().fit(endpoints, c.outcome, counts=n).strengths_ for n in resamples]
+    rows.append((f"{n_refits} full refits of resamples (already counted)", time.perf_counter() - start))
+    ratio = draws.std(axis=0, ddof=1).mean() / np.std(refits, axis=0, ddof=1).mean()
+    rows.append(("mean SD, one-step / full refits (ratio)", ratio))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    found = []
+    for name in ("lambdamart-kit", "evalica", "choix", "scikit-learn", "numpy"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} not installed")
+    where = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{datetime.date.today()}, {where}, {', '.join(found)}\n")
+    n_votes = 10_000 if quick else 1_000_000
+    print(f"{n_votes:,} votes among 130 items, 20 % ties as half wins; median of 3\n")
+    table = peers(n_votes, 130)
+    base = {True: table[1][1], False: table[0][1]}
+    print("| | seconds | times ours, same coding | max difference of a strength |\n|---|---|---|---|")
+    for name, seconds, error in table:
+        print(f"| {name} | {seconds:.4f} | {seconds / base['strings' in name]:.1f} | {error:.1e} |")
+    print("\n| scaling (prior 0.01) | seconds |\n|---|---|")
+    for name, seconds in scaling(quick):
+        print(f"| {name} | {seconds:.3f} |")
+    print("\n| intervals, 130 items | seconds |\n|---|---|")
+    for name, seconds in intervals(quick):
+        print(f"| {name} | {seconds:.4f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The information matrix: LinUCB and Laplacian oracles, updates against new factorisations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lambdamart_kit.core.information import Information, laplacian, solve_sparse
+
+
+def test_linucb_oracle():
+    H = Information.prior(2, reg_lambda=1.0)
+    contexts, rewards = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), np.array([1.0, 0.0, 1.0])
+    H.update(contexts)
+    theta = H.solve(contexts.T @ rewards)
+    np.testing.assert_array_equal(H.matrix, [[3, 1], [1, 3]])
+    np.testing.assert_allclose(theta, [0.25, 0.25])
+    index = theta.sum() + np.sqrt(H.quadratic([[1.0, 1.0]])[0])
+    assert index == pytest.approx(1.207107, abs=1e-6)
+    assert H.log_det == pytest.approx(2.079442, abs=1e-6)
+
+
+def test_unseen_direction_has_the_prior_width():
+    H = Information.prior(3, reg_lambda=0.25)
+    H.update([1.0, 0.0, 0.0], 5.0)
+    assert np.sqrt(H.quadratic([0.0, 3.0, 4.0])[0]) == pytest.approx(5 / np.sqrt(0.25))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_update_equals_a_new_factorisation(n_features, n_rows, seed):
+    rng = np.random.default_rng(seed)
+    Z, weight = rng.normal(size=(n_rows, n_features)), rng.random(n_rows)
+    H = Information.prior(n_features, reg_lambda=0.5)
+    gains = 0.0
+    for row, w in zip(Z, weight):
+        gains += H.log_det_gain(row, w)[0]
+        H.update(row, w)
+    again = Information(0.5 * np.eye(n_features) + (Z * weight[:, None]).T @ Z)
+    np.testing.assert_allclose(H.matrix, again.matrix, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(H.inverse(), np.linalg.inv(again.matrix), rtol=1e-7, atol=1e-9)
+    assert H.log_det == pytest.approx(again.log_det, abs=1e-8)
+    # log det A_t = log det A_{t-1} + log(1 + x' A_{t-1}^-1 x)
+    assert H.log_det == pytest.approx(n_features * np.log(0.5) + gains, abs=1e-8)
+
+
+def test_elliptical_potential():
+    rng = np.random.default_rng(0)
+    H, total = Information.prior(4, reg_lambda=1.0), 0.0
+    for x in rng.normal(size=(200, 4)):
+        total += min(1.0, H.quadratic(x)[0])
+        H.update(x)
+    assert total <= 2 * H.log_det
+
+
+def test_copy_is_independent():
+    H = Information.prior(2)
+    other = H.copy()
+    other.update([1.0, 2.0])
+    assert H.log_det == 0.0
+    assert other.log_det == pytest.approx(np.log(6))
+
+
+def test_samples_have_the_inverse_as_covariance():
+    H = Information([[4.0, 1.0], [1.0, 2.0]])
+    draws = H.sample([1.0, -1.0], np.random.default_rng(0), size=200_000)
+    np.testing.assert_allclose(draws.mean(axis=0), [1, -1], atol=0.01)
+    np.testing.assert_allclose(np.cov(draws.T), np.linalg.inv(H.matrix), atol=0.01)
+
+
+def test_laplacian_is_the_sum_over_one_hot_differences():
+    rng = np.random.default_rng(1)
+    first, second, weight = rng.integers(0, 5, 40), rng.integers(5, 9, 40), rng.random(40)
+    Z = np.eye(9)[first] - np.eye(9)[second]
+    expected = (Z * weight[:, None]).T @ Z
+    dense = laplacian(first, second, weight, 9)
+    np.testing.assert_allclose(dense, expected, atol=1e-12)
+    np.testing.assert_allclose(laplacian(first, second, weight, 9, sparse=True).toarray(), dense, atol=1e-12)
+
+
+def test_laplacian_rank_is_items_less_components():
+    dense = laplacian(np.array([0, 1, 3]), np.array([1, 2, 4]), np.ones(3), 6)
+    assert np.linalg.matrix_rank(dense) == 6 - 3
+    np.testing.assert_array_equal(dense.sum(axis=1), 0)
+
+
+@pytest.mark.parametrize("n_items", [50, 5000])
+@pytest.mark.parametrize("shape", ["random", "path"])
+def test_sparse_solve(n_items, shape):
+    """A path exhausts the conjugate gradients and goes to the factorisation."""
+    rng = np.random.default_rng(2)
+    if shape == "path":
+        first, second = np.arange(n_items - 1), np.arange(1, n_items)
+    else:
+        first = rng.integers(0, n_items, 20 * n_items)
+        second = (first + rng.integers(1, n_items, len(first))) % n_items
+    matrix = laplacian(first, second, rng.random(len(first)) + 0.1, n_items, sparse=True)
+    truth = rng.normal(size=n_items)
+    truth -= truth.mean()
+    found = solve_sparse(matrix, matrix @ truth)
+    np.testing.assert_allclose(found - found.mean(), truth, atol=1e-4 if shape == "path" else 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Information(np.ones((2, 3))), "'matrix' must be square"),
+        (lambda: Information([[1.0, 2.0], [2.0, 1.0]]), "positive definite"),
+        (lambda: Information([[np.nan]]), "finite and positive definite"),
+        (lambda: Information.prior(2, reg_lambda=0.0), "'reg_lambda' must be finite and > 0; got 0.0"),
+        (lambda: Information.prior(2).update([1.0, 2.0, 3.0]), "'Z' must have 2 columns"),
+        (lambda: Information.prior(2).update([1.0, 2.0], -1.0), "'weight' must hold 1 values >= 0"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
