@@ -17,15 +17,10 @@ A line is ``label qid:id index:value ... # comment``: svmlight's format with a q
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.dataset import RankingDataset
-from lambdamart_kit.datasets.errors import LetorFormatError
 from lambdamart_kit.datasets.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -109,7 +104,9 @@ def read_letor(
     if not (missing == 0 or math.isnan(missing)):
         raise ValueError(f"'missing' must be 0 or NaN; got {missing!r}")
     if sparse and missing != 0:
-        raise ValueError("'missing' has no effect on sparse=True, where absent entries are not stored; drop it")
+        raise ValueError(
+            "'missing' has no effect on sparse=True, where absent entries are not stored; drop it"
+        )
     if n_features is not None and not 1 <= n_features < 2**31 - 1:
         raise ValueError(f"'n_features' must be a positive whole number; got {n_features!r}")
     path = Path(path)

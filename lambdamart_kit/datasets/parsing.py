@@ -17,18 +17,27 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.datasets.words import digits_value, leading_digits, load_byte, load_word
 
 POWERS = np.array([float(f"1e{k}") for k in range(309)])
 MAX_INDEX = 2**31 - 2
 
 # Positions in the `state` array that kernels report through.
-ROWS, NONZEROS, LAST_MIN, LAST_MAX, COMMENTS, RUNS, NAMES, DOUBTS, ERROR, START, STOP = range(11)
-STATE_SIZE = 11
+ROWS, NONZEROS, LAST_MIN, LAST_MAX, COMMENTS, RUNS, NAMES, DOUBTS, ERROR, START = range(10)
+STATE_SIZE = 10
 
 # What can be wrong with a line. `LABEL`, `VALUE`: not a number; `FINITE`: NaN, infinite or too large for float32.
 NO_ERROR, LABEL, NO_QID, UNEXPECTED_QID, EMPTY_QID, PAIR, ZERO, REPEATED, DESCENDING, HUGE, VALUE, FINITE = range(12)  # fmt: skip
 BEYOND = 12  # index above the declared number of features
 MORE_DOUBTS = 13  # not an error: call again with room for more
+
+# "17:" as a word, its mask and its length: in dense files the next index is nearly always the last plus one.
+_N_KEYS = 1024
+_KEYS = [f"{k}:".encode() for k in range(_N_KEYS)]
+_KEY_WORD = np.array([int.from_bytes(k, "little") for k in _KEYS], np.uint64)
+_KEY_MASK = np.array([(1 << 8 * len(k)) - 1 for k in _KEYS], np.uint64)
+_KEY_SIZE = np.array([len(k) for k in _KEYS], np.int64)
+_UNITS = np.array([10**k for k in range(8)], np.uint64)
 
 _MARGIN = 8 * 2.0**-52
 _FLOAT32_MAX = 3.4028235677973366e38  # from here on values round to infinity
@@ -42,58 +51,60 @@ def _ends_token(c: Any) -> Any:
 
 
 @kernel
-def scan_block(text: Any, state: Any) -> None:
-    """Count rows, entries and comments, and the extremes of each row's last feature index."""
-    rows, colons, comments = 0, 0, 0
-    last_min, last_max = MAX_INDEX + 1, 0
-    i, stop = 0, len(text)
+def count_lines(text: Any) -> Any:
+    """Newlines in `text`."""
+    n = 0
+    for i in range(len(text)):
+        n += text[i] == 10
+    return n
+
+
+@kernel
+def scan_block(block: Any, state: Any) -> None:
+    """Count rows and entries, and find the largest index that ends a row."""
+    text = block.ctypes.data
+    rows, colons, last_max = 0, 0, 0
+    i, stop = 0, len(block)
     while i < stop:
-        c = text[i]
+        c = load_byte(text, i)
         while c == 32 or c == 9 or c == 13:
             i += 1
-            c = text[i]
-        is_row = c != 10 and c != 35
+            c = load_byte(text, i)
+        rows += c != 10 and c != 35
         colon = -1
         while c != 10 and c != 35:
-            if c == 58 and text[i - 1] == 100:  # "qid:": the id may hold colons of its own
-                while not _ends_token(text[i]):
+            if c == 58 and load_byte(text, i - 1) == 100:  # "qid:": the id may hold colons of its own
+                while not _ends_token(load_byte(text, i)):
                     i += 1
-                c = text[i]
+                c = load_byte(text, i)
                 continue
             if c == 58:
                 colon = i
                 colons += 1
             i += 1
-            c = text[i]
-        if is_row:
-            rows += 1
-            comments += c == 35
-            index, scale, j = 0, 1, colon - 1
-            while j >= 0 and 48 <= text[j] <= 57 and scale <= 10_000_000_000:
-                index += np.int64(text[j] - 48) * scale
-                scale *= 10
-                j -= 1
-            last_min, last_max = min(last_min, index), max(last_max, index)
-        while text[i] != 10:
+            c = load_byte(text, i)
+        index, scale, j = 0, 1, colon - 1
+        while j >= 0 and 48 <= load_byte(text, j) <= 57 and scale <= 10_000_000_000:
+            index += np.int64(load_byte(text, j) - 48) * scale
+            scale *= 10
+            j -= 1
+        last_max = max(last_max, index)
+        while load_byte(text, i) != 10:
             i += 1
         i += 1
-    state[ROWS] += rows
-    state[NONZEROS] += colons
-    state[COMMENTS] += comments
-    state[LAST_MIN] = min(state[LAST_MIN], last_min)
-    state[LAST_MAX] = max(state[LAST_MAX], last_max)
+    state[ROWS], state[NONZEROS], state[LAST_MAX] = rows, colons, last_max
 
 
 @kernel
 def _exponent(text: Any, i: Any) -> Any:
     """Value of ``e+12`` at `i`, saturated, and the position behind it; -1 there if malformed."""
     i += 1
-    negative = text[i] == 45
-    if negative or text[i] == 43:
+    negative = load_byte(text, i) == 45
+    if negative or load_byte(text, i) == 43:
         i += 1
     first, value = i, 0
-    while 48 <= text[i] <= 57:
-        value = min(value * 10 + np.int64(text[i] - 48), 1_000_000_000)
+    while 48 <= load_byte(text, i) <= 57:
+        value = min(value * 10 + np.int64(load_byte(text, i) - 48), 1_000_000_000)
         i += 1
     return (-value if negative else value), (i if i > first else -1)
 
@@ -103,7 +114,7 @@ def _long_mantissa(text: Any, i: Any) -> Any:
     """First 19 significant digits from `i`, and the power of ten that stands for the others."""
     mantissa, digits, power, after_point = np.uint64(0), 0, 0, False
     while True:
-        c = text[i]
+        c = load_byte(text, i)
         if c == 46:
             after_point = True
         elif 48 <= c <= 57:
@@ -133,26 +144,26 @@ def _scaled(mantissa: Any, power: Any) -> Any:
 def number(text: Any, i: Any) -> Any:
     """Parse the number at `i`: its value as float32, the position behind it, and how it went."""
     first = i
-    c = text[i]
+    c = load_byte(text, i)
     negative = c == 45
     if negative or c == 43:
         i += 1
-        c = text[i]
+        c = load_byte(text, i)
     digits_at = i
     mantissa = np.uint64(0)
     while 48 <= c <= 57:
         mantissa = mantissa * np.uint64(10) + np.uint64(c - 48)
         i += 1
-        c = text[i]
+        c = load_byte(text, i)
     digits, power = i - digits_at, 0
     if c == 46:
         i += 1
         point = i
-        c = text[i]
+        c = load_byte(text, i)
         while 48 <= c <= 57:
             mantissa = mantissa * np.uint64(10) + np.uint64(c - 48)
             i += 1
-            c = text[i]
+            c = load_byte(text, i)
         power = point - i
         digits += i - point
     if digits == 0:
@@ -164,7 +175,7 @@ def number(text: Any, i: Any) -> Any:
         if i < 0:
             return np.float32(0), first, _NOT_NUMBER
         power += exponent
-    if not _ends_token(text[i]):
+    if not _ends_token(load_byte(text, i)):
         return np.float32(0), first, _NOT_NUMBER
     status = _NUMBER
     if power == 0 and mantissa <= np.uint64(2**53):
@@ -181,51 +192,101 @@ def number(text: Any, i: Any) -> Any:
 
 
 @kernel
+def _short_number(text: Any, i: Any) -> Any:
+    """The usual number, ``-?d+(.d+)?`` with at most 7 digits on either side, and what is behind; -1 if another."""
+    negative = load_byte(text, i) == 45
+    i += negative
+    word = load_word(text, i)
+    n = leading_digits(word)
+    if n == 0 or n == 8:
+        return np.float32(0), -1
+    mantissa = digits_value(word, n)
+    i += n
+    c = load_byte(text, i)
+    value = float(mantissa)
+    if c == 46:
+        word = load_word(text, i + 1)
+        n = leading_digits(word)
+        if n == 0 or n == 8:
+            return np.float32(0), -1
+        mantissa = mantissa * _UNITS[n] + digits_value(word, n)
+        value = float(mantissa) / POWERS[n]
+        i += n + 1
+        c = load_byte(text, i)
+    if c != 32 and c != 10:
+        return np.float32(0), -1
+    return np.float32(-value if negative else value), i
+
+
+@kernel
 def _spells_non_finite(text: Any, i: Any) -> Any:
     """Whether ``nan`` or ``inf`` in any case starts here."""
-    a, b, c = text[i] | 32, 0, 0
+    a, b, c = load_byte(text, i) | 32, 0, 0
     if a == 110 or a == 105:
-        b = text[i + 1] | 32
+        b = load_byte(text, i + 1) | 32
         if b == 97 or b == 110:
-            c = text[i + 2] | 32
+            c = load_byte(text, i + 2) | 32
     return (a == 110 and b == 97 and c == 110) or (a == 105 and b == 110 and c == 102)
 
 
 @kernel
 def _copy_name(text: Any, i: Any, whole: Any, names: Any, at: Any) -> Any:
     """Copy the comment at `i` (or its ``docid = name``) and a newline to `names`; return both new positions."""
-    while text[i] == 32 or text[i] == 9 or text[i] == 13:
+    while load_byte(text, i) == 32 or load_byte(text, i) == 9 or load_byte(text, i) == 13:
         i += 1
     stop = i
-    while text[stop] != 10:
+    while load_byte(text, stop) != 10:
         stop += 1
     line_end = stop
-    while stop > i and (text[stop - 1] == 32 or text[stop - 1] == 9 or text[stop - 1] == 13):
+    while stop > i and (
+        load_byte(text, stop - 1) == 32 or load_byte(text, stop - 1) == 9 or load_byte(text, stop - 1) == 13
+    ):
         stop -= 1
-    if not whole and stop - i > 5 and text[i] == 100 and text[i + 1] == 111 and text[i + 2] == 99 \
-            and text[i + 3] == 105 and text[i + 4] == 100:  # fmt: skip
+    if not whole and stop - i > 5 and load_byte(text, i) == 100 and load_byte(text, i + 1) == 111 and load_byte(text, i + 2) == 99 \
+            and load_byte(text, i + 3) == 105 and load_byte(text, i + 4) == 100:  # fmt: skip
         j = i + 5
-        while text[j] == 32 or text[j] == 9:
+        while load_byte(text, j) == 32 or load_byte(text, j) == 9:
             j += 1
-        if text[j] == 61:
+        if load_byte(text, j) == 61:
             j += 1
-            while text[j] == 32 or text[j] == 9:
+            while load_byte(text, j) == 32 or load_byte(text, j) == 9:
                 j += 1
             if j < stop:
                 i = j
-                while j < stop and text[j] != 32 and text[j] != 9 and text[j] != 13:
+                while (
+                    j < stop
+                    and load_byte(text, j) != 32
+                    and load_byte(text, j) != 9
+                    and load_byte(text, j) != 13
+                ):
                     j += 1
                 stop = j
     for j in range(i, stop):
-        names[at] = text[j]
+        names[at] = load_byte(text, j)
         at += 1
     names[at] = 10
     return line_end, at + 1
 
 
 @kernel
+def _feature_index(text: Any, i: Any, previous: Any) -> Any:
+    """The index at `i`, the position behind its colon, and what is wrong with it."""
+    start, index = i, 0
+    while 48 <= load_byte(text, i) <= 57 and index <= MAX_INDEX:
+        index = index * 10 + np.int64(load_byte(text, i) - 48)
+        i += 1
+    if index > MAX_INDEX:
+        return index, i, HUGE
+    if load_byte(text, i) != 58 or i == start:
+        return index, i, PAIR
+    if index <= previous:
+        return index, i, ZERO if index == 0 else (REPEATED if index == previous else DESCENDING)
+    return index, i + 1, NO_ERROR
+
+
+@kernel
 def parse_block(
-    text: Any,
+    block: Any,
     has_qid: Any,
     name_mode: Any,
     n_features: Any,
@@ -243,8 +304,8 @@ def parse_block(
 
     Parameters
     ----------
-    text : (n_bytes,) uint8
-        Whole lines; the last byte is a newline.
+    block : (n_bytes,) uint8
+        Whole lines; the last byte is a newline, and ``words.PADDING`` more bytes can be read.
     has_qid : bool
         Whether each line must have, or must not have, ``qid:``.
     name_mode : int
@@ -265,17 +326,19 @@ def parse_block(
     state : (STATE_SIZE,) int64
         Counts and the error.
     """
+    text = block.ctypes.data
     dense = X.shape[1] > 0
-    i, stop, row, entry, run, name, doubt = 0, len(text), 0, 0, 0, 0, 0
+    i, stop, row, entry, run, name, doubt = 0, len(block), 0, 0, 0, 0, 0
     qid_start, qid_stop = 0, 0
+    last_min, last_max, comments = MAX_INDEX + 1, 0, 0
     error, start = NO_ERROR, 0
     while i < stop:
-        c = text[i]
+        c = load_byte(text, i)
         while c == 32 or c == 9 or c == 13:
             i += 1
-            c = text[i]
+            c = load_byte(text, i)
         if c == 10 or c == 35:  # blank line, or one that is only a comment
-            while text[i] != 10:
+            while load_byte(text, i) != 10:
                 i += 1
             i += 1
             continue
@@ -291,15 +354,20 @@ def parse_block(
             doubts[doubt, 0], doubts[doubt, 1], doubts[doubt, 2] = start, i, -1 - row
             doubt += 1
         y[row] = value
-        while text[i] == 32 or text[i] == 9 or text[i] == 13:
+        while load_byte(text, i) == 32 or load_byte(text, i) == 9 or load_byte(text, i) == 13:
             i += 1
         start = i
-        if text[i] == 113 and text[i + 1] == 105 and text[i + 2] == 100 and text[i + 3] == 58:
+        if (
+            load_byte(text, i) == 113
+            and load_byte(text, i + 1) == 105
+            and load_byte(text, i + 2) == 100
+            and load_byte(text, i + 3) == 58
+        ):
             if not has_qid:
                 error = UNEXPECTED_QID
                 break
             start = i = i + 4
-            while not _ends_token(text[i]):
+            while not _ends_token(load_byte(text, i)):
                 i += 1
             if i == start:
                 start -= 4
@@ -308,7 +376,7 @@ def parse_block(
             same = row > 0 and i - start == qid_stop - qid_start
             if same:
                 for j in range(i - start):
-                    if text[start + j] != text[qid_start + j]:
+                    if load_byte(text, start + j) != load_byte(text, qid_start + j):
                         same = False
                         break
             if not same:
@@ -320,31 +388,28 @@ def parse_block(
             break
         previous = 0
         while True:
-            c = text[i]
+            c = load_byte(text, i)
             while c == 32 or c == 9 or c == 13:
                 i += 1
-                c = text[i]
+                c = load_byte(text, i)
             if c == 10 or c == 35:
                 break
             start = i
-            index = 0
-            while 48 <= c <= 57 and index <= MAX_INDEX:
-                index = index * 10 + np.int64(c - 48)
-                i += 1
-                c = text[i]
-            if index > MAX_INDEX:
-                error = HUGE
-                break
-            if c != 58 or i == start:
-                error = PAIR
-                break
-            if index <= previous:
-                error = ZERO if index == 0 else (REPEATED if index == previous else DESCENDING)
-                break
+            index = previous + 1
+            if index < _N_KEYS and load_word(text, i) & _KEY_MASK[index] == _KEY_WORD[index]:
+                i += _KEY_SIZE[index]
+            else:
+                index, i, error = _feature_index(text, i, previous)
+                if error != NO_ERROR:
+                    break
             if index > n_features:
                 error = BEYOND
                 break
-            value, i, status = number(text, i + 1)
+            value_at = i
+            value, i = _short_number(text, value_at)
+            status = _NUMBER
+            if i < 0:
+                value, i, status = number(text, value_at)
             if status == _NOT_NUMBER or status == _NOT_FINITE:
                 error = VALUE if status == _NOT_NUMBER else FINITE
                 break
@@ -364,20 +429,23 @@ def parse_block(
             previous = index
         if error != NO_ERROR:
             break
+        last_min, last_max = min(last_min, previous), max(last_max, previous)
+        comments += load_byte(text, i) == 35
         if not dense:
             indptr[row] = entry
         if name_mode > 0:
-            if text[i] == 35:
+            if load_byte(text, i) == 35:
                 i, name = _copy_name(text, i + 1, name_mode == 2, names, name)
             else:
                 names[name] = 10
                 name += 1
         else:
-            while text[i] != 10:
+            while load_byte(text, i) != 10:
                 i += 1
         i += 1
         row += 1
     state[ROWS], state[NONZEROS], state[RUNS], state[NAMES], state[DOUBTS] = row, entry, run, name, doubt
+    state[LAST_MIN], state[LAST_MAX], state[COMMENTS] = last_min, last_max, comments
     state[ERROR], state[START] = error, start
 
 
@@ -429,7 +497,16 @@ def put_number(value: Any, out: Any, at: Any) -> Any:
 
 @kernel
 def format_rows(
-    y: Any, X: Any, data: Any, indices: Any, indptr: Any, head: Any, head_ptr: Any, tail: Any, tail_ptr: Any, out: Any
+    y: Any,
+    X: Any,
+    data: Any,
+    indices: Any,
+    indptr: Any,
+    head: Any,
+    head_ptr: Any,
+    tail: Any,
+    tail_ptr: Any,
+    out: Any,
 ) -> Any:
     """Write one line a row to `out`: label, its `head` bytes, features (dense X, or CSR), its `tail` bytes.
 

@@ -89,9 +89,7 @@ class Text:
     def line_number(self, position: int) -> int:
         """Number, from 1, of the line that holds the byte at `position`."""
         starts = range(0, position, _BLOCK)
-        return 1 + sum(
-            int(np.count_nonzero(self.read(a, min(a + _BLOCK, position)) == 10)) for a in starts
-        )
+        return 1 + sum(int(np.count_nonzero(self.read(a, min(a + _BLOCK, position)) == 10)) for a in starts)
 
     def excerpt(self, position: int, *, whole_line: bool = False) -> str:
         """The token at `position`, or its whole line, shortened for a message."""

@@ -78,7 +78,9 @@ def _checked_ids(qid: Array) -> list[str]:
     names = list(map(str, qid.tolist()))
     for name in set(names):
         if not name or not name.isprintable() or any(c in name for c in " #"):
-            raise ValueError(f"'qid' must be printable text without spaces or '#' to be written; got {name!r}")
+            raise ValueError(
+                f"'qid' must be printable text without spaces or '#' to be written; got {name!r}"
+            )
     return names
 
 
