@@ -1,0 +1,298 @@
+"""Quantile bins: every value of a feature becomes one of at most 256 codes.
+
+A numeric feature has ascending edges e[0] < e[1] < ...; the bin of x is the number of edges below x, so ``bin <= b``
+says exactly ``x <= e[b]``. Edges are float32 and lie between two values that were seen, so the same comparison in
+float64, which is what a LightGBM model does, decides the same way. NaN has its own bin, the last. A categorical
+feature's bin 0 is "none of the listed codes" (NaN and unseen codes included); bins 1, 2, ... are the codes by frequency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.parallel import run_tasks
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+
+MAX_BIN = 255
+_SAMPLE = 200_000  # rows that edges are taken from, as in LightGBM
+_BLOCK = 256  # rows transposed at a time: they fit in the second cache level
+
+
+@dataclass(frozen=True)
+class BinnedMatrix:
+    """Codes of a matrix, one row of `columns` for each feature.
+
+    Attributes
+    ----------
+    columns : ndarray (n_features, n_samples), uint8
+        Bin of each value.
+    mapper : BinMapper
+        What the codes mean.
+    """
+
+    columns: Array
+    mapper: BinMapper
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(self.columns.shape[1])
+
+
+@dataclass(frozen=True)
+class BinMapper:
+    """Edges and categories of each feature: from raw values to bins and back.
+
+    Attributes
+    ----------
+    edges : tuple of ndarray, float32
+        Ascending edges of each feature; empty for a categorical one.
+    categories : tuple of ndarray or None
+        Category codes of bins 1, 2, ... of a categorical feature, None for a numeric one.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0], [1.0], [1.0], [4.0], [np.nan]], dtype=np.float32)
+    >>> mapper = BinMapper.fit(X)
+    >>> mapper.edges[0].tolist()
+    [0.5, 2.5]
+    >>> mapper.transform(X).columns.tolist()
+    [[0, 1, 1, 2, 3]]
+    """
+
+    edges: tuple[Float32Array, ...]
+    categories: tuple[Array | None, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        X: Any,
+        queries: Queries | None = None,
+        *,
+        max_bin: int = MAX_BIN,
+        categorical: Sequence[int] = (),
+        n_threads: int = 1,
+    ) -> BinMapper:
+        """Choose edges at quantiles of a sample of whole queries.
+
+        Parameters
+        ----------
+        X : ndarray (n_samples, n_features), float32, or scipy.sparse matrix
+            Features, rows in query order. NaN and infinities are values.
+        queries : Queries or None
+            Grouping of the rows, in order; None samples rows. The sample depends on the queries' ids alone, never on
+            the order of rows.
+        max_bin : int
+            Most bins of a feature, the NaN bin not counted; 2 to 255.
+        categorical : sequence of int
+            Columns of category codes, whole numbers >= 0.
+        n_threads : int
+            Threads to use.
+
+        Returns
+        -------
+        BinMapper
+            The mapping.
+
+        Raises
+        ------
+        ValueError
+            If `max_bin` is out of range, or a categorical column holds a negative or fractional code.
+        """
+        if not 2 <= max_bin <= MAX_BIN:
+            raise ValueError(f"'max_bin' must be from 2 to {MAX_BIN}; got {max_bin!r}")
+        sample = _sample_rows(X, queries)
+        n_features = X.shape[1]
+        edges: list[Float32Array] = [np.empty(0, np.float32)] * n_features
+        categories: list[Array | None] = [None] * n_features
+        for j in categorical:
+            categories[j] = _frequent_codes(_dense_column(sample, j), int(j), max_bin - 1)
+
+        def fit_columns(start: int, stop: int) -> None:
+            for j in range(start, stop):
+                if categories[j] is None:
+                    edges[j] = _quantile_edges(np.sort(_dense_column(sample, j)), max_bin)
+
+        run_tasks(fit_columns, np.linspace(0, n_features, 4 * n_threads + 1).astype(np.intp), n_threads)
+        return cls(tuple(edges), tuple(categories))
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return len(self.edges)
+
+    @property
+    def n_value_bins(self) -> IndexArray:
+        """Bins of each feature without the NaN bin, (n_features,). A numeric feature's NaN bin is this number."""
+        sizes = [len(e) + 1 if c is None else len(c) + 1 for e, c in zip(self.edges, self.categories)]
+        return np.array(sizes, dtype=np.intp)
+
+    @property
+    def is_categorical(self) -> Array:
+        """Which features are categorical, (n_features,) bool."""
+        return np.array([c is not None for c in self.categories], dtype=bool)
+
+    def transform(self, X: Any, *, n_threads: int = 1) -> BinnedMatrix:
+        """Bins of `X`, whose columns are the features this mapper was fitted on.
+
+        Raises
+        ------
+        ValueError
+            If the number of columns differs.
+        """
+        if X.shape[1] != self.n_features:
+            raise ValueError(f"'X' must have {self.n_features} columns, as at fit; got {X.shape[1]}")
+        columns = np.empty((self.n_features, X.shape[0]), dtype=np.uint8)
+        table, nan_bin = _edge_table(self.edges), self.n_value_bins.astype(np.uint8)
+        if sparse.issparse(X):
+            X = X.tocsc()
+            bounds = np.linspace(0, self.n_features, 4 * n_threads + 1).astype(np.intp)
+            run_tasks(_transform_sparse, bounds, n_threads, X, table, nan_bin, columns)
+        else:
+            X = np.asarray(X, dtype=np.float32)
+            bounds = np.linspace(0, X.shape[0], 8 * n_threads + 1).astype(np.intp)
+            run_tasks(_transform_rows, bounds, n_threads, X, table, nan_bin, columns)
+        for j, codes in enumerate(self.categories):
+            if codes is not None:
+                columns[j] = _category_bins(_dense_column(X, j), codes)
+        return BinnedMatrix(columns, self)
+
+
+def _sample_rows(X: Any, queries: Queries | None) -> Any:
+    """About ``_SAMPLE`` rows of `X` in whole queries, spread evenly over the ids; column access is made cheap."""
+    n_samples = X.shape[0]
+    if n_samples > _SAMPLE:
+        n_queries = n_samples if queries is None else queries.n_queries
+        share = min(n_queries, max(1, round(n_queries * _SAMPLE / n_samples)))
+        chosen = np.random.default_rng(0).choice(n_queries, share, replace=False)
+        X = X[np.sort(chosen) if queries is None else queries.rows(chosen)]
+    return X.tocsc() if sparse.issparse(X) else X
+
+
+def _dense_column(X: Any, j: int) -> Float32Array:
+    column = X[:, [j]].toarray()[:, 0] if sparse.issparse(X) else X[:, j]
+    return np.ascontiguousarray(column, dtype=np.float32)
+
+
+def _frequent_codes(column: Float32Array, j: int, most: int) -> Array:
+    codes = column[~np.isnan(column)]
+    bad = codes[(codes < 0) | (codes != np.floor(codes)) | np.isinf(codes)]
+    if len(bad):
+        raise ValueError(
+            f"'categorical_features' column {j} must hold category codes, whole numbers >= 0; got {bad[0]:g}"
+        )
+    values, counts = np.unique(codes, return_counts=True)
+    return values[np.argsort(-counts, kind="stable")[:most]].astype(np.int64)
+
+
+def _category_bins(column: Float32Array, codes: Array) -> Array:
+    order = np.argsort(codes)
+    position = np.searchsorted(codes, column, sorter=order).clip(max=max(len(codes) - 1, 0))
+    if not len(codes):
+        return np.zeros(len(column), np.uint8)
+    found = codes[order[position]] == column
+    return np.where(found, order[position] + 1, 0).astype(np.uint8)
+
+
+def _quantile_edges(ordered: Float32Array, max_bin: int) -> Float32Array:
+    """Edges of an ascending sample (NaN last): bins of about equal weight; a heavy value has a bin to itself."""
+    ordered = ordered[: len(ordered) - np.count_nonzero(np.isnan(ordered))]
+    if not len(ordered):
+        return np.empty(0, np.float32)
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    values = ordered[starts]
+    counts = np.diff(np.append(starts, len(ordered)))
+    if len(values) > max_bin:
+        last = _last_of_bins(counts, max_bin)
+    else:
+        last = np.arange(len(values) - 1)
+    return _between(values[last], values[last + 1])
+
+
+def _between(low: Float32Array, high: Float32Array) -> Float32Array:
+    """A finite float32 e with low <= e < high for each pair of neighbours."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        middle = ((low.astype(np.float64) + high) / 2).astype(np.float32)
+    largest = np.finfo(np.float32).max
+    middle = np.where(np.isfinite(middle) & (middle < high), middle, low)
+    return np.where(middle == -np.inf, -largest, middle).astype(np.float32)
+
+
+@kernel
+def _last_of_bins(counts: Array, max_bin: int) -> Array:
+    """Index of the last distinct value of each bin but the last, filling bins to the mean of what remains."""
+    n = len(counts)
+    mean = counts.sum() / max_bin
+    light = counts.sum()
+    light_bins = max_bin
+    for count in counts:
+        if count >= mean:
+            light -= count
+            light_bins -= 1
+    last = np.empty(max_bin - 1, dtype=np.int64)
+    made = 0
+    inside = 0
+    for i in range(n - 1):
+        heavy = counts[i] >= mean
+        if not heavy:
+            light -= counts[i]
+        inside += counts[i]
+        target = (light + inside) / max(light_bins, 1)
+        close = heavy or inside >= target or (counts[i + 1] >= mean and inside * 2 >= target)
+        if close and made < max_bin - 1:
+            last[made] = i
+            made += 1
+            if not heavy:
+                light_bins -= 1
+            inside = 0
+    return last[:made]
+
+
+def _edge_table(edges: tuple[Float32Array, ...]) -> Float32Array:
+    """Edges padded with infinity, which no value is above, to the 255 that the search below expects."""
+    table = np.full((len(edges), 255), np.inf, dtype=np.float32)
+    for row, e in zip(table, edges):
+        row[: len(e)] = e
+    return table
+
+
+@kernel
+def _search(edges: Array, values: Array, nan_bin: int, out: Array) -> None:
+    """``out`` = number of edges below each value; NaN goes to its own bin. Eight steps without a branch."""
+    for i in range(len(values)):
+        x = values[i]
+        position = np.uint64(0)
+        step = np.uint64(128)
+        for _ in range(8):
+            position += step * np.uint64(edges[position + step - np.uint64(1)] < x)
+            step >>= np.uint64(1)
+        out[i] = nan_bin if x != x else position
+
+
+@kernel
+def _transform_rows(start: int, stop: int, X: Array, table: Array, nan_bin: Array, columns: Array) -> None:
+    values = np.empty(_BLOCK, dtype=np.float32)
+    for a in range(start, stop, _BLOCK):
+        b = min(a + _BLOCK, stop)
+        for j in range(X.shape[1]):
+            for i in range(b - a):
+                values[i] = X[a + i, j]
+            _search(table[j], values[: b - a], nan_bin[j], columns[j, a:b])
+
+
+def _transform_sparse(start: int, stop: int, X: Any, table: Array, nan_bin: Array, columns: Array) -> None:
+    zero = np.zeros(1, dtype=np.float32)
+    for j in range(start, stop):
+        _search(table[j], zero, nan_bin[j], columns[j, :1])
+        columns[j] = columns[j, 0]
+        rows, values = X.indices[X.indptr[j] : X.indptr[j + 1]], X.data[X.indptr[j] : X.indptr[j + 1]]
+        codes = np.empty(len(rows), dtype=np.uint8)
+        _search(table[j], np.ascontiguousarray(values, dtype=np.float32), nan_bin[j], codes)
+        columns[j, rows] = codes

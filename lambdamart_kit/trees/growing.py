@@ -1,0 +1,406 @@
+"""Leaf-wise best-first growth of one tree, on all threads at once.
+
+Every thread runs :func:`grow` from start to end and keeps its own copy of the table of leaves, which is the same
+on all of them; they meet three times a split. A split: each thread moves its half of the leaf's rows; then builds the
+smaller child's histogram over its own features, gets the larger child's by subtraction, and offers its best split
+of each child; then all take the best offer. Every sum is an integer, so neither the number of threads nor the order of
+rows changes the tree.
+
+Fewest rows of a child: counts are exact, but histograms do not carry them. The best split is searched without
+the rule and the children are counted when the leaf's turn comes; if the rule is broken, which is rare, the leaf's rows are counted
+into a histogram of their own and the search is repeated under the rule. The gain can only fall, so taking leaves by the
+optimistic gain first is still best-first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.typing import Array
+from lambdamart_kit.trees.histogram import Layout, build, spread, subtract
+from lambdamart_kit.trees.lockstep import cycles, meet
+from lambdamart_kit.trees.quantising import find_scales, quantise
+from lambdamart_kit.trees.splitting import (
+    FEATURE,
+    LEFT_TOTAL,
+    MASK,
+    SPLIT_WIDTH,
+    SplitRules,
+    gradient_of,
+    hessian_of,
+    leaf_gain,
+    leaf_output,
+    search_categorical,
+    search_numeric,
+)
+
+# Columns of the table of leaves: the record of the best split, then
+BEGIN, COUNT, TOTAL, DEPTH, SLOT, EXACT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 8)
+LEAF_WIDTH = SPLIT_WIDTH + 8
+GAIN, LOW, HIGH = range(3)
+# Columns of the table of nodes: the record of the split, then
+LEFT_CHILD, RIGHT_CHILD, ROWS, NODE_TOTAL = range(SPLIT_WIDTH, SPLIT_WIDTH + 4)
+NODE_WIDTH = SPLIT_WIDTH + 4
+# Stages whose cycles are counted, for each thread; waiting for the others is inside them.
+QUANTISE, BUILD, SUBTRACT, SEARCH, MOVE, FINISH = range(6)
+STAGES = ("quantise", "histogram", "subtract", "search", "partition", "leaf values and scores")
+
+
+class Data(NamedTuple):
+    """What does not change while a tree grows. `allowed` has one row for all nodes, or one for each."""
+
+    columns: Array
+    content: Array
+    rows: Array
+    gradient: Array
+    hessian: Array
+    allowed: Array
+    direction: Array
+
+
+class Limits(NamedTuple):
+    """Shape of the tree, in real units; see :class:`TreeParameters`."""
+
+    num_leaves: int
+    max_depth: int
+    min_child_samples: int
+    min_child_weight: float
+    min_split_gain: float
+    reg_lambda: float
+    reg_alpha: float
+    learning_rate: float
+    cat_smooth: float
+    cat_l2: float
+    max_cat: int
+    least_squares: bool
+    bounded: bool
+    seed: int
+
+
+class Work(NamedTuple):
+    """Buffers and results. First axis: threads, where each has its own."""
+
+    arrivals: Array
+    carried: Array
+    moved: Array
+    histograms: Array
+    leaves: Array
+    leaf_reals: Array
+    offers: Array
+    offer_gains: Array
+    lefts: Array
+    scratch: Array
+    gains: Array
+    peaks: Array
+    sums: Array
+    nodes: Array
+    node_gains: Array
+    leaf_sums: Array
+    leaf_values: Array
+    leaf_of_row: Array
+    scores: Array
+    cycles: Array
+    result: Array
+
+
+@kernel
+def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bool) -> SplitRules:
+    """The rules in integer units. `free` of regularisation are least-squares splits, as in Burges 2010."""
+    return SplitRules(
+        0.0 if free else limits.reg_lambda * hessian_scale,
+        0.0 if free else limits.reg_alpha * gradient_scale,
+        limits.min_split_gain * gradient_scale * gradient_scale / hessian_scale,
+        1.0 if free else max(limits.min_child_weight * hessian_scale, 1.0),
+        limits.min_child_samples,
+        hessian_scale / gradient_scale,
+        limits.cat_smooth if free else limits.cat_smooth * hessian_scale,
+        limits.cat_l2 if free else limits.cat_l2 * hessian_scale,
+        limits.max_cat,
+    )
+
+
+@kernel
+def _offer(
+    thread: int, n_threads: int, leaf: int, child: int, counted: bool, layout: Layout, data: Data, rules: SplitRules,
+    bounded: bool, work: Work,
+) -> None:  # fmt: skip
+    """Search this thread's features for the best split of `leaf` and put it on the table as offer `child`."""
+    started = cycles()
+    mine, reals = work.leaves[thread], work.leaf_reals[thread]
+    total, rows, node = mine[leaf, TOTAL], mine[leaf, COUNT], mine[leaf, NODE]
+    low, high = reals[leaf, LOW], reals[leaf, HIGH]
+    histogram, counts = work.histograms[mine[leaf, SLOT]], work.histograms[work.histograms.shape[0] - 1]
+    best = work.offers[thread, child]
+    best[FEATURE] = -1
+    parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
+    gain = parent * (1 + 1e-10) + rules.min_gain  # what rounding alone could gain is no gain
+    allowed = data.allowed[node % data.allowed.shape[0]]
+    for block in range(thread, len(layout.block_slot) - 1, n_threads):
+        for f in range(layout.block_feature[block], layout.block_feature[block + 1]):
+            feature = layout.feature[f]
+            if not allowed[feature]:
+                continue
+            if layout.is_categorical[f]:
+                gain = search_categorical(
+                    layout, f, histogram, counts, counted, total, rows, rules, gain, best
+                )
+            else:
+                gain = search_numeric(
+                    layout, f, histogram, counts, counted, total, rows, data.direction[feature], bounded, low,
+                    high, rules, work.scratch[thread], work.gains[thread], gain, best,
+                )  # fmt: skip
+    work.offer_gains[thread, child] = gain - parent if best[FEATURE] >= 0 else 0.0
+    work.cycles[thread, SEARCH] += cycles() - started
+
+
+@kernel
+def _take_best_offer(thread: int, n_threads: int, leaf: int, child: int, work: Work) -> None:
+    """Note the best of all threads' offers for `leaf`; equal gains go to the lower feature."""
+    chosen, top, feature = 0, 0.0, np.int64(-1)
+    for t in range(n_threads):
+        gain, candidate = work.offer_gains[t, child], work.offers[t, child, FEATURE]
+        if gain > top or (gain == top and gain > 0.0 and candidate < feature):
+            chosen, top, feature = t, gain, candidate
+    work.leaf_reals[thread, leaf, GAIN] = top
+    work.leaves[thread, leaf, :SPLIT_WIDTH] = work.offers[chosen, child]
+
+
+@kernel
+def _move_rows(
+    thread: int, n_threads: int, column: Array, begin: int, count: int, split: Array, work: Work
+) -> int:
+    """Stable partition of a leaf's rows by the split's mask; returns how many go left. Threads meet twice."""
+    started = cycles()
+    goes_left = np.empty(256, dtype=np.uint8)
+    for b in range(256):
+        goes_left[b] = (split[MASK + (b >> 6)] >> np.int64(b & 63)) & np.int64(1)
+    carried, moved = work.carried, work.moved
+    start, stop = begin + count * thread // n_threads, begin + count * (thread + 1) // n_threads
+    # The first thread's left rows can stay where they are; the others' would be written over.
+    lefts = carried if thread == 0 else moved
+    low, one = np.uint64(0xFFFFFFFF), np.uint64(1)
+    at, end = np.uint64(start), np.uint64(stop - 1)
+    for i in range(np.uint64(start), np.uint64(stop)):
+        row = carried[i]
+        left = np.uint64(goes_left[column[np.uint64(row) & low]])
+        lefts[at] = row
+        moved[end] = row
+        at += left
+        end -= one - left
+    mine = np.int64(at) - start
+    work.lefts[thread, 0] = mine
+    meet(work.arrivals, thread, n_threads)
+    before, n_left = 0, 0
+    for t in range(n_threads):
+        before += work.lefts[t, 0] if t < thread else 0
+        n_left += work.lefts[t, 0]
+    if thread > 0:
+        carried[begin + before : begin + before + mine] = moved[start : start + mine]
+    target = begin + n_left + (start - begin - before)
+    for i in range(stop - start - mine):
+        carried[target + i] = moved[stop - 1 - i]
+    meet(work.arrivals, thread, n_threads)
+    work.cycles[thread, MOVE] += cycles() - started
+    return n_left
+
+
+@kernel
+def _open_leaf(
+    mine: Array, reals: Array, leaf: int, begin: int, count: int, total: int, depth: int, slot: int, node: int,
+    parent: int, low: float, high: float,
+) -> None:  # fmt: skip
+    mine[leaf, BEGIN], mine[leaf, COUNT], mine[leaf, TOTAL], mine[leaf, DEPTH] = begin, count, total, depth
+    mine[leaf, SLOT], mine[leaf, EXACT], mine[leaf, NODE], mine[leaf, PARENT] = slot, 0, node, parent
+    reals[leaf, GAIN], reals[leaf, LOW], reals[leaf, HIGH] = 0.0, low, high
+
+
+@kernel
+def _splittable(mine: Array, leaf: int, limits: Limits, rules: SplitRules) -> bool:
+    return (
+        mine[leaf, COUNT] >= 2 * limits.min_child_samples
+        and hessian_of(mine[leaf, TOTAL]) >= 2 * rules.min_hessian
+        and (limits.max_depth <= 0 or mine[leaf, DEPTH] < limits.max_depth)
+    )
+
+
+@kernel
+def _note_node(leaf: int, node: int, mine: Array, reals: Array, work: Work) -> None:
+    """Thread 0 writes the split into the tree. Children are LightGBM's: a node, or ~leaf."""
+    nodes = work.nodes
+    nodes[node, :SPLIT_WIDTH] = mine[leaf, :SPLIT_WIDTH]
+    nodes[node, LEFT_CHILD], nodes[node, RIGHT_CHILD] = ~leaf, ~(node + 1)
+    nodes[node, ROWS], nodes[node, NODE_TOTAL] = mine[leaf, COUNT], mine[leaf, TOTAL]
+    work.node_gains[node] = reals[leaf, GAIN]
+    parent = mine[leaf, PARENT]
+    if parent >= 0:
+        nodes[parent >> 1, LEFT_CHILD + (parent & 1)] = node
+
+
+@kernel
+def _divide(
+    leaf: int, node: int, n_left: int, direction: int, mine: Array, reals: Array, rules: SplitRules, bounded: bool
+) -> None:  # fmt: skip
+    """Leaf `leaf` becomes the left child and leaf ``node + 1`` the right one; the larger keeps the histogram's slot."""
+    begin, count, total, depth = (
+        mine[leaf, BEGIN],
+        mine[leaf, COUNT],
+        mine[leaf, TOTAL],
+        mine[leaf, DEPTH] + 1,
+    )
+    slot, low, high = mine[leaf, SLOT], reals[leaf, LOW], reals[leaf, HIGH]
+    left_total, right_total = mine[leaf, LEFT_TOTAL], total - mine[leaf, LEFT_TOTAL]
+    middle = 0.0
+    if bounded and direction != 0:
+        middle = leaf_output(gradient_of(left_total), hessian_of(left_total), rules, low, high) / 2
+        middle += leaf_output(gradient_of(right_total), hessian_of(right_total), rules, low, high) / 2
+    right = node + 1
+    left_slot, right_slot = (right, slot) if 2 * n_left <= count else (slot, right)
+    _open_leaf(mine, reals, leaf, begin, n_left, left_total, depth, left_slot, 2 * node + 1, 2 * node,
+               middle if bounded and direction < 0 else low, middle if bounded and direction > 0 else high)  # fmt: skip
+    _open_leaf(mine, reals, right, begin + n_left, count - n_left, right_total, depth, right_slot, 2 * node + 2,
+               2 * node + 1, middle if bounded and direction > 0 else low,
+               middle if bounded and direction < 0 else high)  # fmt: skip
+
+
+@kernel
+def _search_children(
+    thread: int, n_threads: int, leaf: int, right: int, layout: Layout, data: Data, limits: Limits, rules: SplitRules,
+    work: Work,
+) -> None:  # fmt: skip
+    """Histograms of both children and the best split of each that may still be split."""
+    mine = work.leaves[thread]
+    left_wanted, right_wanted = (
+        _splittable(mine, leaf, limits, rules),
+        _splittable(mine, right, limits, rules),
+    )
+    if not (left_wanted or right_wanted):
+        return
+    small, large = (leaf, right) if mine[leaf, SLOT] == right else (right, leaf)
+    begin, stop = mine[small, BEGIN], mine[small, BEGIN] + mine[small, COUNT]
+    for block in range(thread, len(layout.block_slot) - 1, n_threads):
+        started = cycles()
+        build(layout, block, work.carried[begin:stop], False, work.histograms[mine[small, SLOT]])
+        built = cycles()
+        subtract(layout, block, work.histograms[mine[small, SLOT]], work.histograms[mine[large, SLOT]])
+        work.cycles[thread, BUILD] += built - started
+        work.cycles[thread, SUBTRACT] += cycles() - built
+    if left_wanted:
+        _offer(thread, n_threads, leaf, 0, False, layout, data, rules, limits.bounded, work)
+    if right_wanted:
+        _offer(thread, n_threads, right, 1, False, layout, data, rules, limits.bounded, work)
+    meet(work.arrivals, thread, n_threads)
+    if left_wanted:
+        _take_best_offer(thread, n_threads, leaf, 0, work)
+    if right_wanted:
+        _take_best_offer(thread, n_threads, right, 1, work)
+
+
+@kernel
+def _search_leaf(
+    thread: int, n_threads: int, leaf: int, counting: bool, layout: Layout, data: Data, limits: Limits,
+    rules: SplitRules, work: Work,
+) -> None:  # fmt: skip
+    """Histogram of one leaf from its rows, of their gradients or of their number, and its best split."""
+    mine = work.leaves[thread]
+    begin, stop = mine[leaf, BEGIN], mine[leaf, BEGIN] + mine[leaf, COUNT]
+    slot = work.histograms.shape[0] - 1 if counting else mine[leaf, SLOT]
+    started = cycles()
+    for block in range(thread, len(layout.block_slot) - 1, n_threads):
+        build(layout, block, work.carried[begin:stop], counting, work.histograms[slot])
+    work.cycles[thread, BUILD] += cycles() - started
+    _offer(thread, n_threads, leaf, 0, counting, layout, data, rules, limits.bounded, work)
+    meet(work.arrivals, thread, n_threads)
+    _take_best_offer(thread, n_threads, leaf, 0, work)
+    mine[leaf, EXACT] = counting
+
+
+@kernel
+def _finish(
+    thread: int, n_threads: int, n_leaves: int, limits: Limits, data: Data, fixed_g: float, fixed_h: float, work: Work
+) -> None:  # fmt: skip
+    """Leaf values from the unrounded gradients, and the scores of the rows that grew the tree."""
+    mine, sums, n = work.leaves[thread], work.leaf_sums[thread], len(data.rows)
+    start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
+    for leaf in range(n_leaves):
+        first, last = mine[leaf, BEGIN], mine[leaf, BEGIN] + mine[leaf, COUNT]
+        for i in range(max(start, first), min(stop, last)):
+            work.leaf_of_row[work.carried[i] & np.int64(0xFFFFFFFF)] = leaf
+    sums[:] = 0
+    meet(work.arrivals, thread, n_threads)
+    for i in range(start, stop):
+        row = data.rows[i]
+        leaf = work.leaf_of_row[row]
+        sums[leaf, 0] += np.int64(data.gradient[row] * fixed_g)
+        sums[leaf, 1] += np.int64(data.hessian[row] * fixed_h)
+    meet(work.arrivals, thread, n_threads)
+    rules = _rules(limits, 1.0, 1.0, False)
+    values = work.leaf_values[thread]
+    for leaf in range(n_leaves):
+        g, h = np.int64(0), np.int64(0)
+        for t in range(n_threads):
+            g, h = g + work.leaf_sums[t, leaf, 0], h + work.leaf_sums[t, leaf, 1]
+        low, high = work.leaf_reals[thread, leaf, LOW], work.leaf_reals[thread, leaf, HIGH]
+        values[leaf, 0] = limits.learning_rate * leaf_output(g / fixed_g, h / fixed_h, rules, low, high)
+        values[leaf, 1] = h / fixed_h
+    for i in range(start, stop):
+        row = data.rows[i]
+        work.scores[row] += values[work.leaf_of_row[row], 0]
+
+
+@kernel
+def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits, work: Work) -> None:
+    """Grow one tree into ``work.nodes`` and ``work.leaf_values``; ``work.result`` = leaves, scales (-1: bad gradients)."""
+    started = cycles()
+    n = len(data.rows)
+    mine, reals = work.leaves[thread], work.leaf_reals[thread]
+    constant = limits.least_squares
+    scales = find_scales(
+        thread,
+        n_threads,
+        data.rows,
+        data.gradient,
+        data.hessian,
+        constant,
+        work.peaks,
+        work.sums,
+        work.arrivals,
+    )
+    if scales.hessian < 0:
+        work.result[0] = -1
+        return
+    quantise(n * thread // n_threads, n * (thread + 1) // n_threads, data.rows, data.gradient, data.hessian,
+             data.content, limits.seed, constant, scales, work.carried)  # fmt: skip
+    rules = _rules(limits, scales.gradient, scales.hessian, constant)
+    meet(work.arrivals, thread, n_threads)
+    total = np.int64(0)
+    for i in range(n):
+        total += spread(work.carried[i])
+    work.cycles[thread, QUANTISE] += cycles() - started
+    _open_leaf(mine, reals, 0, 0, n, total, 0, 0, 0, -1, -np.inf, np.inf)
+    if limits.num_leaves > 1 and _splittable(mine, 0, limits, rules):
+        _search_leaf(thread, n_threads, 0, False, layout, data, limits, rules, work)
+    n_leaves = 1
+    while n_leaves < limits.num_leaves:
+        leaf = np.argmax(reals[:n_leaves, GAIN])
+        if reals[leaf, GAIN] <= 0.0:
+            break
+        feature, count, node = mine[leaf, FEATURE], mine[leaf, COUNT], n_leaves - 1
+        split = mine[leaf, :SPLIT_WIDTH]
+        n_left = _move_rows(thread, n_threads, data.columns[feature], mine[leaf, BEGIN], count, split, work)
+        if min(n_left, count - n_left) < limits.min_child_samples and not mine[leaf, EXACT]:
+            _search_leaf(thread, n_threads, leaf, True, layout, data, limits, rules, work)
+            continue
+        if thread == 0:
+            _note_node(leaf, node, mine, reals, work)
+        _divide(leaf, node, n_left, data.direction[feature], mine, reals, rules, limits.bounded)
+        n_leaves += 1
+        if n_leaves < limits.num_leaves:
+            _search_children(thread, n_threads, leaf, n_leaves - 1, layout, data, limits, rules, work)
+    started = cycles()
+    _finish(thread, n_threads, n_leaves, limits, data, scales.fixed_gradient, scales.fixed_hessian, work)
+    work.cycles[thread, FINISH] += cycles() - started
+    if thread == 0:
+        work.result[0], work.result[1], work.result[2] = n_leaves, scales.gradient, scales.hessian

@@ -1,0 +1,232 @@
+"""The best split of a leaf: gains over the prefix sums of its histogram.
+
+    gain = T(G_left)^2 / (H_left + lambda) + T(G_right)^2 / (H_right + lambda) - T(G)^2 / (H + lambda)
+
+with T(G) = sign(G) max(|G| - alpha, 0). Gradients and hessians stay in their integer units: with gradient scale a and hessian
+scale b, gain is b / a^2 times the gain in those units if lambda is scaled by b and alpha by a. A NaN bin, where a
+feature has one, is tried on both sides. Categories are sorted by gradient / (hessian + smoothing), and the best prefix of
+that order, from either end, goes left (Fisher 1958: the best of all subsets for a convex loss).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.typing import Array
+from lambdamart_kit.trees.histogram import Layout
+
+# Columns of a split record (int64).
+FEATURE, BIN, NAN_LEFT, LEFT_TOTAL, MASK = 0, 1, 2, 3, 4
+SPLIT_WIDTH = 8  # the mask takes four: bit b of 256 is set when bin b goes left
+
+
+class SplitRules(NamedTuple):
+    """What a split must satisfy, in integer units of gradient and hessian.
+
+    Attributes
+    ----------
+    reg_lambda, reg_alpha, min_gain : float
+        Regularisation and the least gain.
+    min_hessian : float
+        Least hessian of a child, at least 1 unit.
+    min_rows : int
+        Least rows of a child; used where a count histogram is given.
+    value_scale : float
+        Leaf output = value_scale * -G / (H + lambda).
+    cat_smooth, cat_l2 : float
+        Smoothing of the order of categories and extra L2 of categorical splits.
+    max_cat : int
+        Most categories that go left.
+    """
+
+    reg_lambda: float
+    reg_alpha: float
+    min_gain: float
+    min_hessian: float
+    min_rows: int
+    value_scale: float
+    cat_smooth: float
+    cat_l2: float
+    max_cat: int
+
+
+@kernel
+def gradient_of(packed: int) -> float:
+    """G of a packed sum."""
+    return np.float64(packed >> np.int64(32))
+
+
+@kernel
+def hessian_of(packed: int) -> float:
+    """H of a packed sum."""
+    return np.float64(packed & np.int64(0xFFFFFFFF))
+
+
+@kernel
+def _soft(gradient: float, alpha: float) -> float:
+    return max(gradient - alpha, 0.0) + min(gradient + alpha, 0.0)
+
+
+@kernel
+def leaf_gain(gradient: float, hessian: float, rules: SplitRules) -> float:
+    """``T(G)^2 / (H + lambda)``: twice what a leaf of its own takes off the loss."""
+    soft = _soft(gradient, rules.reg_alpha)
+    denominator = hessian + rules.reg_lambda
+    return soft * soft / denominator if denominator > 0 else 0.0
+
+
+@kernel
+def leaf_output(gradient: float, hessian: float, rules: SplitRules, low: float, high: float) -> float:
+    """Newton step of a leaf, inside the bounds that monotone ancestors set."""
+    denominator = hessian + rules.reg_lambda
+    step = -_soft(gradient, rules.reg_alpha) * rules.value_scale / denominator if denominator > 0 else 0.0
+    return min(max(step, low), high)
+
+
+@kernel
+def _gain_at(output: float, gradient: float, hessian: float, rules: SplitRules) -> float:
+    """Gain of a leaf whose output is not its optimum: ``-(2 T(G) w + (H + lambda) w^2)``, w in integer units."""
+    w = output / rules.value_scale
+    return -(2 * _soft(gradient, rules.reg_alpha) * w + (hessian + rules.reg_lambda) * w * w)
+
+
+@kernel
+def _gains(
+    left: Array, left_rows: Array, n: int, total: int, rows: int, counted: bool, rules: SplitRules, gains: Array
+) -> None:  # fmt: skip
+    """Gains of the `n` splits with packed left sums `left`; 0 where a rule forbids the split."""
+    G, H = gradient_of(total), hessian_of(total)
+    alpha, lam, least = rules.reg_alpha, rules.reg_lambda, rules.min_hessian
+    for b in range(n):
+        gl = gradient_of(left[b])
+        hl = hessian_of(left[b])
+        gr, hr = G - gl, H - hl
+        allowed = (hl >= least) & (hr >= least)
+        sl = max(gl - alpha, 0.0) + min(gl + alpha, 0.0)
+        sr = max(gr - alpha, 0.0) + min(gr + alpha, 0.0)
+        dl, dr = hl + lam, hr + lam
+        gain = (sl * sl * dr + sr * sr * dl) / (dl * dr)  # one division instead of two
+        gains[b] = gain if allowed else 0.0
+    if counted:
+        for b in range(n):
+            if left_rows[b] < rules.min_rows or rows - left_rows[b] < rules.min_rows:
+                gains[b] = 0.0
+
+
+@kernel
+def _bounded_gains(
+    left: Array, n: int, total: int, direction: int, low: float, high: float, rules: SplitRules, gains: Array
+) -> None:  # fmt: skip
+    """Replace the gains of allowed splits by those under output bounds; 0 where a monotone feature would turn back."""
+    for b in range(n):
+        if gains[b] > 0.0:
+            gl, hl = gradient_of(left[b]), hessian_of(left[b])
+            gr, hr = gradient_of(total) - gl, hessian_of(total) - hl
+            wl, wr = leaf_output(gl, hl, rules, low, high), leaf_output(gr, hr, rules, low, high)
+            turned = (wr - wl) * direction < 0
+            gains[b] = 0.0 if turned else _gain_at(wl, gl, hl, rules) + _gain_at(wr, gr, hr, rules)
+
+
+@kernel
+def _beats(gain: float, feature: int, best_gain: float, best: Array) -> bool:
+    """Equal gains go to the lower feature, so that the order of the search does not matter."""
+    return gain > best_gain or (gain == best_gain and feature < best[FEATURE])
+
+
+@kernel
+def _keep_best(
+    gains: Array, n: int, left: Array, feature: int, nan_bin: int, nan_left: bool, best_gain: float, best: Array
+) -> float:  # fmt: skip
+    top, chosen = 0.0, -1
+    for b in range(n):
+        if gains[b] > top:
+            top, chosen = gains[b], b
+    if chosen < 0 or not _beats(top, feature, best_gain, best):
+        return best_gain
+    best[FEATURE], best[BIN], best[NAN_LEFT], best[LEFT_TOTAL] = feature, chosen, nan_left, left[chosen]
+    for word in range(4):
+        ahead = min(max(chosen + 1 - 64 * word, 0), 64)
+        best[MASK + word] = -1 if ahead == 64 else (np.int64(1) << np.int64(ahead)) - 1
+    return top
+
+
+@kernel
+def search_numeric(
+    layout: Layout, f: int, histogram: Array, counts: Array, counted: bool, total: int, rows: int, direction: int,
+    bounded: bool, low: float, high: float, rules: SplitRules, scratch: Array, gains: Array, best_gain: float,
+    best: Array,
+) -> float:  # fmt: skip
+    """Best ``bin <= b`` of feature `f`, with NaN on either side; fills `best` if above `best_gain`."""
+    first, nan_bin, n_bins = layout.start[f], layout.nan_bin[f], layout.n_bins[f]
+    n = n_bins - 1  # the last bin on the left leaves nothing on the right; before a NaN bin it leaves NaN
+    has_nan = n_bins > nan_bin and histogram[first + nan_bin] != 0
+    left, left_rows = scratch[0], scratch[1]
+    for nan_left in range(2 if has_nan else 1):
+        running = histogram[first + nan_bin] if nan_left else np.int64(0)
+        for b in range(n):
+            running += histogram[first + b]
+            left[b] = running
+        if counted:
+            running = counts[first + nan_bin] if nan_left else np.int64(0)
+            for b in range(n):
+                running += counts[first + b]
+                left_rows[b] = running
+        _gains(left, left_rows, n, total, rows, counted, rules, gains)
+        if bounded:
+            _bounded_gains(left, n, total, direction, low, high, rules, gains)
+        best_gain = _keep_best(gains, n, left, layout.feature[f], nan_bin, nan_left, best_gain, best)
+    if best[FEATURE] == layout.feature[f]:
+        if not has_nan:  # nothing was learned about NaN here: it follows the heavier child
+            best[NAN_LEFT] = 2 * hessian_of(best[LEFT_TOTAL]) >= hessian_of(total)
+        if best[NAN_LEFT]:
+            best[MASK + (nan_bin >> 6)] |= np.int64(1) << np.int64(nan_bin & 63)
+    return best_gain
+
+
+@kernel
+def search_categorical(
+    layout: Layout, f: int, histogram: Array, counts: Array, counted: bool, total: int, rows: int,
+    rules: SplitRules, best_gain: float, best: Array,
+) -> float:  # fmt: skip
+    """Best set of categories of feature `f` to send left; bin 0 (anything else) always goes right."""
+    first, n_bins = layout.start[f], layout.n_bins[f]
+    present = np.empty(n_bins, dtype=np.int64)
+    ratio = np.empty(n_bins, dtype=np.float64)
+    n = 0
+    for b in range(1, n_bins):
+        packed = histogram[first + b]
+        if packed != 0:
+            present[n] = b
+            ratio[n] = gradient_of(packed) / (hessian_of(packed) + rules.cat_smooth)
+            n += 1
+    for i in range(1, n):  # insertion sort: stable, and there are at most 254
+        b, r, k = present[i], ratio[i], i
+        while k > 0 and ratio[k - 1] > r:
+            present[k], ratio[k] = present[k - 1], ratio[k - 1]
+            k -= 1
+        present[k], ratio[k] = b, r
+    G, H = gradient_of(total), hessian_of(total)
+    extra = rules.cat_l2
+    for backwards in range(2):
+        running, running_rows = np.int64(0), np.int64(0)
+        for taken in range(min(n, rules.max_cat)):
+            b = present[n - 1 - taken if backwards else taken]
+            running += histogram[first + b]
+            running_rows += counts[first + b] if counted else 0
+            gl, hl = gradient_of(running), hessian_of(running)
+            if hl < rules.min_hessian or H - hl < rules.min_hessian:
+                continue
+            if counted and (running_rows < rules.min_rows or rows - running_rows < rules.min_rows):
+                continue
+            gain = leaf_gain(gl, hl + extra, rules) + leaf_gain(G - gl, H - hl + extra, rules)
+            if _beats(gain, layout.feature[f], best_gain, best):
+                best_gain = gain
+                best[FEATURE], best[BIN], best[NAN_LEFT], best[LEFT_TOTAL] = layout.feature[f], -1, 0, running
+                best[MASK : MASK + 4] = 0
+                for t in range(taken + 1):
+                    c = present[n - 1 - t if backwards else t]
+                    best[MASK + (c >> 6)] |= np.int64(1) << np.int64(c & 63)
+    return best_gain
