@@ -1,4 +1,4 @@
-"""A 64-bit hash of a row's content, so that rows can be put in an order that does not depend on how they came.
+"""A 64-bit hash of a row's content, so that rows can be ordered whatever the order they came in.
 
     hash(row) = sum over columns j with x_j != 0 of mix(bits(x_j) + (j + 1) * golden)   (mod 2**64)
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import balanced_bounds, run_tasks
@@ -38,7 +37,7 @@ def row_hashes(X: Any, *, n_threads: int = 1) -> Array:
     (True, False)
     """
     hashes = np.empty(X.shape[0], dtype=np.uint64)
-    if sparse.issparse(X):
+    if hasattr(X, "indptr"):
         bits = np.ascontiguousarray(X.data, dtype=np.float32).view(np.uint32)
         bounds = balanced_bounds(np.diff(X.indptr), n_threads)
         run_tasks(_hash_csr, bounds, n_threads, bits, X.indices, X.indptr, hashes)

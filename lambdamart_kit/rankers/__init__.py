@@ -1,1 +1,60 @@
-"""Rankers as scikit-learn estimators."""
+"""Rankers: scikit-learn estimators with one contract (`lambdamart_kit.rankers.base`).
+
+Names load on first use, so that a library is imported only when its ranker is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lambdamart_kit.rankers.base import BaseRanker as BaseRanker
+    from lambdamart_kit.rankers.lambdamart import LambdaMART as LambdaMART
+    from lambdamart_kit.rankers.pointwise import PointwiseRanker as PointwiseRanker
+    from lambdamart_kit.rankers.saving import ModelFormatError as ModelFormatError
+    from lambdamart_kit.rankers.wrapped import CatBoostRanker as CatBoostRanker
+    from lambdamart_kit.rankers.wrapped import LightGBMRanker as LightGBMRanker
+    from lambdamart_kit.rankers.wrapped import XGBoostRanker as XGBoostRanker
+
+_HOME = {
+    "BaseRanker": "base",
+    "CatBoostRanker": "wrapped",
+    "LambdaMART": "lambdamart",
+    "LightGBMRanker": "wrapped",
+    "ModelFormatError": "saving",
+    "PointwiseRanker": "pointwise",
+    "XGBoostRanker": "wrapped",
+}
+
+__all__ = [*_HOME, "load_ranker"]
+
+
+def load_ranker(path: str | os.PathLike[str]) -> BaseRanker:
+    """Read any ranker that ``save`` wrote, whatever its class.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is not a ranker of this package, is damaged, or was written by a newer version.
+    """
+    from lambdamart_kit.rankers import base, saving
+
+    name = saving.read(path).class_name
+    cls = __getattr__(name) if name in _HOME else None
+    if not (isinstance(cls, type) and issubclass(cls, base.BaseRanker)):
+        raise saving.ModelFormatError(
+            f"{os.fspath(path)}: holds a {name}, which is not a ranker of lambdamart_kit; use {name}.load"
+        )
+    return cls.load(path)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

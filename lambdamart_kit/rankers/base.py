@@ -1,0 +1,323 @@
+"""The contract of every ranker: one row-aligned ``qid`` through fit, score, pipelines and searches."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
+
+from lambdamart_kit.core.parallel import resolve_n_jobs
+from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.metrics import NDCG, Metric, parse_metric
+from lambdamart_kit.rankers import saving
+from lambdamart_kit.rankers.features import (
+    Categories,
+    OrderedRows,
+    as_csr,
+    categorical_columns,
+    check_codes,
+    encode_categories,
+    is_sparse,
+    learn_categories,
+    order_rows,
+)
+from lambdamart_kit.rankers.training import EvalSet, Stopwatch
+
+_SCORE_CUTOFF = 10
+_FIT = {"qid": True, "sample_weight": True, "X_val": True, "y_val": True, "qid_val": True}
+
+
+class BaseRanker(BaseEstimator, ABC):
+    """A scikit-learn estimator that scores the rows of each query.
+
+    A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in
+    `_predict_rows`; to be saved it also says in `_files` and `_restore` what its model consists of. The base
+    class gives it validation of the input, query order, held-out queries, ``score``, metadata routing, saving
+    and pandas. It reads the parameters ``early_stopping_rounds``, ``validation_fraction``, ``eval_metric``,
+    ``categorical_features``, ``random_state`` and ``n_jobs`` if the subclass has them.
+
+    Metadata routing needs no ``set_fit_request``: a ranker asks for ``qid`` and ``sample_weight`` in
+    ``fit`` and ``score``, and for ``X_val``, ``y_val`` and ``qid_val`` in ``fit``.
+    """
+
+    __metadata_request__fit: ClassVar[dict[str, bool]] = _FIT
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"qid": True, "sample_weight": True}
+
+    _allows_nan: ClassVar[bool] = True
+    _accepts_sparse: ClassVar[bool] = True
+    _fitted: ClassVar[tuple[str, ...]] = ("n_features_in_", "n_queries_in_", "categories_", "fit_times_")
+
+    # ------------------------------------------------------------------------------------------ fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        qid: Any = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        qid_val: Any = None,
+    ) -> Self:
+        """Fit the ranker; the result does not depend on the order of the rows.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features; taken as float32. NaN is a missing value. A categorical column of a DataFrame is
+            passed on to the trees as one.
+        y : (n_samples,) array-like
+            Graded relevance: finite and >= 0, more is better.
+        qid : (n_samples,) array-like, optional
+            Query of each row: any hashable ids, in any row order. None takes all rows as one query, and
+            warns.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query, the same for all its rows.
+        X_val, y_val, qid_val : optional
+            Held-out queries to measure on after every round; they win over `validation_fraction`. In a
+            Pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms them like X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If labels, ids, weights or features are not usable: the message names the parameter and a row.
+        """
+        watch = Stopwatch()
+        with watch("data"):
+            if qid is None:
+                self._warn_single_query()
+            rows = self._training_rows(X, y, qid, sample_weight)
+            train, validation = self._hold_out(rows, X_val, y_val, qid_val, qid is None)
+        self._fit_ordered(train, validation, watch)
+        self.fit_times_ = dict(watch.seconds)
+        return self
+
+    @abstractmethod
+    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+        """Fit on rows in canonical order; book seconds on `watch`."""
+
+    @abstractmethod
+    def _predict_rows(self, X: Any) -> FloatArray:
+        """Scores of the rows of a checked float32 array or CSR matrix."""
+
+    def _training_rows(self, X: Any, y: ArrayLike, qid: Any, sample_weight: Any) -> OrderedRows:
+        continues = getattr(self, "warm_start", False) and hasattr(self, "fit_times_")
+        setting = getattr(self, "categorical_features", None)
+        if not continues:
+            columns = categorical_columns(X, setting, _get_feature_names(X))
+            self.categories_: Categories = learn_categories(X, columns)
+            self._categorical_columns = tuple(columns)
+        checked = self._check_features(X)
+        check_codes(checked, [j for j in self._categorical_columns if j not in self.categories_])
+        validate_data(self, X, y, skip_check_array=True, reset=not continues)
+        rows = order_rows(checked, y, qid, sample_weight, n_threads=self._n_threads())
+        self.n_queries_in_ = rows.queries.n_queries
+        self._single_query = qid is None
+        return rows
+
+    def _warn_single_query(self) -> None:
+        warnings.warn(
+            f"{type(self).__name__}.fit got qid=None and takes all rows as one query; pass 'qid' with "
+            "the query id of each row (in a pipeline or a search: lambdamart_kit.query_routing())",
+            UserWarning,
+            stacklevel=4,
+        )
+
+    def _check_features(self, X: Any, *, name: str = "X") -> Any:
+        checked = check_array(
+            encode_categories(X, self.categories_),
+            accept_sparse="csr" if self._accepts_sparse else False,
+            dtype=np.float32,
+            order="C",
+            ensure_all_finite="allow-nan" if self._allows_nan else True,
+            estimator=self,
+            input_name=name,
+        )
+        return as_csr(checked) if is_sparse(checked) else checked
+
+    def _hold_out(
+        self, rows: OrderedRows, X_val: Any, y_val: Any, qid_val: Any, single: bool
+    ) -> tuple[OrderedRows, OrderedRows | None]:
+        """Training and held-out rows: those given, else a share of the queries, else none."""
+        fraction = getattr(self, "validation_fraction", None)
+        if X_val is None and (y_val is not None or qid_val is not None):
+            raise ValueError("'X_val' must be given with 'y_val' and 'qid_val'; got None")
+        if X_val is not None:
+            if y_val is None:
+                raise ValueError("'y_val' must be given with 'X_val'; got None")
+            if qid_val is None and not single:
+                raise ValueError("'qid_val' must be given with 'X_val', because 'qid' was; got None")
+            checked = self._check_features(X_val, name="X_val")
+            validate_data(self, X_val, skip_check_array=True, reset=False)
+            return rows, order_rows(checked, y_val, qid_val, None, n_threads=self._n_threads(), suffix="_val")
+        if fraction is not None:
+            return split_queries(rows, fraction, self._rng())
+        if getattr(self, "early_stopping_rounds", None) is not None:
+            raise ValueError(
+                "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or "
+                "pass X_val, y_val and qid_val to fit"
+            )
+        return rows, None
+
+    def _eval_sets(self, validation: OrderedRows | None, watch: Stopwatch) -> list[EvalSet]:
+        """The held-out rows with the eval metric bound to them; raises where no query counts."""
+        if validation is None:
+            return []
+        metric = self._metric()
+        bound = metric.bind(
+            validation.y, validation.queries, validation.sample_weight, n_threads=self._n_threads()
+        )
+        if metric.blank == "skip" and bound.blank.all():
+            raise ValueError(
+                "the held-out queries must have a relevant document, or there is nothing to stop on; all "
+                f"{validation.queries.n_queries} are blank; hold out more queries"
+            )
+        return [EvalSet("validation", validation.X, str(metric), watch.timed("evaluation", bound))]
+
+    def _metric(self) -> Metric:
+        return parse_metric(getattr(self, "eval_metric", "ndcg@10"))
+
+    def _rng(self) -> np.random.Generator:
+        """A generator from `random_state`; a RandomState instance moves on, as scikit-learn's do."""
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _n_threads(self) -> int:
+        return resolve_n_jobs(getattr(self, "n_jobs", None))
+
+    # --------------------------------------------------------------------------------------- predicting
+
+    def predict(self, X: Any) -> FloatArray:
+        """Score of each row, higher is ranked first.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+
+        Returns
+        -------
+        (n_samples,) float64
+            In the order of the rows of X.
+        """
+        check_is_fitted(self)
+        checked = self._check_features(X)
+        validate_data(self, X, skip_check_array=True, reset=False)
+        return self._predict_rows(checked)
+
+    def score(self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Mean NDCG@k of the predictions: k is that of 'eval_metric' (10 where it has none).
+
+        Blank queries are skipped and tied scores share their positions (see `lambdamart_kit.metrics.ndcg`).
+
+        Raises
+        ------
+        ValueError
+            If `qid` is None although the ranker was fitted with several queries: rows of different queries
+            would be compared with each other.
+        """
+        check_is_fitted(self)
+        if qid is None and not self._single_query:
+            raise ValueError(
+                "'qid' must be given to score, because the ranker was fitted with it; in a search or "
+                "cross-validation use lambdamart_kit.query_routing() so that it is passed on"
+            )
+        metric = NDCG(k=self._metric().k or _SCORE_CUTOFF)
+        return float(
+            metric(y, self.predict(X), qid, sample_weight=sample_weight, n_jobs=getattr(self, "n_jobs", None))
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags = replace(tags.target_tags, required=True, positive_only=True)
+        tags.input_tags.allow_nan = self._allows_nan
+        tags.input_tags.sparse = self._accepts_sparse
+        return tags
+
+    # ------------------------------------------------------------------------------------------- saving
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted ranker to one file: a zip of JSON and the model in its library's text format.
+
+        No pickle is involved, so the file is safe to open and readable by later versions.
+
+        Raises
+        ------
+        TypeError
+            If a parameter has no JSON form (a callable objective is kept by name only).
+        """
+        check_is_fitted(self)
+        state = {
+            name: getattr(self, name) for name in (*self._fitted, "_single_query", "_categorical_columns")
+        }
+        if hasattr(self, "feature_names_in_"):
+            state["feature_names_in_"] = self.feature_names_in_.tolist()
+        saving.write(path, type(self).__name__, self.get_params(deep=False), state, self._files())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a ranker that `save` wrote.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is not one, is damaged, was written by a newer version, or holds another class.
+        """
+        content = saving.read(path)
+        if content.class_name != cls.__name__:
+            raise saving.ModelFormatError(
+                f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}; use "
+                f"{content.class_name}.load or lambdamart_kit.rankers.load_ranker"
+            )
+        ranker = cls(**content.params)
+        state = dict(content.state)
+        if "feature_names_in_" in state:
+            ranker.feature_names_in_ = np.array(state.pop("feature_names_in_"), dtype=object)
+        for name, value in state.items():
+            setattr(ranker, name, value)
+        ranker._restore(content.files)
+        return ranker
+
+    def _files(self) -> dict[str, bytes]:
+        """Name and content of each part of the fitted model, in a format that is safe to read."""
+        raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
+
+    def _restore(self, files: dict[str, bytes]) -> None:
+        """Take over what `_files` gave."""
+        raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
+
+
+def split_queries(
+    rows: OrderedRows, fraction: float, rng: np.random.Generator
+) -> tuple[OrderedRows, OrderedRows]:
+    """Split off whole queries: training rows, held-out rows.
+
+    The share is of the queries that prefer something (two different labels): the others would teach nothing
+    and measure nothing, and stay in the training part. Which queries are drawn depends on their sorted ids
+    and on `rng`, not on the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two queries prefer something.
+    """
+    eligible = np.flatnonzero(rows.comparable())
+    if len(eligible) < 2:
+        raise ValueError(
+            "'validation_fraction' needs at least two queries with different labels, one to learn from and "
+            f"one to hold out; got {len(eligible)}; pass X_val, y_val and qid_val instead"
+        )
+    n_held_out = min(len(eligible) - 1, max(1, round(fraction * len(eligible))))
+    held_out = np.zeros(rows.queries.n_queries, dtype=bool)
+    held_out[rng.permutation(eligible)[:n_held_out]] = True
+    return rows.select(~held_out), rows.select(held_out)

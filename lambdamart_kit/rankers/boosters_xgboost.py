@@ -1,0 +1,182 @@
+"""XGBoost's trees behind the booster protocol.
+
+XGBoost takes what a sparse matrix leaves out as missing, not as zero. A model fitted on a sparse matrix
+therefore sees zeros as missing whatever it is asked to predict on, and a model fitted on an array sees
+zeros as zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xgboost as xgb
+
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.objectives import Bound
+from lambdamart_kit.rankers.boosters import (
+    BoosterParams,
+    LibraryObjective,
+    Model,
+    safe_names,
+    translate,
+)
+from lambdamart_kit.rankers.features import as_csr, is_sparse
+from lambdamart_kit.rankers.training import Callback, EvalSet, finish_round
+
+_ZERO_IS_MISSING = "lambdamart_kit_zero_is_missing"
+_CHUNK = 100_000  # rows made dense at a time
+
+
+class XGBoostModel:
+    """A model in XGBoost's JSON format."""
+
+    suffix = "json"
+
+    def __init__(self, raw: xgb.Booster) -> None:
+        self.raw = raw
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return int(self.raw.num_boosted_rounds())
+
+    def predict(
+        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
+    ) -> FloatArray:
+        """Scores of the rows of X, (n_samples,) float64."""
+        start, stop = iteration_range or (0, self.n_trees)
+        if stop <= start:
+            return np.zeros(X.shape[0])
+        self.raw.set_param({"nthread": n_threads})
+        parts = [
+            self.raw.inplace_predict(
+                part, iteration_range=(start, stop), predict_type="margin", validate_features=False
+            )
+            for part in self._as_fitted(X)
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+    def truncate(self, n_trees: int) -> XGBoostModel:
+        """The model with its first `n_trees` trees."""
+        return self if n_trees >= self.n_trees else XGBoostModel(self.raw[:n_trees])
+
+    def gain(self) -> FloatArray:
+        """Total split gain of each feature, (n_features,)."""
+        totals = np.zeros(self.raw.num_features())
+        by_name = self.raw.get_score(importance_type="total_gain")
+        names = self.raw.feature_names or [f"f{j}" for j in range(len(totals))]
+        for j, name in enumerate(names):
+            totals[j] = by_name.get(name, 0.0)
+        return totals
+
+    def to_bytes(self) -> bytes:
+        """XGBoost's JSON."""
+        return bytes(self.raw.save_raw("json"))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> XGBoostModel:
+        """The model that `to_bytes` wrote."""
+        raw = xgb.Booster()
+        raw.load_model(bytearray(content))
+        return cls(raw)
+
+    def _as_fitted(self, X: Any) -> list[Any]:
+        if self.raw.attr(_ZERO_IS_MISSING):
+            return [_without_zeros(X)]
+        if not is_sparse(X):
+            return [X]
+        return [X[at : at + _CHUNK].toarray() for at in range(0, X.shape[0], _CHUNK)]
+
+
+class XGBoostBooster:
+    """Leaf-wise trees by XGBoost (``tree_method="hist", grow_policy="lossguide"``)."""
+
+    model = XGBoostModel
+
+    def fit(
+        self,
+        X: Any,
+        bound: Bound | LibraryObjective,
+        params: BoosterParams,
+        *,
+        eval_sets: Sequence[EvalSet] = (),
+        callbacks: Sequence[Callback] = (),
+        start: Model | None = None,
+    ) -> XGBoostModel:
+        """Grow trees; see `Booster.fit`."""
+        settings = xgboost_settings(params)
+        labels: dict[str, Any] = {}
+        if isinstance(bound, LibraryObjective):
+            settings |= {"objective": bound.name, **bound.options}
+            labels = {"label": bound.y, "group": bound.queries.sizes, "weight": bound.query_weight}
+        columns: dict[str, Any] = {
+            "nthread": params.n_threads,
+            "max_bin": params.max_bin,
+            "feature_names": safe_names(params.feature_names),
+        }
+        if params.categorical_features:
+            kinds = ["c" if j in params.categorical_features else "q" for j in range(X.shape[1])]
+            columns |= {"feature_types": kinds, "enable_categorical": True}
+        train = xgb.QuantileDMatrix(_without_zeros(X), **labels, **columns)
+        held_out = [xgb.QuantileDMatrix(_without_zeros(e.X), ref=train, **columns) for e in eval_sets]
+        raw = xgb.train(
+            settings,
+            train,
+            num_boost_round=params.n_estimators,
+            obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound),
+            callbacks=[_AfterRound(callbacks, held_out, eval_sets)],
+            xgb_model=start.raw if start is not None else None,
+            verbose_eval=False,
+        )
+        if is_sparse(X):
+            raw.set_attr(**{_ZERO_IS_MISSING: "1"})
+        return XGBoostModel(raw)
+
+
+def xgboost_settings(params: BoosterParams) -> dict[str, Any]:
+    """XGBoost's settings for `params`; scores start at 0."""
+    settings = translate(params, "xgboost")
+    settings["max_depth"] = params.max_depth or 0
+    settings["max_leaves"] = params.num_leaves or 0
+    if params.monotone_constraints is not None:
+        settings["monotone_constraints"] = tuple(params.monotone_constraints)
+    fixed = {
+        "tree_method": "hist",
+        "grow_policy": "lossguide",
+        "base_score": 0.0,
+        "disable_default_eval_metric": True,
+        "verbosity": 0,
+    }
+    return {**fixed, **settings}
+
+
+def _without_zeros(X: Any) -> Any:
+    """Sparse input without stored zeros, so that a zero is missing whether it was stored or not."""
+    if not is_sparse(X):
+        return X
+    X = as_csr(X, copy=True)
+    X.eliminate_zeros()
+    return X
+
+
+def _as_xgboost_objective(bound: Bound) -> Any:
+    def objective(scores: Any, _: xgb.DMatrix) -> Any:
+        return bound.gradient_hessian(np.asarray(scores, dtype=np.float32))
+
+    return objective
+
+
+class _AfterRound(xgb.callback.TrainingCallback):
+    def __init__(
+        self, callbacks: Sequence[Callback], data: Sequence[xgb.DMatrix], eval_sets: Sequence[EvalSet]
+    ) -> None:
+        super().__init__()
+        self._callbacks, self._pairs = callbacks, list(zip(data, eval_sets))
+        self._n_rounds = 0
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        self._n_rounds += 1
+        evaluation = {e.key: e.metric(model.predict(d, output_margin=True)) for d, e in self._pairs}
+        return finish_round(self._callbacks, self._n_rounds, evaluation)

@@ -1,0 +1,208 @@
+"""What a learner is given: features as float32 columns, rows in one canonical order.
+
+Rows are sorted by query id, and within a query by a hash of their content (features and label). So nothing a
+learner does by position, such as breaking ties, sampling rows, cutting bins or summing floats, can depend
+on the order in which the rows came. The hash is unrelated to the label, so ties are not broken in its
+favour either. Measured on 300,000 rows x 136 features, two cores: 20 ms for the hash, 60 ms for the sort,
+55 ms for the copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from scipy import sparse
+
+from lambdamart_kit.core.gains import check_relevance
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rowhash import mix, row_hashes
+from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.weights import query_weights
+
+Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | None
+Categories: TypeAlias = dict[int, list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedRows:
+    """Rows in canonical order: what every learner trains and validates on.
+
+    Attributes
+    ----------
+    X : (n_samples, n_features) float32 array or CSR matrix
+    y : (n_samples,) float64
+    queries : Queries
+        Of the rows as they stand here, so ``queries.order`` is the identity.
+    sample_weight : (n_samples,) float64, or None
+        The weight of each row's query.
+    order : (n_samples,) intp
+        ``rows_as_given[order]`` are the rows here.
+    """
+
+    X: Any
+    y: FloatArray
+    queries: Queries
+    sample_weight: FloatArray | None
+    order: IndexArray
+
+    def as_given(self) -> tuple[FloatArray, Queries, FloatArray | None]:
+        """Labels, queries and weights to bind an objective to.
+
+        Row-aligned with the rows as they were given, so that an objective which names rows (a function,
+        explicit pairs) means those; with these rows as they stand here when some were held out.
+        """
+        if len(self.order) == 0 or self.order.max() >= len(self.order):
+            return self.y, self.queries, self.sample_weight
+        queries = Queries(self.order, self.queries.ptr, self.queries.ids)
+        weight = None if self.sample_weight is None else queries.unsort(self.sample_weight)
+        return queries.unsort(self.y), queries, weight
+
+    def select(self, chosen: BoolArray) -> OrderedRows:
+        """The rows of the `chosen` queries (a mask over queries)."""
+        queries = self.queries
+        rows = np.flatnonzero(chosen[queries.query_of_ordered_row])
+        ptr = np.concatenate(([0], np.cumsum(queries.sizes[chosen]))).astype(np.intp)
+        part = Queries(np.arange(len(rows), dtype=np.intp), ptr, queries.ids[chosen])
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return OrderedRows(self.X[rows], self.y[rows], part, weight, self.order[rows])
+
+    def comparable(self) -> BoolArray:
+        """Queries that prefer something: those with two different labels, (n_queries,) bool."""
+        starts = self.queries.ptr[:-1]
+        return np.maximum.reduceat(self.y, starts) > np.minimum.reduceat(self.y, starts)
+
+
+def order_rows(
+    X: Any, y: ArrayLike, qid: Any, sample_weight: ArrayLike | None, *, n_threads: int = 1, suffix: str = ""
+) -> OrderedRows:
+    """Rows sorted by query and, within a query, by content.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features) float32 array or CSR matrix
+    y, qid, sample_weight : row-aligned with X
+    n_threads : int
+    suffix : str
+        Added to parameter names in errors: ``"_val"`` for validation data.
+    """
+    labels = check_relevance(flat(y), name=f"y{suffix}")
+    n_samples = X.shape[0]
+    if len(labels) != n_samples:
+        raise ValueError(
+            f"'y{suffix}' must hold one label per row of 'X{suffix}': expected {n_samples}, got {len(labels)}"
+        )
+    queries = Queries.from_qid(qid, n_samples)
+    weight = _row_weights(sample_weight, queries)
+    # Rows with equal features are told apart by label; the multiplication keeps -0.0 and 0.0 one label.
+    content = mix(row_hashes(X, n_threads=n_threads) ^ mix((labels + 0.0).view(np.uint64)))
+    query_of_row = np.empty(n_samples, dtype=np.intp)
+    query_of_row[queries.order] = queries.query_of_ordered_row
+    order = np.lexsort((content, query_of_row)).astype(np.intp, copy=False)
+    ordered = Queries(np.arange(n_samples, dtype=np.intp), queries.ptr, queries.ids)
+    return OrderedRows(X[order], labels[order], ordered, None if weight is None else weight[order], order)
+
+
+def categorical_columns(X: Any, setting: Categorical, names: Array | None) -> list[int]:
+    """Indices of the categorical columns of X under the parameter 'categorical_features'."""
+    if setting is None:
+        return []
+    if isinstance(setting, str):
+        if not hasattr(X, "iloc"):
+            return []
+        return [j for j, dtype in enumerate(X.dtypes) if str(dtype) == "category"]
+    n_features = X.shape[1]
+    columns = []
+    for entry in setting:
+        if isinstance(entry, str):
+            if names is None or entry not in names:
+                raise ValueError(f"'categorical_features' has {entry!r}, which is not a column of 'X'")
+            columns.append(int(np.flatnonzero(names == entry)[0]))
+        elif 0 <= entry < n_features:
+            columns.append(int(entry))
+        else:
+            raise ValueError(
+                f"'categorical_features' must be in 0 .. {n_features - 1}, the columns of 'X'; got {entry}"
+            )
+    return sorted(set(columns))
+
+
+def learn_categories(X: Any, columns: Sequence[int]) -> Categories:
+    """The categories of each categorical column of a frame that holds anything but codes already."""
+    if not hasattr(X, "iloc"):
+        return {}
+    found: Categories = {}
+    for j in columns:
+        values = X.iloc[:, j]
+        if str(values.dtype) == "category":
+            found[j] = list(values.cat.categories)
+        elif not np.issubdtype(np.asarray(values).dtype, np.number):
+            found[j] = sorted(values.dropna().unique(), key=str)
+    return found
+
+
+def encode_categories(X: Any, categories: Mapping[int, list[Any]]) -> Any:
+    """A frame with its categorical columns as codes in the order of `categories`; unknown is NaN."""
+    if not categories:
+        return X
+    if not hasattr(X, "iloc"):
+        raise ValueError(
+            f"'X' must be a pandas DataFrame, because columns {sorted(categories)} were categorical at fit; "
+            f"got {type(X).__name__}"
+        )
+    import pandas as pd
+
+    X = X.copy(deep=False)
+    for j, known in categories.items():
+        codes = pd.Categorical(X.iloc[:, j], categories=known).codes.astype(np.float32)
+        X.isetitem(j, np.where(codes < 0, np.float32(np.nan), codes))
+    return X
+
+
+def check_codes(X: Any, columns: Sequence[int]) -> None:
+    """Categorical columns must hold whole numbers 0 .. 2**24 - 1, or NaN."""
+    for j in columns:
+        values = X[:, [j]].data if is_sparse(X) else X[:, j]
+        with np.errstate(invalid="ignore"):
+            bad = np.flatnonzero(~(np.isnan(values) | ((values >= 0) & (values == np.floor(values)))))
+        if len(bad) or np.any(values >= 2**24):
+            example = values[bad[0]] if len(bad) else np.nanmax(values)
+            raise ValueError(
+                f"'categorical_features' column {j} must hold codes 0, 1, 2, ... below 2**24; got "
+                f"{example:g}; pass a DataFrame with a category column and the codes are made for you"
+            )
+
+
+def flat(y: ArrayLike) -> Array:
+    """A single column is taken as the vector it is."""
+    labels = np.asarray(y)
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether X is a scipy sparse matrix or array."""
+    return bool(sparse.issparse(X))
+
+
+def as_csr(X: Any, *, copy: bool = False) -> Any:
+    """Any sparse input as a CSR matrix with 32-bit indices where they fit.
+
+    LightGBM and CatBoost do not know scipy's sparse arrays, nor CatBoost 64-bit indices.
+    """
+    matrix: Any = sparse.csr_matrix(X, copy=copy)
+    if matrix.indices.dtype != np.int32 and matrix.nnz < 2**31:
+        narrow = (matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
+        matrix = sparse.csr_matrix(narrow, shape=matrix.shape)
+    return matrix
+
+
+def _row_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArray | None:
+    if sample_weight is None:
+        return None
+    weights = query_weights(sample_weight, queries)
+    if not weights.any():
+        raise ValueError("'sample_weight' must hold at least one non-zero weight; all weights are zero")
+    rows: FloatArray = queries.unsort(weights[queries.query_of_ordered_row])
+    return rows

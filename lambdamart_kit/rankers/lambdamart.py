@@ -1,0 +1,195 @@
+"""LambdaMART: any objective on any boosted trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from lambdamart_kit.metrics import Metric
+from lambdamart_kit.objectives import Bound, FunctionObjective, resolve_objective
+from lambdamart_kit.rankers.boosted import BoostedRanker, check_comparable
+from lambdamart_kit.rankers.boosters import BOOSTERS
+from lambdamart_kit.rankers.features import Categorical, OrderedRows
+
+
+class LambdaMART(BoostedRanker):
+    """Boosted trees driven by the gradient of a ranking objective (Burges 2010).
+
+    In every round the objective turns the scores of each query into one gradient ``g`` and one hessian
+    ``h`` a document, and a tree with leaf values ``-sum g / (sum h + reg_lambda)`` moves the scores. For
+    the default objective, with ``z = sigma (s_high - s_low)``, each pair of documents with different labels
+    contributes::
+
+        g_high -= sigma |delta NDCG| / (1 + e^z)        g_low += the same
+        h_high += sigma^2 |delta NDCG| p (1 - p)        h_low += the same          p = 1 / (1 + e^-z)
+
+    The objective does not know which trees listen, and the trees do not know where the gradient comes from,
+    so every objective runs on every booster.
+
+    Parameters
+    ----------
+    objective : str, objective or callable
+        A name in `lambdamart_kit.objectives.OBJECTIVES` ("ndcg", "pairwise", ...), an instance such as
+        ``LambdaNDCG(truncation_level=20)``, anything with its ``bind(y, queries, sample_weight, n_threads=)``
+        method, or a function ``scores -> (gradient, hessian)`` of the rows as they were given to fit (which
+        therefore cannot be combined with `validation_fraction`, nor cross-validated; ``bind`` can).
+    booster : {"lightgbm", "xgboost"}
+        Whose trees. `lambdamart_kit.rankers.boosters` has the table of what each calls these parameters.
+    n_estimators : int
+        Number of trees, at most.
+    learning_rate : float
+    num_leaves : int
+        Leaves of a tree.
+    max_depth : int, optional
+        Depth of a tree; None for no limit.
+    min_child_samples : int, optional
+        Smallest number of documents in a leaf; None for 20, and for no limit with XGBoost, which has none.
+    min_child_weight : float
+        Smallest sum of hessians in a leaf.
+    min_split_gain : float
+    reg_lambda, reg_alpha : float
+        L2 and L1 penalty on leaf values.
+    subsample : float
+        Share of the rows drawn for each tree.
+    colsample_bytree, colsample_bynode : float
+        Share of the features drawn for each tree, and for each split.
+    max_bin : int
+        Bins a feature is cut into.
+    monotone_constraints : array-like of {-1, 0, 1} or dict, optional
+        By column, or by feature name.
+    categorical_features : "auto", array-like or None
+        Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
+    split_criterion : {"newton", "gradient"}
+        What splits maximise; "gradient" is the variance reduction of Burges (2010), for native trees.
+    early_stopping_rounds : int, optional
+        Stop after so many rounds without a better `eval_metric` on held-out queries, and keep the best round.
+    validation_fraction : float, optional
+        Share of the queries to hold out when fit gets no X_val. Whole queries, drawn by `random_state`.
+    eval_metric : str or Metric
+        Measured on held-out queries.
+    booster_params : dict, optional
+        Further settings in the library's own names.
+    warm_start : bool
+        Keep the trees of the last fit and add to them up to `n_estimators`.
+    random_state : int, RandomState or None
+    n_jobs : int, optional
+        Threads; None for all.
+    verbose : int
+        1 shows progress and the running metric on stderr.
+
+    Attributes
+    ----------
+    booster_ : object
+        The library's model.
+    best_iteration_ : int
+        Number of trees that ``predict`` uses: those up to the best round.
+    best_score_ : float
+        `eval_metric` at that round; NaN without held-out queries.
+    evals_result_ : dict
+        ``{"validation": {"ndcg@10": [...]}}``, one value a round; empty without held-out queries.
+    feature_importances_ : (n_features,) float64
+        Share of the total split gain.
+    fit_times_ : dict
+        Seconds spent on "data", "gradient", "evaluation" and "trees" (which is all the rest).
+    n_features_in_, n_queries_in_ : int
+    feature_names_in_ : (n_features,) array of str
+        When X had column names.
+
+    References
+    ----------
+    Burges (2010), From RankNet to LambdaRank to LambdaMART: an overview, MSR-TR-2010-82.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, qid = rng.normal(size=(400, 4)), np.repeat(np.arange(40), 10)
+    >>> y = (X[:, 0] + X[:, 1] > 1).astype(int)
+    >>> ranker = LambdaMART(n_estimators=20, random_state=0).fit(X[:200], y[:200], qid=qid[:200])
+    >>> ranker.score(X[200:], y[200:], qid=qid[200:]) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BoostedRanker._parameter_constraints,
+        "objective": [str, HasMethods("bind"), callable],
+        "booster": [StrOptions(set(BOOSTERS) - {"catboost"})],
+        "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "split_criterion": [StrOptions({"newton", "gradient"})],
+    }
+
+    def __init__(
+        self,
+        objective: Any = "ndcg",
+        *,
+        booster: str = "lightgbm",
+        n_estimators: int = 300,
+        learning_rate: float = 0.1,
+        num_leaves: int = 31,
+        max_depth: int | None = None,
+        min_child_samples: int | None = None,
+        min_child_weight: float = 1e-3,
+        min_split_gain: float = 0.0,
+        reg_lambda: float = 0.0,
+        reg_alpha: float = 0.0,
+        subsample: float = 1.0,
+        colsample_bytree: float = 1.0,
+        colsample_bynode: float = 1.0,
+        max_bin: int = 255,
+        monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
+        categorical_features: Categorical = "auto",
+        split_criterion: str = "newton",
+        early_stopping_rounds: int | None = None,
+        validation_fraction: float | None = None,
+        eval_metric: str | Metric = "ndcg@10",
+        booster_params: Mapping[str, Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.booster = booster
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_child_samples = min_child_samples
+        self.min_child_weight = min_child_weight
+        self.min_split_gain = min_split_gain
+        self.reg_lambda = reg_lambda
+        self.reg_alpha = reg_alpha
+        self.subsample = subsample
+        self.colsample_bytree = colsample_bytree
+        self.colsample_bynode = colsample_bynode
+        self.max_bin = max_bin
+        self.monotone_constraints = monotone_constraints
+        self.categorical_features = categorical_features
+        self.split_criterion = split_criterion
+        self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.eval_metric = eval_metric
+        self.booster_params = booster_params
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _booster_name(self) -> str:
+        return self.booster
+
+    def _bind(self, train: OrderedRows) -> Bound:
+        objective = resolve_objective(self.objective)
+        blind = isinstance(objective, FunctionObjective)
+        if blind and self.validation_fraction is not None:
+            raise ValueError(
+                "'validation_fraction' cannot be combined with a function as 'objective', which is written "
+                "for all rows; pass X_val, y_val and qid_val, or an objective with a bind method"
+            )
+        if not blind and getattr(objective, "uses_labels", True):
+            check_comparable(train)
+        y, queries, sample_weight = train.as_given()
+        return objective.bind(y, queries, sample_weight, n_threads=self._n_threads())

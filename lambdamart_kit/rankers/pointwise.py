@@ -1,0 +1,219 @@
+"""Any regressor or classifier as a ranker: the baseline that is too often missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import MetaEstimatorMixin, _fit_context, clone, is_classifier
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
+
+from lambdamart_kit.core.gains import check_relevance
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.boosters import BoosterParams, LibraryObjective, Model, find_booster
+from lambdamart_kit.rankers.features import OrderedRows, flat
+from lambdamart_kit.rankers.training import Stopwatch
+
+_DEFAULT_TREES = 300
+
+
+class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
+    """A regressor of the label, or a classifier by its expected label, used as a ranker.
+
+    Queries play no part in training: every row counts alike, so a query with many documents weighs more
+    than one with few. That is what makes it a baseline.
+
+    Parameters
+    ----------
+    estimator : regressor or classifier, optional
+        Any scikit-learn estimator with ``fit`` and ``predict``; a classifier also needs ``predict_proba``,
+        and scores ``sum over labels of label * P(label | row)``. None is LightGBM's L2 regression, 300
+        trees of 31 leaves. (With early stopping on held-out queries:
+        ``LightGBMRanker(objective="regression")``.)
+    random_state : int, RandomState or None
+        Of the default estimator; a given estimator keeps its own.
+    n_jobs : int, optional
+        Threads of the default estimator; None for all.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Fitted clone of `estimator`; of the default, the model with its library's own in ``estimator_.raw``.
+    fit_times_ : dict
+        Seconds spent on "data" and "fit".
+    n_features_in_, n_queries_in_ : int
+
+    Notes
+    -----
+    With the default estimator the result does not depend on the row order; a given estimator gets X and y
+    as they come. `sample_weight` may differ within a query here. Only the default estimator can be saved
+    with `save`; store others with joblib or skops.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> X, qid = np.random.default_rng(0).normal(size=(200, 3)), np.repeat(np.arange(20), 10)
+    >>> ranker = PointwiseRanker(LinearRegression()).fit(X, X[:, 0] > 0, qid=qid)
+    >>> ranker.score(X, X[:, 0] > 0, qid=qid) > 0.99
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(self, estimator: Any = None, *, random_state: Any = None, n_jobs: int | None = None) -> None:
+        self.estimator = estimator
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        qid: Any = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        qid_val: Any = None,
+    ) -> Self:
+        """Fit the estimator on every row.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+        y : (n_samples,) array-like
+            Graded relevance: finite and >= 0.
+        qid : (n_samples,) array-like, optional
+            Checked, and otherwise not used in training.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of each row, handed to the estimator.
+        X_val, y_val, qid_val : None
+            Part of every ranker's signature; this one has no use for held-out queries.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If held-out queries are given, or the input is not usable.
+        """
+        if X_val is not None or y_val is not None or qid_val is not None:
+            raise ValueError(
+                "'X_val' must be None: PointwiseRanker has no early stopping; use "
+                "LightGBMRanker(objective='regression'), or the estimator's own"
+            )
+        watch = Stopwatch()
+        if qid is None:
+            self._warn_single_query()
+        with watch("data"):
+            weight = self._row_weight(sample_weight, X)
+            if self.estimator is None:
+                rows = self._training_rows(X, y, qid, None)
+                rows = replace(rows, sample_weight=None if weight is None else weight[rows.order])
+            else:
+                validate_data(self, X, y, skip_check_array=True, reset=True)
+                labels = check_relevance(flat(y))
+                self.n_queries_in_ = Queries.from_qid(qid, len(labels)).n_queries
+                self._single_query = qid is None
+        with watch("fit"):
+            if self.estimator is None:
+                self.estimator_ = self._fit_default(rows)
+            else:
+                self.estimator_ = _fit_clone(self.estimator, X, labels, weight)
+        self.fit_times_ = dict(watch.seconds)
+        return self
+
+    def _row_weight(self, sample_weight: Any, X: Any) -> FloatArray | None:
+        if sample_weight is None:
+            return None
+        weight: FloatArray = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+        if not weight.any():
+            raise ValueError("'sample_weight' must hold at least one non-zero weight; all weights are zero")
+        return weight
+
+    def _fit_default(self, rows: OrderedRows) -> Model:
+        objective = LibraryObjective(
+            "regression", rows.y, rows.queries, rows.sample_weight, {"boost_from_average": True}
+        )
+        params = BoosterParams(
+            n_estimators=_DEFAULT_TREES,
+            categorical_features=self._categorical_columns,
+            seed=int(self._rng().integers(2**31 - 1)),
+            n_threads=self._n_threads(),
+        )
+        return find_booster("lightgbm").fit(rows.X, objective, params)
+
+    def predict(self, X: Any) -> FloatArray:
+        """Predicted label of each row; a classifier's expected label.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+
+        Returns
+        -------
+        (n_samples,) float64
+        """
+        check_is_fitted(self)
+        if self.estimator is None:
+            return super().predict(X)
+        validate_data(self, X, skip_check_array=True, reset=False)
+        return self._predict_rows(X)
+
+    def _predict_rows(self, X: Any) -> FloatArray:
+        if self.estimator is None:
+            scores: FloatArray = self.estimator_.predict(X, n_threads=self._n_threads())
+            return scores
+        estimator: Any = self.estimator_
+        if is_classifier(estimator):
+            return np.asarray(estimator.predict_proba(X) @ estimator.classes_.astype(np.float64))
+        return np.asarray(estimator.predict(X), dtype=np.float64).ravel()
+
+    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+        raise NotImplementedError("PointwiseRanker fits rows, not queries")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if self.estimator is not None:
+            inner = get_tags(self.estimator).input_tags
+            tags.input_tags.allow_nan, tags.input_tags.sparse = inner.allow_nan, inner.sparse
+        return tags
+
+    def _files(self) -> dict[str, bytes]:
+        if self.estimator is not None:
+            raise TypeError(
+                f"'estimator' {type(self.estimator).__name__} has no file format that is safe to load; "
+                "store this ranker with joblib or skops, or leave 'estimator' at None"
+            )
+        return {"lightgbm.model": self.estimator_.to_bytes()}
+
+    def _restore(self, files: dict[str, bytes]) -> None:
+        self.estimator_ = find_booster("lightgbm").model.from_bytes(files["lightgbm.model"])
+
+
+def _fit_clone(estimator: Any, X: Any, y: FloatArray, weight: FloatArray | None) -> Any:
+    estimator = clone(estimator)
+    # Classifiers take whole-number labels as classes, and fractions as a mistake.
+    labels = y.astype(np.int64) if is_classifier(estimator) and not (y % 1).any() else y
+    if weight is None:
+        return estimator.fit(X, labels)
+    if not has_fit_parameter(estimator, "sample_weight"):
+        raise ValueError(
+            f"'sample_weight' must be None with {type(estimator).__name__}, whose fit does not take it"
+        )
+    return estimator.fit(X, labels, sample_weight=weight)

@@ -1,0 +1,187 @@
+"""One file a model: a zip of ``manifest.json`` and the model in its library's own text format. No pickle.
+
+The manifest holds the format's version, the class, its parameters and fitted attributes, and the SHA-256 of
+every other member; all of it is checked before anything is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import lambdamart_kit
+from lambdamart_kit.metrics import Metric, parse_metric
+
+FORMAT = "lambdamart_kit.model"
+VERSION = 1
+_MANIFEST = "manifest.json"
+
+
+class ModelFormatError(ValueError):
+    """A model file that cannot be used, and why."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a model file holds."""
+
+    class_name: str
+    params: dict[str, Any]
+    state: dict[str, Any]
+    files: dict[str, bytes]
+
+
+class UnsavedCallable:
+    """A callable parameter of a loaded model: predicting needs none, fitting says what is missing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: not saved>"
+
+    def __call__(self, *_: Any) -> Any:
+        """Raise: there is nothing to call."""
+        raise ValueError(
+            f"the objective was the callable {self.name!r}, which a saved model does not contain; "
+            "set_params(objective=...) before fitting again"
+        )
+
+
+def write(
+    path: str | os.PathLike[str],
+    class_name: str,
+    params: dict[str, Any],
+    state: dict[str, Any],
+    files: dict[str, bytes],
+) -> None:
+    """Write a model file; a half-written file never takes the place of a good one."""
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "written_by": f"lambdamart_kit {lambdamart_kit.__version__}",
+        "class": class_name,
+        "params": {name: _encode(value, f"parameter {name!r}") for name, value in params.items()},
+        "state": {name: _encode(value, f"attribute {name!r}") for name, value in state.items()},
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    target = os.fspath(path)
+    partial = f"{target}.{os.getpid()}.part"
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
+            for name, content in files.items():
+                archive.writestr(name, content)
+        os.replace(partial, target)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def read(path: str | os.PathLike[str]) -> Content:
+    """Read and check a model file.
+
+    Raises
+    ------
+    ModelFormatError
+        If it is not a model file, is damaged, or was written by a newer version of the format.
+    FileNotFoundError
+        If there is no such file.
+    """
+    where = os.fspath(path)
+    try:
+        with zipfile.ZipFile(where) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        manifest = json.loads(members.pop(_MANIFEST))
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, NotImplementedError) as error:
+        raise ModelFormatError(f"{where}: not a model file, or damaged ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ModelFormatError(f"{where}: not a model file of lambdamart_kit")
+    if not isinstance(manifest.get("version"), int) or manifest["version"] > VERSION:
+        raise ModelFormatError(
+            f"{where}: format version {manifest.get('version')!r} is newer than this lambdamart_kit reads "
+            f"({VERSION}); it was written by {manifest.get('written_by')}; upgrade lambdamart_kit"
+        )
+    try:
+        _check_members(where, manifest["files"], members)
+        params = {name: _decode(value) for name, value in manifest["params"].items()}
+        state = {name: _decode(value) for name, value in manifest["state"].items()}
+        return Content(str(manifest["class"]), params, state, members)
+    except ModelFormatError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ModelFormatError(f"{where}: the manifest is damaged ({error!r})") from None
+
+
+def _check_members(where: str, expected: dict[str, str], members: dict[str, bytes]) -> None:
+    if set(expected) != set(members):
+        raise ModelFormatError(f"{where}: expected the parts {sorted(expected)}, found {sorted(members)}")
+    for name, digest in expected.items():
+        if hashlib.sha256(members[name]).hexdigest() != digest:
+            raise ModelFormatError(f"{where}: {name} was changed after it was written (SHA-256 differs)")
+
+
+def _encode(value: Any, what: str) -> Any:
+    """JSON for a parameter; what JSON has no word for is a one-entry object with a ``$`` key."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return _encode(value.item(), what)
+    if isinstance(value, np.ndarray):
+        return _encode(value.tolist(), what)
+    if isinstance(value, tuple):
+        return {"$tuple": [_encode(v, what) for v in value]}
+    if isinstance(value, list):
+        return [_encode(v, what) for v in value]
+    if isinstance(value, dict):
+        return {"$dict": [[_encode(k, what), _encode(v, what)] for k, v in value.items()]}
+    if isinstance(value, Metric):
+        return {"$metric": str(value)}
+    if dataclasses.is_dataclass(value) and _registered(type(value)):
+        fields = {f.name: _encode(getattr(value, f.name), what) for f in dataclasses.fields(value) if f.init}
+        return {"$objective": [type(value).__name__, fields]}
+    if callable(value) or hasattr(value, "bind"):
+        return {"$callable": getattr(value, "__qualname__", type(value).__qualname__)}
+    raise TypeError(
+        f"{what} cannot be saved: {type(value).__name__} has no JSON form; use numbers, text, lists and the "
+        "kit's own objectives, or store the estimator with joblib"
+    )
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "$tuple":
+        return tuple(_decode(v) for v in content)
+    if kind == "$dict":
+        return {_decode(k): _decode(v) for k, v in content}
+    if kind == "$metric":
+        return parse_metric(content)
+    if kind == "$objective":
+        name, fields = content
+        return _objective_classes()[name](**{k: _decode(v) for k, v in fields.items()})
+    if kind == "$callable":
+        return UnsavedCallable(content)
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def _registered(cls: type) -> bool:
+    return _objective_classes().get(cls.__name__) is cls
+
+
+def _objective_classes() -> dict[str, type]:
+    """Objectives by class name: only these are ever made from a file."""
+    from lambdamart_kit.objectives import OBJECTIVES
+
+    return {cls.__name__: cls for cls in OBJECTIVES.values()}

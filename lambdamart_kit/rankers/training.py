@@ -1,0 +1,178 @@
+"""What happens around boosting rounds: evaluate, record, stop early, report, time.
+
+A booster calls `finish_round` after each boosting round with the measure of each `EvalSet`, and stops when
+the answer is True.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar, cast
+
+from lambdamart_kit.core.typing import Array
+
+Evaluation: TypeAlias = Mapping[str, float]
+Callback: TypeAlias = Callable[[int, Evaluation], bool]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Stopwatch:
+    """Seconds spent in each part of a fit.
+
+    Examples
+    --------
+    >>> watch = Stopwatch()
+    >>> with watch("gradient"):
+    ...     pass
+    >>> list(watch.seconds)
+    ['gradient']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def timed(self, part: str, function: F) -> F:
+        """`function`, its time booked on `part`."""
+
+        @wraps(function)
+        def call(*args: Any) -> Any:
+            with self(part):
+                return function(*args)
+
+        return cast(F, call)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Time a block and book it on `part`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started
+
+    @contextmanager
+    def remainder(self, part: str) -> Iterator[None]:
+        """Time a block and book on `part` what other parts inside the block did not take."""
+        started, before = time.perf_counter(), sum(self.seconds.values())
+        try:
+            yield
+        finally:
+            inside = sum(self.seconds.values()) - before
+            taken = time.perf_counter() - started - inside
+            self.seconds[part] = self.seconds.get(part, 0.0) + taken
+
+
+@dataclass(frozen=True, eq=False)
+class EvalSet:
+    """Held-out rows and the measure taken on them after each round.
+
+    Attributes
+    ----------
+    name : str
+        Key in ``evals_result_``.
+    X : (n_samples, n_features) float32 array or CSR matrix
+    metric_name : str
+    metric : callable
+        Scores of the rows of X, (n_samples,), to a float.
+    """
+
+    name: str
+    X: Any
+    metric_name: str
+    metric: Callable[[Array], float]
+
+    @property
+    def key(self) -> str:
+        """Name in reports: ``"validation ndcg@10"``."""
+        return f"{self.name} {self.metric_name}"
+
+
+@dataclass(eq=False)
+class History:
+    """Callback: the measure after each round, and the best round.
+
+    A later round must be better by more than 1e-12 to count as better: measures are means of floats.
+    """
+
+    values: list[float] = field(default_factory=list)
+    greater_is_better: bool = True
+    best_round: int = 0
+    best_value: float = math.nan
+
+    def __call__(self, n_rounds: int, evaluation: Evaluation) -> bool:
+        """Record the measure; never stops."""
+        for value in evaluation.values():
+            self.values.append(value)
+            sign = 1.0 if self.greater_is_better else -1.0
+            if math.isnan(self.best_value) or sign * (value - self.best_value) > 1e-12:
+                self.best_value, self.best_round = value, n_rounds
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class EarlyStopping:
+    """Callback: stop when `rounds` rounds in a row brought nothing better than `history`'s best."""
+
+    history: History
+    rounds: int
+
+    def __call__(self, n_rounds: int, evaluation: Evaluation) -> bool:
+        """Whether the best round is too long ago."""
+        return bool(evaluation) and n_rounds - self.history.best_round >= self.rounds
+
+
+class Progress:
+    """Callback: a bar on a terminal, a line at every tenth of the way elsewhere; silent unless `enabled`."""
+
+    def __init__(self, total: int, *, label: str, enabled: bool) -> None:
+        self._total, self._label, self._enabled = total, label, enabled
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        if self._enabled and sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[measure]}"),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._label, total=self._total, measure="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, n_rounds: int, evaluation: Evaluation) -> bool:
+        """Show how far training is; never stops."""
+        if not self._enabled:
+            return False
+        measure = "  ".join(f"{name} {value:.4f}" for name, value in evaluation.items())
+        if self._bar is not None:
+            self._bar.update(self._task, completed=n_rounds, measure=measure)
+        elif n_rounds % max(1, self._total // 10) == 0:
+            print(f"{self._label} {n_rounds}/{self._total}  {measure}", file=sys.stderr, flush=True)
+        return False
+
+
+def finish_round(callbacks: Sequence[Callback], n_rounds: int, evaluation: Evaluation) -> bool:
+    """Tell every callback that `n_rounds` rounds of this fit are done; whether one of them wants to stop."""
+    stops = [callback(n_rounds, evaluation) for callback in callbacks]  # all of them, not up to the first
+    return any(stops)

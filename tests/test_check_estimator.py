@@ -1,0 +1,52 @@
+"""scikit-learn's own checks, for real, on every ranker."""
+
+from __future__ import annotations
+
+import warnings
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from lambdamart_kit.rankers import (
+    CatBoostRanker,
+    LambdaMART,
+    LightGBMRanker,
+    PointwiseRanker,
+    XGBoostRanker,
+)
+
+SMALL = {"n_estimators": 3, "num_leaves": 4, "n_jobs": 1}
+RANKERS = [
+    LambdaMART(booster="lightgbm", min_child_samples=1, **SMALL),
+    LambdaMART(booster="xgboost", objective="pairwise", **SMALL),
+    LightGBMRanker(min_child_samples=1, **SMALL),
+    XGBoostRanker(**SMALL),
+    PointwiseRanker(n_jobs=1),
+]
+try:
+    import catboost  # noqa: F401
+except ImportError:
+    pass
+else:
+    RANKERS.append(CatBoostRanker(n_estimators=3, max_depth=3, n_jobs=1))
+
+
+ONE_WEIGHT_A_QUERY = (
+    "sample_weight is the weight of a query, so it must be constant within one; the check passes qid=None, "
+    "one query, with different weights in it, and the ranker says so"
+)
+EXPECTED = {
+    "check_sample_weights_not_overwritten": ONE_WEIGHT_A_QUERY,
+    "check_sample_weight_equivalence_on_dense_data": ONE_WEIGHT_A_QUERY,
+    "check_sample_weight_equivalence_on_sparse_data": ONE_WEIGHT_A_QUERY,
+}
+
+
+def expected_failures(estimator):
+    return {} if isinstance(estimator, PointwiseRanker) else EXPECTED
+
+
+@parametrize_with_checks(RANKERS, expected_failed_checks=expected_failures)
+def test_scikit_learn_check(estimator, check):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*qid=None")
+        check(estimator)
