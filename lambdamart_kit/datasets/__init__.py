@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.errors import LetorFormatError
+from lambdamart_kit.datasets.folds import Fold, load_folds
 from lambdamart_kit.datasets.letor import read_letor, write_letor
 from lambdamart_kit.datasets.synthetic import make_letor
 
-__all__ = ["LetorFormatError", "RankingDataset", "make_letor", "read_letor", "write_letor"]
+__all__ = [
+    "Fold",
+    "LetorFormatError",
+    "RankingDataset",
+    "load_folds",
+    "make_letor",
+    "read_letor",
+    "write_letor",
+]

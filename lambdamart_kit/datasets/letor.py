@@ -1,17 +1,17 @@
-"""LETOR files: read and write.
+r"""LETOR files: read and write.
 
 A line is ``label qid:id index:value ... # comment``: svmlight's format with a query id.
 
     2 qid:10002 1:0.007477 2:0.000000 ... 46:0.007042 #docid = GX008-86-4444840
 
 - ``label`` and values are decimal numbers, finite, rounded to float32 as ``numpy.float32(float(text))`` does.
-- ``id`` is any run of printable characters; ids that are all whole numbers give an int64 ``qid``, else strings.
+- ``id`` is any run of printable characters; if all are whole numbers ``qid`` is int64, else strings.
   Rows of a query need not stand together: wherever they stand, equal ids are one query.
 - Indices count from 1 and increase along the line. A feature that is absent is 0 (LETOR's convention; see
   `missing`).
-- Blank lines, lines that are only a comment, a byte-order mark and ``\\r\\n`` are accepted.
-- A last line without a newline is accepted when it looks complete, and refused when it ends before the feature or
-  comment that ends all others.
+- Blank lines, lines that are only a comment, a byte-order mark and ``\r\n`` are accepted.
+- A last line without a newline is accepted when it looks complete, and refused when it ends before the
+  feature or comment that ends all others.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def read_letor(
     n_jobs: int | None = None,
     progress: bool = True,
 ) -> RankingDataset:
-    """Read a LETOR file (svmlight with ``qid:``), plain, ``.gz`` or ``.zst``.
+    r"""Read a LETOR file (svmlight with ``qid:``), plain, ``.gz`` or ``.zst``.
 
     Parameters
     ----------
     path : str or Path
         The file.
     query_file : str or Path, optional
-        For files without ``qid:``: the number of rows of each query, one a line, as LightGBM has it beside its data
-        (``rank.train.query``). Queries are then called 1, 2, ...
+        For files without ``qid:``: the number of rows of each query, one a line, as LightGBM has it beside
+        its data (``rank.train.query``). Queries are then called 1, 2, ...
     docid : {"id", "none", "comment"}
         What to keep of comments: the name in ``#docid = name`` (the whole comment where it is not of that
         form), nothing, or the whole comment always.
@@ -61,8 +61,8 @@ def read_letor(
         Number of columns; by default the largest index in the file. Give it when the last features of a
         small file may be absent.
     cache : bool, str or Path
-        Keep the arrays on disk, so that the next load is a memory map: beside the data if that folder can be written
-        to, else in the user's cache folder (True), or in the given folder. See
+        Keep the arrays on disk, so that the next load is a memory map: beside the data if that folder can
+        be written to, else in the user's cache folder (True), or in the given folder. See
         :mod:`lambdamart_kit.datasets.cache`.
     n_jobs : int, optional
         Threads; all by default.
@@ -92,7 +92,7 @@ def read_letor(
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "two.txt"
-    >>> _ = path.write_text("2 qid:7 1:0.5 3:2 #docid = a\\n0 qid:7 2:1 3:4 #docid = b\\n")
+    >>> _ = path.write_text("2 qid:7 1:0.5 3:2 #docid = a\n0 qid:7 2:1 3:4 #docid = b\n")
     >>> data = read_letor(path)
     >>> data.X.tolist(), data.y.tolist(), data.qid.tolist(), data.docid.tolist()
     ([[0.5, 0.0, 2.0], [0.0, 1.0, 4.0]], [2.0, 0.0], [7, 7], ['a', 'b'])
@@ -104,9 +104,7 @@ def read_letor(
     if not (missing == 0 or math.isnan(missing)):
         raise ValueError(f"'missing' must be 0 or NaN; got {missing!r}")
     if sparse and missing != 0:
-        raise ValueError(
-            "'missing' has no effect on sparse=True, where absent entries are not stored; drop it"
-        )
+        raise ValueError("'missing' must be 0 with sparse=True, where absent entries are not stored")
     if n_features is not None and not 1 <= n_features < 2**31 - 1:
         raise ValueError(f"'n_features' must be a positive whole number; got {n_features!r}")
     path = Path(path)
@@ -147,11 +145,11 @@ def _features(parsed: Parsed) -> Any:
 
 
 def write_letor(data: RankingDataset, path: str | Path) -> None:
-    """Write a LETOR file, plain, ``.gz`` or ``.zst``: reading it back gives the same float32 values.
+    r"""Write a LETOR file, plain, ``.gz`` or ``.zst``: reading it back gives the same float32 values.
 
-    Numbers are written with the fewest decimals that read back exactly. Dense features are all written, except
-    NaN, which is left out; of sparse features, the stored entries. Names are written as ``#docid = name``, or as
-    the plain comment where they contain spaces.
+    Numbers are written with the fewest decimals that read back exactly. Dense features are all written,
+    except NaN, which is left out; of sparse features, the stored entries. Names are written as
+    ``#docid = name``, or as the plain comment where they contain spaces.
 
     Parameters
     ----------
@@ -163,8 +161,8 @@ def write_letor(data: RankingDataset, path: str | Path) -> None:
     Raises
     ------
     ValueError
-        If a value is infinite, a label is not finite, or an id cannot stand in the format (empty, with spaces,
-        with ``#``, or not printable).
+        If a value is infinite, a label is not finite, or an id cannot stand in the format (empty, with
+        spaces, with ``#``, or not printable).
 
     Examples
     --------
@@ -173,7 +171,7 @@ def write_letor(data: RankingDataset, path: str | Path) -> None:
     >>> path = Path(tempfile.mkdtemp()) / "one.txt"
     >>> write_letor(RankingDataset(X, y, qid), path)
     >>> path.read_text()
-    '1 qid:q1 1:0.1 2:3\\n'
+    '1 qid:q1 1:0.1 2:3\n'
     """
     from lambdamart_kit.datasets.writing import write_rows
 

@@ -51,7 +51,7 @@ class Options:
 
 @dataclass
 class Parsed:
-    """The arrays of a file; `X` is dense or ``(data, indices, indptr)``, `qid` None where lines carry none."""
+    """The arrays of a file: `X` dense or ``(data, indices, indptr)``, `qid` None where lines have none."""
 
     X: Any
     y: Float32Array
@@ -80,8 +80,9 @@ def parse_text(text: Text, options: Options, n_threads: int, advance: Callable[[
 class _Reader:
     """One pass that counts and one that fills, each over blocks dealt out to threads.
 
-    Counting costs a third of the time, so dense files are first read on a guess: every line is a row, and the
-    largest index of the first block is the largest of all. Where that fails, and for CSR, the exact count follows.
+    Counting costs a third of the time, so dense files are first read on a guess: every line is a row, and
+    the largest index of the first block is the largest of all. Where that fails, and for CSR, the exact
+    count follows.
     """
 
     def __init__(self, text: Text, options: Options) -> None:
@@ -214,11 +215,8 @@ class _Reader:
             code = int(state[parsing.ERROR])
             reason = _REASONS[code] + (f" = {self.n_features}" if code == parsing.BEYOND else "")
             return self.text.error(reason, start + int(state[parsing.START]), whole_line=code in _WHOLE_LINE)
-        first_row = int(rows.start)
-        self.runs[block] = [
-            (first_row + int(row), start + int(a), text[a:b].tobytes())
-            for row, a, b in runs[: state[parsing.RUNS]]
-        ]
+        first_row, found = int(rows.start), runs[: state[parsing.RUNS]].tolist()
+        self.runs[block] = [(first_row + row, start + a, text[a:b].tobytes()) for row, a, b in found]
         return self._keep_names(block, text, names[: state[parsing.NAMES]].tobytes())
 
     def _settle(self, text: Array, doubts: Array, rows: slice, X: Array, data: Array) -> int | None:

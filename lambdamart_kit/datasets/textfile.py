@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ _BOM = b"\xef\xbb\xbf"
 class Text:
     """A file of lines, read at any place from any thread."""
 
-    def __init__(self, path: Path, handle: BinaryIO) -> None:
+    def __init__(self, path: Path, handle: Any) -> None:
         self.path = path
         self._handle = handle
         self._lock = threading.Lock()
@@ -35,11 +35,11 @@ class Text:
     def read(self, start: int, stop: int, buffer: Array | None = None) -> Array:
         """Bytes ``start:stop`` as uint8, in `buffer` when given."""
         out = np.empty(stop - start, np.uint8) if buffer is None else buffer[: stop - start]
-        view, done = memoryview(out), 0
+        view, done = out.data, 0
         with self._lock:
             self._handle.seek(start)
             while done < len(out):
-                step = self._handle.readinto(view[done:])  # type: ignore[attr-defined]
+                step = self._handle.readinto(view[done:])
                 if not step:
                     raise LetorFormatError("the file changed while it was read", path=self.path)
                 done += step
@@ -111,16 +111,16 @@ class Text:
 @contextmanager
 def open_text(path: Path) -> Iterator[Text]:
     """Open a plain, ``.gz`` or ``.zst`` file; a compressed one is unpacked to a temporary file first."""
-    with open(path, "rb", buffering=0) as raw:
+    with open(path, "rb") as raw:
         if path.suffix not in (".gz", ".zst"):
-            yield Text(path, raw)  # type: ignore[arg-type]
+            yield Text(path, raw)
             return
-        with tempfile.TemporaryFile(buffering=0) as unpacked:
-            _unpack(path, raw, unpacked)  # type: ignore[arg-type]
-            yield Text(path, unpacked)  # type: ignore[arg-type]
+        with tempfile.TemporaryFile() as unpacked:
+            _unpack(path, raw, unpacked)
+            yield Text(path, unpacked)
 
 
-def _unpack(path: Path, raw: BinaryIO, unpacked: BinaryIO) -> None:
+def _unpack(path: Path, raw: IO[bytes], unpacked: IO[bytes]) -> None:
     if path.suffix == ".zst":
         _unpack_zstd(path, raw, unpacked)
         return
@@ -131,7 +131,7 @@ def _unpack(path: Path, raw: BinaryIO, unpacked: BinaryIO) -> None:
         raise LetorFormatError(f"not a whole gzip file ({error})", path=path) from None
 
 
-def _unpack_zstd(path: Path, raw: BinaryIO, unpacked: BinaryIO) -> None:
+def _unpack_zstd(path: Path, raw: IO[bytes], unpacked: IO[bytes]) -> None:
     """Frame by frame: zstandard's own stream reader ends without a word where the bytes do."""
     zstandard = import_zstandard()
     frame = zstandard.ZstdDecompressor().decompressobj()

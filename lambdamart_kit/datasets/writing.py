@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.typing import Array, IndexArray
-from lambdamart_kit.datasets import parsing
 from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.datasets.decimals import put_digits, put_number
 from lambdamart_kit.datasets.textfile import import_zstandard
 
 _BLOCK_ENTRIES = 1 << 20
@@ -24,11 +25,13 @@ def write_rows(data: RankingDataset, path: Path) -> None:
     """Write `data` to `path`, a block of rows at a time."""
     from scipy import sparse
 
-    X = data.X.tocsr() if sparse.issparse(data.X) else np.asarray(data.X)
-    _check_finite(data.y, X.data if sparse.issparse(X) else X)
+    X: Any = data.X
+    X = sparse.csr_matrix(X) if sparse.issparse(X) else np.asarray(X)
+    is_sparse = not isinstance(X, np.ndarray)
+    _check_finite(data.y, X.data if is_sparse else X)
     heads = [f" qid:{name}" for name in _checked_ids(data.qid)]
     tails = [""] * len(data) if data.docid is None else [_comment(name) for name in data.docid.tolist()]
-    per_row = max(1, X.shape[1] if not sparse.issparse(X) else X.nnz // max(1, len(data)))
+    per_row = max(1, X.nnz // max(1, len(data)) if is_sparse else X.shape[1])
     step = max(1, _BLOCK_ENTRIES // per_row)
     with atomic_output(path) as stream:
         for start in range(0, len(data), step):
@@ -53,8 +56,49 @@ def _block(y: Array, X: Any, heads: list[str], tails: list[str]) -> memoryview:
     tail, tail_ptr = _joined(tails)
     width = _NUMBER_WIDTH + 12  # the index, its colon and the space
     out = np.empty(n_entries * width + len(y) * (_NUMBER_WIDTH + 1) + len(head) + len(tail), np.uint8)
-    n_bytes = parsing.format_rows(y, *arrays, head, head_ptr, tail, tail_ptr, out)
-    return memoryview(out)[:n_bytes]
+    n_bytes = _format_rows(y, *arrays, head, head_ptr, tail, tail_ptr, out)
+    return out[:n_bytes].data
+
+
+@kernel
+def _format_rows(
+    y: Any,
+    X: Any,
+    data: Any,
+    indices: Any,
+    indptr: Any,
+    head: Any,
+    head_ptr: Any,
+    tail: Any,
+    tail_ptr: Any,
+    out: Any,
+) -> Any:
+    """Write each row's label, `head`, features (dense X, or CSR) and `tail` to `out`; return bytes written.
+
+    Dense features are all written but NaN, which stands for an absent one.
+    """
+    at = 0
+    dense = X.shape[1] > 0
+    for row in range(len(y)):
+        at = put_number(y[row], out, at)
+        for j in range(head_ptr[row], head_ptr[row + 1]):
+            out[at] = head[j]
+            at += 1
+        n = X.shape[1] if dense else indptr[row + 1] - indptr[row]
+        for k in range(n):
+            column = k if dense else indices[indptr[row] + k]
+            value = X[row, k] if dense else data[indptr[row] + k]
+            if value == value:
+                out[at] = 32
+                at = put_digits(column + 1, 1, out, at + 1)
+                out[at] = 58
+                at = put_number(value, out, at + 1)
+        for j in range(tail_ptr[row], tail_ptr[row + 1]):
+            out[at] = tail[j]
+            at += 1
+        out[at] = 10
+        at += 1
+    return at
 
 
 def _joined(strings: list[str]) -> tuple[Array, IndexArray]:

@@ -1,0 +1,185 @@
+"""Folds as LETOR ships them: ``Fold1 .. Fold5``, or the five parts ``S1 .. S5`` they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.datasets.letor import read_letor
+
+_SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".gz", ".zst", "")
+_PARTS = 5
+_ROLES = ("train", "vali", "test")
+_ALIASES = {"vali": ("vali", "valid", "validation")}
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split; its three data sets are read when first asked for.
+
+    Attributes
+    ----------
+    name : str
+        ``Fold1`` ...
+    files : dict
+        ``train``, ``vali``, ``test``: the files of each.
+    options : dict
+        Passed to :func:`read_letor`.
+    """
+
+    name: str
+    files: dict[str, tuple[Path, ...]]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def train(self) -> RankingDataset:
+        """What to fit on."""
+        return self._read("train")
+
+    @cached_property
+    def vali(self) -> RankingDataset:
+        """What to choose settings and the number of trees on."""
+        return self._read("vali")
+
+    @cached_property
+    def test(self) -> RankingDataset:
+        """What to report."""
+        return self._read("test")
+
+    def _read(self, role: str) -> RankingDataset:
+        return concatenate([read_letor(path, **self.options) for path in self.files[role]])
+
+
+def load_folds(path: str | Path, **options: Any) -> Iterator[Fold]:
+    r"""Folds of a LETOR folder, in order.
+
+    Two layouts are known, each file plain, ``.gz`` or ``.zst``:
+
+    - ``Fold1/train.txt``, ``Fold1/vali.txt``, ``Fold1/test.txt``, ... (any number of folds; a folder that itself
+      holds the three files is one fold);
+    - ``S1.txt`` .. ``S5.txt``, of which fold i (counted from 0) trains on parts i, i+1, i+2, chooses on part i+3 and
+      tests on part i+4, all modulo 5, as LETOR does.
+
+    Where both are present the ``Fold`` folders are read.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    **options
+        Passed on to :func:`read_letor` (``cache=True``, ``n_jobs=2``, ...).
+
+    Yields
+    ------
+    Fold
+        ``fold.name``, and ``fold.train``, ``fold.vali``, ``fold.test``, each read on first use.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has neither layout, or a part of it is missing; before anything is read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for part in range(1, 6):
+    ...     _ = (folder / f"S{part}.txt").write_text(f"1 qid:{part} 1:0.5\n0 qid:{part} 1:0.1\n")
+    >>> [(fold.name, fold.train.queries.ids.tolist(), fold.test.queries.ids.tolist()) for fold in load_folds(folder)][:2]
+    [('Fold1', [1, 2, 3], [5]), ('Fold2', [2, 3, 4], [1])]
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"'path' must be a folder with Fold1, Fold2, ... or S1.txt .. S5.txt; got {folder}"
+        )
+    files = _fold_folders(folder) or _rotated_parts(folder)
+    if not files:
+        raise FileNotFoundError(
+            f"no folds in {folder}: expected Fold1/train.txt, Fold1/vali.txt, Fold1/test.txt, ... or "
+            "S1.txt .. S5.txt (each may end in .gz or .zst)"
+        )
+    return (Fold(name, of_fold, dict(options)) for name, of_fold in files.items())
+
+
+def _fold_folders(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
+    numbered = {int(p.name[4:]): p for p in folder.glob("Fold*") if p.is_dir() and p.name[4:].isdigit()}
+    folders = [numbered[number] for number in sorted(numbered)]
+    if not folders and _find(folder, "train") is not None:
+        folders = [folder]
+    found = {f.name: {role: _find(f, role) for role in _ROLES} for f in folders}
+    missing = [
+        f"{name}/{role}.txt" for name, roles in found.items() for role in _ROLES if roles[role] is None
+    ]
+    if missing:
+        raise FileNotFoundError(f"missing in {folder}: {', '.join(missing)}")
+    return {name: {role: (p,) for role, p in roles.items() if p} for name, roles in found.items()}
+
+
+def _rotated_parts(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
+    parts = [_find(folder, f"S{number + 1}") for number in range(_PARTS)]
+    if not any(parts):
+        return {}
+    missing = [f"S{number + 1}.txt" for number, part in enumerate(parts) if part is None]
+    if missing:
+        raise FileNotFoundError(f"missing in {folder}: {', '.join(missing)}")
+    found = [part for part in parts if part is not None]
+
+    def turned(fold: int, *offsets: int) -> tuple[Path, ...]:
+        return tuple(found[(fold + offset) % _PARTS] for offset in offsets)
+
+    return {
+        f"Fold{i + 1}": {"train": turned(i, 0, 1, 2), "vali": turned(i, 3), "test": turned(i, 4)}
+        for i in range(_PARTS)
+    }
+
+
+def _find(folder: Path, stem: str) -> Path | None:
+    names = [name + suffix for name in _ALIASES.get(stem, (stem,)) for suffix in _SUFFIXES]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def concatenate(parts: list[RankingDataset]) -> RankingDataset:
+    """The rows of all `parts`, in order; a part with fewer features gets zeros in the others.
+
+    Raises
+    ------
+    ValueError
+        If a query id stands in two parts: they would silently become one query.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    ids = np.concatenate([part.queries.ids for part in parts])
+    unique, times = np.unique(ids, return_counts=True)
+    if len(unique) < len(ids):
+        raise ValueError(f"query ids must not repeat across files; {unique[times > 1][0]!r} does")
+    width = max(part.X.shape[1] for part in parts)
+    named = all(part.docid is not None for part in parts)
+    return RankingDataset(
+        _stacked([part.X for part in parts], width),
+        np.concatenate([part.y for part in parts]),
+        np.concatenate([part.qid for part in parts]),
+        np.concatenate([part.docid for part in parts if part.docid is not None]) if named else None,
+        parts[0].feature_names,
+    )
+
+
+def _stacked(blocks: list[Any], width: int) -> Any:
+    if not isinstance(blocks[0], np.ndarray):
+        from scipy import sparse
+
+        for block in blocks:
+            block.resize(block.shape[0], width)
+        return sparse.vstack(blocks, format="csr", dtype=np.float32)
+    stacked = np.zeros((sum(map(len, blocks)), width), np.float32)
+    row = 0
+    for block in blocks:
+        stacked[row : row + len(block), : block.shape[1]] = block
+        row += len(block)
+    return stacked
