@@ -161,7 +161,13 @@ FAMILIES: dict[str, Family] = {
         space=lambda _: TREE_SPACES["catboost"],
         requires="catboost",
     ),
-    "pointwise": Family("lambdamart_kit.rankers:PointwiseRanker"),
+    # The same trees and the same early stopping as the others, with nothing but the loss replaced.
+    "pointwise": Family(
+        "lambdamart_kit.rankers:LightGBMRanker",
+        "objective",
+        lambda: ("regression",),
+        space=lambda _: TREE_SPACES["lightgbm"],
+    ),
 }
 DEFAULT_MODELS = ("lambdamart", "lambdamart:pairwise", "lightgbm", "xgboost", "catboost", "pointwise")
 

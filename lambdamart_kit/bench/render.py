@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lambdamart_kit.bench.report import CONFIDENCE, Cost, Quality, Report
+from lambdamart_kit.bench.report import CONFIDENCE, Cost, Evaluation, Quality, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,24 +73,38 @@ def _plain(table: Table) -> str:
 
 def to_json(report: Report) -> str:
     """Every field of the report."""
-    return json.dumps(asdict(report), indent=2)
+    return json.dumps(asdict(report), indent=2) + "\n"
 
 
 def to_csv(report: Report) -> str:
     """One line a model and metric, with the model's costs."""
     costs = {cost.model: asdict(cost) for cost in report.costs}
-    lines = [asdict(row) | costs[row.model] for row in report.quality]
+    return records_to_csv([asdict(row) | costs[row.model] for row in report.quality])
+
+
+def records_to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """A header of the first record's names, and one line a record."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(records)
     return text.getvalue()
 
 
 def to_markdown(report: Report) -> str:
     """Tables with their footer, to be pasted."""
-    parts = [_markdown(table) for table in tables(report, wide=True)]
+    parts = [table_to_markdown(table) for table in tables(report, wide=True)]
     return "\n".join([*parts, *(f"- {line}" for line in footer(report))]) + "\n"
+
+
+def table_to_markdown(table: Table) -> str:
+    """The table with its title, to be pasted."""
+
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
+    return "\n".join([f"**{table.title}**", "", line(table.columns), rule, *map(line, table.rows), ""])
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {"json": to_json, "csv": to_csv, "markdown": to_markdown}
@@ -103,6 +117,19 @@ def tables(report: Report, *, wide: bool) -> list[Table]:
         for metric in report.metrics
     ]
     return [*quality, _cost_table(report)]
+
+
+def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
+    """One line a metric of one file of scores."""
+    first = evaluations[0]
+    title = f"{first.n_queries:,} queries; {first.n_blank:,} blank, left out unless the metric says otherwise"
+    rows = [
+        (e.metric, _score(e.mean), _interval(e.low, e.high), _score(e.mean_blank_zero), f"{e.n_blank:,}")
+        for e in evaluations
+    ]
+    return Table(
+        title, ("metric", "mean", f"{CONFIDENCE:.0%} interval", "blank = 0", "blank"), tuple(rows), {}
+    )
 
 
 def footer(report: Report) -> list[str]:
@@ -170,14 +197,6 @@ def _cost_row(cost: Cost) -> tuple[str, ...]:
         _number(cost.predict_microseconds, ".2f"),
         _number(None if cost.fit_memory is None else cost.fit_memory / 2**20, ".0f"),
     )
-
-
-def _markdown(table: Table) -> str:
-    def line(cells: tuple[str, ...]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
-    return "\n".join([f"**{table.title}**", "", line(table.columns), rule, *map(line, table.rows), ""])
 
 
 def _number(value: float | None, spec: str) -> str:

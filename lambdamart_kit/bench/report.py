@@ -109,6 +109,31 @@ class Report:
     environment: dict[str, object]
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """One metric of one file of scores.
+
+    Attributes
+    ----------
+    metric : str
+        Canonical name.
+    mean, low, high : float
+        Mean over the queries that count under the metric's blank convention, and its bootstrap interval.
+    mean_blank_zero : float
+        Mean with blank queries counted as 0.
+    n_queries, n_blank : int
+        All queries, and those without a relevant document.
+    """
+
+    metric: str
+    mean: float
+    low: float
+    high: float
+    mean_blank_zero: float
+    n_queries: int
+    n_blank: int
+
+
 def summarise(
     runs: Sequence[Run],
     *,

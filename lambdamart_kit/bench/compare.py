@@ -1,0 +1,146 @@
+"""The whole comparison in one call: from names of data and models to a report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambdamart_kit.bench.data import find_folds
+from lambdamart_kit.bench.models import DEFAULT_MODELS, Candidate, ModelSpec, parse_model, parse_models
+from lambdamart_kit.bench.report import Report, summarise
+from lambdamart_kit.bench.results import ResultsFile, Run
+from lambdamart_kit.bench.runner import Options, Progress, run_benchmark
+from lambdamart_kit.metrics import parse_metrics
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A report and the runs behind it.
+
+    Attributes
+    ----------
+    report : Report
+        What to print.
+    runs : tuple of Run
+        Every fit, failed ones included.
+    """
+
+    report: Report
+    runs: tuple[Run, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any fit failed."""
+        return any(run.error for run in self.runs)
+
+    def print(self, format: str = "table") -> None:
+        """Write the report to stdout as "table", "json", "csv" or "markdown"."""
+        from rich.console import Console
+
+        from lambdamart_kit.bench.render import FORMATS, print_report
+
+        if format == "table":
+            print_report(self.report, Console())
+        else:
+            sys.stdout.write(FORMATS[format](self.report))
+
+    def write_plots(self, folder: str | Path) -> list[Path]:
+        """Write pictures; see :func:`~lambdamart_kit.bench.plots.write_plots`."""
+        from lambdamart_kit.bench.plots import write_plots
+
+        return write_plots(self.report, self.runs, folder)
+
+
+def compare(
+    data: str | Path | None = None,
+    *,
+    models: str | Sequence[str] | None = None,
+    metrics: str | Sequence[str] = "ndcg@10",
+    n_settings: int = 1,
+    folds: str | None = None,
+    baseline: str | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    quick: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Fit models on the same folds and compare them by query.
+
+    Parameters
+    ----------
+    data : str or Path, optional
+        A catalogued data set, a folder of folds, a folder with train, vali and test files, or one LETOR file;
+        None is the built-in sample. See :func:`~lambdamart_kit.bench.data.find_folds`.
+    models : str or list of str, optional
+        Model specs, such as ``"lambdamart,xgboost:pairwise"``; by default those of ``DEFAULT_MODELS`` that are
+        installed. See :mod:`lambdamart_kit.bench.models`.
+    metrics : str or list of str
+        Metric names; the first one tunes and stops early.
+    n_settings : int
+        Settings tried a model and fold: the defaults, then random draws.
+    folds : str, optional
+        Which folds, or how many.
+    baseline : str, optional
+        Model spec to compare with; ``pointwise`` if it runs, else the first model.
+    out : str or Path, optional
+        Results file (JSON lines) to continue from and to append to.
+    seed : int
+        Of splits, draws and models.
+    n_jobs : int, optional
+        Threads of a fit.
+    quick : bool
+        Fewer trees, and the first fold only.
+    progress : callable
+        Called with (runs done, runs in all, what comes next).
+
+    Returns
+    -------
+    Comparison
+        With ``report`` and ``runs``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or no model finished.
+    """
+    specs, notes = _installed(DEFAULT_MODELS if models is None else _split(models))
+    options = Options(tuple(map(str, parse_metrics(metrics))), n_settings, seed, n_jobs)
+    reference = _baseline(baseline, specs)
+    found = find_folds(data, folds=folds, seed=seed)
+    results = ResultsFile(out)
+    candidates: list[Candidate] = [spec.candidate(quick=quick) for spec in specs]
+    runs = run_benchmark(
+        candidates, found[:1] if quick else found, options, results=results, progress=progress
+    )
+    report = summarise(runs, metrics=options.metrics, baseline=reference, notes=notes, seed=seed)
+    return Comparison(report, tuple(runs))
+
+
+def _installed(models: Iterable[str]) -> tuple[list[ModelSpec], list[str]]:
+    """Specs that can run here, and a note for each that cannot."""
+    specs = parse_models(models)
+    notes = [
+        f"{spec} did not run: {spec.missing} is not installed (pip install 'lambdamart-kit[{spec.missing}]')"
+        for spec in specs
+        if spec.missing
+    ]
+    present = [spec for spec in specs if not spec.missing]
+    if not present:
+        raise ImportError("; ".join(notes))
+    return present, notes
+
+
+def _baseline(name: str | None, specs: Sequence[ModelSpec]) -> str | None:
+    if name is None:
+        return None
+    wanted = parse_model(name)
+    if wanted not in specs:
+        raise ValueError(f"'baseline' must be one of the models {', '.join(map(str, specs))}; got {name!r}")
+    return str(wanted)
+
+
+def _split(names: str | Sequence[str]) -> list[str]:
+    return [name for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names)

@@ -1,0 +1,74 @@
+"""The application: its commands, and what becomes of errors.
+
+Exit codes: 0 done, 1 the user's data or options do not work, 2 the command was written wrongly, 130 stopped with
+Ctrl-C. A mistake is one line on stderr; ``--debug`` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import lambdamart_kit
+from lambdamart_kit.cli import benchmark, datasets, files
+
+# Mistakes that the kit's messages explain. Anything else is a bug, and its traceback is worth having.
+_EXPLAINED = (ValueError, TypeError, OSError, ImportError)
+
+
+class _Application(TyperGroup):
+    """Turns explained errors of any command into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except _EXPLAINED as error:
+            if ctx.params.get("debug"):
+                raise
+            print(f"lambdamart-kit: {_one_line(error)}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print("lambdamart-kit: stopped", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+app = typer.Typer(
+    cls=_Application,
+    help="Train, evaluate and honestly compare rankers on LETOR files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("bench")(benchmark.bench)
+app.command("train")(files.train)
+app.command("predict")(files.predict)
+app.command("evaluate")(files.evaluate)
+app.add_typer(datasets.app, name="datasets")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lambdamart-kit {lambdamart_kit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Learning to rank: train, evaluate and honestly compare rankers on LETOR files."""

@@ -1,0 +1,67 @@
+"""``lambdamart-kit bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lambdamart_kit.cli.output import Format, FormatOption, progress_bar
+
+
+def bench(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATASET|FOLDER|FILE]",
+            help="A data set of `datasets list`, a folder with Fold1..5 or train/vali/test files, or one LETOR "
+            "file, which is split by query. Nothing: the built-in sample.",
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models", "-m", help="Such as lambdamart,lightgbm:rank_xendcg,lambdamart:pairwise@xgboost."
+        ),
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", "-k", help="Such as ndcg@10,map. The first one tunes and stops early.")
+    ] = "ndcg@10",
+    tune: Annotated[
+        int, typer.Option(min=1, help="Settings tried a model: the defaults, then random draws.")
+    ] = 1,
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            help="Folds of a folder, such as 1,2; or into how many folds to split a file, such as 5."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Model to compare with; pointwise if it is there, else the first.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep every run in this file (JSON lines), and continue from it.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write pictures (PNG and SVG) into this folder.")] = None,
+    format: FormatOption = Format.table,
+    seed: Annotated[int, typer.Option(help="Of splits, draws and models.")] = 0,
+    n_jobs: Annotated[
+        int | None, typer.Option("--n-jobs", "-j", help="Threads of a fit; all by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer trees, and one fold.")] = False,
+) -> None:
+    """Compare rankers on the same queries, with paired tests."""
+    from lambdamart_kit.bench.compare import compare
+
+    with progress_bar() as progress:
+        comparison = compare(
+            data, models=models, metrics=metrics, n_settings=tune, folds=folds, baseline=baseline, out=out,
+            seed=seed, n_jobs=n_jobs, quick=quick, progress=progress,
+        )  # fmt: skip
+    comparison.print(format.value)
+    if plots is not None:
+        for path in comparison.write_plots(plots):
+            typer.echo(f"wrote {path}", err=True)
+    if comparison.failed:
+        raise typer.Exit(1)

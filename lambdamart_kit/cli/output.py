@@ -1,0 +1,64 @@
+"""What commands print, and how."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lambdamart_kit.bench.render import Table
+
+
+class Format(StrEnum):
+    """How a report is written to stdout."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+FormatOption = Annotated[
+    Format, typer.Option("--format", "-f", help="Table for people, the others for machines.")
+]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """Bar on stderr, if that is a terminal, told by calls of (done, in all, what comes next)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def tell(done: int, total: int, message: str) -> None:
+            progress.update(task, completed=done, total=total, description=message)
+
+        yield tell
+
+
+def print_records(table: Table, records: Sequence[Any], format: Format) -> None:
+    """Write dataclasses to stdout: as `table` for people and markdown, field by field for machines."""
+    from rich.console import Console
+
+    from lambdamart_kit.bench.render import print_table, records_to_csv, table_to_markdown
+
+    fields = [asdict(record) for record in records]
+    if format is Format.table:
+        print_table(table, Console())
+    elif format is Format.markdown:
+        sys.stdout.write(table_to_markdown(table))
+    elif format is Format.csv:
+        sys.stdout.write(records_to_csv(fields))
+    else:
+        sys.stdout.write(json.dumps(fields, indent=2) + "\n")
