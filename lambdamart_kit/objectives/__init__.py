@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective
+from lambdamart_kit.objectives.explicit import ExplicitPairs
 from lambdamart_kit.objectives.pairwise import LambdaNDCG, RankNet
 
 __all__ = [
     "OBJECTIVES",
     "Bound",
     "BoundFunction",
+    "ExplicitPairs",
     "FunctionObjective",
     "LambdaNDCG",
     "Objective",

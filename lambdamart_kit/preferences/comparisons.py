@@ -16,7 +16,7 @@ from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import available_threads, run_tasks
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 
-_WINNERS = {
+WINNERS = {
     **dict.fromkeys(["model_a", "a", "left", "first", "home", "x"], 1.0),
     **dict.fromkeys(["model_b", "b", "right", "second", "away", "y"], 0.0),
     **dict.fromkeys(["tie", "tie (bothbad)", "both", "bothbad", "both_bad", "draw", "equal"], 0.5),
@@ -245,7 +245,7 @@ def _from_labels(
 ) -> FloatArray:
     """Ids of items win over words: an item may be called "a"."""
     position = {item: index for index, item in enumerate(items.tolist())}
-    word = np.array([_WINNERS.get(str(label).strip().lower(), np.nan) for label in labels] + [np.nan])
+    word = np.array([WINNERS.get(str(label).strip().lower(), np.nan) for label in labels] + [np.nan])
     winner = np.array([position.get(label, -1) for label in labels.tolist()] + [-1])[code]
     outcome: FloatArray = np.where(
         winner == first, 1.0, np.where((winner == second) & (winner >= 0), 0.0, word[code])
@@ -254,7 +254,7 @@ def _from_labels(
     if len(bad):
         row = bad[0]
         raise ValueError(
-            f"'outcomes' must be the winner's id, one of {', '.join(map(repr, _WINNERS))}, or a number in "
+            f"'outcomes' must be the winner's id, one of {', '.join(map(repr, WINNERS))}, or a number in "
             f"[0, 1]; row {row} has {plain(values[row])!r} for {plain(items[first[row]])!r} against "
             f"{plain(items[second[row]])!r} "
             f"({len(bad)} such rows)"
