@@ -58,7 +58,7 @@ class LabelledQueries(NamedTuple):
     layout: IndexArray  # ordered row at each place of the layout
     label: Float32Array
     gain: Float32Array
-    query_scale: FloatArray  # (n_queries,)
+    scale: FloatArray  # (n_queries,) multiplies gradient and hessian; 0 where no pair can have a weight
 
 
 @kernel
@@ -70,52 +70,53 @@ def lambda_gradients(
     """Fill `gradient` and `hessian` (ordered rows) for the queries `first` to `last` - 1."""
     capacity = largest_query(first, last, queries.ptr)
     ranked = new_ranked(capacity)
-    layout = np.empty(capacity, np.intp)
-    laid_scores = np.empty(capacity, np.float32)
-    laid_label, laid_gain = np.empty(capacity, np.float32), np.empty(capacity, np.float32)
+    laid = np.empty(capacity, np.float32)
     for q in range(first, last):
-        start, n = queries.ptr[q], queries.ptr[q + 1] - queries.ptr[q]
-        if _is_blank(queries, start, n):
-            gradient[start : start + n] = 0.0
-            hessian[start : start + n] = 0.0
+        start, stop = queries.ptr[q], queries.ptr[q + 1]
+        if queries.scale[q] == 0.0:
+            gradient[start:stop] = 0.0
+            hessian[start:stop] = 0.0
             continue
-        for i in range(n):
-            layout[i] = i
+        layout, label, gain = queries.layout[start:stop], queries.label[start:stop], queries.gain[start:stop]
         if settings.shuffle:
-            shuffle(layout[:n], scramble(next_state(seed ^ scramble(np.uint64(q)))))
+            places = np.arange(stop - start)
+            shuffle(places, scramble(next_state(seed ^ scramble(np.uint64(q)))))
+            layout, label, gain = layout[places], label[places], gain[places]
+        n = np.uint64(len(layout))
         for i in range(n):
-            at = start + layout[i]
-            layout[i] = queries.layout[at]
-            laid_scores[i] = scores[layout[i]]
-            laid_label[i] = queries.label[at]
-            laid_gain[i] = queries.gain[at]
-        n_entries = rank_query(laid_scores[:n], laid_label[:n], laid_gain[:n], settings.merge, ranked)
+            laid[i] = scores[np.uint64(layout[i])]
+        n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
         discount_swaps(
-            n_entries, discount, cumulative, settings.truncation, settings.weighting == WINNER, ranked
+            n_entries, tied, discount, cumulative, settings.truncation, settings.weighting == WINNER, ranked
         )
         total = pair_rows(n_entries, settings, ranked)
-        scale = queries.query_scale[q]
+        scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total
             scale *= np.log2(1.0 + doubled) / doubled
         by_gradient = np.float32(-settings.sigma * scale)
         by_hessian = np.float32(settings.sigma * settings.sigma * settings.hessian_factor * scale)
-        for rank in range(n):
-            row, entry = layout[ranked.order[rank]], ranked.entry[rank]
-            gradient[row] = by_gradient * ranked.force[entry]
-            hessian[row] = by_hessian * ranked.curvature[entry]
+        _scatter(layout, by_gradient, by_hessian, ranked, gradient, hessian)
 
 
 @kernel
-def _is_blank(queries: LabelledQueries, start: int, n: int) -> bool:
-    """Whether no pair of the query can have a weight."""
-    differ = False
-    for i in range(start + 1, start + n):
-        differ = differ or queries.label[i] != queries.label[start]
-    return not differ
+def _scatter(
+    layout: IndexArray,
+    by_gradient: np.float32,
+    by_hessian: np.float32,
+    ranked: Ranked,
+    gradient: Float32Array,
+    hessian: Float32Array,
+) -> None:
+    """From the entries of a query back to its rows."""
+    order, entry_of, force, curvature = ranked.order, ranked.entry, ranked.force, ranked.curvature
+    for rank in range(np.uint64(len(layout))):
+        row, entry = np.uint64(layout[np.uint64(order[rank])]), np.uint64(entry_of[rank])
+        gradient[row] = by_gradient * force[entry]
+        hessian[row] = by_hessian * curvature[entry]
 
 
-@kernel
+@kernel(fastmath=True)
 def pair_rows(n_entries: int, settings: PairSettings, ranked: Ranked) -> float:
     """All pairs of a query into `force` and `curvature`; returns the sum of ``weight * (1 - p)``."""
     ranked.force[:n_entries] = 0.0
@@ -136,7 +137,7 @@ def pair_rows(n_entries: int, settings: PairSettings, ranked: Ranked) -> float:
     return total
 
 
-@kernel(fastmath=True)
+@kernel(inline="always")
 def _swap_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked) -> None:
     """Weights of the pairs of entry `i` with all entries below: what swapping the two documents changes."""
     gain, within, upper, share = ranked.gain[i], ranked.within[i], ranked.upper[i], ranked.share[i]
@@ -146,7 +147,7 @@ def _swap_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked)
         ranked.weight[j] = abs(gain - ranked.gain[j]) * (upper - share * ranked.lower[j])
 
 
-@kernel(fastmath=True)
+@kernel(inline="always")
 def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked) -> None:
     """Weights of the pairs of entry `i` with all entries below: gain and discount of the better document."""
     zero = np.float32(0.0)
@@ -159,7 +160,7 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
         ranked.weight[j] = upper * gain if label > ranked.label[j] else lost
 
 
-@kernel(fastmath=True)
+@kernel(inline="always")
 def _pair_row(
     i: np.uint64, end: np.uint64, sigma: np.float32, offset: np.float32, slope: np.float32, ranked: Ranked
 ) -> np.float32:
@@ -188,7 +189,7 @@ def _pair_row(
     return total * n_own
 
 
-@kernel(fastmath=True, inline="always")
+@kernel(inline="always")
 def falling_exp(x: np.float32) -> np.float32:
     """``exp(-x)`` in float32 for x >= 0, to about 1e-7 (x + 2); at least 2**-126.
 

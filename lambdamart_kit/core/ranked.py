@@ -3,8 +3,8 @@
 A query becomes a list of *entries*, from the highest score down. With ``merge`` an entry is all documents
 that share score and label: they are interchangeable, so they get the same gradient to the bit and cost one
 row of pairs together (on the all-zero scores of a first iteration a query has as many entries as labels).
-Without it an entry is one document. Entries of equal score form a *block*; ``first_rank`` and ``next_rank``
-say which ranks the block covers, and the order of documents inside it counts as random.
+Without it an entry is one document. Entries of equal score form a *block*, ranks ``rank[first]`` to
+``rank[stop] - 1``, and the order of documents inside it counts as random.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ class Ranked(NamedTuple):
     label: Float32Array
     gain: Float32Array
     size: Float32Array  # documents in the entry
+    rank: IndexArray  # first rank of the entry; one longer, so that rank[stop] closes the last block
     stop: IndexArray  # first entry after the block
-    first_rank: IndexArray
-    next_rank: IndexArray
     upper: Float32Array
     share: Float32Array
     lower: Float32Array
@@ -52,57 +51,55 @@ def new_ranked(capacity: int) -> Ranked:
     """Scratch for queries of up to `capacity` documents."""
     return Ranked(
         np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
-        np.empty(capacity, np.float32), np.empty(capacity, np.intp), np.empty(capacity, np.intp),
-        np.empty(capacity, np.intp), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
+        np.empty(capacity, np.float32), np.empty(capacity + 1, np.intp), np.empty(capacity, np.intp),
+        np.empty(capacity, np.float32), np.empty(capacity, np.float32),
         np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
         np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.intp),
         np.empty(capacity, np.intp), sort_workspace(capacity),
     )  # fmt: skip
 
 
-@kernel
-def rank_query(scores: Float32Array, label: Array, gain: Array, merge: bool, ranked: Ranked) -> int:
-    """Sort one query and fill its entries; returns how many there are.
+@kernel(inline="always")
+def rank_query(
+    scores: Float32Array, label: Array, gain: Array, merge: bool, ranked: Ranked
+) -> tuple[int, bool]:
+    """Sort one query and fill its entries; returns how many there are and whether documents tie.
 
     `scores`, `label` and `gain` stand in layout order; with `merge` the layout must be by label descending.
     """
     n = len(scores)
-    order = ranked.order[:n]
-    stable_descending32(scores, order, ranked.sort_work)
-    entry = -1
-    for rank in range(n):
-        at = order[rank]
-        if (
-            not merge
-            or entry < 0
-            or scores[at] != ranked.score[entry]
-            or label[at] != ranked.label[entry]
-        ):  # fmt: skip
+    stable_descending32(scores, ranked.order[:n], ranked.sort_work)
+    entry = np.int64(-1)
+    last_score, last_label = np.float32(np.nan), np.float32(np.nan)
+    for rank in range(np.uint64(n)):
+        at = np.uint64(ranked.order[rank])
+        if not merge or scores[at] != last_score or label[at] != last_label:
+            last_score, last_label = scores[at], label[at]
             entry += 1
-            ranked.score[entry] = scores[at]
-            ranked.label[entry] = label[at]
-            ranked.gain[entry] = gain[at]
-            ranked.size[entry] = np.float32(0.0)
-        ranked.size[entry] += np.float32(1.0)
+            place = np.uint64(entry)
+            ranked.score[place] = last_score
+            ranked.label[place] = last_label
+            ranked.gain[place] = gain[at]
+            ranked.rank[place] = rank
         ranked.entry[rank] = entry
     n_entries = entry + 1
-    _find_blocks(n_entries, merge, ranked)
-    return n_entries
+    ranked.rank[n_entries] = n
+    for place in range(np.uint64(n_entries)):
+        ranked.size[place] = ranked.rank[place + np.uint64(1)] - ranked.rank[place]
+    return n_entries, _find_blocks(n_entries, merge, ranked) < n
 
 
-@kernel
-def _find_blocks(n_entries: int, merge: bool, ranked: Ranked) -> None:
-    start, rank = 0, 0
-    while start < n_entries:
-        stop, next_rank = start + 1, rank + int(ranked.size[start])
-        while merge and stop < n_entries and ranked.score[stop] == ranked.score[start]:
-            next_rank += int(ranked.size[stop])
-            stop += 1
-        for entry in range(start, stop):
-            ranked.stop[entry] = stop
-            ranked.first_rank[entry] = rank
-            ranked.next_rank[entry] = next_rank
-        start, rank = stop, next_rank
+@kernel(inline="always")
+def _find_blocks(n_entries: int, merge: bool, ranked: Ranked) -> int:
+    """Fill `stop`; returns the number of blocks."""
+    n_blocks, stop = 0, n_entries
+    for entry in range(n_entries - 1, -1, -1):
+        place = np.uint64(entry)
+        if not merge or stop == entry + 1 or ranked.score[place] != ranked.score[place + np.uint64(1)]:
+            stop = entry + 1
+            n_blocks += 1
+        ranked.stop[place] = stop
+    return n_blocks
 
 
 @kernel

@@ -11,6 +11,8 @@ truncation. Blocks of tied documents stand for all their orders: the arrays hold
 
 from __future__ import annotations
 
+import numpy as np
+
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.ranked import Ranked
 from lambdamart_kit.core.typing import FloatArray
@@ -19,6 +21,7 @@ from lambdamart_kit.core.typing import FloatArray
 @kernel
 def discount_swaps(
     n_entries: int,
+    tied: bool,
     discount: FloatArray,
     cumulative: FloatArray,
     truncation: int,
@@ -29,31 +32,46 @@ def discount_swaps(
 
     With `winner` the discount of the better document counts instead of the difference of the two.
     """
+    if not tied:
+        cut = min(truncation, n_entries)
+        for rank in range(np.uint64(n_entries)):
+            ranked.lower[rank] = discount[rank]
+        for rank in range(np.uint64(cut)):
+            ranked.upper[rank] = discount[rank]
+        ranked.share[:cut] = 1.0
+        ranked.upper[cut:n_entries] = 0.0
+        ranked.share[cut:n_entries] = 0.0
+        return
     start = 0
     while start < n_entries:
         stop = ranked.stop[start]
-        first, last = ranked.first_rank[start], ranked.next_rank[start]
-        size = last - first
-        cut = min(max(truncation, first), last)  # ranks first..cut-1 lie above the truncation
-        if size == 1:
-            upper = discount[first] if cut > first else 0.0
-            lower, within = discount[first], 0.0
-        else:
-            upper = (cumulative[cut] - cumulative[first]) / size
-            lower = (cumulative[last] - cumulative[first]) / size
-            within = 0.0
-            if stop > start + 1 and cut > first:
-                within = (
-                    _winner_within(first, cut, last, cumulative)
-                    if winner
-                    else _difference_within(first, cut, last, discount, cumulative)
-                )
-        for entry in range(start, stop):
-            ranked.upper[entry] = upper
-            ranked.share[entry] = (cut - first) / size
-            ranked.lower[entry] = lower
-            ranked.within[entry] = within
+        _tied_discounts(start, stop, discount, cumulative, truncation, winner, ranked)
         start = stop
+
+
+@kernel
+def _tied_discounts(
+    start: int,
+    stop: int,
+    discount: FloatArray,
+    cumulative: FloatArray,
+    truncation: int,
+    winner: bool,
+    ranked: Ranked,
+) -> None:
+    first, last = ranked.rank[start], ranked.rank[stop]
+    cut = min(max(truncation, first), last)  # ranks first..cut-1 lie above the truncation
+    within = 0.0
+    if stop > start + 1 and cut > first:
+        if winner:
+            within = _winner_within(first, cut, last, cumulative)
+        else:
+            within = _difference_within(first, cut, last, discount, cumulative)
+    for entry in range(start, stop):
+        ranked.upper[entry] = (cumulative[cut] - cumulative[first]) / (last - first)
+        ranked.share[entry] = (cut - first) / (last - first)
+        ranked.lower[entry] = (cumulative[last] - cumulative[first]) / (last - first)
+        ranked.within[entry] = within
 
 
 @kernel

@@ -20,7 +20,7 @@ from lambdamart_kit.core.lambdas import SWAP, WINNER, LabelledQueries, PairSetti
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.sorting import label_order
-from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import check_labels, check_level, check_positive, check_scores
 
@@ -232,8 +232,9 @@ class BoundPairs:
         by_label = objective.ties != "input"
         layout = label_order(labels, queries.ptr) if by_label else np.arange(len(labels), dtype=np.intp)
         codes = np.unique(labels, return_inverse=True)[1]
+        scale = np.where(_has_pairs(codes, queries), weights, 0.0)
         self._queries = LabelledQueries(
-            queries.ptr, layout, codes[layout].astype(np.float32), gain[layout].astype(np.float32), weights
+            queries.ptr, layout, codes[layout].astype(np.float32), gain[layout].astype(np.float32), scale
         )
         self._n_threads = resolve_n_jobs(n_threads)
         self._bounds = balanced_bounds(_cost(queries, settings.truncation), self._n_threads)
@@ -264,6 +265,15 @@ def ideal_dcg_of_rows(
     ideal[ideal == 0] = 1.0
     per_row: FloatArray = np.repeat(ideal, queries.sizes)
     return per_row
+
+
+def _has_pairs(labels: IndexArray, queries: Queries) -> BoolArray:
+    """Whether each query holds two different labels."""
+    starts = queries.ptr[:-1]
+    if not len(starts):
+        return np.empty(0, dtype=bool)
+    differ: BoolArray = np.maximum.reduceat(labels, starts) > np.minimum.reduceat(labels, starts)
+    return differ
 
 
 def _largest(queries: Queries) -> int:
