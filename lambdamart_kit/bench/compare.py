@@ -75,8 +75,8 @@ def compare(
         A catalogued data set, a folder of folds, a folder with train, vali and test files, or one LETOR file;
         None is the built-in sample. See :func:`~lambdamart_kit.bench.data.find_folds`.
     models : str or list of str, optional
-        Model specs, such as ``"lambdamart,xgboost:pairwise"``; by default those of ``DEFAULT_MODELS`` that are
-        installed. See :mod:`lambdamart_kit.bench.models`.
+        Model specs, such as ``"lambdamart,xgboost:pairwise"``; by default ``DEFAULT_MODELS``, without those
+        that are not installed. See :mod:`lambdamart_kit.bench.models`.
     metrics : str or list of str
         Metric names; the first one tunes and stops early.
     n_settings : int

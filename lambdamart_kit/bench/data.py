@@ -6,17 +6,45 @@ A fold is named by files and numbers only, and loaded in the process that fits: 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from lambdamart_kit import datasets
 from lambdamart_kit.bench.fitting import Fold, FoldData
 from lambdamart_kit.datasets import RankingDataset, make_letor, read_letor
+from lambdamart_kit.datasets.cache import content_digest
 from lambdamart_kit.model_selection import QueryKFold, QueryShuffleSplit
 
 _VALID_SHARE = 0.2
 _SAMPLE_FOLDS, _FILE_FOLDS = 3, 5
+_READ: dict[str, Any] = {"cache": True, "docid": "none"}
+
+
+@dataclass(frozen=True)
+class FolderFold:
+    """A fold of :func:`~lambdamart_kit.datasets.load_folds`."""
+
+    fold: datasets.Fold
+
+    @property
+    def name(self) -> str:
+        """The folder's name, or the one LETOR gives to a rotation of parts."""
+        return self.fold.name
+
+    def fingerprint(self) -> str:
+        """Content of all its files."""
+        files = [path for role in ("train", "vali", "test") for path in self.fold.files[role]]
+        return " ".join(map(content_digest, files))
+
+    def load(self) -> FoldData:
+        """The three parts, all with the features that the widest has."""
+        parts = self.fold.train, self.fold.vali, self.fold.test
+        width = max(part.X.shape[1] for part in parts)
+        return FoldData(*(_widen(part, width) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -45,12 +73,14 @@ class SplitFold:
 
     def fingerprint(self) -> str:
         """Content of the file, and how it is split."""
-        content = "sample" if self.path is None else file_digest(self.path)
+        content = "sample" if self.path is None else content_digest(self.path)
         return f"{content} {self.number}/{self.n_folds} {self.seed}"
 
     def load(self) -> FoldData:
         """The test part is this fold; validation queries are held out from the rest."""
-        rows = make_letor(n_queries=300, random_state=0) if self.path is None else _read(self.path)
+        rows = (
+            make_letor(n_queries=300, random_state=0) if self.path is None else read_letor(self.path, **_READ)
+        )
         splitter = QueryKFold(self.n_folds, shuffle=True, random_state=self.seed)
         for number, (rest, test) in enumerate(splitter.split(rows.X, qid=rows.qid)):
             if number == self.number:
@@ -58,8 +88,63 @@ class SplitFold:
         raise ValueError(f"there is no fold {self.number + 1} of {self.n_folds}")
 
 
-def _read(path: Path, n_features: int | None = None) -> RankingDataset:
-    return read_letor(path, docid="none", n_features=n_features)
+def find_folds(data: str | Path | None = None, *, folds: str | None = None, seed: int = 0) -> Sequence[Fold]:
+    """Folds of what a user named; nothing is read yet.
+
+    Parameters
+    ----------
+    data : str or Path, optional
+        A folder that :func:`~lambdamart_kit.datasets.load_folds` understands, or a LETOR file, which is split
+        by query; None is the built-in sample, split likewise.
+    folds : str, optional
+        For a folder which folds, ``"1,3"`` or ``"Fold1,Fold3"``; for a file how many, ``"5"``.
+    seed : int
+        Of splits.
+
+    Returns
+    -------
+    list of Fold
+        In order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder.
+    ValueError
+        If `folds` does not fit.
+    """
+    path = None if data is None else Path(data)
+    if path is not None and path.is_dir():
+        return _chosen(_folder_folds(path), folds)
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"'data' must be a LETOR file, a folder of folds or a data set; got {data}")
+    count = _count(folds, _SAMPLE_FOLDS if path is None else _FILE_FOLDS)
+    return [SplitFold(path, number, count, seed) for number in range(count)]
+
+
+def _folder_folds(folder: Path) -> list[FolderFold]:
+    return [FolderFold(fold) for fold in datasets.load_folds(folder, **_READ)]
+
+
+def _chosen(available: list[FolderFold], names: str | None) -> list[FolderFold]:
+    if names is None:
+        return available
+    by_name = {fold.name.lower(): fold for fold in available}
+    wanted = [name.strip().lower() for name in names.split(",") if name.strip()]
+    found = [by_name.get(name) or by_name.get(f"fold{name}") for name in wanted]
+    chosen = [fold for fold in available if fold in found]
+    if None in found or not chosen:
+        known = ", ".join(fold.name for fold in available)
+        raise ValueError(f"'folds' must name some of {known}, such as {available[0].name}; got {names!r}")
+    return chosen
+
+
+def _count(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    if not (text.strip().isdecimal() and int(text) >= 2):
+        raise ValueError(f"'folds' must be the number of folds to split a file into, 2 or more; got {text!r}")
+    return int(text)
 
 
 def _hold_out(rows: RankingDataset, seed: int) -> tuple[RankingDataset, RankingDataset]:
@@ -68,12 +153,7 @@ def _hold_out(rows: RankingDataset, seed: int) -> tuple[RankingDataset, RankingD
     return rows.subset(train), rows.subset(valid)
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, so that results know their data wherever it lies."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def find_folds(data: str | Path | None = None, *, folds: str | None = None, seed: int = 0) -> Sequence[Fold]:
-    """Folds."""
-    return [SplitFold(None, i, 3, seed) for i in range(3)]
+def _widen(part: RankingDataset, width: int) -> RankingDataset:
+    """Features that a file never mentions are zero in it."""
+    missing = width - part.X.shape[1]
+    return part if missing == 0 else replace(part, X=np.pad(part.X, ((0, 0), (0, missing))))

@@ -1,7 +1,7 @@
 """The application: its commands, and what becomes of errors.
 
-Exit codes: 0 done, 1 the user's data or options do not work, 2 the command was written wrongly, 130 stopped with
-Ctrl-C. A mistake is one line on stderr; ``--debug`` shows the traceback.
+Exit codes: 0 done, 1 the user's data or options do not work, 2 the command was written wrongly, 130 stopped
+with Ctrl-C. A mistake is one line on stderr; ``--debug`` shows the traceback.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ def bench(
         str | None,
         typer.Argument(
             metavar="[DATASET|FOLDER|FILE]",
-            help="A data set of `datasets list`, a folder with Fold1..5 or train/vali/test files, or one LETOR "
-            "file, which is split by query. Nothing: the built-in sample.",
+            help="A data set of `datasets list`, a folder with Fold1..5 or train/vali/test files, or one "
+            "LETOR file, which is split by query. Nothing: the built-in sample.",
         ),
     ] = None,
     models: Annotated[
