@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -37,11 +38,11 @@ def check_relevance(y: ArrayLike, *, name: str = "y") -> FloatArray:
             f"{name!r} must be one-dimensional, one relevance label per row; got shape {labels.shape}"
         )
     try:
-        labels = labels.astype(np.float64)
+        labels = labels.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name!r} must hold numbers (graded relevance): {error}") from None
-    bad = np.flatnonzero(~(np.isfinite(labels) & (labels >= 0)))
-    if len(bad):
+    if not _all_within(labels, np.inf):
+        bad = np.flatnonzero(~(np.isfinite(labels) & (labels >= 0)))
         raise ValueError(
             f"{name!r} must hold finite relevance labels >= 0; row {bad[0]} has {labels[bad[0]]} "
             f"({len(bad)} such rows); drop those rows or shift the labels"
@@ -63,9 +64,10 @@ def gains(relevance: ArrayLike, gain: Gain = "exp2") -> FloatArray:
     if isinstance(gain, str):
         if gain == "exp2":
             with np.errstate(over="ignore"):  # reported below, with its label
-                values = np.exp2(labels) - 1.0
+                values = np.exp2(labels)
+            values -= 1.0
         elif gain == "linear":
-            values = labels
+            values = labels.copy()
         else:
             raise ValueError(f"'gain' must be 'exp2', 'linear', a table or a callable; got {gain!r}")
     elif callable(gain):
@@ -76,13 +78,18 @@ def gains(relevance: ArrayLike, gain: Gain = "exp2") -> FloatArray:
             )
     else:
         values = _look_up(labels, np.asarray(gain, dtype=np.float64))
-    bad = np.flatnonzero(~((values >= 0) & (values < _LARGEST)))
-    if len(bad):
+    if not _all_within(values, _LARGEST):
+        bad = np.flatnonzero(~((values >= 0) & (values < _LARGEST)))
         raise ValueError(
             f"'gain' must be finite and >= 0; label {labels[bad[0]]:g} has gain {values[bad[0]]}; "
             "for labels this large use gain='linear', a table or a callable"
         )
     return values
+
+
+def _all_within(values: FloatArray, end: float) -> bool:
+    """Whether all values lie in [0, end); NaN does not. Two reductions, no temporary array."""
+    return len(values) == 0 or bool(values.min() >= 0 and values.max() < end)
 
 
 def _look_up(labels: FloatArray, table: FloatArray) -> FloatArray:
@@ -121,3 +128,10 @@ def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:
     if value not in choices:
         raise ValueError(f"{name!r} must be one of {', '.join(map(repr, choices))}; got {value!r}")
     return str(value)
+
+
+def check_count(value: Any, *, name: str) -> int:
+    """`value` if it is a whole number >= 1, else a ValueError that names the parameter."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name!r} must be a whole number >= 1; got {value!r}")
+    return int(value)

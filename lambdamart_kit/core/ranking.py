@@ -27,7 +27,8 @@ AVERAGE, OPTIMISTIC, PESSIMISTIC, INPUT = range(4)
 TIES = {"average": AVERAGE, "optimistic": OPTIMISTIC, "pessimistic": PESSIMISTIC, "input": INPUT}
 
 _RUN = 16  # documents; insertion sort up to here, merging above
-_SELECT = 64  # largest cut-off for which scanning for the best few beats sorting all
+_FEW = 100  # documents that are ranked by counting larger scores, faster than any sort
+_LANES = 16  # cut-offs up to four times this are found without sorting the whole query
 
 
 @kernel
@@ -51,6 +52,44 @@ def discounted_sums(
                 total += _sum(value, rank, end) / (end - rank) * _sum(discount, rank, last)
             rank = end
         out[q] = total
+
+
+@kernel
+def ideal_sums(
+    start: int, stop: int, values: FloatArray, ptr: IndexArray, cutoff: int, discount: FloatArray,
+    out: FloatArray,
+) -> None:  # fmt: skip
+    """`discounted_sums` of the best order, largest value first."""
+    room = largest_query(start, stop, ptr)
+    order, work = np.empty(room, dtype=np.intp), sort_workspace(room)
+    for q in range(start, stop):
+        value = values[ptr[q] : ptr[q + 1]]
+        n, rank, total = len(value), 0, 0.0
+        if cutoff <= 4 * _LANES:  # level by level: labels repeat, so a few passes reach the cut-off
+            level = np.inf
+            while rank < min(cutoff, n):
+                level = _largest_below(value, level)
+                equal = 0
+                for v in value:
+                    equal += v == level
+                for r in range(rank, min(rank + equal, cutoff)):
+                    total += level * discount[r]
+                rank += equal
+        else:
+            stable_descending64(value, order[:n], work)
+            for rank in range(min(cutoff, n)):
+                total += value[order[rank]] * discount[rank]
+        out[q] = total
+
+
+@kernel(fastmath={"nnan", "nsz"})
+def _largest_below(values: FloatArray, level: float) -> float:
+    """Largest of the `values` below `level`; the flags let the maximum be vectorised."""
+    largest = -np.inf
+    for value in values:
+        candidate = value if value < level else -np.inf
+        largest = max(largest, candidate)
+    return largest
 
 
 @kernel
@@ -193,25 +232,47 @@ def _rank(
 
     At least the first `cutoff` documents, and always whole blocks of equal scores.
     """
-    lowest = -np.inf
-    if cutoff <= _SELECT and 2 * cutoff <= len(scores):
-        lowest = _nth_largest(scores, cutoff, key)
-    n = 0
-    for row in range(len(scores)):
-        if scores[row] >= lowest:
-            key[n], value[n] = scores[row], values[row]
-            n += 1
-    stable_descending64(key[:n], order[:n], work)
-    _permute(key[:n], order, spare)
-    _permute(value[:n], order, spare)
-    if ties != INPUT:
-        rank = 0
-        while rank < n:
-            end = tied_block_stop(key[:n], rank)
-            if end > rank + 1:
-                _sort_block(value[rank:end], ties, spare, order, work)
-            rank = end
+    n, lowest = 0, _lower_bound(scores, cutoff, spare)
+    for row in range(len(scores)):  # branch-free: a row that does not stay is overwritten by the next
+        order[n] = row
+        n += scores[row] >= lowest
+    if n <= _FEW:
+        tied = _place_few(scores, values, order[:n], key, value, spare, work)
+    else:
+        for i in range(n):
+            key[i], value[i] = scores[order[i]], values[order[i]]
+        stable_descending64(key[:n], order[:n], work)
+        _permute(key[:n], order, spare)
+        _permute(value[:n], order, spare)
+        tied = True
+    rank = 0
+    while tied and ties != INPUT and rank < n:
+        end = tied_block_stop(key[:n], rank)
+        if end > rank + 1:
+            _sort_block(value[rank:end], ties, spare, order, work)
+        rank = end
     return n
+
+
+@kernel
+def _place_few(
+    scores: FloatArray, values: FloatArray, rows: IndexArray, key: FloatArray, value: FloatArray,
+    chosen: FloatArray, equal: Array,
+) -> bool:  # fmt: skip
+    """Put the few documents at `rows` in rank order, equal scores by row; whether there are equal scores."""
+    n, tied = len(rows), False
+    for i in range(n):
+        chosen[i] = scores[rows[i]]
+        equal[i] = 0
+    for i in range(n):
+        rank = 0
+        for j in range(n):
+            rank += chosen[j] > chosen[i]
+        before = np.intp(equal[rank])
+        equal[rank] += np.uint64(1)
+        tied = tied or before > 0
+        key[rank + before], value[rank + before] = chosen[i], values[rows[i]]
+    return tied
 
 
 @kernel
@@ -236,19 +297,47 @@ def _permute(value: FloatArray, order: IndexArray, spare: FloatArray) -> None:
 
 
 @kernel
-def _nth_largest(scores: FloatArray, n: int, best: FloatArray) -> float:
-    """The n-th largest score; `best` is room for the n largest seen so far, descending."""
-    best[:n] = -np.inf
-    lowest = -np.inf
-    for score in scores:
-        if score > lowest:
+def _lower_bound(scores: FloatArray, n: int, best: FloatArray) -> float:
+    """A score that at least `n` documents reach, and not many more; `best` is scratch.
+
+    Rows are dealt to lanes: the n-th largest of the lanes' best scores is a bound, and finding those best
+    scores is vectorised.
+    """
+    n_lanes = _LANES if n <= _LANES else 4 * _LANES
+    if n > n_lanes or len(scores) < 2 * n_lanes:
+        return -np.inf
+    lanes = best[:n_lanes]
+    lanes[:] = scores[:n_lanes]
+    n_whole = len(scores) // n_lanes * n_lanes
+    for first in range(n_lanes, n_whole, n_lanes):
+        for lane in range(n_lanes):
+            score = scores[first + lane]
+            lanes[lane] = score if score > lanes[lane] else lanes[lane]
+    for row in range(n_whole, len(scores)):
+        lanes[row - n_whole] = max(lanes[row - n_whole], scores[row])
+    bound = np.inf
+    for lane in range(n_lanes):
+        larger = 0
+        for other in range(n_lanes):
+            larger += lanes[other] > lanes[lane]
+        bound = min(bound, lanes[lane] if larger < n else np.inf)
+    return bound
+
+
+@kernel
+def _nth_largest(values: FloatArray, n: int) -> float:
+    """The n-th largest of `values`, the first n of which are left in descending order."""
+    for row in range(1, len(values)):
+        value, place = values[row], min(row, n)
+        if row >= n and not value > values[n - 1]:
+            continue
+        if row >= n:
             place = n - 1
-            while place > 0 and best[place - 1] < score:
-                best[place] = best[place - 1]
-                place -= 1
-            best[place] = score
-            lowest = best[n - 1]
-    return lowest
+        while place > 0 and values[place - 1] < value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
+    return values[n - 1]
 
 
 @kernel

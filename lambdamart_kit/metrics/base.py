@@ -14,11 +14,11 @@ import numpy as np
 from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_relevance
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranking import OPTIMISTIC, TIES
+from lambdamart_kit.core.ranking import TIES
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
 
-_BLANK_VALUE = {"skip": np.nan, "zero": 0.0, "one": 1.0}
+BLANK_VALUE = {"skip": np.nan, "zero": 0.0, "one": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,16 +178,13 @@ class Ranked:
 
     def run(self, scores: FloatArray, ties: int) -> FloatArray:
         """Raw value of each query for `scores` in ordered rows."""
-        out = np.empty(len(self.ptr) - 1)
-        run_tasks(
-            self.kernel, self.bounds, self.n_threads,
-            scores, self.values, self.ptr, self.cutoff, ties, *self.arguments, out,
-        )  # fmt: skip
-        return out
+        return self.share_out(self.kernel, scores, self.values, self.ptr, self.cutoff, ties, *self.arguments)
 
-    def ideal(self) -> FloatArray:
-        """Raw value of each query in the best order."""
-        return self.run(self.values, OPTIMISTIC)
+    def share_out(self, kernel: Callable[..., None], *arguments: Any) -> FloatArray:
+        """What ``kernel(start, stop, *arguments, out)`` makes of all queries, shared out to the threads."""
+        out = np.empty(len(self.ptr) - 1)
+        run_tasks(kernel, self.bounds, self.n_threads, *arguments, out)
+        return out
 
     def totals(self) -> FloatArray:
         """Sum of the values of each query."""
@@ -236,21 +233,26 @@ class BoundMetric:
         values = self._ranked.run(ordered, self._ties)
         with np.errstate(invalid="ignore", divide="ignore"):
             values /= self._scale
-        values[self.blank] = _BLANK_VALUE[self.metric.blank]
+        values[self.blank] = BLANK_VALUE[self.metric.blank]
         return values
 
     def mean(self, values: FloatArray) -> float:
         """Weighted mean of per-query `values`; NaN values do not count."""
-        counted = ~np.isnan(values)
-        total = float(self.weights[counted].sum())
-        if total == 0.0:
-            warnings.warn(
-                f"{self.metric} is undefined: no query with weight has a relevant document; "
-                "blank='zero' or blank='one' gives such queries a value",
-                UserWarning, stacklevel=3,
-            )  # fmt: skip
-            return float("nan")
-        return float((self.weights[counted] * values[counted]).sum()) / total
+        return weighted_mean(values, self.weights, str(self.metric))
+
+
+def weighted_mean(values: FloatArray, weights: FloatArray, name: str) -> float:
+    """``sum w_q m_q / sum w_q`` over the queries whose value is not NaN; NaN with a warning when none is."""
+    counted = ~np.isnan(values)
+    total = float(weights[counted].sum())
+    if total == 0.0:
+        warnings.warn(
+            f"{name} is undefined: no query with weight has a relevant document; "
+            "blank='zero' or blank='one' gives such queries a value",
+            UserWarning, stacklevel=4,
+        )  # fmt: skip
+        return float("nan")
+    return float((weights[counted] * values[counted]).sum()) / total
 
 
 def check_scores(scores: ArrayLike, queries: Queries, *, ordered: bool = False) -> FloatArray:

@@ -61,7 +61,9 @@ class NDCG(DCG):
     name: ClassVar[str] = "ndcg"
 
     def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
-        ideal = ranked.ideal()
+        ideal = ranked.share_out(
+            ranking.ideal_sums, ranked.values, ranked.ptr, ranked.cutoff, *ranked.arguments
+        )
         return ideal, ideal <= 0
 
 
