@@ -1,13 +1,14 @@
 """Parsed LETOR files kept on disk, so that the next load is a memory map.
 
-An entry is a folder ``NAME.lmkcache/<key>/`` of ``.npy`` files and a ``meta.json``. The key digests what was asked for
-(query file, sparse, missing, ...). The entry holds for one content: its BLAKE2b digest is in the metadata. While
-size and modification time of the source are those noted, the digest is believed; when they differ the source is
-digested again, and the entry is used if the content is the same (a copy, a fresh download) and remade if not.
+An entry is a folder ``NAME.lmkcache/<key>/`` of ``.npy`` files and a ``meta.json``. The key digests what was
+asked for (query file, sparse, missing, ...). The entry holds for one content, whose BLAKE2b digest is in the
+metadata. While size and modification time of the source are those noted, the digest is believed; when they
+differ the source is digested again, and the entry is used if the content is the same (a copy, a fresh
+download) and remade if not.
 
-Entries are written beside their final place and renamed, so a reader never sees half of one. Damage is looked for
-on every load: each file's size and the checksum of 64 samples of 4 KiB from it (files up to 256 KiB are covered
-whole); a damaged entry is remade.
+Entries are written beside their final place and renamed, so a reader never sees half of one. Damage is looked
+for on every load: each file's size, and the checksum of 64 samples of 4 KiB from it (files up to 256 KiB are
+covered whole); a damaged entry is remade.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Cache:
     """
 
     def __init__(
-        self, path: Path, query_file: str | Path | None, options: Options, folder: Path | None = None
+        self, path: Path, query_file: str | Path | None, options: Options, folder: Path | None
     ) -> None:
         self.sources = [path.resolve()] + ([] if query_file is None else [Path(query_file).resolve()])
         asked = json.dumps([_VERSION, [p.name for p in self.sources], vars(options)], sort_keys=True)
@@ -77,7 +78,7 @@ class Cache:
             return None
 
     def store(self, data: RankingDataset) -> RankingDataset:
-        """Write `data`, and return it as it will come back: memory-mapped. As given, if it cannot be written."""
+        """Write `data` and return it as it comes back, memory-mapped; as given if that fails."""
         try:
             self.entry.parent.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.entry.parent))
@@ -99,7 +100,7 @@ class Cache:
         except (
             OSError,
             ValueError,
-        ):  # no room, another process was faster, or names that are no plain strings
+        ):  # no room, another process was faster, names that are objects
             return data
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -115,9 +116,8 @@ class Cache:
     def _csr(self, arrays: dict[str, Array], shape: list[int]) -> Any:
         from scipy import sparse
 
-        return sparse.csr_matrix(
-            (arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape, copy=False
-        )
+        parts: Any = (arrays["data"], arrays["indices"], arrays["indptr"])
+        return sparse.csr_matrix(parts, shape=(shape[0], shape[1]), copy=False)
 
     def _stamps(self) -> list[list[int]]:
         return [[s.st_size, s.st_mtime_ns] for s in (path.stat() for path in self.sources)]
@@ -126,7 +126,7 @@ class Cache:
         return [content_digest(path) for path in self.sources]
 
     def _note_stamps(self, meta: dict[str, Any]) -> None:
-        """Remember that the content is the same under new stamps; a folder that is read-only stays as it is."""
+        """Remember that the content is the same under new stamps; a read-only folder stays as it is."""
         try:
             fresh = self.entry / f".meta-{os.getpid()}.json"
             fresh.write_text(json.dumps(meta | {"stamps": self._stamps()}))
@@ -140,7 +140,7 @@ def user_cache_folder() -> Path:
     declared = os.environ.get("LAMBDAMART_KIT_CACHE")
     if declared:
         return Path(declared)
-    import pooch
+    import pooch  # type: ignore[import-untyped]
 
     return Path(pooch.os_cache("lambdamart-kit"))
 

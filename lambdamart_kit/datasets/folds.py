@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,15 +56,24 @@ class Fold:
         return concatenate([read_letor(path, **self.options) for path in self.files[role]])
 
 
-def load_folds(path: str | Path, **options: Any) -> Iterator[Fold]:
+def load_folds(
+    path: str | Path,
+    *,
+    docid: Literal["none", "id", "comment"] = "id",
+    sparse: bool = False,
+    missing: float = 0.0,
+    n_features: int | None = None,
+    cache: bool | str | Path = False,
+    n_jobs: int | None = None,
+) -> Iterator[Fold]:
     r"""Folds of a LETOR folder, in order.
 
     Two layouts are known, each file plain, ``.gz`` or ``.zst``:
 
-    - ``Fold1/train.txt``, ``Fold1/vali.txt``, ``Fold1/test.txt``, ... (any number of folds; a folder that itself
-      holds the three files is one fold);
-    - ``S1.txt`` .. ``S5.txt``, of which fold i (counted from 0) trains on parts i, i+1, i+2, chooses on part i+3 and
-      tests on part i+4, all modulo 5, as LETOR does.
+    - ``Fold1/train.txt``, ``Fold1/vali.txt``, ``Fold1/test.txt``, ... (any number of folds; a folder that
+      itself holds the three files is one fold);
+    - ``S1.txt`` .. ``S5.txt``, of which fold i (counted from 0) trains on parts i, i+1, i+2, chooses on part
+      i+3 and tests on part i+4, all modulo 5, as LETOR does.
 
     Where both are present the ``Fold`` folders are read.
 
@@ -72,8 +81,8 @@ def load_folds(path: str | Path, **options: Any) -> Iterator[Fold]:
     ----------
     path : str or Path
         The folder.
-    **options
-        Passed on to :func:`read_letor` (``cache=True``, ``n_jobs=2``, ...).
+    docid, sparse, missing, n_features, cache, n_jobs
+        As in :func:`read_letor`.
 
     Yields
     ------
@@ -91,21 +100,22 @@ def load_folds(path: str | Path, **options: Any) -> Iterator[Fold]:
     >>> folder = Path(tempfile.mkdtemp())
     >>> for part in range(1, 6):
     ...     _ = (folder / f"S{part}.txt").write_text(f"1 qid:{part} 1:0.5\n0 qid:{part} 1:0.1\n")
-    >>> [(fold.name, fold.train.queries.ids.tolist(), fold.test.queries.ids.tolist()) for fold in load_folds(folder)][:2]
-    [('Fold1', [1, 2, 3], [5]), ('Fold2', [2, 3, 4], [1])]
+    >>> first, second, *_ = load_folds(folder)
+    >>> second.name, second.train.qid[::2].tolist(), second.vali.qid.tolist(), second.test.qid.tolist()
+    ('Fold2', [2, 3, 4], [5, 5], [1, 1])
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"'path' must be a folder with Fold1, Fold2, ... or S1.txt .. S5.txt; got {folder}"
-        )
+        raise FileNotFoundError(f"'path' must be a folder with Fold1, ... or S1.txt .. S5.txt; got {folder}")
     files = _fold_folders(folder) or _rotated_parts(folder)
     if not files:
         raise FileNotFoundError(
             f"no folds in {folder}: expected Fold1/train.txt, Fold1/vali.txt, Fold1/test.txt, ... or "
             "S1.txt .. S5.txt (each may end in .gz or .zst)"
         )
-    return (Fold(name, of_fold, dict(options)) for name, of_fold in files.items())
+    options: dict[str, Any] = {"docid": docid, "sparse": sparse, "missing": missing, "n_features": n_features}
+    options |= {"cache": cache, "n_jobs": n_jobs}
+    return (Fold(name, of_fold, options) for name, of_fold in files.items())
 
 
 def _fold_folders(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
@@ -114,11 +124,9 @@ def _fold_folders(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
     if not folders and _find(folder, "train") is not None:
         folders = [folder]
     found = {f.name: {role: _find(f, role) for role in _ROLES} for f in folders}
-    missing = [
-        f"{name}/{role}.txt" for name, roles in found.items() for role in _ROLES if roles[role] is None
-    ]
-    if missing:
-        raise FileNotFoundError(f"missing in {folder}: {', '.join(missing)}")
+    absent = [f"{name}/{role}.txt" for name, roles in found.items() for role in _ROLES if not roles[role]]
+    if absent:
+        raise FileNotFoundError(f"missing in {folder}: {', '.join(absent)}")
     return {name: {role: (p,) for role, p in roles.items() if p} for name, roles in found.items()}
 
 
@@ -126,9 +134,9 @@ def _rotated_parts(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
     parts = [_find(folder, f"S{number + 1}") for number in range(_PARTS)]
     if not any(parts):
         return {}
-    missing = [f"S{number + 1}.txt" for number, part in enumerate(parts) if part is None]
-    if missing:
-        raise FileNotFoundError(f"missing in {folder}: {', '.join(missing)}")
+    absent = [f"S{number + 1}.txt" for number, part in enumerate(parts) if part is None]
+    if absent:
+        raise FileNotFoundError(f"missing in {folder}: {', '.join(absent)}")
     found = [part for part in parts if part is not None]
 
     def turned(fold: int, *offsets: int) -> tuple[Path, ...]:
@@ -158,7 +166,7 @@ def concatenate(parts: list[RankingDataset]) -> RankingDataset:
     ids = np.concatenate([part.queries.ids for part in parts])
     unique, times = np.unique(ids, return_counts=True)
     if len(unique) < len(ids):
-        raise ValueError(f"query ids must not repeat across files; {unique[times > 1][0]!r} does")
+        raise ValueError(f"query ids must not repeat across files; {unique[times > 1].tolist()[0]!r} does")
     width = max(part.X.shape[1] for part in parts)
     named = all(part.docid is not None for part in parts)
     return RankingDataset(

@@ -167,6 +167,7 @@ def write_letor(data: RankingDataset, path: str | Path) -> None:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> X, y, qid = np.array([[0.1, 3]], np.float32), np.array([1], np.float32), np.array(["q1"])
     >>> path = Path(tempfile.mkdtemp()) / "one.txt"
     >>> write_letor(RankingDataset(X, y, qid), path)

@@ -52,32 +52,36 @@ def count_lines(block: Any) -> Any:
 
 
 @kernel
+def _index_before(text: Any, colon: Any) -> Any:
+    """The number that ends at `colon`, or anything above ``MAX_INDEX`` if it is above."""
+    index, scale, i = 0, 1, colon - 1
+    while i >= 0 and 48 <= load_byte(text, i) <= 57 and scale <= 10_000_000_000:
+        index += (load_byte(text, i) - 48) * scale
+        scale *= 10
+        i -= 1
+    return index
+
+
+@kernel
 def scan_block(block: Any, state: Any) -> None:
-    """Count rows and entries, and find the largest index that ends a row."""
+    """Count rows and entries, and find the largest index."""
     text = block.ctypes.data
-    rows, colons, last_max = 0, 0, 0
+    rows, colons, largest = 0, 0, 0
     i, stop = 0, len(block)
     while i < stop:
         i = skip_spaces(text, i)
         c = load_byte(text, i)
         rows += c != 10 and c != 35
-        colon = -1
         while c != 10 and c != 35:
             if load_word(text, i) & _QID_MASK == _QID_WORD:  # the id may hold colons of its own
                 i = token_end(text, i) - 1
             elif c == 58:
-                colon = i
                 colons += 1
+                largest = max(largest, _index_before(text, i))
             i += 1
             c = load_byte(text, i)
-        index, scale, j = 0, 1, colon - 1
-        while j >= 0 and 48 <= load_byte(text, j) <= 57 and scale <= 10_000_000_000:
-            index += (load_byte(text, j) - 48) * scale
-            scale *= 10
-            j -= 1
-        last_max = max(last_max, index)
         i = line_end(text, i) + 1
-    state[ROWS], state[NONZEROS], state[LAST_MAX] = rows, colons, last_max
+    state[ROWS], state[NONZEROS], state[LAST_MAX] = rows, colons, largest
 
 
 @kernel

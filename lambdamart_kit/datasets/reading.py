@@ -18,6 +18,7 @@ from lambdamart_kit.datasets.words import PADDING
 
 NAME_MODES = ("none", "id", "comment")
 
+_INDEX = re.compile(rb"([0-9]+):")
 _WHOLE_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 _REASONS = {
     parsing.LABEL: "the label must be a number",
@@ -119,7 +120,7 @@ class _Reader:
 
         self.each_block(count, n_threads)
         self._lay_out()
-        return bool(self.counts[0, parsing.LAST_MAX])
+        return bool(self.counts[:1, parsing.LAST_MAX].any())
 
     def guessed_right(self) -> bool:
         """Whether the lines that were counted are the rows that were found."""
@@ -140,13 +141,16 @@ class _Reader:
         """The arrays at their final size."""
         options, n_rows = self.options, int(self.row_ptr[-1])
         largest = int(self.counts[:, parsing.LAST_MAX].max())
+        if largest > parsing.MAX_INDEX:
+            raise self._widest(_REASONS[parsing.HUGE])
         self.n_features = options.n_features if options.n_features is not None else largest
-        if self.n_features > parsing.MAX_INDEX:
-            self.n_features = parsing.MAX_INDEX  # the line that says so is reported when it is parsed
         n_bytes = 4 * n_rows * self.n_features
         dense = not options.sparse
         if dense and options.n_features is None and n_bytes > max(_BOMB_BYTES, _BOMB_RATIO * self.text.size):
-            raise self._bomb(largest, n_bytes)
+            raise self._widest(
+                f"a dense array of {n_bytes / 1e9:,.1f} GB would follow from this feature index; "
+                "give sparse=True, or n_features= if it is right"
+            )
         shape = (n_rows if dense else 0, self.n_features if dense else 0)
         self.X = (
             np.zeros(shape, np.float32)
@@ -159,16 +163,17 @@ class _Reader:
         self.indices = np.empty(n_entries, np.int32)
         self.row_stop = np.empty(n_rows if not dense or not self.n_features else 0, np.int64)
 
-    def _bomb(self, largest: int, n_bytes: int) -> LetorFormatError:
+    def _widest(self, reason: str) -> LetorFormatError:
+        """The error for the largest feature index of the file."""
         block = int(np.argmax(self.counts[:, parsing.LAST_MAX]))
-        start, stop = self.cuts[block], self.cuts[block + 1]
-        content = self.text.read(start, stop).tobytes()
-        found = content.find(b"%d:" % largest)
-        return self.text.error(
-            f"a dense array of {n_bytes / 1e9:,.1f} GB would follow from feature index {largest}; "
-            "give sparse=True, or n_features= if it is right",
-            start + max(found, 0),
-        )
+        position = self.cuts[block]
+        largest, at = -1, position
+        for line in self.text.read(position, self.cuts[block + 1]).tobytes().split(b"\n"):
+            for found in _INDEX.finditer(line.partition(b"#")[0]):
+                if int(found[1][:20]) > largest:
+                    largest, at = int(found[1][:20]), position + found.start()
+            position += len(line) + 1
+        return self.text.error(reason, at)
 
     def fill(self, n_threads: int, advance: Callable[[int], None]) -> bool:
         """Parse every block into its place; whether there was no error."""
@@ -209,15 +214,18 @@ class _Reader:
             room *= 16
         self.states[block] = state
         doubtful = self._settle(text, doubts[: state[parsing.DOUBTS]], rows, X, self.data[entries])
-        if doubtful is not None and (not state[parsing.ERROR] or doubtful < state[parsing.START]):
-            return self.text.error(_REASONS[parsing.FINITE], start + doubtful)
-        if state[parsing.ERROR]:
-            code = int(state[parsing.ERROR])
+        bad_comment = self._keep_names(block, text, names[: state[parsing.NAMES]].tobytes())
+        if bad_comment is not None:
+            return bad_comment
+        code, at = int(state[parsing.ERROR]), int(state[parsing.START])
+        if doubtful is not None and (not code or doubtful < at):
+            code, at = parsing.FINITE, doubtful
+        if code:
             reason = _REASONS[code] + (f" = {self.n_features}" if code == parsing.BEYOND else "")
-            return self.text.error(reason, start + int(state[parsing.START]), whole_line=code in _WHOLE_LINE)
+            return self.text.error(reason, start + at, whole_line=code in _WHOLE_LINE)
         first_row, found = int(rows.start), runs[: state[parsing.RUNS]].tolist()
         self.runs[block] = [(first_row + row, start + a, text[a:b].tobytes()) for row, a, b in found]
-        return self._keep_names(block, text, names[: state[parsing.NAMES]].tobytes())
+        return None
 
     def _settle(self, text: Array, doubts: Array, rows: slice, X: Array, data: Array) -> int | None:
         """Let Python round the doubtful numbers; the position of one that does not fit float32, else None."""

@@ -26,8 +26,8 @@ def write_rows(data: RankingDataset, path: Path) -> None:
     from scipy import sparse
 
     X: Any = data.X
-    X = sparse.csr_matrix(X) if sparse.issparse(X) else np.asarray(X)
-    is_sparse = not isinstance(X, np.ndarray)
+    is_sparse = bool(sparse.issparse(X))
+    X = X.tocsr() if is_sparse else np.asarray(X)
     _check_finite(data.y, X.data if is_sparse else X)
     heads = [f" qid:{name}" for name in _checked_ids(data.qid)]
     tails = [""] * len(data) if data.docid is None else [_comment(name) for name in data.docid.tolist()]
