@@ -270,7 +270,8 @@ def _place_few(
             rank += chosen[j] > chosen[i]
         before = np.intp(equal[rank])
         equal[rank] += np.uint64(1)
-        tied = tied or before > 0
+        if before > 0:
+            tied = True
         key[rank + before], value[rank + before] = chosen[i], values[rows[i]]
     return tied
 
