@@ -4,12 +4,10 @@ Known discrepancies, and why:
 
 - LightGBM's sigmoid is a table of 2**20 bins, so its gradients agree to about 2e-5 and leaf values to 1e-5.
 - Both libraries break ties by position, also at the first round where every score is 0: ``ties="input"``
-does so
-  too. With the default ``ties="expected"`` the first tree already differs.
+  does so too. With the default ``ties="expected"`` the first tree already differs.
 - XGBoost rescales query weights to a mean of 1; the kit multiplies by them as they are. With weights of
-mean 1
-  they agree. XGBoost also weighs its quantile sketch, so cuts differ where a feature has more values than
-  bins: the weighted test uses features of 32 values.
+  mean 1 they agree. XGBoost also weighs its quantile sketch, so cuts differ where a feature has more values
+  than bins: the weighted test uses features of 32 values.
 - XGBoost's hessian has a floor of 1e-16, which no leaf here comes near.
 - XGBoost must be told ``lambdarank_pair_method="topk"`` for rank:pairwise (its default there draws pairs).
 """

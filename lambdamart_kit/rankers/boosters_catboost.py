@@ -55,7 +55,7 @@ class CatBoostModel:
             return np.zeros(X.shape[0])
         categorical = self.raw.get_cat_feature_indices()
         scores = self.raw.predict(
-            _table(X, categorical),
+            _table(X, categorical, self.raw.feature_names_),
             prediction_type="RawFormulaVal",
             ntree_start=start,
             ntree_end=stop,
@@ -111,25 +111,26 @@ class CatBoostBooster:
             raise ValueError("'booster' must not be 'catboost' here: CatBoost runs its own losses only")
         settings = catboost_settings(params) | {"loss_function": bound.name, **bound.options}
         measure = _Measure(eval_sets)
+        names = safe_names(params.feature_names)
         held_out = None
         if eval_sets:
             (eval_set,) = eval_sets
             # Labels and groups of the held-out rows play no part: the measure is the kit's own.
             held_out = cb.Pool(
-                _table(eval_set.X, params.categorical_features),
+                _table(eval_set.X, params.categorical_features, names),
                 np.arange(eval_set.X.shape[0]) % 2,
                 cat_features=list(params.categorical_features),
                 group_id=np.zeros(eval_set.X.shape[0], dtype=np.int64),
-                feature_names=safe_names(params.feature_names),
+                feature_names=names,
             )
             settings["eval_metric"] = measure
         train = cb.Pool(
-            _table(X, params.categorical_features),
+            _table(X, params.categorical_features, names),
             bound.y,
             cat_features=list(params.categorical_features),
             group_id=bound.queries.query_of_ordered_row,
             group_weight=bound.sample_weight,
-            feature_names=safe_names(params.feature_names),
+            feature_names=names,
         )
         with warnings.catch_warnings():
             # It cannot compile the measure with Numba, and need not: it is called once a round.
@@ -170,7 +171,7 @@ def catboost_settings(params: BoosterParams) -> dict[str, Any]:
     return {**fixed, **settings, **params.extra}
 
 
-def _table(X: Any, categorical: Sequence[int]) -> Any:
+def _table(X: Any, categorical: Sequence[int], names: Sequence[str] | None) -> Any:
     """CatBoost takes categories as integers only, so with categories it gets a frame; NaN is category -1."""
     if not len(categorical):
         return X
@@ -179,7 +180,7 @@ def _table(X: Any, categorical: Sequence[int]) -> Any:
     frame = pd.DataFrame(as_csr(X).toarray() if is_sparse(X) else X)
     for j in categorical:
         frame[j] = frame[j].fillna(-1).astype(np.int64)
-    return frame
+    return frame if names is None else frame.set_axis(list(names), axis=1)
 
 
 class _Measure:

@@ -84,7 +84,7 @@ class XGBoostModel:
 
     def _as_fitted(self, X: Any) -> list[Any]:
         if self.raw.attr(_ZERO_IS_MISSING):
-            return [_without_zeros(X)]
+            return [_without_zeros(X) if is_sparse(X) else np.where(X == 0, np.float32(np.nan), X)]
         if not is_sparse(X):
             return [X]
         return [X[at : at + _CHUNK].toarray() for at in range(0, X.shape[0], _CHUNK)]

@@ -1,0 +1,91 @@
+"""The kit's own trees behind the booster protocol; the fitted model is a LightGBM model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.objectives import Bound
+from lambdamart_kit.rankers.boosters import BoosterParams, LibraryObjective, Model, safe_names
+from lambdamart_kit.rankers.boosters_lightgbm import LightGBMModel
+from lambdamart_kit.rankers.training import Callback, EvalSet, finish_round
+from lambdamart_kit.trees.boosting import boost
+from lambdamart_kit.trees.checkpoint import Checkpoint
+from lambdamart_kit.trees.parameters import SplitCriterion, TreeParameters
+
+_SHARED = (
+    "learning_rate", "min_child_weight", "min_split_gain", "reg_lambda", "reg_alpha", "subsample",
+    "colsample_bytree", "colsample_bynode", "max_bin", "seed",
+)  # fmt: skip
+_CHECKPOINT = {"checkpoint": "path", "checkpoint_trees": "every_trees", "checkpoint_seconds": "every_seconds"}
+_CATEGORICAL = ("cat_smooth", "cat_l2", "max_cat_threshold")
+
+
+class NativeBooster:
+    """Leaf-wise trees by :mod:`lambdamart_kit.trees`.
+
+    ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them after
+    a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``cat_smooth``, ``cat_l2`` and
+    ``max_cat_threshold``.
+    """
+
+    model = LightGBMModel
+
+    def fit(
+        self,
+        X: Any,
+        bound: Bound | LibraryObjective,
+        params: BoosterParams,
+        *,
+        queries: Queries | None = None,
+        eval_sets: Sequence[EvalSet] = (),
+        callbacks: Sequence[Callback] = (),
+        start: Model | None = None,
+    ) -> LightGBMModel:
+        """Grow trees; see `Booster.fit`."""
+        if isinstance(bound, LibraryObjective):
+            raise TypeError("the native trees have no objectives of their own; pass one of the kit's")
+        checkpoint, categorical = _split_extra(params)
+        shared = {name: getattr(params, name) for name in _SHARED}
+        parameters = TreeParameters(
+            **shared,
+            **categorical,
+            num_leaves=params.num_leaves or 31,
+            max_depth=params.max_depth or -1,
+            min_child_samples=params.min_child_samples or 20,
+            monotone_constraints=tuple(params.monotone_constraints or ()),
+            split_criterion=cast(SplitCriterion, params.split_criterion),
+        )
+        started = None if start is None else start.raw
+        ensemble = boost(
+            X,
+            Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,
+            bound,
+            parameters,
+            n_estimators=params.n_estimators,
+            categorical=params.categorical_features,
+            feature_names=safe_names(params.feature_names),
+            eval_sets=eval_sets,
+            after_round=lambda n_rounds, evaluation: finish_round(callbacks, n_rounds, evaluation),
+            start=started,
+            checkpoint=checkpoint,
+            n_threads=params.n_threads,
+        )
+        return LightGBMModel(ensemble.to_lightgbm(started))
+
+
+def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:
+    known = {*_CHECKPOINT, *_CATEGORICAL}
+    unknown = sorted(set(params.extra) - known)
+    if unknown:
+        raise ValueError(
+            f"'booster_params' must be among {', '.join(sorted(known))} with booster='native'; got {', '.join(unknown)}"
+        )
+    saving = {field: params.extra[name] for name, field in _CHECKPOINT.items() if name in params.extra}
+    if saving and "path" not in saving:
+        raise ValueError(
+            "'booster_params' must name the file, 'checkpoint', with 'checkpoint_trees' or 'checkpoint_seconds'"
+        )
+    categorical = {name: params.extra[name] for name in _CATEGORICAL if name in params.extra}
+    return (Checkpoint(**saving) if saving else None), categorical
