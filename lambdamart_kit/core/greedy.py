@@ -6,22 +6,25 @@ It maximises, one item at a time,
 
 with a modular part m (relevance; zero when annotating) and a set utility U:
 
-============ =========================================================== ========== ======== =================
-`kind`       U(A)                                                        submodular monotone greedy guarantee
-============ =========================================================== ========== ======== =================
-FACILITY     sum over rows v of max over i in A of sim(v, i)+            yes        yes      1 - (1 - 1/k)^k
-COVERAGE     sum over topics t of w_t (1 - prod over i in A (1 - p_it))  yes        yes      1 - (1 - 1/k)^k
-LOGDET       log det(I + sum over i in A of w_i z_i z_i')                yes        yes      1 - (1 - 1/k)^k
-REDUNDANCY   - sum over pairs in A of sim(i, j)+                         yes        no       none; allow a stop
-MMR          - sum over i in A of max over earlier j of sim(j, i)+       (by gains) no       none; allow a stop
-MAX_SUM      sum over pairs in A of |z_i - z_j| / 2                      no (super) yes      1/2 of max-sum
-============ =========================================================== ========== ======== =================
+============ ========================================================== ========== ======== ===============
+`kind`       U(A)                                                       submodular monotone greedy reaches
+============ ========================================================== ========== ======== ===============
+FACILITY     sum over rows v of max over i in A of sim(v, i)+           yes        yes      1 - (1 - 1/k)^k
+COVERAGE     sum over topics t of w_t (1 - prod over i in A (1 - p_it)) yes        yes      1 - (1 - 1/k)^k
+LOGDET       log det(I + sum over i in A of w_i z_i z_i')               yes        yes      1 - (1 - 1/k)^k
+REDUNDANCY   - sum over pairs in A of sim(i, j)+                        yes        no       no bound
+MMR          - sum over i in A of max over earlier j of sim(j, i)+      by gains   no       no bound
+MAX_SUM      sum over pairs in A of abs(z_i - z_j) / 2                  super-     yes      1/2 (m halved)
+============ ========================================================== ========== ======== ===============
 
-``x+ = max(x, 0)``. MMR is a rule for the next item rather than a set function: its sum depends on the order,
-but its gains only ever fall, so the same routine serves it. A submodular gain only ever falls as A grows, so
-a gain computed earlier bounds the gain now: `lazy` re-evaluates an item only when its bound comes to the top
-(Minoux 1978), and picks exactly what plain greedy picks, ties included (the lowest index wins). MAX_SUM's
-gains grow, so it always runs plain.
+``x+ = max(x, 0)``. What is not monotone should be allowed to stop early. The 1/2 of MAX_SUM holds when the
+modular part is given at half its weight (Borodin, Lee and Ye 2012, theorem 1). MMR is a rule for the next
+item rather than a set function: its sum depends on the order, but its gains only ever fall, so the same
+routine serves it.
+
+A submodular gain only ever falls as A grows, so a gain computed earlier bounds the gain now: `lazy`
+re-evaluates an item only when its bound comes to the top (Minoux 1978), and picks exactly what plain greedy
+picks, ties included (the lowest index wins). MAX_SUM's gains grow, so it always runs plain.
 
 Items hold what they need from the chosen ones as running numbers and catch up when evaluated, so nothing of
 size n x n is needed except a facility's similarity, and that only where it is quicker than the features.
@@ -33,8 +36,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lambdamart_kit.core.heap import pop, sift_down
 from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray, IndexArray
 
 FACILITY, COVERAGE, LOGDET, REDUNDANCY, MMR, MAX_SUM = range(6)
 KINDS = {
@@ -45,9 +49,11 @@ KINDS = {
 # Sums may be taken in any order, so that they vectorise; the order still depends on the length alone.
 _summing = kernel(fastmath={"reassoc", "contract"})
 
-_NO_FLOATS = np.empty(0)
-_NO_ITEMS = np.empty(0, dtype=np.intp)
-_NO_MATRIX = np.empty((0, 0))
+# Parts of a problem that are left out.
+NO_FLOATS = np.empty(0)
+NO_ITEMS = np.empty(0, dtype=np.intp)
+NO_MATRIX = np.empty((0, 0))
+NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
 
 class Problem(NamedTuple):
@@ -61,8 +67,9 @@ class Problem(NamedTuple):
         Worth of each item by itself, already multiplied by whatever trades it off.
     scale : float
         Multiplies the utility (c).
-    vectors : (n, d) float
-        Features (their inner product is the similarity), or topic probabilities for COVERAGE.
+    vectors : (n, d) float32
+        Features (their inner product is the similarity), or topic probabilities for COVERAGE. Sums are
+        taken in float64, so gains carry the error of float32 input and no more.
     similarity : (n, n) float64 or (0, 0)
         Used instead of the vectors when given.
     first, second : (n,) intp or (0,)
@@ -74,7 +81,7 @@ class Problem(NamedTuple):
     kind: int
     modular: FloatArray
     scale: float
-    vectors: Array
+    vectors: Float32Array
     similarity: FloatArray
     first: IndexArray
     second: IndexArray
@@ -117,14 +124,16 @@ class _State(NamedTuple):
 
     value: FloatArray  # (n,) of each item: nearest or summed similarity, distance, or z' H^-1 z
     seen: IndexArray  # (n,) chosen items that are in `value`
-    level: FloatArray  # (n,) best similarity of each row (FACILITY) or (n_topics,) what is uncovered (COVERAGE)
+    level: (
+        FloatArray  # (n,) best similarity of each row (FACILITY) or (n_topics,) what is uncovered (COVERAGE)
+    )
     basis: FloatArray  # (k, d) H^-1 = I - basis' basis (LOGDET)
     projected: FloatArray  # (n_vectors, k) vectors along the basis, when items are differences (LOGDET)
 
 
 def problem(
     kind: int,
-    vectors: Array | None = None,
+    vectors: ArrayLike | None = None,
     *,
     modular: FloatArray | None = None,
     scale: float = 1.0,
@@ -134,19 +143,20 @@ def problem(
     weight: FloatArray | None = None,
 ) -> Problem:
     """A :class:`Problem` with the parts that are left out empty (and `modular` zero)."""
+    rows = NO_VECTORS if vectors is None else np.ascontiguousarray(vectors, dtype=np.float32)
     if similarity is not None:
         n_items = len(similarity)
     else:
-        n_items = len(first) if first is not None else len(vectors)  # type: ignore[arg-type]
+        n_items = len(rows) if first is None else len(first)
     return Problem(
         kind,
         np.zeros(n_items) if modular is None else modular,
         float(scale),
-        np.empty((0, 0), dtype=np.float32) if vectors is None else vectors,
-        _NO_MATRIX if similarity is None else similarity,
-        _NO_ITEMS if first is None else first,
-        _NO_ITEMS if second is None else second,
-        _NO_FLOATS if weight is None else weight,
+        rows,
+        NO_MATRIX if similarity is None else similarity,
+        NO_ITEMS if first is None else first,
+        NO_ITEMS if second is None else second,
+        NO_FLOATS if weight is None else weight,
     )
 
 
@@ -180,9 +190,9 @@ def limits(
     """
     return Limits(
         k, lazy, allow_stop,
-        _NO_ITEMS if group is None or max_per_group is None else group,
+        NO_ITEMS if group is None or max_per_group is None else group,
         0 if max_per_group is None else max_per_group,
-        _NO_FLOATS if cost is None else cost,
+        NO_FLOATS if cost is None else cost,
         np.inf if budget is None else float(budget),
         per_cost,
     )  # fmt: skip
@@ -220,7 +230,7 @@ def maximise(task: Problem, limit: Limits, *, bounds: FloatArray | None = None) 
     n_chosen_most = max(min(limit.k, len(task.modular)), 0)
     items = np.empty(n_chosen_most, dtype=np.intp)
     gains = np.empty(n_chosen_most)
-    known = _NO_FLOATS if bounds is None else bounds
+    known = NO_FLOATS if bounds is None else bounds
     n_chosen, n_evaluations = maximise_into(task, limit, known, items, gains)
     return Selection(items[:n_chosen], gains[:n_chosen], n_evaluations)
 
@@ -232,45 +242,44 @@ def maximise_into(
     """:func:`maximise` into `items` and `gains`, for callers that are kernels: (chosen, evaluations)."""
     n = len(task.modular)
     state = _start(task, len(items))
-    bound, stamp = np.empty(n), np.zeros(n, dtype=np.intp)
+    stamp = np.zeros(n, dtype=np.intp)
     if len(bounds):
-        bound[:] = bounds
+        bound = bounds.copy()
         stamp[:] = -1  # never evaluated
     else:
-        for i in range(n):
-            bound[i] = _gain(task, state, items, 0, i)
+        bound = first_gains(task)
     if limit.per_cost:
         bound /= limit.cost
     heap = np.arange(n)
     for place in range(n // 2 - 1, -1, -1):
-        _sift_down(heap, n, place, bound)
+        sift_down(heap, n, place, bound)
     counts = np.zeros(limit.group.max() + 1 if len(limit.group) else 0, dtype=np.intp)
     size, n_chosen, n_evaluations, left = n, 0, 0, limit.budget
     lazy = limit.lazy and task.kind != MAX_SUM
     while n_chosen < len(items) and size > 0:
-        if not lazy and n_chosen > 0 and stamp[heap[0]] != n_chosen:
+        if not lazy and stamp[heap[0]] != n_chosen:
             for place in range(size):
                 i = heap[place]
                 bound[i] = _gain(task, state, items, n_chosen, i) / (limit.cost[i] if limit.per_cost else 1.0)
                 stamp[i] = n_chosen
             n_evaluations += size
             for place in range(size // 2 - 1, -1, -1):
-                _sift_down(heap, size, place, bound)
+                sift_down(heap, size, place, bound)
         best = heap[0]
         full = len(counts) > 0 and counts[limit.group[best]] >= limit.max_per_group
         if full or (len(limit.cost) > 0 and limit.cost[best] > left):
-            size = _pop(heap, size, bound)
+            size = pop(heap, size, bound)
             continue
         if stamp[best] != n_chosen:
             gain = _gain(task, state, items, n_chosen, best)
             bound[best] = gain / (limit.cost[best] if limit.per_cost else 1.0)
             stamp[best] = n_chosen
             n_evaluations += 1
-            _sift_down(heap, size, 0, bound)
+            sift_down(heap, size, 0, bound)
             continue
         if limit.allow_stop and bound[best] <= 0:
             break
-        size = _pop(heap, size, bound)
+        size = pop(heap, size, bound)
         gains[n_chosen] = bound[best] * (limit.cost[best] if limit.per_cost else 1.0)
         _include(task, state, items, n_chosen, best)
         n_chosen += 1
@@ -279,6 +288,18 @@ def maximise_into(
         if len(limit.cost):
             left -= limit.cost[best]
     return n_chosen, n_evaluations
+
+
+@kernel
+def first_gains(task: Problem) -> FloatArray:
+    """What each item would add to F as the first choice, (n,)."""
+    n = len(task.modular)
+    nothing = np.empty(0, dtype=np.intp)
+    state = _start(task, 0)
+    singles = np.empty(n)
+    for i in range(n):
+        singles[i] = _gain(task, state, nothing, 0, i)
+    return singles
 
 
 @kernel
@@ -442,31 +463,3 @@ def _squared_chord(a: Array, b: Array) -> float:
         difference = np.float64(a[c]) - b[c]
         total += difference * difference
     return total
-
-
-@kernel
-def _sift_down(heap: IndexArray, size: int, place: int, bound: FloatArray) -> None:
-    """Restore the heap of items below `place`: larger bound first, then lower index."""
-    item = heap[place]
-    while 2 * place + 1 < size:
-        child = 2 * place + 1
-        if child + 1 < size and _before(heap[child + 1], heap[child], bound):
-            child += 1
-        if not _before(heap[child], item, bound):
-            break
-        heap[place] = heap[child]
-        place = child
-    heap[place] = item
-
-
-@kernel
-def _before(i: int, j: int, bound: FloatArray) -> bool:
-    return bool(bound[i] > bound[j] or (bound[i] == bound[j] and i < j))
-
-
-@kernel
-def _pop(heap: IndexArray, size: int, bound: FloatArray) -> int:
-    """Drop the top of the heap; how many are left."""
-    heap[0] = heap[size - 1]
-    _sift_down(heap, size - 1, 0, bound)
-    return size - 1

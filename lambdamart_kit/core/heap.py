@@ -1,0 +1,34 @@
+"""A binary heap of items by a key that lives elsewhere: largest key first, then lowest item."""
+
+from __future__ import annotations
+
+from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.typing import FloatArray, IndexArray
+
+
+@kernel
+def sift_down(heap: IndexArray, size: int, place: int, bound: FloatArray) -> None:
+    """Restore the heap of items below `place`: larger bound first, then lower index."""
+    item = heap[place]
+    while 2 * place + 1 < size:
+        child = 2 * place + 1
+        if child + 1 < size and _before(heap[child + 1], heap[child], bound):
+            child += 1
+        if not _before(heap[child], item, bound):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = item
+
+
+@kernel
+def _before(i: int, j: int, bound: FloatArray) -> bool:
+    return bool(bound[i] > bound[j] or (bound[i] == bound[j] and i < j))
+
+
+@kernel
+def pop(heap: IndexArray, size: int, bound: FloatArray) -> int:
+    """Drop the top of the heap; how many are left."""
+    heap[0] = heap[size - 1]
+    sift_down(heap, size - 1, 0, bound)
+    return size - 1
