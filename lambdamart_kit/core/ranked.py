@@ -32,8 +32,8 @@ class Ranked(NamedTuple):
     label: Float32Array
     gain: Float32Array
     size: Float32Array  # documents in the entry
-    rank: IndexArray  # first rank of the entry; one longer, so that rank[stop] closes the last block
-    stop: IndexArray  # first entry after the block
+    rank: Array  # int32: first rank of the entry; one longer, so that rank[stop] closes the last block
+    stop: Array  # int32: first entry after the block
     upper: Float32Array
     share: Float32Array
     lower: Float32Array
@@ -41,7 +41,7 @@ class Ranked(NamedTuple):
     weight: Float32Array  # of the pairs of one row
     force: Float32Array  # minus the gradient, before scaling
     curvature: Float32Array
-    entry: IndexArray  # entry of the document at each rank
+    entry: Array  # int32: entry of the document at each rank
     order: IndexArray  # position in the layout of the document at each rank
     sort_work: Array
 
@@ -51,55 +51,73 @@ def new_ranked(capacity: int) -> Ranked:
     """Scratch for queries of up to `capacity` documents."""
     return Ranked(
         np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
-        np.empty(capacity, np.float32), np.empty(capacity + 1, np.intp), np.empty(capacity, np.intp),
+        np.empty(capacity, np.float32), np.empty(capacity + 1, np.int32), np.empty(capacity, np.int32),
         np.empty(capacity, np.float32), np.empty(capacity, np.float32),
         np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
-        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.intp),
+        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.int32),
         np.empty(capacity, np.intp), sort_workspace(capacity),
     )  # fmt: skip
 
 
-@kernel(inline="always")
+@kernel
 def rank_query(
-    scores: Float32Array, label: Array, gain: Array, merge: bool, ranked: Ranked
+    scores: Float32Array, label: Float32Array, gain: Float32Array, merge: bool, ranked: Ranked
 ) -> tuple[int, bool]:
     """Sort one query and fill its entries; returns how many there are and whether documents tie.
 
     `scores`, `label` and `gain` stand in layout order; with `merge` the layout must be by label descending.
     """
     n = len(scores)
-    stable_descending32(scores, ranked.order[:n], ranked.sort_work)
-    entry = np.int64(-1)
-    last_score, last_label = np.float32(np.nan), np.float32(np.nan)
+    order, score = ranked.order[:n], ranked.score
+    stable_descending32(scores, order, ranked.sort_work)
     for rank in range(np.uint64(n)):
-        at = np.uint64(ranked.order[rank])
-        if not merge or scores[at] != last_score or label[at] != last_label:
-            last_score, last_label = scores[at], label[at]
+        score[rank] = scores[np.uint64(order[rank])]
+    if merge and _has_ties(score, n):
+        return _merge_entries(label, gain, n, ranked), True
+    for rank in range(np.uint64(n)):
+        ranked.label[rank] = label[np.uint64(order[rank])]
+        ranked.gain[rank] = gain[np.uint64(order[rank])]
+    for rank in range(n):
+        ranked.rank[rank] = rank
+        ranked.stop[rank] = rank + 1
+        ranked.entry[rank] = rank
+    ranked.rank[n] = n
+    ranked.size[:n] = 1.0
+    return n, False
+
+
+@kernel
+def _has_ties(score: Float32Array, n: int) -> bool:
+    ties = 0
+    for rank in range(np.uint64(1), np.uint64(n)):
+        ties += score[rank] == score[rank - np.uint64(1)]
+    return ties > 0
+
+
+@kernel
+def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Ranked) -> int:
+    """Entries of documents with equal score and label from the sorted scores; returns how many."""
+    entry = -1
+    last_score, last_label = np.float32(np.nan), np.float32(np.nan)
+    for rank in range(n):
+        at = ranked.order[rank]
+        if ranked.score[rank] != last_score or label[at] != last_label:
+            last_score, last_label = ranked.score[rank], label[at]
             entry += 1
-            place = np.uint64(entry)
-            ranked.score[place] = last_score
-            ranked.label[place] = last_label
-            ranked.gain[place] = gain[at]
-            ranked.rank[place] = rank
+            ranked.score[entry] = last_score  # entry <= rank: never ahead of the scores still to be read
+            ranked.label[entry] = last_label
+            ranked.gain[entry] = gain[at]
+            ranked.rank[entry] = rank
         ranked.entry[rank] = entry
     n_entries = entry + 1
     ranked.rank[n_entries] = n
-    for place in range(np.uint64(n_entries)):
-        ranked.size[place] = ranked.rank[place + np.uint64(1)] - ranked.rank[place]
-    return n_entries, _find_blocks(n_entries, merge, ranked) < n
-
-
-@kernel(inline="always")
-def _find_blocks(n_entries: int, merge: bool, ranked: Ranked) -> int:
-    """Fill `stop`; returns the number of blocks."""
-    n_blocks, stop = 0, n_entries
+    stop = n_entries
     for entry in range(n_entries - 1, -1, -1):
-        place = np.uint64(entry)
-        if not merge or stop == entry + 1 or ranked.score[place] != ranked.score[place + np.uint64(1)]:
+        ranked.size[entry] = ranked.rank[entry + 1] - ranked.rank[entry]
+        if entry + 1 < n_entries and ranked.score[entry] != ranked.score[entry + 1]:
             stop = entry + 1
-            n_blocks += 1
-        ranked.stop[place] = stop
-    return n_blocks
+        ranked.stop[entry] = stop
+    return n_entries
 
 
 @kernel
