@@ -263,7 +263,7 @@ def choices() -> list[str]:
     lines = []
     for name, family in FAMILIES.items():
         variants, boosters = family.variants(), family.boosters()
-        line = name + (f"[:{'|'.join(variants)}]" if variants else "")
+        line = name + (f"[:{'|'.join(variants)}]" if len(variants) > 1 else "")
         lines.append(line + (f"[@{'|'.join(boosters)}]" if boosters else ""))
     return lines
 

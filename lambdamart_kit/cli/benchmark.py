@@ -14,7 +14,7 @@ def bench(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATASET|FOLDER|FILE]",
+            metavar="DATASET|FOLDER|FILE",
             help="A data set of `datasets list`, a folder with Fold1..5 or train/vali/test files, or one "
             "LETOR file, which is split by query. Nothing: the built-in sample.",
         ),
@@ -22,7 +22,7 @@ def bench(
     models: Annotated[
         str | None,
         typer.Option(
-            "--models", "-m", help="Such as lambdamart,lightgbm:rank_xendcg,lambdamart:pairwise@xgboost."
+            "--models", "-m", help="Such as lambdamart,lightgbm:rank_xendcg,xgboost; `-m ?` lists all."
         ),
     ] = None,
     metrics: Annotated[

@@ -1,0 +1,228 @@
+"""The command line: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lambdamart_kit.cli.app import app
+from lambdamart_kit.datasets import make_letor, read_letor, write_letor
+from lambdamart_kit.metrics import mean_average_precision, ndcg
+from lambdamart_kit.rankers import LambdaMART, LightGBMRanker
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exit:
+            app([str(a) for a in arguments], prog_name="lambdamart-kit")
+        code = exit.value.code
+        written = capsys.readouterr()
+        return int(code or 0), written.out, written.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def letor(tmp_path_factory):
+    """A folder with train.txt, vali.txt and test.txt."""
+    folder = tmp_path_factory.mktemp("letor")
+    for seed, name in enumerate(["train", "vali", "test"]):
+        rows = make_letor(n_queries=25, mean_documents=12, blank_fraction=0.1, random_state=seed)
+        write_letor(rows, folder / f"{name}.txt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(letor):
+    """Ranker of `train` on those files, and scores of `predict`."""
+    model, scores = letor / "model.lmk", letor / "scores.txt"
+    train = [
+        "train",
+        letor / "train.txt",
+        "--valid",
+        letor / "vali.txt",
+        "--model",
+        model,
+        "-p",
+        "num_leaves=7",
+    ]
+    predict = ["predict", model, letor / "test.txt", "--out", scores]
+    for arguments in (train, predict):
+        with pytest.raises(SystemExit) as exit:
+            app([str(a) for a in arguments])
+        assert not exit.value.code
+    return model, scores
+
+
+def test_train_and_predict_are_fit_and_predict(letor, trained):
+    model, scores = trained
+    train, vali, test = (read_letor(letor / f"{name}.txt") for name in ("train", "vali", "test"))
+    saved = LambdaMART.load(model)
+    expected = LambdaMART(**saved.get_params()).fit(
+        train.X, train.y, train.qid, X_val=vali.X, y_val=vali.y, qid_val=vali.qid
+    )
+    assert saved.num_leaves == 7
+    assert saved.best_iteration_ == expected.best_iteration_
+    np.testing.assert_allclose(np.loadtxt(scores), expected.predict(test.X))
+
+
+def test_predict_writes_to_stdout_without_out(cli, letor, trained):
+    code, out, err = cli("predict", trained[0], letor / "test.txt")
+    assert (code, out, err) == (0, trained[1].read_text(), "")
+
+
+def test_evaluate_prints_the_metrics(cli, letor, trained):
+    test, scores = read_letor(letor / "test.txt"), np.loadtxt(trained[1])
+    code, out, _ = cli("evaluate", letor / "test.txt", trained[1], "-k", "ndcg@5,map", "-f", "json")
+    first, second = json.loads(out)
+    assert code == 0
+    assert (first["metric"], second["metric"]) == ("ndcg@5", "map")
+    assert first["mean"] == pytest.approx(ndcg(test.y, scores, test.qid, k=5))
+    assert first["mean_blank_zero"] == pytest.approx(ndcg(test.y, scores, test.qid, k=5, blank="zero"))
+    assert second["mean"] == pytest.approx(mean_average_precision(test.y, scores, test.qid))
+    assert first["n_queries"] == 25
+    assert first["low"] <= first["mean"] <= first["high"]
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "markdown"])
+def test_evaluate_formats(cli, letor, trained, format):
+    code, out, _ = cli("evaluate", letor / "test.txt", trained[1], "-f", format)
+    assert code == 0
+    assert not set(out) & set("─│┃━┏\x1b")
+    if format == "csv":
+        assert next(csv.DictReader(io.StringIO(out)))["metric"] == "ndcg@10"
+    if format == "markdown":
+        assert "| metric | mean |" in out
+
+
+def test_another_ranker_and_no_validation(cli, letor, tmp_path):
+    model = tmp_path / "m.lmk"
+    code, out, err = cli(
+        "train", letor / "train.txt", "-o", model, "--ranker", "lightgbm", "--objective", "rank_xendcg",
+        "-p", "n_estimators=5", "--seed", "3", "-j", "1",
+    )  # fmt: skip
+    assert (code, out) == (0, "")
+    assert "5 trees" in err
+    ranker = LightGBMRanker.load(model)
+    assert (ranker.objective, ranker.random_state, ranker.n_jobs) == ("rank_xendcg", 3, 1)
+
+
+def test_bench_on_a_folder(cli, letor, tmp_path):
+    arguments = [
+        "bench", letor, "-m", "lambdamart,pointwise", "--quick", "-k", "ndcg@5,map", "-j", "1",
+        "--out", tmp_path / "runs.jsonl",
+    ]  # fmt: skip
+    code, out, _ = cli(*arguments, "-f", "json")
+    report = json.loads(out)
+    assert (code, report["baseline"], report["folds"]) == (0, "pointwise", [letor.name])
+    assert {(row["model"], row["metric"]) for row in report["quality"]} == {
+        (model, metric) for model in ("lambdamart", "pointwise") for metric in ("ndcg@5", "map")
+    }
+    assert report["costs"][0]["fit_seconds"] > 0
+    runs = (tmp_path / "runs.jsonl").read_text()
+    code, again, _ = cli(*arguments, "-f", "json")
+    assert (code, again, (tmp_path / "runs.jsonl").read_text()) == (0, out, runs)
+    code, table, _ = cli(*arguments)
+    assert "pointwise" in table
+    assert not set(table) & set("─│┃━┏\x1b")
+
+
+def test_bench_on_a_file_splits_by_query_and_draws(cli, letor, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, out, err = cli(
+        "bench", letor / "train.txt", "--folds", "2", "-m", "lightgbm", "--tune", "2",
+        "--plots", tmp_path, "-j", "1",
+    )  # fmt: skip
+    assert code == 0
+    assert "25 test queries in 2 folds" in out
+    assert "tuned over 2 settings" in out
+    assert sorted(p.name for p in tmp_path.glob("*.svg")) == ["learning_curves.svg", "ndcg@10.svg"]
+    assert "wrote" in err
+
+
+def test_failed_fits_are_told_and_give_exit_code_1(cli, letor, tmp_path):
+    for name in ("train", "vali", "test"):
+        text = (letor / f"{name}.txt").read_text()
+        blank = "\n".join("0" + line[1:] for line in text.splitlines() if line)
+        (tmp_path / f"{name}.txt").write_text((blank if name == "vali" else text.strip()) + "\n")
+    code, out, err = cli("bench", tmp_path, "-m", "lightgbm", "--quick", "-j", "1")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "lightgbm failed in 1 fit(s)" in err
+
+
+def test_user_mistakes_are_one_line_and_exit_code_1(cli, letor, trained, tmp_path):
+    bad = tmp_path / "bad.txt"
+    bad.write_text("1 qid:1 1:0.5\n0 qid:1 1:what\n")
+    short = tmp_path / "short.txt"
+    short.write_text("0.5\n")
+    words = tmp_path / "words.txt"
+    words.write_text("0.5\nhigh\n")
+    mistakes = {
+        ("train", letor / "none.txt", "-o", "m"): "none.txt: No such file",
+        ("train", bad, "-o", "m"): "bad.txt",
+        ("train", letor / "train.txt", "-o", tmp_path / "m", "--objective", "ndgc"): "choose from",
+        ("train", letor / "train.txt", "-o", tmp_path / "m", "-p", "leaves=7"): "leaves",
+        ("train", letor / "train.txt", "-o", tmp_path / "m", "-p", "num_leaves=1"): "num_leaves",
+        ("predict", letor / "train.txt", letor / "test.txt"): "train.txt",
+        ("evaluate", letor / "test.txt", short): "short.txt has 1",
+        ("evaluate", letor / "test.txt", words): "words.txt, line 2: not a number: 'high'",
+        ("evaluate", letor / "test.txt", trained[1], "-k", "ndgc"): "ndgc",
+        ("bench", tmp_path / "nowhere"): "nowhere",
+        ("bench", letor, "-m", "lightgmb"): "lightgmb",
+        ("bench", letor, "-k", "ndgc"): "ndgc",
+        ("bench", letor, "-m", "lightgbm", "--baseline", "xgboost"): "'baseline'",
+        ("bench", letor, "--folds", "Fold9"): "Fold9",
+        ("bench", letor / "train.txt", "--folds", "one"): "'folds'",
+        ("bench", letor, "--out", letor / "train.txt"): "'out'",
+    }
+    for arguments, names in mistakes.items():
+        code, out, err = cli(*arguments)
+        assert (code, out) == (1, ""), (arguments, err)
+        assert err.startswith("lambdamart-kit: "), arguments
+        assert err.count("\n") == 1, err
+        assert names in err
+
+
+def test_debug_shows_the_traceback(letor):
+    with pytest.raises(FileNotFoundError):
+        app(["--debug", "train", str(letor / "none.txt"), "-o", "m"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["bnech"], ["bench", "--tnue", "2"], ["bench", "--tune", "0"], ["train"],
+     ["evaluate", "a", "b", "-f", "xml"], ["train", "a", "-o", "b", "-p", "num_leaves"]],
+)  # fmt: skip
+def test_usage_errors_are_exit_code_2(cli, arguments):
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert "Usage" in err
+    assert not set(err) & set("─│╭")
+
+
+def test_help_names_every_command(cli):
+    code, out, _ = cli("--help")
+    assert code == 0
+    for command in ("bench", "train", "predict", "evaluate", "datasets"):
+        assert f"\n  {command}" in out
+
+
+def test_starts_quickly_and_as_a_module():
+    heavy = ["numba", "sklearn", "lightgbm", "pandas"]
+    code = f"import sys, lambdamart_kit.cli.app; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    done = subprocess.run(
+        [sys.executable, "-m", "lambdamart_kit", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout.startswith("lambdamart-kit ")
