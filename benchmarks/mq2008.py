@@ -1,8 +1,8 @@
 """How good are the rankers on MQ2008?  Five folds, tuned on the validation queries, paired tests.
 
-    python benchmarks/mq2008.py FOLDER [--quick] [--tune 8] [--out runs.jsonl] [--table RESULTS.md]
+    python benchmarks/mq2008.py FOLDER [--quick] [--tune 8] [--out runs.jsonl] [--table RESULTS-mq2008.md]
 
-FOLDER holds Fold1..5 of LETOR 4.0's MQ2008. Every model gets the same number of settings (its defaults, then
+FOLDER holds Fold1..5 of LETOR 4.0 MQ2008. Every model gets the same number of settings (its defaults, then
 random draws), chosen by NDCG@10 on the validation queries of each fold. The table has NDCG@10 with tied scores
 in the worst order and averaged over all orders, each with blank queries left out and counted as 0.
 """
