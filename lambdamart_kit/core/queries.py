@@ -83,7 +83,7 @@ class Queries:
     @cached_property
     def is_ordered(self) -> bool:
         """Whether the rows already stand in query order."""
-        return bool(np.array_equal(self.order, np.arange(self.n_samples)))
+        return bool((self.order[1:] > self.order[:-1]).all())
 
     @cached_property
     def query_of_ordered_row(self) -> IndexArray:
@@ -121,7 +121,7 @@ def _check_qid(qid: Any, n_samples: int) -> Array:
     missing = np.flatnonzero(ids != ids) if ids.dtype.kind in "fcmM" else _missing_objects(ids)
     if len(missing):
         raise ValueError(
-            f"'qid' must not be missing: row {missing[0]} has {ids[missing[0]]!r} "
+            f"'qid' must not be missing: row {missing[0]} has {ids.tolist()[missing[0]]!r} "
             f"({len(missing)} such rows); drop those rows or give them a query id"
         )
     return ids

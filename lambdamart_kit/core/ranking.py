@@ -28,12 +28,13 @@ TIES = {"average": AVERAGE, "optimistic": OPTIMISTIC, "pessimistic": PESSIMISTIC
 
 _RUN = 16  # documents; insertion sort up to here, merging above
 _FEW = 100  # documents that are ranked by counting larger scores, faster than any sort
-_LANES = 16  # cut-offs up to four times this are found without sorting the whole query
+_LANES = 16  # a multiple of what one vector instruction compares
+_MOST_LANES = 128  # beyond, that is for cut-offs over 80, sorting the whole query is as fast
 
 
 @kernel
 def discounted_sums(
-    start: int, stop: int, scores: FloatArray, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
+    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
     discount: FloatArray, out: FloatArray,
 ) -> None:  # fmt: skip
     """``sum over rank < cutoff of value * discount[rank]``; all discounts 1 gives the sum of values."""
@@ -65,7 +66,7 @@ def ideal_sums(
     for q in range(start, stop):
         value = values[ptr[q] : ptr[q + 1]]
         n, rank, total = len(value), 0, 0.0
-        if cutoff <= 4 * _LANES:  # level by level: labels repeat, so a few passes reach the cut-off
+        if cutoff <= _MOST_LANES:  # level by level: labels repeat, so a few passes reach the cut-off
             level = np.inf
             while rank < min(cutoff, n):
                 level = _largest_below(value, level)
@@ -94,7 +95,7 @@ def _largest_below(values: FloatArray, level: float) -> float:
 
 @kernel
 def precision_sums(
-    start: int, stop: int, scores: FloatArray, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
+    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
     out: FloatArray,
 ) -> None:  # fmt: skip
     """``sum over relevant documents of rank < cutoff of the precision at their rank``; values are 0 or 1.
@@ -121,7 +122,7 @@ def precision_sums(
 
 @kernel
 def cascades(
-    start: int, stop: int, scores: FloatArray, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
+    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
     discount: FloatArray, out: FloatArray,
 ) -> None:  # fmt: skip
     """``sum over rank < cutoff of discount[rank] * P(the reader stops at rank)``; values: stop probabilities.
@@ -185,7 +186,7 @@ def _cascade_of_block(
 
 @kernel
 def kendall_taus(
-    start: int, stop: int, scores: FloatArray, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
+    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
     score_ties_count: bool, out: FloatArray,
 ) -> None:  # fmt: skip
     """Concordant less discordant pairs over tau-b's denominator, or over the pairs of unequal values.
@@ -225,7 +226,7 @@ def _workspace(
 
 @kernel
 def _rank(
-    scores: FloatArray, values: FloatArray, cutoff: int, ties: int,
+    scores: Array, values: FloatArray, cutoff: int, ties: int,
     key: FloatArray, value: FloatArray, spare: FloatArray, order: IndexArray, work: Array,
 ) -> int:  # fmt: skip
     """Scores and values of one query in rank order, into `key` and `value`; how many.
@@ -256,7 +257,7 @@ def _rank(
 
 @kernel
 def _place_few(
-    scores: FloatArray, values: FloatArray, rows: IndexArray, key: FloatArray, value: FloatArray,
+    scores: Array, values: FloatArray, rows: IndexArray, key: FloatArray, value: FloatArray,
     chosen: FloatArray, equal: Array,
 ) -> bool:  # fmt: skip
     """Put the few documents at `rows` in rank order, equal scores by row; whether there are equal scores."""
@@ -298,14 +299,14 @@ def _permute(value: FloatArray, order: IndexArray, spare: FloatArray) -> None:
 
 
 @kernel
-def _lower_bound(scores: FloatArray, n: int, best: FloatArray) -> float:
+def _lower_bound(scores: Array, n: int, best: FloatArray) -> float:
     """A score that at least `n` documents reach, and not many more; `best` is scratch.
 
     Rows are dealt to lanes: the n-th largest of the lanes' best scores is a bound, and finding those best
     scores is vectorised.
     """
-    n_lanes = _LANES if n <= _LANES else 4 * _LANES
-    if n > n_lanes or len(scores) < 2 * n_lanes:
+    n_lanes = _LANES * (1 + 3 * n // (2 * _LANES))
+    if n_lanes > _MOST_LANES or len(scores) < 2 * n_lanes:
         return -np.inf
     lanes = best[:n_lanes]
     lanes[:] = scores[:n_lanes]

@@ -43,7 +43,7 @@ def query_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArr
         query = query_of_row[differing[0]]
         raise ValueError(
             "'sample_weight' must be the same for all rows of a query, because it is the query's weight; "
-            f"query {queries.ids[query]!r} has both {per_query[query]:g} and {ordered[differing[0]]:g}; "
+            f"query {queries.ids.tolist()[query]!r} has both {per_query[query]:g} and {ordered[differing[0]]:g}; "
             "give every row of a query one weight (PointwiseRanker alone takes a weight per row)"
         )
     return per_query

@@ -113,7 +113,7 @@ class Metric(ABC):
 
     def _bind_and_order(
         self, y: ArrayLike, scores: ArrayLike, qid: Any, sample_weight: ArrayLike | None, n_jobs: int | None
-    ) -> tuple[BoundMetric, FloatArray]:
+    ) -> tuple[BoundMetric, Array]:
         labels = check_relevance(y)
         queries = Queries.from_qid(qid, len(labels))
         checked = check_scores(scores, queries)
@@ -176,7 +176,7 @@ class Ranked:
     bounds: IndexArray
     n_threads: int
 
-    def run(self, scores: FloatArray, ties: int) -> FloatArray:
+    def run(self, scores: Array, ties: int) -> FloatArray:
         """Raw value of each query for `scores` in ordered rows."""
         return self.share_out(self.kernel, scores, self.values, self.ptr, self.cutoff, ties, *self.arguments)
 
@@ -255,8 +255,8 @@ def weighted_mean(values: FloatArray, weights: FloatArray, name: str) -> float:
     return float((weights[counted] * values[counted]).sum()) / total
 
 
-def check_scores(scores: ArrayLike, queries: Queries, *, ordered: bool = False) -> FloatArray:
-    """Scores as contiguous float64, one a row, none NaN; errors name the row."""
+def check_scores(scores: ArrayLike, queries: Queries, *, ordered: bool = False) -> Array:
+    """Scores as contiguous float32 or float64, one a row, none NaN; errors name the row."""
     checked = np.asarray(scores)
     if checked.dtype.kind not in "fiub":
         raise ValueError(f"'scores' must hold numbers; got dtype {checked.dtype}")
@@ -265,7 +265,7 @@ def check_scores(scores: ArrayLike, queries: Queries, *, ordered: bool = False) 
             f"'scores' must hold one score per row: expected shape ({queries.n_samples},), "
             f"got {checked.shape}"
         )
-    checked = np.ascontiguousarray(checked, dtype=np.float64)
+    checked = np.ascontiguousarray(checked, dtype=None if checked.dtype == np.float32 else np.float64)
     if np.isnan(checked).any():
         rows = np.flatnonzero(np.isnan(checked))
         row = np.min(queries.order[rows]) if ordered else rows[0]
