@@ -41,9 +41,10 @@ def query_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArr
     differing = np.flatnonzero(ordered != per_query[query_of_row])
     if len(differing):
         query = query_of_row[differing[0]]
+        name = queries.ids.tolist()[query]
         raise ValueError(
             "'sample_weight' must be the same for all rows of a query, because it is the query's weight; "
-            f"query {queries.ids.tolist()[query]!r} has both {per_query[query]:g} and {ordered[differing[0]]:g}; "
+            f"query {name!r} has both {per_query[query]:g} and {ordered[differing[0]]:g}; "
             "give every row of a query one weight (PointwiseRanker alone takes a weight per row)"
         )
     return per_query
