@@ -3,8 +3,8 @@
     python benchmarks/mq2008.py FOLDER [--quick] [--tune 8] [--out runs.jsonl] [--table RESULTS-mq2008.md]
 
 FOLDER holds Fold1..5 of LETOR 4.0 MQ2008. Every model gets the same number of settings (its defaults, then
-random draws), chosen by NDCG@10 on the validation queries of each fold. The table has NDCG@10 with tied scores
-in the worst order and averaged over all orders, each with blank queries left out and counted as 0.
+random draws), chosen by NDCG@10 on the validation queries of each fold. The table has NDCG@10 with tied
+scores in the worst order and averaged over all orders, each with blank queries left out and counted as 0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from lambdamart_kit.bench.compare import compare
+from lambdamart_kit.bench import compare
 from lambdamart_kit.bench.render import to_markdown
 from lambdamart_kit.cli.output import progress_bar
 

@@ -1,1 +1,23 @@
-"""Experiments: run rankers over folds, compare them with paired tests, report."""
+"""Compare rankers honestly: the same folds, the same budget, paired tests by query."""
+
+from lambdamart_kit.bench.comparison import Comparison, compare
+from lambdamart_kit.bench.models import Candidate
+from lambdamart_kit.bench.report import Report, summarise
+from lambdamart_kit.bench.results import ResultsFile, Run
+from lambdamart_kit.bench.runner import Options, run_benchmark
+from lambdamart_kit.bench.significance import bootstrap_interval, holm, sign_flip_test
+
+__all__ = [
+    "Candidate",
+    "Comparison",
+    "Options",
+    "Report",
+    "ResultsFile",
+    "Run",
+    "bootstrap_interval",
+    "compare",
+    "holm",
+    "run_benchmark",
+    "sign_flip_test",
+    "summarise",
+]

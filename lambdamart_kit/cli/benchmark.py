@@ -52,13 +52,18 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer trees, and one fold.")] = False,
 ) -> None:
     """Compare rankers on the same queries, with paired tests."""
-    from lambdamart_kit.bench.compare import compare
+    from lambdamart_kit.bench import compare
 
-    with progress_bar() as progress:
-        comparison = compare(
-            data, models=models, metrics=metrics, n_settings=tune, folds=folds, baseline=baseline, out=out,
-            seed=seed, n_jobs=n_jobs, quick=quick, progress=progress,
-        )  # fmt: skip
+    try:
+        with progress_bar() as progress:
+            comparison = compare(
+                data, models=models, metrics=metrics, n_settings=tune, folds=folds, baseline=baseline,
+                out=out, seed=seed, n_jobs=n_jobs, quick=quick, progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if out is not None:
+            typer.echo(f"finished fits are in {out}; the same command continues there", err=True)
+        raise
     comparison.print(format.value)
     if plots is not None:
         for path in comparison.write_plots(plots):
