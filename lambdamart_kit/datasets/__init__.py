@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from lambdamart_kit.datasets.catalogue import catalogue, info
+from lambdamart_kit.datasets.convert import convert
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.errors import LetorFormatError
+from lambdamart_kit.datasets.fetch import data_folder, fetch
 from lambdamart_kit.datasets.folds import Fold, load_folds
 from lambdamart_kit.datasets.letor import read_letor, write_letor
-from lambdamart_kit.datasets.synthetic import make_letor
+from lambdamart_kit.datasets.synthetic import load_sample, make_letor
 
 __all__ = [
     "Fold",
     "LetorFormatError",
     "RankingDataset",
+    "catalogue",
+    "convert",
+    "data_folder",
+    "fetch",
+    "info",
     "load_folds",
+    "load_sample",
     "make_letor",
     "read_letor",
     "write_letor",

@@ -7,8 +7,8 @@ differ the source is digested again, and the entry is used if the content is the
 download) and remade if not.
 
 Entries are written beside their final place and renamed, so a reader never sees half of one. Damage is looked
-for on every load: each file's size, and the checksum of 64 samples of 4 KiB from it (files up to 256 KiB are
-covered whole); a damaged entry is remade.
+for on every load: each file's size, and the checksum of all of it up to 16 MiB, of 64 samples of 64 KiB above
+that; a damaged entry is remade.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from lambdamart_kit.datasets.reading import Options
 
 _VERSION = 1
-_SAMPLES, _SAMPLE_BYTES = 64, 4096
+_CHECKED_WHOLE = 16 << 20
+_SAMPLES, _SAMPLE_BYTES = 64, 64 << 10
 _MAPPED = ("X", "data", "indices", "indptr")  # the large arrays; the others are read
 
 
@@ -159,12 +160,13 @@ def _parts(data: RankingDataset) -> dict[str, Array]:
 
 
 def _fingerprint(path: Path) -> list[int]:
-    """Size, and CRC-32 of evenly spread samples."""
+    """Size, and CRC-32 of the content or, of a large file, of samples from its first to its last byte."""
     size = path.stat().st_size
-    last = max(0, size - _SAMPLE_BYTES)
-    crc = 0
     with open(path, "rb") as stream:
-        for k in range(_SAMPLES if last else 1):
-            stream.seek(last * k // (_SAMPLES - 1))
+        if size <= _CHECKED_WHOLE:
+            return [size, zlib.crc32(stream.read())]
+        crc = 0
+        for k in range(_SAMPLES):
+            stream.seek((size - _SAMPLE_BYTES) * k // (_SAMPLES - 1))
             crc = zlib.crc32(stream.read(_SAMPLE_BYTES), crc)
     return [size, crc]

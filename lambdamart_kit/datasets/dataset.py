@@ -99,7 +99,7 @@ class RankingDataset:
 
         names = list(self.feature_names or (f"f{j + 1}" for j in range(self.X.shape[1])))
         if sparse.issparse(self.X):
-            features = pd.DataFrame.sparse.from_spmatrix(self.X, columns=names)  # type: ignore[attr-defined]
+            features = pd.DataFrame.sparse.from_spmatrix(self.X, columns=names)
         else:
             features = pd.DataFrame(self.X, columns=names)
         keys = {"qid": self.qid} | ({} if self.docid is None else {"docid": self.docid})

@@ -373,3 +373,17 @@ def _document_features(
     for offset, column in enumerate(counts):
         out[:, 125 + offset] = np.floor(column)
     out[:, 135] = np.round(dwell, 6)
+
+
+def load_sample() -> RankingDataset:
+    """The built-in sample: 300 generated queries, the same on every call.
+
+    It is generated, not stored, so a NumPy release that changes its random streams may change it.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.datasets import load_sample
+    >>> load_sample().queries.n_queries
+    300
+    """
+    return make_letor(n_queries=300, random_state=0)
