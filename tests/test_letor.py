@@ -13,6 +13,7 @@ from scipy import sparse
 from lambdamart_kit.datasets import (
     LetorFormatError,
     RankingDataset,
+    letor,
     load_folds,
     make_letor,
     read_letor,
@@ -259,6 +260,18 @@ def test_threads_do_not_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(textfile, "_BLOCK", 10_000)
     write_letor(make_letor(20, random_state=1), tmp_path / "file.txt")
     same(read_letor(tmp_path / "file.txt", n_jobs=1), read_letor(tmp_path / "file.txt", n_jobs=4))
+
+
+def test_progress_bar_when_someone_watches(tmp_path, monkeypatch, capsys):
+    path = write(tmp_path, TEXT)
+    plain = read_letor(path)
+    monkeypatch.setattr(letor, "_LONG_READ", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    same(read_letor(path), plain)
+    assert "reading file.txt" in capsys.readouterr().err
+    same(read_letor(path, progress=False), plain)
+    assert capsys.readouterr().err == ""
 
 
 def test_wide_index_late_in_the_file(tmp_path, monkeypatch):

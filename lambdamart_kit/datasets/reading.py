@@ -152,11 +152,8 @@ class _Reader:
                 "give sparse=True, or n_features= if it is right"
             )
         shape = (n_rows if dense else 0, self.n_features if dense else 0)
-        self.X = (
-            np.zeros(shape, np.float32)
-            if options.missing == 0
-            else np.full(shape, options.missing, np.float32)
-        )
+        zeros = options.missing == 0  # which the system hands out for free
+        self.X = np.zeros(shape, np.float32) if zeros else np.full(shape, options.missing, np.float32)
         self.y = np.empty(n_rows, np.float32)
         n_entries = int(self.entry_ptr[-1]) if options.sparse else 0
         self.data = np.empty(n_entries, np.float32)
@@ -260,8 +257,7 @@ class _Reader:
             if b"\0" in comment or comment.decode(errors="ignore").encode() != comment:
                 break
             position += len(line) + 1
-        reason = "the comment is not UTF-8 text"
-        return self.text.error(reason, position + len(line) - len(comment), whole_line=False)
+        return self.text.error("the comment is not UTF-8 text", position + len(line) - len(comment))
 
     def _check_last_line(self) -> None:
         """A last line without newline that stops short of where all others stop has been cut."""
@@ -283,10 +279,10 @@ class _Reader:
         """Query ids, names and CSR offsets from their pieces."""
         X: Any = self.X
         if self.options.sparse:
-            counts = np.diff(self.entry_ptr)
             stops = self.row_stop + np.repeat(self.entry_ptr[:-1], np.diff(self.row_ptr))
-            X = self.data, self.indices, np.concatenate(([0], stops))
-            assert int(stops[-1]) == int(counts.sum()), "the two passes count alike"
+            # One integer type for both, or SciPy copies them.
+            kind = np.int32 if len(self.data) <= np.iinfo(np.int32).max else np.int64
+            X = self.data, self.indices.astype(kind, copy=False), np.concatenate(([0], stops)).astype(kind)
         names = [name for block in self.names for name in block]
         docid = _text_array(names) if any(names) else None
         qid = self._query_ids() if self.options.has_qid else None

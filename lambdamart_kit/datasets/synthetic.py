@@ -100,7 +100,7 @@ def make_letor(
     _check(n_queries, mean_documents, max_documents, blank_fraction, noise)
     rng = np.random.default_rng(random_state)
     sizes = _query_sizes(rng, n_queries, mean_documents, max_documents)
-    concept = _Concept.draw(concept_seed)
+    concept = _concept(int(concept_seed))
     n_samples = int(sizes.sum())
     X = np.empty((n_samples, len(FEATURE_NAMES)), dtype=np.float32)
     y = np.empty(n_samples, dtype=np.float32)
@@ -168,9 +168,8 @@ class _World:
         query = np.repeat(np.arange(len(sizes)), sizes)
         n_terms = np.clip(1 + rng.poisson(1.9, len(sizes)), 1, _MAX_TERMS)
         term = np.arange(_MAX_TERMS)
-        idf = np.where(
-            term < n_terms[:, None], np.clip(rng.gamma(4.0, 1.3, (len(sizes), _MAX_TERMS)), 0.5, 14), 0
-        )
+        rarity = np.clip(rng.gamma(4.0, 1.3, (len(sizes), _MAX_TERMS)), 0.5, 14)
+        idf = np.where(term < n_terms[:, None], rarity, 0)
         navigational = rng.beta(0.6, 1.6, len(sizes))
         topicality = rng.normal(0, 0.35, len(sizes))  # some queries are easier to match than others
         rows = len(query)
@@ -219,10 +218,6 @@ class _Concept:
     weights: FloatArray
     directions: FloatArray
     cuts: FloatArray
-
-    @classmethod
-    def draw(cls, seed: int) -> _Concept:
-        return _concept(int(seed))
 
     def effects(self, world: _World) -> FloatArray:
         """(rows, effects): each about standard, and most of them not linear in any feature."""

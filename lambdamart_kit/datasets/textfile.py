@@ -18,7 +18,7 @@ import numpy as np
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.errors import LetorFormatError
 
-_BLOCK = 1 << 20  # fits the second-level cache: the copy out of the page cache is then nearly free
+_BLOCK = 1 << 19  # fits the second-level cache: the copy out of the page cache is then nearly free
 _BOM = b"\xef\xbb\xbf"
 
 

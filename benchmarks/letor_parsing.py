@@ -1,0 +1,114 @@
+"""How fast, and in how much memory, is a LETOR file read, against scikit-learn's `load_svmlight_file`?
+
+    python benchmarks/letor_parsing.py                      # 260 MB, about two minutes
+    python benchmarks/letor_parsing.py --quick              # 20 MB
+    python benchmarks/letor_parsing.py --real FILE ...      # files of your own as well
+
+Every measurement is a fresh process that first reads a tiny file (imports, kernels from the disk cache),
+then reads the file once; readers take turns. Peak memory is the growth of the process's peak resident set
+over that read, as a multiple of the dense float32 array (for scikit-learn: of its own CSR arrays).
+"""  # noqa: D400
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TINY = "1 qid:1 1:0.5 2:3\n0 qid:1 1:0.25 2:1\n"
+
+MEASURE = """
+import sys, time
+from pathlib import Path
+reader, tiny, path = sys.argv[1:]
+
+if reader == "scikit-learn":
+    import numpy as np
+    from sklearn.datasets import load_svmlight_file
+    def read(path):
+        X, y, qid = load_svmlight_file(path, dtype=np.float32, query_id=True)
+        return X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+else:
+    from lambdamart_kit.datasets import read_letor
+    threads, cached = int(reader.split()[0]), "cache" in reader
+    def read(path):
+        return read_letor(path, n_jobs=threads, cache=cached).X.nbytes
+
+def memory(field):
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if field in line)
+
+read(tiny)
+Path("/proc/self/clear_refs").write_text("5")  # peak := present
+before = memory("VmRSS")
+start = time.perf_counter()
+n_bytes = read(path)
+seconds = time.perf_counter() - start
+print(seconds, (memory("VmHWM") - before) / n_bytes)
+"""
+
+READERS = ("scikit-learn", "1 thread", "2 threads", "2 threads, from cache")
+
+
+def measure(reader: str, tiny: Path, path: Path) -> tuple[float, float]:
+    command = [sys.executable, "-c", MEASURE, reader, str(tiny), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, peak = map(float, done.stdout.split())
+    return seconds, peak
+
+
+def compare(path: Path, tiny: Path, runs: int) -> None:
+    megabytes = path.stat().st_size / 1e6
+    measure(READERS[-1], tiny, path)  # fills the cache
+    results = {reader: [measure(reader, tiny, path)] for reader in READERS}
+    for _ in range(runs - 1):
+        for reader in READERS:
+            results[reader].append(measure(reader, tiny, path))
+    peer = statistics.median(seconds for seconds, _ in results["scikit-learn"])
+    print(f"\n### {path.parent.name}/{path.name}, {megabytes:,.1f} MB, medians of {runs} paired runs\n")
+    print("| reader | seconds | MB/s | times faster | peak memory / array |")
+    print("|---|---:|---:|---:|---:|")
+    for reader in READERS:
+        seconds = statistics.median(s for s, _ in results[reader])
+        peak = statistics.median(p for _, p in results[reader])
+        print(
+            f"| {reader} | {seconds:.4f} | {megabytes / seconds:,.0f} | {peer / seconds:,.1f} | {peak:.2f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="20 MB instead of 260")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--real", type=Path, nargs="*", default=[], help="LETOR files to measure besides")
+    arguments = parser.parse_args()
+    import sklearn
+
+    from lambdamart_kit import __version__
+    from lambdamart_kit.datasets import make_letor, write_letor
+
+    print(f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+          f"lambdamart-kit {__version__}, scikit-learn {sklearn.__version__}")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = Path(folder) / "tiny.txt"
+        tiny.write_text(TINY)
+        generated = Path(folder) / "generated.txt"
+        write_letor(make_letor(160 if arguments.quick else 2000, random_state=0), generated)
+        compare(generated, tiny, arguments.runs)
+        for path in arguments.real:
+            copy = Path(folder) / path.parent.name / path.name  # the cache goes beside the copy
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+            compare(copy, tiny, arguments.runs)
+
+
+if __name__ == "__main__":
+    main()
