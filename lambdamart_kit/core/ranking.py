@@ -327,22 +327,6 @@ def _lower_bound(scores: Array, n: int, best: FloatArray) -> float:
 
 
 @kernel
-def _nth_largest(values: FloatArray, n: int) -> float:
-    """The n-th largest of `values`, the first n of which are left in descending order."""
-    for row in range(1, len(values)):
-        value, place = values[row], min(row, n)
-        if row >= n and not value > values[n - 1]:
-            continue
-        if row >= n:
-            place = n - 1
-        while place > 0 and values[place - 1] < value:
-            values[place] = values[place - 1]
-            place -= 1
-        values[place] = value
-    return values[n - 1]
-
-
-@kernel
 def _sort_by_value(value: FloatArray, spare: FloatArray) -> int:
     """Merge sort, descending, in place; the number of inversions it removed."""
     n, inversions = len(value), 0
