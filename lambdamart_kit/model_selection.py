@@ -36,7 +36,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import ArrayLike, IndexArray
 from lambdamart_kit.metrics import Metric, parse_metric, parse_metrics
@@ -335,8 +335,7 @@ def permutation_importance(
     (True, 0.0)
     """
     check_choice(permute, ("rows", "within"), name="permute")
-    if n_repeats < 1:
-        raise ValueError(f"'n_repeats' must be at least 1; got {n_repeats!r}")
+    check_count(n_repeats, name="n_repeats")
     X = X.tocsc() if hasattr(X, "tocsc") else X if hasattr(X, "iloc") else np.asarray(X)
     queries = Queries.from_qid(qid, X.shape[0])
     bound = parse_metric(metric).bind(y, queries, sample_weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 from math import comb, log2
@@ -355,6 +356,20 @@ def test_kendall_tau_merges_long_queries(rng):
     assert metrics.kendall_tau(y, scores) == pytest.approx(kendalltau(y, scores).statistic, rel=1e-12)
 
 
+def test_lightgbm_is_input_ties_and_blank_one(rng):
+    lightgbm = pytest.importorskip("lightgbm")
+    y, _, qid = ragged(rng)
+    X = rng.normal(size=(len(y), 2)).round(1)
+    sizes = np.bincount(qid)
+    ranker = lightgbm.LGBMRanker(n_estimators=3, num_leaves=4, min_child_samples=1, verbose=-1, n_jobs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ranker.fit(X, y, group=sizes, eval_set=[(X, y)], eval_group=[sizes], eval_at=[3, 10])
+    for k in (3, 10):
+        ours = metrics.ndcg(y, ranker.predict(X), qid, k=k, ties="input", blank="one")
+        assert ours == pytest.approx(ranker.evals_result_["training"][f"ndcg@{k}"][-1], rel=1e-9)
+
+
 def untied(rng):
     y, scores, qid = ragged(rng)
     return y.astype(int), rng.permutation(len(scores)).astype(float), qid
@@ -514,7 +529,7 @@ def test_bad_input_is_named(metric, arguments, message):
 
 
 def test_bad_options_are_named():
-    with pytest.raises(ValueError, match="'k' must be a whole number >= 1, or None"):
+    with pytest.raises(ValueError, match="'k' must be a whole number >= 1; got 0"):
         metrics.ndcg([1], [1], k=0)
     with pytest.raises(ValueError, match="'k' must be a whole number"):
         metrics.ndcg([1], [1], k=2.5)

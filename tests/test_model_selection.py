@@ -420,7 +420,7 @@ def test_bad_importance_options_are_named(data):
     X, y, qid = data
     with pytest.raises(ValueError, match="'permute' must be one of 'rows', 'within'; got 'columns'"):
         permutation_importance(Ridge(), X, y, qid, permute="columns")
-    with pytest.raises(ValueError, match="'n_repeats' must be at least 1"):
+    with pytest.raises(ValueError, match="'n_repeats' must be a whole number >= 1; got 0"):
         permutation_importance(Ridge(), X, y, qid, n_repeats=0)
 
 

@@ -6,12 +6,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from numbers import Integral
 from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_relevance
+from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_count, check_relevance
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.ranking import TIES
@@ -55,10 +54,8 @@ class Metric(ABC):
     greater_is_better: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.k is not None and (
-            not isinstance(self.k, Integral) or isinstance(self.k, bool) or self.k < 1
-        ):
-            raise ValueError(f"'k' must be a whole number >= 1, or None for no cut-off; got {self.k!r}")
+        if self.k is not None:
+            check_count(self.k, name="k")
         check_choice(self.ties, get_args(Ties), name="ties")
         check_choice(self.blank, get_args(Blank), name="blank")
 
