@@ -16,6 +16,7 @@ from lambdamart_kit.rankers import (
 
 SMALL = {"n_estimators": 3, "num_leaves": 4, "n_jobs": 1}
 RANKERS = [
+    LambdaMART(booster="native", min_child_samples=1, **SMALL),
     LambdaMART(booster="lightgbm", min_child_samples=1, **SMALL),
     LambdaMART(booster="xgboost", objective="pairwise", **SMALL),
     LightGBMRanker(min_child_samples=1, **SMALL),

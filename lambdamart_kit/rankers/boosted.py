@@ -118,7 +118,15 @@ class BoostedRanker(BaseRanker):
             callbacks: list[Callback] = [history, progress]
             if self.early_stopping_rounds is not None:
                 callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
-            model = booster.fit(train.X, bound, params, eval_sets=eval_sets, callbacks=callbacks, start=start)
+            model = booster.fit(
+                train.X,
+                bound,
+                params,
+                queries=train.queries,
+                eval_sets=eval_sets,
+                callbacks=callbacks,
+                start=start,
+            )
         if self.early_stopping_rounds is not None:
             model = model.truncate(n_before + history.best_round)
         earlier = self.evals_result_ if start is not None else {}

@@ -79,9 +79,9 @@ class BoosterParams:
     categorical_features : tuple of int
         Columns that hold category codes.
     feature_names : tuple of str, or None
-    split_criterion : {"newton", "gradient"}
-        What a split maximises: the second-order gain, or the variance reduction of the gradient as in
-        Burges (2010). Native trees only; libraries have "newton".
+    split_criterion : {"newton", "least_squares"}
+        What a split maximises: the second-order gain, or the fit to the gradients as in Burges (2010).
+        Native trees only; libraries have "newton".
     extra : mapping
         Settings in the library's own names, passed on as they are.
     """
@@ -181,6 +181,7 @@ class Booster(Protocol):
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
+        queries: Queries | None = None,
         eval_sets: Sequence[EvalSet] = (),
         callbacks: Sequence[Callback] = (),
         start: Model | None = None,
@@ -193,6 +194,8 @@ class Booster(Protocol):
             Ordered rows.
         bound : Bound or LibraryObjective
         params : BoosterParams
+        queries : Queries, optional
+            Of the ordered rows. Native trees draw whole queries where libraries draw rows (`subsample`).
         eval_sets : sequence of EvalSet
             Measured after every round.
         callbacks : sequence of callable
@@ -204,6 +207,7 @@ class Booster(Protocol):
 
 # Name -> "module:class"; a library is imported when its booster is asked for.
 BOOSTERS = {
+    "native": "lambdamart_kit.rankers.boosters_native:NativeBooster",
     "lightgbm": "lambdamart_kit.rankers.boosters_lightgbm:LightGBMBooster",
     "xgboost": "lambdamart_kit.rankers.boosters_xgboost:XGBoostBooster",
     "catboost": "lambdamart_kit.rankers.boosters_catboost:CatBoostBooster",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.boosters import (
@@ -102,6 +103,7 @@ class CatBoostBooster:
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
+        queries: Queries | None = None,
         eval_sets: Sequence[EvalSet] = (),
         callbacks: Sequence[Callback] = (),
         start: Model | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.boosters import (
@@ -78,6 +79,7 @@ class LightGBMBooster:
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
+        queries: Queries | None = None,
         eval_sets: Sequence[EvalSet] = (),
         callbacks: Sequence[Callback] = (),
         start: Model | None = None,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
+from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.boosters import (
@@ -101,6 +102,7 @@ class XGBoostBooster:
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
+        queries: Queries | None = None,
         eval_sets: Sequence[EvalSet] = (),
         callbacks: Sequence[Callback] = (),
         start: Model | None = None,

@@ -156,8 +156,13 @@ def encode_categories(X: Any, categories: Mapping[int, list[Any]]) -> Any:
 
     X = X.copy(deep=False)
     for j, known in categories.items():
-        codes = pd.Categorical(X.iloc[:, j], categories=known).codes.astype(np.float32)
-        X.isetitem(j, np.where(codes < 0, np.float32(np.nan), codes))
+        values, index = X.iloc[:, j], pd.Index(known)
+        if str(values.dtype) == "category":  # one look-up a category, not one a row
+            own = np.append(index.get_indexer(values.cat.categories), -1)
+            codes = own[values.cat.codes.to_numpy()]
+        else:
+            codes = index.get_indexer(values)
+        X.isetitem(j, np.where(codes < 0, np.nan, codes).astype(np.float32))
     return X
 
 

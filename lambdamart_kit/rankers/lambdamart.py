@@ -36,8 +36,9 @@ class LambdaMART(BoostedRanker):
         ``LambdaNDCG(truncation_level=20)``, anything with its ``bind(y, queries, sample_weight, n_threads=)``
         method, or a function ``scores -> (gradient, hessian)`` of the rows as they were given to fit (which
         therefore cannot be combined with `validation_fraction`, nor cross-validated; ``bind`` can).
-    booster : {"lightgbm", "xgboost"}
-        Whose trees. `lambdamart_kit.rankers.boosters` has the table of what each calls these parameters.
+    booster : {"native", "lightgbm", "xgboost"}
+        Whose trees: the kit's own, or a library's. `lambdamart_kit.rankers.boosters` has the table of what
+        each calls the parameters below.
     n_estimators : int
         Number of trees, at most.
     learning_rate : float
@@ -53,7 +54,7 @@ class LambdaMART(BoostedRanker):
     reg_lambda, reg_alpha : float
         L2 and L1 penalty on leaf values.
     subsample : float
-        Share of the rows drawn for each tree.
+        Share drawn for each tree: of the queries with native trees, of the rows with a library's.
     colsample_bytree, colsample_bynode : float
         Share of the features drawn for each tree, and for each split.
     max_bin : int
@@ -62,8 +63,8 @@ class LambdaMART(BoostedRanker):
         By column, or by feature name.
     categorical_features : "auto", array-like or None
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
-    split_criterion : {"newton", "gradient"}
-        What splits maximise; "gradient" is the variance reduction of Burges (2010), for native trees.
+    split_criterion : {"newton", "least_squares"}
+        What splits maximise; "least_squares" fits the gradients as Burges (2010) does, native trees only.
     early_stopping_rounds : int, optional
         Stop after so many rounds without a better `eval_metric` on held-out queries, and keep the best round.
     validation_fraction : float, optional
@@ -118,14 +119,14 @@ class LambdaMART(BoostedRanker):
         "objective": [str, HasMethods("bind"), callable],
         "booster": [StrOptions(set(BOOSTERS) - {"catboost"})],
         "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
-        "split_criterion": [StrOptions({"newton", "gradient"})],
+        "split_criterion": [StrOptions({"newton", "least_squares"})],
     }
 
     def __init__(
         self,
         objective: Any = "ndcg",
         *,
-        booster: str = "lightgbm",
+        booster: str = "native",
         n_estimators: int = 300,
         learning_rate: float = 0.1,
         num_leaves: int = 31,

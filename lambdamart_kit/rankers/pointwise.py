@@ -156,7 +156,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
             seed=int(self._rng().integers(2**31 - 1)),
             n_threads=self._n_threads(),
         )
-        return find_booster("lightgbm").fit(rows.X, objective, params)
+        return find_booster("lightgbm").fit(rows.X, objective, params, queries=rows.queries)
 
     def predict(self, X: Any) -> FloatArray:
         """Predicted label of each row; a classifier's expected label.
