@@ -25,11 +25,19 @@ from numba.extending import intrinsic
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.ranked import Ranked, new_ranked, next_state, rank_query, scramble, shuffle
 from lambdamart_kit.core.sorting import largest_query
-from lambdamart_kit.core.swaps import discount_swaps
+from lambdamart_kit.core.swaps import (
+    AVERAGE_PRECISION,
+    EXPECTED_RECIPROCAL_RANK,
+    RECIPROCAL_RANK,
+    average_precision_swaps,
+    discount_swaps,
+    expected_reciprocal_rank_swaps,
+    reciprocal_rank_swaps,
+)
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
 
-SWAP, WINNER = 0, 1
-"""How the weight of a pair follows from the entries: see `_swap_weights` and `_winner_weights`."""
+SWAP, WINNER, DISTANCE = range(3)
+"""How the weight of a pair follows from the entries: see `_swap_weights` and the two after it."""
 
 
 class PairSettings(NamedTuple):
@@ -37,10 +45,15 @@ class PairSettings(NamedTuple):
 
     ``weight / (offset + slope * |s_i - s_j|)`` replaces the weight of a pair (slope 0 = as it is) unless all
     scores of the query are equal; with `normalize` the query is multiplied by ``log2(1 + S) / S``, S the sum
-    of 2 |lambda|.
+    of 2 |lambda|. `swap_share` and `distance_share` mix the two weights of DISTANCE. With `n_partners` > 0
+    each row is paired with a random run of that many entries below it, weighted up to stand for all.
     """
 
+    metric: int
     weighting: int
+    swap_share: float
+    distance_share: float
+    n_partners: int
     truncation: int
     sigma: float
     offset: float
@@ -78,18 +91,17 @@ def lambda_gradients(
             hessian[start:stop] = 0.0
             continue
         layout, label, gain = queries.layout[start:stop], queries.label[start:stop], queries.gain[start:stop]
+        query_seed = scramble(next_state(seed ^ scramble(np.uint64(q))))
         if settings.shuffle:
             places = np.arange(stop - start)
-            shuffle(places, scramble(next_state(seed ^ scramble(np.uint64(q)))))
+            shuffle(places, query_seed)
             layout, label, gain = layout[places], label[places], gain[places]
         n = np.uint64(len(layout))
         for i in range(n):
             laid[i] = scores[np.uint64(layout[i])]
         n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
-        discount_swaps(
-            n_entries, tied, discount, cumulative, settings.truncation, settings.weighting == WINNER, ranked
-        )
-        total = pair_rows(n_entries, settings, ranked)
+        _fill_swaps(n_entries, tied, settings, discount, cumulative, ranked)
+        total = pair_rows(n_entries, settings, cumulative, query_seed, ranked)
         scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total
@@ -97,6 +109,26 @@ def lambda_gradients(
         by_gradient = np.float32(-settings.sigma * scale)
         by_hessian = np.float32(settings.sigma * settings.sigma * settings.hessian_factor * scale)
         _scatter(layout, by_gradient, by_hessian, ranked, gradient, hessian)
+
+
+@kernel
+def _fill_swaps(
+    n_entries: int,
+    tied: bool,
+    settings: PairSettings,
+    discount: FloatArray,
+    cumulative: FloatArray,
+    ranked: Ranked,
+) -> None:
+    if settings.metric == AVERAGE_PRECISION:
+        average_precision_swaps(n_entries, settings.truncation, ranked)
+    elif settings.metric == RECIPROCAL_RANK:
+        reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
+    elif settings.metric == EXPECTED_RECIPROCAL_RANK:
+        expected_reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
+    else:
+        winner = settings.weighting == WINNER
+        discount_swaps(n_entries, tied, discount, cumulative, settings.truncation, winner, ranked)
 
 
 @kernel
@@ -117,11 +149,13 @@ def _scatter(
 
 
 @kernel(fastmath=True)
-def pair_rows(n_entries: int, settings: PairSettings, ranked: Ranked) -> float:
+def pair_rows(
+    n_entries: int, settings: PairSettings, cumulative: FloatArray, seed: np.uint64, ranked: Ranked
+) -> float:
     """All pairs of a query into `force` and `curvature`; returns the sum of ``weight * (1 - p)``."""
     ranked.force[:n_entries] = 0.0
     ranked.curvature[:n_entries] = 0.0
-    offset, slope = np.float32(settings.offset), np.float32(settings.slope)
+    sigma, offset, slope = np.float32(settings.sigma), np.float32(settings.offset), np.float32(settings.slope)
     if ranked.score[0] == ranked.score[n_entries - 1]:
         offset, slope = np.float32(1.0), np.float32(0.0)
     total = 0.0
@@ -133,7 +167,15 @@ def pair_rows(n_entries: int, settings: PairSettings, ranked: Ranked) -> float:
             _winner_weights(row, stop, end, ranked)
         else:
             _swap_weights(row, stop, end, ranked)
-        total += _pair_row(row, end, np.float32(settings.sigma), offset, slope, ranked)
+            if settings.weighting == DISTANCE:
+                _add_distances(i, n_entries, settings, cumulative, ranked)
+        n_below = n_entries - 1 - i
+        if settings.n_partners <= 0 or settings.n_partners >= n_below:
+            total += _pair_row(row, row + np.uint64(1), end, sigma, offset, slope, ranked)
+        else:
+            seed = next_state(seed)
+            at = np.int64(scramble(seed) % np.uint64(n_below))
+            total += _partners(i, at, n_entries, settings.n_partners, sigma, offset, slope, ranked)
     return total
 
 
@@ -160,15 +202,84 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
         ranked.weight[j] = upper * gain if label > ranked.label[j] else lost
 
 
+@kernel
+def _add_distances(
+    i: int, n_entries: int, settings: PairSettings, cumulative: FloatArray, ranked: Ranked
+) -> None:
+    """Mix into the swap weights of row `i`: ``|gain difference| * (discount(d - 1) - discount(d))``.
+
+    d is the distance of the two ranks; for blocks its expectation, a second difference of `cumulative`.
+    """
+    swap, distance = np.float32(settings.swap_share), np.float32(settings.distance_share)
+    stop = ranked.stop[i]
+    top = i
+    while top > 0 and ranked.stop[top - 1] == stop:
+        top -= 1
+    a0, a1 = ranked.rank[top], ranked.rank[stop]
+    size = a1 - a0
+    cut = min(max(settings.truncation, a0), a1)
+    if size > 1:
+        # Pairs of the block that lie wholly below the truncation are left out in proportion.
+        kept = 1.0 - (a1 - cut) * (a1 - cut - 1.0) / (size * (size - 1.0))
+        mean = kept * 2.0 * (size * cumulative[1] - cumulative[size]) / (size * (size - 1.0))
+        for j in range(i + 1, stop):
+            change = np.float32(mean) * abs(ranked.gain[i] - ranked.gain[j])
+            ranked.weight[j] = swap * ranked.weight[j] + distance * change
+    start = stop
+    while start < n_entries:
+        stop = ranked.stop[start]
+        b0, b1 = ranked.rank[start], ranked.rank[stop]
+        near = cumulative[b0 - a0] - cumulative[b0 - a1]
+        far = cumulative[b1 - a0] - cumulative[b1 - a1]
+        mean = (near - far) / (size * (b1 - b0)) * (cut - a0) / size
+        for j in range(start, stop):
+            change = np.float32(mean) * abs(ranked.gain[i] - ranked.gain[j])
+            ranked.weight[j] = swap * ranked.weight[j] + distance * change
+        start = stop
+
+
+@kernel(fastmath=True)
+def _partners(
+    i: int,
+    at: int,
+    n_entries: int,
+    n_partners: int,
+    sigma: np.float32,
+    offset: np.float32,
+    slope: np.float32,
+    ranked: Ranked,
+) -> float:
+    """Pairs of row `i` with a run of `n_partners` entries below it that starts at `at` and wraps around."""
+    n_below = n_entries - 1 - i
+    row, first = np.uint64(i), np.uint64(i + 1 + at)
+    stop = min(i + 1 + at + n_partners, n_entries)
+    wrapped = i + 1 + at + n_partners - stop
+    scale = np.float32(n_below / n_partners)
+    for j in range(first, np.uint64(stop)):
+        ranked.weight[j] *= scale
+    for j in range(row + np.uint64(1), np.uint64(i + 1 + wrapped)):
+        ranked.weight[j] *= scale
+    total = _pair_row(row, first, np.uint64(stop), sigma, offset, slope, ranked)
+    return total + _pair_row(
+        row, row + np.uint64(1), np.uint64(i + 1 + wrapped), sigma, offset, slope, ranked
+    )
+
+
 @kernel(inline="always")
 def _pair_row(
-    i: np.uint64, end: np.uint64, sigma: np.float32, offset: np.float32, slope: np.float32, ranked: Ranked
+    i: np.uint64,
+    begin: np.uint64,
+    end: np.uint64,
+    sigma: np.float32,
+    offset: np.float32,
+    slope: np.float32,
+    ranked: Ranked,
 ) -> np.float32:
-    """The pair model between entry `i` and all entries below it, with the weights in `ranked.weight`."""
+    """The pair model between entry `i` and the entries `begin` to `end` - 1 below it."""
     one, zero = np.float32(1.0), np.float32(0.0)
     own_force, own_curvature, total = zero, zero, zero
     score, label, n_own = ranked.score[i], ranked.label[i], ranked.size[i]
-    for j in range(i + np.uint64(1), end):
+    for j in range(begin, end):
         difference = score - ranked.score[j]
         e = falling_exp(sigma * difference)
         divisor = offset + slope * difference

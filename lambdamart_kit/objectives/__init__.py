@@ -12,6 +12,15 @@ from typing import Any
 
 from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective
 from lambdamart_kit.objectives.explicit import ExplicitPairs
+from lambdamart_kit.objectives.metrics import (
+    LambdaERR,
+    LambdaMAP,
+    LambdaMRR,
+    LambdaPrecision,
+    NDCGLoss1,
+    NDCGLoss2,
+    NDCGLoss2pp,
+)
 from lambdamart_kit.objectives.pairwise import LambdaNDCG, RankNet
 
 __all__ = [
@@ -20,7 +29,14 @@ __all__ = [
     "BoundFunction",
     "ExplicitPairs",
     "FunctionObjective",
+    "LambdaERR",
+    "LambdaMAP",
+    "LambdaMRR",
     "LambdaNDCG",
+    "LambdaPrecision",
+    "NDCGLoss1",
+    "NDCGLoss2",
+    "NDCGLoss2pp",
     "Objective",
     "RankNet",
     "resolve_objective",
@@ -29,6 +45,13 @@ __all__ = [
 OBJECTIVES: dict[str, type] = {
     "ndcg": LambdaNDCG,
     "pairwise": RankNet,
+    "map": LambdaMAP,
+    "mrr": LambdaMRR,
+    "err": LambdaERR,
+    "precision": LambdaPrecision,
+    "ndcg1": NDCGLoss1,
+    "ndcg2": NDCGLoss2,
+    "ndcg2++": NDCGLoss2pp,
 }
 
 

@@ -20,6 +20,7 @@ from lambdamart_kit.core.lambdas import SWAP, WINNER, LabelledQueries, PairSetti
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.sorting import label_order
+from lambdamart_kit.core.swaps import DISCOUNT
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import check_labels, check_level, check_positive, check_scores
@@ -48,20 +49,31 @@ class PairObjective:
         How documents with equal scores rank. ``"expected"``: the weight of a pair is its expectation over
         all orders of the tied documents, so the result does not depend on the order of the rows.
         ``"input"``: as the rows come, like LightGBM and XGBoost. ``"random"``: shuffled anew at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it; a number with a random run of that many
+        of them, weighted up so that the expected gradient is the same. Worth it for very long queries.
     hessian_factor : float
         Multiplies the hessian (XGBoost: 2).
     random_state : int
-        Seed of ``ties="random"``.
+        Seed of what is random.
     """
 
     truncation_level: int | None = None
     sigma: float = 1.0
     normalize: Normalize = False
     ties: PairTies = "expected"
+    n_partners: int | None = None
     hessian_factor: float = 1.0
     random_state: int = 0
 
-    def _settings(self, weighting: int) -> PairSettings:
+    def _settings(
+        self,
+        weighting: int,
+        *,
+        metric: int = DISCOUNT,
+        swap_share: float = 1.0,
+        distance_share: float = 0.0,
+    ) -> PairSettings:
         check_choice(self.ties, ("expected", "input", "random"), name="ties")
         if self.normalize not in (True, False, "scores", "queries"):
             raise ValueError(
@@ -69,7 +81,11 @@ class PairObjective:
             )
         by_score = self.normalize in (True, "scores")
         return PairSettings(
+            metric=metric,
             weighting=weighting,
+            swap_share=swap_share,
+            distance_share=distance_share,
+            n_partners=0 if self.n_partners is None else check_level(self.n_partners, "n_partners"),
             truncation=check_level(self.truncation_level, "truncation_level"),
             sigma=check_positive(self.sigma, "sigma"),
             offset=_SCORE_OFFSET if by_score else 1.0,
@@ -89,7 +105,7 @@ class RankNet(PairObjective):
 
     Parameters
     ----------
-    truncation_level, sigma, normalize, ties, hessian_factor, random_state
+    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
         See :class:`PairObjective`. By default all pairs count alike and probabilities are calibrated.
 
     References
@@ -126,7 +142,7 @@ class RankNet(PairObjective):
     ) -> BoundPairs:
         """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
         labels = check_labels(y, queries)
-        constant = np.ones(_largest(queries))
+        constant = np.ones(largest_size(queries))
         return BoundPairs(
             self, self._settings(WINNER), labels, np.ones_like(labels), constant, queries,
             query_weights(sample_weight, queries), n_threads,
@@ -148,7 +164,7 @@ class LambdaNDCG(PairObjective):
         See :class:`PairObjective`. A good value is a little above the cut-off of the metric one cares about.
     gain : "exp2", "linear", table or callable
         Gain of a label, see :func:`lambdamart_kit.core.gains.gains`; a table as a tuple.
-    sigma, normalize, ties, hessian_factor, random_state
+    sigma, normalize, ties, n_partners, hessian_factor, random_state
         See :class:`PairObjective`. ``normalize=True`` by default, as in LightGBM.
 
     References
@@ -196,7 +212,7 @@ class LambdaNDCG(PairObjective):
         labels = check_labels(y, queries)
         settings = self._settings(SWAP)
         gain = gains(labels, self.gain)
-        discount = discounts(_largest(queries))
+        discount = discounts(largest_size(queries))
         relative = gain / ideal_dcg_of_rows(gain, discount, settings.truncation, queries)
         return BoundPairs(
             self,
@@ -276,7 +292,8 @@ def _has_pairs(labels: IndexArray, queries: Queries) -> BoolArray:
     return differ
 
 
-def _largest(queries: Queries) -> int:
+def largest_size(queries: Queries) -> int:
+    """Documents in the largest query; 0 without queries."""
     return int(queries.sizes.max(initial=0))
 
 
