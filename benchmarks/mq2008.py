@@ -20,6 +20,8 @@ from lambdamart_kit.cli.output import progress_bar
 MODELS = (
     "lambdamart",
     "lambdamart:pairwise",
+    "lambdamart@lightgbm",
+    "lambdamart:pairwise@lightgbm",
     "lambdamart@xgboost",
     "lambdamart:pairwise@xgboost",
     "lightgbm",

@@ -93,6 +93,7 @@ def test_a_model_that_failed_is_left_out_and_said(runs):
     report = summarise([runs[0], failed, *runs[2:]], metrics=["map"])
     assert [row.model for row in report.quality] == ["pointwise"]
     assert report.notes == ("new failed in 1 fit(s), first on F2: MemoryError: no",)
+    assert summarise([runs[0], failed, *runs[2:]], metrics=["map"], baseline="new").baseline == "pointwise"
     with pytest.raises(ValueError, match="no model finished on every fold: new failed"):
         summarise([failed], metrics=["map"])
 

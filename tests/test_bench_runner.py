@@ -118,8 +118,7 @@ def test_failures_and_killed_processes_are_reported_and_do_not_stop_the_rest():
     candidates = [Candidate(mode or "fine", Ridge(mode=mode)) for mode in ["raise", "kill", ""]]
     failed, killed, fine = run_benchmark(candidates, FOLDS[:1])
     assert failed.error == "ValueError: 'alpha' is not to its liking"
-    assert "killed" in killed.error
-    assert "-9" in killed.error
+    assert killed.error == "its process was killed (out of memory?)"
     assert fine.error == ""
     assert [run.model for run in chosen([failed, killed, fine], "ndcg@10")] == ["fine"]
 

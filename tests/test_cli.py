@@ -226,3 +226,40 @@ def test_starts_quickly_and_as_a_module():
         [sys.executable, "-m", "lambdamart_kit", "--version"], capture_output=True, text=True
     )
     assert done.stdout.startswith("lambdamart-kit ")
+
+
+def test_datasets_list_and_info(cli):
+    code, out, _ = cli("datasets", "list", "-f", "json")
+    found = {entry["name"]: entry for entry in json.loads(out)}
+    assert code == 0
+    assert found["MQ2008"]["queries"] == 784
+    assert found["MSLR-WEB10K"]["features"] == 136
+    code, out, _ = cli("datasets", "list")
+    assert code == 0
+    assert set(found) <= {line.split("  ")[0] for line in out.splitlines()}
+    code, out, _ = cli("datasets", "info", "mslr-web10k")
+    assert code == 0
+    assert "Microsoft Research" in out
+    assert "723,412 rows" in out
+
+
+def test_datasets_sample_and_convert(cli, tmp_path):
+    text, arrays = tmp_path / "sample.txt", tmp_path / "sample.npz"
+    assert cli("datasets", "sample", text, "--queries", 3, "--seed", 4)[0] == 0
+    assert cli("datasets", "convert", text, arrays)[0] == 0
+    expected = make_letor(3, random_state=4)
+    np.testing.assert_array_equal(read_letor(text).y, expected.y)
+    with np.load(arrays) as stored:
+        np.testing.assert_allclose(stored["X"], expected.X, rtol=1e-6)
+
+
+def test_datasets_that_are_not_there(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("LAMBDAMART_KIT_DATA", str(tmp_path))
+    for arguments in [("datasets", "fetch", "MSLR-WEB10K"), ("bench", "MSLR-WEB10K")]:
+        code, out, err = cli(*arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "terms" in err
+    code, _, err = cli("datasets", "info", "MSLR-WEB20K")
+    assert code == 1
+    assert "MSLR-WEB10K" in err
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ import numpy as np
 
 from lambdamart_kit import datasets
 from lambdamart_kit.bench.fitting import Fold, FoldData
-from lambdamart_kit.datasets import RankingDataset, make_letor, read_letor
+from lambdamart_kit.datasets import RankingDataset, load_sample, read_letor
 from lambdamart_kit.datasets.cache import content_digest
 from lambdamart_kit.model_selection import QueryKFold, QueryShuffleSplit
 
@@ -78,9 +78,7 @@ class SplitFold:
 
     def load(self) -> FoldData:
         """The test part is this fold; validation queries are held out from the rest."""
-        rows = (
-            make_letor(n_queries=300, random_state=0) if self.path is None else read_letor(self.path, **_READ)
-        )
+        rows = load_sample() if self.path is None else read_letor(self.path, **_READ)
         splitter = QueryKFold(self.n_folds, shuffle=True, random_state=self.seed)
         for number, (rest, test) in enumerate(splitter.split(rows.X, qid=rows.qid)):
             if number == self.number:
@@ -94,8 +92,9 @@ def find_folds(data: str | Path | None = None, *, folds: str | None = None, seed
     Parameters
     ----------
     data : str or Path, optional
-        A folder that :func:`~lambdamart_kit.datasets.load_folds` understands, or a LETOR file, which is split
-        by query; None is the built-in sample, split likewise.
+        A folder that :func:`~lambdamart_kit.datasets.load_folds` understands, a data set of the catalogue
+        that was fetched before, or a LETOR file, which is split by query; None is the built-in sample, split
+        likewise.
     folds : str, optional
         For a folder which folds, ``"1,3"`` or ``"Fold1,Fold3"``; for a file how many, ``"5"``.
     seed : int
@@ -108,18 +107,28 @@ def find_folds(data: str | Path | None = None, *, folds: str | None = None, seed
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file or folder.
+    FileNotFoundError, PermissionError
+        If there is no such file or folder, or the data set was not fetched yet.
     ValueError
         If `folds` does not fit.
     """
-    path = None if data is None else Path(data)
+    path = None if data is None else _located(data)
     if path is not None and path.is_dir():
         return _chosen(_folder_folds(path), folds)
-    if path is not None and not path.is_file():
-        raise FileNotFoundError(f"'data' must be a LETOR file, a folder of folds or a data set; got {data}")
     count = _count(folds, _SAMPLE_FOLDS if path is None else _FILE_FOLDS)
     return [SplitFold(path, number, count, seed) for number in range(count)]
+
+
+def _located(data: str | Path) -> Path:
+    """The file or folder itself, or where the data set of that name was put."""
+    if Path(data).exists():
+        return Path(data)
+    names = {entry.name.lower() for entry in datasets.catalogue()}
+    if str(data).lower() in names:
+        return datasets.fetch(str(data))
+    raise FileNotFoundError(
+        f"'data' must be a LETOR file, a folder of folds or a name of 'lambdamart-kit datasets list'; got {data}"
+    )
 
 
 def _folder_folds(folder: Path) -> list[FolderFold]:

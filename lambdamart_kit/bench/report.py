@@ -153,7 +153,7 @@ def summarise(
     metrics : list of str
         Metrics to report; the first one chose the settings.
     baseline : str, optional
-        Model to compare with; by default ``pointwise`` if it ran, else the first model.
+        Model to compare with; by default, and if it failed, ``pointwise`` if that ran, else the first.
     notes : list of str
         More lines for the reader.
     seed : int
@@ -167,7 +167,7 @@ def summarise(
     Raises
     ------
     ValueError
-        If no model finished every fold, or `baseline` is not among those that did.
+        If no model finished every fold, or `baseline` is not among the models.
     """
     folds = tuple(dict.fromkeys(run.fold for run in runs))
     best: dict[str, list[Run]] = {}
@@ -181,10 +181,11 @@ def summarise(
     failures = _failures(runs)
     if not complete:
         raise ValueError("no model finished on every fold: " + "; ".join(failures))
-    if baseline is None:
+    models = dict.fromkeys(run.model for run in runs)
+    if baseline is not None and baseline not in models:
+        raise ValueError(f"'baseline' must be one of {', '.join(models)}; got {baseline!r}")
+    if baseline not in complete:  # or it failed, which the notes say
         baseline = "pointwise" if "pointwise" in complete else next(iter(complete))
-    if baseline not in complete:
-        raise ValueError(f"'baseline' must be one of {', '.join(complete)}; got {baseline!r}")
     first = np.isnan(_pooled(complete[baseline], metrics[0]))
     if first.all():
         raise ValueError(f"no test query has a relevant document: {metrics[0]} is undefined")

@@ -171,11 +171,17 @@ def _in_own_process(task: FitTask) -> Run:
             print(content, end="", file=sys.stderr, flush=True)
     except EOFError:
         process.join()
-        return _failure(task, f"its process was killed, exit code {process.exitcode} (out of memory?)")
+        return _failure(task, _ended(process.exitcode))
     finally:
         process.terminate()
         process.join()
         ours.close()
+
+
+def _ended(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "its process was killed (out of memory?)"
+    return f"its process ended with exit code {code}" if code >= 0 else f"its process got signal {-code}"
 
 
 def _child(connection: Connection, task: FitTask) -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import lambdamart_kit
-from lambdamart_kit.cli import benchmark, datasets, files
+from lambdamart_kit.cli import benchmark, datasets, files, pairs
 
 # Mistakes that the kit's messages explain. Anything else is a bug, and its traceback is worth having.
 _EXPLAINED = (ValueError, TypeError, OSError, ImportError)
@@ -56,6 +56,7 @@ app.command("train")(files.train)
 app.command("predict")(files.predict)
 app.command("evaluate")(files.evaluate)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(pairs.app, name="pairs")
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,11 +2,106 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Public data sets: what there is, and how to get it.", no_args_is_help=True)
+from lambdamart_kit.cli.output import Format, FormatOption, print_records
+
+if TYPE_CHECKING:
+    from lambdamart_kit.datasets.catalogue import Entry
+
+app = typer.Typer(
+    help="Public data sets: what there is, and how to get and convert it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command("list")
-def list_() -> None:
-    """List the catalogue."""
+def list_(format: FormatOption = Format.table) -> None:
+    """List the public data sets that the kit knows."""
+    from lambdamart_kit.bench.render import Table
+    from lambdamart_kit.datasets import catalogue
+
+    records = [_record(entry) for entry in catalogue()]
+    columns = ("name", "folds", "queries", "rows", "features", "labels", "fetch")
+    cells = tuple(tuple(_cell(record[column]) for column in columns) for record in records)
+    print_records(Table("Public data sets", columns, cells, {}), records, format)
+
+
+@app.command()
+def info(name: Annotated[str, typer.Argument(help="As `datasets list` prints it.")]) -> None:
+    """Print where a data set is from, its terms, and what a right copy contains."""
+    from lambdamart_kit import datasets
+
+    entry = datasets.info(name)
+    for field, value in _record(entry).items():
+        print(f"{field:<9} {_cell(value)}")
+    print(f"{'by hand':<9} {entry.manual.replace('FOLDER', str(datasets.data_folder() / entry.folder))}")
+    for part, counts in entry.parts.items():
+        print(f"{part:<12} {counts.rows:>10,} rows {counts.queries:>8,} queries")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="As `datasets list` prints it.")],
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="You have read the terms that `info` prints, and agree.")
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to put it; the user's data folder by default.")
+    ] = None,
+) -> None:
+    """Download a data set, check it, and print its folder."""
+    from lambdamart_kit import datasets
+
+    print(datasets.fetch(name, folder=folder, accept_terms=accept_terms))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="LETOR text (.txt, .gz, .zst), .npz or .parquet.")],
+    target: Annotated[Path, typer.Argument(help="Likewise; the suffix says which.")],
+    n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
+) -> None:
+    """Turn one file format into another."""
+    from lambdamart_kit import datasets
+
+    typer.echo(f"{datasets.convert(source, target, n_jobs=n_jobs)}: wrote {target}", err=True)
+
+
+@app.command()
+def sample(
+    target: Annotated[Path, typer.Argument(help="LETOR text (.txt, .gz, .zst), .npz or .parquet.")],
+    queries: Annotated[int, typer.Option(min=1, help="How many to generate.")] = 300,
+    seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
+) -> None:
+    """Write generated data with the shape of MSLR-WEB."""
+    from lambdamart_kit.datasets import make_letor
+    from lambdamart_kit.datasets.convert import save
+
+    rows = make_letor(queries, random_state=seed)
+    save(rows, target)
+    typer.echo(f"{rows}: wrote {target}", err=True)
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    archive = entry.archive
+    return {
+        "name": entry.name,
+        "folds": entry.folds,
+        "queries": entry.queries,
+        "rows": entry.rows,
+        "features": entry.features,
+        "labels": f"{entry.labels[0]}-{entry.labels[-1]}",
+        "fetch": "yes" if archive is not None and archive.url else "by hand",
+        "origin": entry.origin,
+        "terms": entry.terms,
+        "homepage": entry.homepage,
+    }
+
+
+def _cell(value: Any) -> str:
+    return "?" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

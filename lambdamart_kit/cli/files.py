@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +69,7 @@ def evaluate(
     from lambdamart_kit.bench.render import evaluation_table
 
     evaluations = evaluate_file(data, scores, metrics=metrics)
-    print_records(evaluation_table(evaluations), evaluations, format)
+    print_records(evaluation_table(evaluations), [asdict(e) for e in evaluations], format)
 
 
 def _parameters(texts: list[str] | None) -> dict[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,18 +46,17 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
         yield tell
 
 
-def print_records(table: Table, records: Sequence[Any], format: Format) -> None:
-    """Write dataclasses to stdout: as `table` for people and markdown, field by field for machines."""
+def print_records(table: Table, records: Sequence[Mapping[str, Any]], format: Format) -> None:
+    """Write to stdout: `table` for people and as markdown, the `records` behind it for machines."""
     from rich.console import Console
 
     from lambdamart_kit.bench.render import print_table, records_to_csv, table_to_markdown
 
-    fields = [asdict(record) for record in records]
     if format is Format.table:
         print_table(table, Console())
     elif format is Format.markdown:
         sys.stdout.write(table_to_markdown(table))
     elif format is Format.csv:
-        sys.stdout.write(records_to_csv(fields))
+        sys.stdout.write(records_to_csv(records))
     else:
-        sys.stdout.write(json.dumps(fields, indent=2) + "\n")
+        sys.stdout.write(json.dumps(records, indent=2) + "\n")

@@ -1,0 +1,216 @@
+"""``lambdamart-kit pairs``: audit, fit, score, filter, leaderboard."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Preference pairs: audit, reward models, leaderboards.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Data = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Pairs: .jsonl, .jsonl.gz, .json, .parquet, .csv or .tsv.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write; else stdout.")]
+
+
+class Scorer(StrEnum):
+    """What turns features into rewards."""
+
+    trees = "trees"
+    linear = "linear"
+
+
+class Ties(StrEnum):
+    """What a tie says."""
+
+    half = "half"
+    davidson = "davidson"
+    rao_kupper = "rao-kupper"
+
+
+class Intervals(StrEnum):
+    """Where intervals come from."""
+
+    hessian = "hessian"
+    sandwich = "sandwich"
+    bootstrap = "bootstrap"
+
+
+@app.command()
+def audit(
+    data: Data,
+    other: Annotated[
+        Path | None, typer.Option(help="Other side of a split: shared prompts are named.")
+    ] = None,
+    annotator: Annotated[str | None, typer.Option(help="Column that says who judged.")] = None,
+    noise: Annotated[int, typer.Option(help="Also show so many of the most suspicious labels.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    out: Out = None,
+) -> None:
+    """Say what is wrong with a set of pairs."""
+    from lambdamart_kit.preferences import PreferencePairs, label_noise
+    from lambdamart_kit.preferences import audit as examine
+
+    pairs = PreferencePairs.read(data)
+    report = examine(pairs, None if other is None else PreferencePairs.read(other), annotator=annotator)
+    suspicious = label_noise(pairs).head(noise) if noise else None
+    if as_json:
+        content = report.to_dict()
+        if suspicious is not None:
+            content["suspicious"] = suspicious.to_dict("records")
+        _write(json.dumps(content, indent=2) + "\n", out)
+    else:
+        extra = "" if suspicious is None else f"\n{suspicious.to_string(index=False)}\n"
+        _write(report.to_markdown() + extra, out)
+
+
+@app.command()
+def fit(
+    data: Data,
+    model: Annotated[Path, typer.Option("--model", "-m", help="Where to save the reward model.")],
+    features: Annotated[str, typer.Option(help="text, tfidf or embeddings:MODEL.")] = "text",
+    scorer: Annotated[Scorer, typer.Option(help="Boosted trees or a linear function.")] = Scorer.trees,
+    flip_rate: Annotated[float, typer.Option(help="Share of labels believed to be flipped.")] = 0.0,
+    test_size: Annotated[float, typer.Option(help="Share of the prompts to report on; 0 for none.")] = 0.2,
+    by: Annotated[str | None, typer.Option(help="Report by this column too.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split and the model.")] = 0,
+    n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
+) -> None:
+    """Fit a reward model on texts, report on held-out prompts, save it."""
+    from lambdamart_kit.preferences import PreferencePairs, RewardModel
+
+    pairs = PreferencePairs.read(data)
+    train, test = pairs.split(test_size=test_size, random_state=seed) if test_size else (pairs, None)
+    reward = RewardModel(
+        scorer.value,
+        features=features,
+        flip_rate=flip_rate,
+        random_state=seed,
+        n_jobs=n_jobs,
+        verbose=verbose,
+    ).fit_pairs(train)
+    reward.save(model)
+    if test is not None:
+        print(reward.report(test, by=by).round(4).T.to_string(header=False))
+    print(f"saved to {model}", file=sys.stderr)
+
+
+@app.command()
+def score(
+    model: Annotated[Path, typer.Argument(help="Reward model that `fit` saved.")],
+    data: Data,
+    out: Out = None,
+) -> None:
+    """Add scores_chosen, scores_rejected, results, margin and probability to every row."""
+    from lambdamart_kit.preferences import RewardModel
+    from lambdamart_kit.preferences.records import write_records
+    from lambdamart_kit.preferences.streaming import score_records
+
+    reward = RewardModel.load(model)
+    with _rows_bar("scored") as progress:
+        records = score_records(reward, data, progress=progress)
+        if out is None:
+            for record in records:
+                sys.stdout.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
+        else:
+            write_records(records, out)
+
+
+@app.command("filter")
+def filter_(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the rows kept.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Reward model that `fit` saved.")
+    ] = None,
+    min_probability: Annotated[
+        float, typer.Option(help="Keep labels that the model gives at least this probability.")
+    ] = 0.2,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="Problem of `audit` to drop, such as duplicate or contradiction; repeatable."),
+    ] = None,
+) -> None:
+    """Keep the rows that a reward model believes and that have none of the problems named."""
+    from lambdamart_kit.preferences import RewardModel
+    from lambdamart_kit.preferences.records import write_records
+    from lambdamart_kit.preferences.streaming import filter_records, keep_mask
+
+    reward = None if model is None else RewardModel.load(model)
+    with _rows_bar("read") as progress:
+        mask = keep_mask(
+            data, model=reward, min_probability=min_probability, drop=drop or (), progress=progress
+        )
+    n_kept = write_records(filter_records(data, mask), out)
+    print(f"kept {n_kept} of {len(mask)} rows", file=sys.stderr)
+
+
+@app.command()
+def leaderboard(
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="Votes: two items and a winner in each row.")],
+    first: Annotated[str | None, typer.Option(help="Column of the first item.")] = None,
+    second: Annotated[str | None, typer.Option(help="Column of the second item.")] = None,
+    winner: Annotated[str | None, typer.Option(help="Column of the winner or outcome.")] = None,
+    ties: Annotated[Ties, typer.Option(help="What a tie says.")] = Ties.half,
+    order_effect: Annotated[bool, typer.Option(help="Estimate an advantage of the first item.")] = False,
+    prior: Annotated[float, typer.Option(help="Precision of a normal prior on strengths.")] = 0.0,
+    disconnected: Annotated[str, typer.Option(help="raise, components or prior.")] = "raise",
+    intervals: Annotated[Intervals, typer.Option(help="Where intervals come from.")] = Intervals.sandwich,
+    elo: Annotated[bool, typer.Option(help="On the Elo scale, around 1500.")] = False,
+    top: Annotated[int | None, typer.Option(help="Only so many.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")] = None,
+) -> None:
+    """Rank items by Bradley-Terry strength, with confidence intervals."""
+    from lambdamart_kit.preferences import BradleyTerry
+    from lambdamart_kit.preferences.leaderboard import save_leaderboard
+    from lambdamart_kit.preferences.streaming import votes
+
+    pairs, outcomes = votes(data, first=first, second=second, winner=winner)
+    fitted = BradleyTerry(
+        ties=ties.value, order_effect=order_effect, prior=prior, on_disconnected=disconnected
+    ).fit(pairs, outcomes)
+    board = fitted.leaderboard(method=intervals.value, scale="elo" if elo else "logit")
+    if out is not None:
+        board.to_csv(out, index=False)
+    if plot is not None:
+        save_leaderboard(board, plot, top=top)
+    print(board.head(top or len(board)).round(3).to_string(index=False))
+    if order_effect:
+        print(f"advantage of the first item: {fitted.order_effect_:.3f}", file=sys.stderr)
+
+
+@contextmanager
+def _rows_bar(verb: str) -> Iterator[Callable[[int], None]]:
+    from lambdamart_kit.cli.output import progress_bar
+
+    with progress_bar() as tell:
+        done = 0
+
+        def progress(n_rows: int) -> None:
+            nonlocal done
+            done += n_rows
+            tell(done, done, f"{done:,} rows {verb}")
+
+        yield progress
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist()
