@@ -153,7 +153,8 @@ def test_audit_logps():
     found = dpo.audit_logps(
         [-1.0, 0.0, -3, np.nan], [-2.0, -3.0, -1, -1], [-1.0, -1.0, 2.0, -1], [-2.0, -2.5, -1, -2]
     )
-    assert found == {"policy_equals_reference": 1, "zero": 1, "positive": 1, "not_finite": 1}
+    rows = {name: rows.tolist() for name, rows in found.items()}
+    assert rows == {"policy_equals_reference": [0], "zero": [1], "positive": [2], "not_finite": [3]}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from scipy.stats import rankdata
 
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.pairs import flipped_target, pair_terms
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
 from lambdamart_kit.preferences.bradley_terry import BradleyTerry
 
 LOSSES = ("sigmoid", "hinge", "ipo", "robust", "smoothed")
@@ -395,8 +395,8 @@ def audit_logps(
     rejected_logps: ArrayLike,
     ref_chosen_logps: ArrayLike,
     ref_rejected_logps: ArrayLike,
-) -> dict[str, int]:
-    """Count what is wrong with log-prob columns: rows of each problem, by name.
+) -> dict[str, IndexArray]:
+    """Find what is wrong with log-prob columns: rows with each problem, by name.
 
     ``policy_equals_reference``: the loss is exactly log 2, because the policy never moved or the columns are
     copies. ``zero``: log-probs of 0 stand for missing ones. ``positive``: no log-prob is above 0.
@@ -404,8 +404,9 @@ def audit_logps(
 
     Examples
     --------
-    >>> audit_logps([-1.0, 0.0], [-2.0, -3.0], [-1.0, -1.0], [-2.0, -2.5])
-    {'policy_equals_reference': 1, 'zero': 1, 'positive': 0, 'not_finite': 0}
+    >>> found = audit_logps([-1.0, 0.0], [-2.0, -3.0], [-1.0, -1.0], [-2.0, -2.5])
+    >>> {name: rows.tolist() for name, rows in found.items()}
+    {'policy_equals_reference': [0], 'zero': [1], 'positive': [], 'not_finite': []}
     """
     columns = _aligned(
         ("chosen_logps", chosen_logps),
@@ -416,10 +417,10 @@ def audit_logps(
     chosen, rejected, ref_chosen, ref_rejected = columns
     table = np.stack(columns)
     return {
-        "policy_equals_reference": int(np.sum((chosen == ref_chosen) & (rejected == ref_rejected))),
-        "zero": int(np.sum((table == 0).any(axis=0))),
-        "positive": int(np.sum((table > 0).any(axis=0))),
-        "not_finite": int(np.sum(~np.isfinite(table).all(axis=0))),
+        "policy_equals_reference": np.flatnonzero((chosen == ref_chosen) & (rejected == ref_rejected)),
+        "zero": np.flatnonzero((table == 0).any(axis=0)),
+        "positive": np.flatnonzero((table > 0).any(axis=0)),
+        "not_finite": np.flatnonzero(~np.isfinite(table).all(axis=0)),
     }
 
 

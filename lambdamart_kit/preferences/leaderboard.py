@@ -13,6 +13,7 @@ from lambdamart_kit.preferences.comparisons import Comparisons
 
 ELO_SLOPE = 400.0 / np.log(10.0)
 ELO_BASE = 1500.0
+_NO_MATPLOTLIB = "the picture needs matplotlib; install it with: pip install lambdamart-kit[plot]"
 
 
 class Uncertainty(NamedTuple):
@@ -117,13 +118,11 @@ def plot_leaderboard(table: pd.DataFrame, *, ax: Any = None, top: int | None = N
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        raise ImportError(
-            "the picture needs matplotlib; install it with: pip install lambdamart-kit[plot]"
-        ) from None
+        raise ImportError(_NO_MATPLOTLIB) from None
     rows = table.head(top) if top is not None else table
     height = np.arange(len(rows))[::-1]
     if ax is None:
-        _, ax = plt.subplots(figsize=(7.0, 1.2 + 0.22 * len(rows)), layout="constrained")
+        _, ax = plt.subplots(figsize=_size(table, top), layout="constrained")
     strength = rows["strength"].to_numpy()
     reach = np.abs(np.vstack([strength - rows["lower"], rows["upper"] - strength]))
     ax.errorbar(
@@ -140,6 +139,22 @@ def plot_leaderboard(table: pd.DataFrame, *, ax: Any = None, top: int | None = N
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
     return ax
+
+
+def save_leaderboard(table: pd.DataFrame, path: Any, *, top: int | None = None) -> None:
+    """Draw a leaderboard into a file; its ending decides the format."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(_NO_MATPLOTLIB) from None
+    figure = Figure(figsize=_size(table, top), layout="constrained")
+    plot_leaderboard(table, ax=figure.add_subplot(), top=top)
+    figure.savefig(path, dpi=150)
+
+
+def _size(table: pd.DataFrame, top: int | None) -> tuple[float, float]:
+    n_rows = len(table) if top is None else min(top, len(table))
+    return 7.0, 1.2 + 0.22 * n_rows
 
 
 def _standard_errors(covariance: FloatArray) -> FloatArray:

@@ -1,0 +1,427 @@
+"""Reward models: a score for a response, learned from pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from lambdamart_kit.core.gains import check_choice, check_relevance
+from lambdamart_kit.core.parallel import resolve_n_jobs
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.weights import query_weights
+from lambdamart_kit.preferences.pairs import PreferencePairs, extract, fitted_extractor
+from lambdamart_kit.preferences.saving import RewardFile
+from lambdamart_kit.preferences.scorers import (
+    LinearScorer,
+    PairSet,
+    RankerScorer,
+    Reward,
+    Scorer,
+    TreeScorer,
+)
+from lambdamart_kit.preferences.scoring import calibration_slope, preference_report
+from lambdamart_kit.preferences.text import make_extractor
+from lambdamart_kit.rankers.boosters import BoosterParams
+
+
+class RewardModel(RewardFile, BaseEstimator):
+    r"""Reward of a response, such that reward differences are log-odds of preferences.
+
+    .. math:: \min_r \sum_k w_k \, \ell(r(x_{chosen}) - r(x_{rejected}) - margin_k, \; t_k), \qquad
+              P(a \succ b) = \sigma(r(a) - r(b))
+
+    with :math:`\ell(z, t) = -t \log\sigma(z) - (1-t) \log\sigma(-z)`: the pure Bradley-Terry loss, without
+    the score normalisation that spoils the calibration of ranking losses.
+
+    Parameters
+    ----------
+    scorer : {"trees", "linear"} or ranker
+        Boosted trees; a linear function; or any ranker of the kit with an `objective` parameter, such as
+        ``LambdaMART(booster="xgboost")``, which is cloned, given the pairs and trained by its own settings.
+    features : {"text", "tfidf", "embeddings:MODEL"} or transformer, optional
+        Makes features of texts, fitted on the training pairs, where pairs come without features.
+    booster : {"native", "lightgbm", "xgboost"}
+        Whose trees, for ``scorer="trees"``; so are the next five.
+    n_estimators, num_leaves, min_child_samples : int
+        Trees at most, leaves of a tree, and responses in a leaf at least.
+    learning_rate, colsample_bytree : float
+    early_stopping_rounds : int
+        Stop after so many rounds without a lower log loss on held-out prompts.
+    reg_lambda : float
+        L2 penalty, on leaf values or on coefficients of standardised features.
+    validation_fraction : float
+        Share of the prompts held out for early stopping and calibration; 0 for neither.
+    flip_rate : float
+        Probability in [0, 0.5) that a label is flipped.
+    correction : {"smoothed", "robust"}
+        ``"smoothed"``: targets become ``e + (1 - 2 e) t``; ``"robust"``: the unbiased estimate of the clean
+        loss, whose optimum is the clean probability.
+    use_margins : bool
+        Whether the reward difference has to exceed each pair's `margin`, as in TRL.
+    n_bags : int
+        Average so many models, each on prompts drawn with replacement.
+    calibrate : bool
+        Scale rewards by the one factor that minimises the log loss on the held-out prompts. With a flip rate
+        the held-out labels count as given, noise included.
+    nuisance : sequence of int, optional
+        Columns whose effect (length, style) is fitted, linearly and together with the others, and left out of
+        the rewards.
+    random_state : int, RandomState or None
+    n_jobs : int, optional
+    verbose : int
+
+    Attributes
+    ----------
+    temperature_ : float
+        Rewards were divided by this.
+    rewards_ : list
+        The fitted scorers, one a bag.
+    extractor_ : transformer or None
+        What makes features of texts.
+    nuisance_coef_ : (n_features,) float64 or None
+        Linear effect of each nuisance column; zero elsewhere.
+    n_features_in_ : int
+
+    References
+    ----------
+    Bradley and Terry (1952). Ouyang et al. (2022), "Training language models to follow instructions with human
+    feedback", equation 1. Touvron et al. (2023), "Llama 2", equation 2 (margins). Guo et al. (2017), "On
+    calibration of modern neural networks", section 4.2 (temperature).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(400, 2))
+    >>> better = X[::2, 0] - X[1::2, 0] > rng.logistic(size=200) / 3
+    >>> first = np.arange(0, 400, 2)
+    >>> pairs = PreferencePairs.from_indices(X, first + ~better, first + better)
+    >>> rm = RewardModel(scorer="linear", random_state=0).fit_pairs(pairs)
+    >>> bool(rm.predict([[1.0, 0.0]])[0] > rm.predict([[0.0, 0.0]])[0] + 2)
+    True
+    """
+
+    _fitted: ClassVar[tuple[str, ...]] = ("temperature_", "n_features_in_")
+
+    def __init__(
+        self,
+        scorer: Any = "trees",
+        *,
+        features: Any = None,
+        booster: str = "native",
+        n_estimators: int = 1000,
+        learning_rate: float = 0.05,
+        num_leaves: int = 31,
+        min_child_samples: int = 20,
+        colsample_bytree: float = 1.0,
+        early_stopping_rounds: int = 30,
+        reg_lambda: float = 1.0,
+        validation_fraction: float = 0.1,
+        flip_rate: float = 0.0,
+        correction: str = "smoothed",
+        use_margins: bool = True,
+        n_bags: int = 1,
+        calibrate: bool = True,
+        nuisance: Any = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.scorer = scorer
+        self.features = features
+        self.booster = booster
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.min_child_samples = min_child_samples
+        self.colsample_bytree = colsample_bytree
+        self.early_stopping_rounds = early_stopping_rounds
+        self.reg_lambda = reg_lambda
+        self.validation_fraction = validation_fraction
+        self.flip_rate = flip_rate
+        self.correction = correction
+        self.use_margins = use_margins
+        self.n_bags = n_bags
+        self.calibrate = calibrate
+        self.nuisance = nuisance
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------------------------------- fitting
+
+    def fit_pairs(self, pairs: PreferencePairs) -> RewardModel:
+        """Fit to preference pairs.
+
+        Raises
+        ------
+        ValueError
+            If there are no pairs, or no features and no way to make them.
+        """
+        if len(pairs) == 0:
+            raise ValueError("'pairs' must hold at least one pair; got none")
+        self.extractor_ = None
+        X = pairs.features
+        if X is None:
+            if self.features is None:
+                raise ValueError(
+                    "'pairs' have no features: give features='text', 'tfidf', 'embeddings:MODEL' or a "
+                    "transformer to RewardModel, or use pairs.with_features"
+                )
+            self.extractor_ = fitted_extractor(make_extractor(self.features), pairs)
+            X = extract(self.extractor_, pairs)
+        margin = pairs.margin if self.use_margins else np.zeros(len(pairs))
+        return self._fit(
+            PairSet(X, pairs.chosen, pairs.rejected, pairs.target, pairs.weight, margin, pairs.prompt)
+        )
+
+    def fit(
+        self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None
+    ) -> RewardModel:
+        """Fit to labels: within a prompt, every response is preferred to every one with a lower label.
+
+        Parameters
+        ----------
+        X : (n, n_features) array or sparse matrix
+        y : (n,) array
+            0/1 or graded.
+        qid : (n,) ids, optional
+            Prompt of each response.
+        sample_weight : (n,) array, optional
+            Weight of each prompt, constant within it.
+        """
+        labels = check_relevance(y)
+        queries = Queries.from_qid(qid, len(labels))
+        first, second, prompt = _pairs_of_labels(labels, queries)
+        if len(first) == 0:
+            raise ValueError("'y' must hold two different labels for at least one prompt")
+        weight = query_weights(sample_weight, queries)[prompt]
+        ones, zeros = np.ones(len(first)), np.zeros(len(first))
+        self.extractor_ = None
+        matrix = X if hasattr(X, "tocsr") else np.asarray(X)
+        return self._fit(PairSet(matrix, first, second, ones, weight, zeros, prompt))
+
+    def _fit(self, pairs: PairSet) -> RewardModel:
+        self._check_parameters()
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        self.n_features_in_ = int(pairs.X.shape[1])
+        train, validation = self._hold_out(pairs, rng)
+        self.nuisance_coef_ = self._nuisance(train)
+        train, validation = self._without_nuisance(train), self._without_nuisance(validation)
+        scorer = self._scorer()
+        self.rewards_: list[Reward] = []
+        for _ in range(self.n_bags):
+            bag = train if self.n_bags == 1 else _bag(train, rng)
+            self.rewards_.append(scorer.fit(bag, validation, seed=int(rng.integers(2**31 - 1))))
+        self.temperature_ = 1.0
+        if self.calibrate and validation is not None:
+            self.temperature_ = self._calibrated(validation)
+        return self
+
+    def _hold_out(self, pairs: PairSet, rng: np.random.Generator) -> tuple[PairSet, PairSet | None]:
+        prompts, code = np.unique(pairs.prompt, return_inverse=True)
+        wanted = self.validation_fraction > 0 and (self.calibrate or self.scorer == "trees")
+        if not wanted or len(prompts) < 2:
+            return pairs, None
+        n_held_out = min(len(prompts) - 1, max(1, round(self.validation_fraction * len(prompts))))
+        held_out = np.zeros(len(prompts), dtype=bool)
+        held_out[rng.permutation(len(prompts))[:n_held_out]] = True
+        return pairs.take(~held_out[code]), pairs.take(held_out[code])
+
+    def _nuisance(self, train: PairSet) -> FloatArray | None:
+        """Effect of the nuisance columns in a linear model of all columns."""
+        if self.nuisance is None:
+            return None
+        columns = np.asarray(self.nuisance, dtype=np.intp)
+        if columns.ndim != 1 or ((columns < 0) | (columns >= self.n_features_in_)).any():
+            raise ValueError(
+                f"'nuisance' must hold columns from 0 to {self.n_features_in_ - 1}; got {self.nuisance!r}"
+            )
+        joint: Any = self._linear().fit(train, None, seed=0)
+        coef = np.zeros(self.n_features_in_)
+        coef[columns] = joint.coef[columns]
+        return coef
+
+    def _without_nuisance(self, pairs: Any) -> Any:
+        """Pairs without the nuisance columns, whose effect moves into the margin."""
+        if pairs is None or self.nuisance_coef_ is None:
+            return pairs
+        effect = np.asarray(pairs.X @ self.nuisance_coef_).ravel()
+        offset = effect[pairs.first] - effect[pairs.second]
+        return dataclasses.replace(pairs, X=self._kept_columns(pairs.X), margin=pairs.margin - offset)
+
+    def _kept_columns(self, X: Any) -> Any:
+        if self.nuisance_coef_ is None:
+            return X
+        return X[:, np.setdiff1d(np.arange(self.n_features_in_), self.nuisance)]
+
+    def _calibrated(self, validation: PairSet) -> float:
+        rows = validation.compact()
+        rewards = self._mean_reward(rows.X)
+        # Margins stay where they are: they are in units of the calibrated reward, as the offset of the
+        # nuisance columns is; with margins the factor is that of the difference alone.
+        slope = calibration_slope(rewards[rows.first] - rewards[rows.second], rows.target, rows.weight)
+        return 1.0 / slope if np.isfinite(slope) and slope > 0 else 1.0
+
+    def _scorer(self) -> Scorer:
+        noise = {"flip_rate": self.flip_rate, "correction": self.correction}
+        if self.scorer == "linear":
+            return self._linear()
+        if self.scorer == "trees":
+            params = BoosterParams(
+                n_estimators=self.n_estimators,
+                learning_rate=self.learning_rate,
+                num_leaves=self.num_leaves,
+                min_child_samples=None if self.booster == "xgboost" else self.min_child_samples,
+                colsample_bytree=self.colsample_bytree,
+                reg_lambda=self.reg_lambda,
+                n_threads=resolve_n_jobs(self.n_jobs),
+            )
+            return TreeScorer(self.booster, params, self.early_stopping_rounds, noise, bool(self.verbose))
+        if hasattr(self.scorer, "get_params") and "objective" in self.scorer.get_params():
+            return RankerScorer(self.scorer, noise)
+        raise ValueError(
+            "'scorer' must be 'trees', 'linear' or a ranker with an 'objective' parameter; "
+            f"got {self.scorer!r}"
+        )
+
+    def _linear(self) -> LinearScorer:
+        noise = {"flip_rate": self.flip_rate, "correction": self.correction}
+        return LinearScorer(self.reg_lambda, noise, resolve_n_jobs(self.n_jobs))
+
+    def _check_parameters(self) -> None:
+        check_choice(self.correction, ("smoothed", "robust"), name="correction")
+        for name, low in (("n_estimators", 1), ("n_bags", 1), ("early_stopping_rounds", 1)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name!r} must be at least {low}; got {getattr(self, name)}")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"'validation_fraction' must be in [0, 1); got {self.validation_fraction}")
+        if not (np.isfinite(self.reg_lambda) and self.reg_lambda >= 0):
+            raise ValueError(f"'reg_lambda' must be finite and >= 0; got {self.reg_lambda}")
+
+    # ---------------------------------------------------------------------------------------- predicting
+
+    def predict(self, X: Any) -> FloatArray:
+        """Calibrated reward of each row of features, (n,) float64, without the nuisance columns' effect."""
+        check_is_fitted(self)
+        matrix = X if hasattr(X, "tocsr") else np.asarray(X)
+        if matrix.ndim != 2 or matrix.shape[1] != self.n_features_in_:
+            raise ValueError(f"'X' must have {self.n_features_in_} columns; got shape {matrix.shape}")
+        return self._mean_reward(self._kept_columns(matrix)) / self.temperature_
+
+    def predict_responses(self, pairs: PreferencePairs) -> FloatArray:
+        """Reward of each response, (n_responses,), from the pairs' features or texts."""
+        check_is_fitted(self)
+        if self.extractor_ is None and pairs.features is None:
+            raise ValueError("'pairs' have no features, and this model was not fitted on texts")
+        return self.predict(pairs.features if self.extractor_ is None else extract(self.extractor_, pairs))
+
+    def predict_proba_pairs(self, pairs: PreferencePairs) -> FloatArray:
+        """Probability that the chosen response is the better one, (n_pairs,)."""
+        return expit(self._margin(pairs))
+
+    def score(self, X: Any, y: ArrayLike, qid: Any = None) -> float:
+        """Share of the pairs within prompts that the rewards order as the labels do; ties count half."""
+        labels = check_relevance(y)
+        first, second, _ = _pairs_of_labels(labels, Queries.from_qid(qid, len(labels)))
+        rewards = self.predict(X)
+        margin = rewards[first] - rewards[second]
+        return float(np.mean((margin > 0) + 0.5 * (margin == 0)))
+
+    def score_pairs(self, pairs: PreferencePairs) -> pd.DataFrame:
+        """Rewards and probability of each pair, with RewardBench's columns.
+
+        Returns
+        -------
+        DataFrame
+            ``id`` and ``subset`` (from the pairs' columns; the pair's number and "all" otherwise),
+            ``scores_chosen``, ``scores_rejected``, ``results`` (1, 0, or 0.5 for equal scores), ``margin``
+            (of the scores) and ``probability``.
+        """
+        rewards = self.predict_responses(pairs)
+        chosen, rejected = rewards[pairs.chosen], rewards[pairs.rejected]
+        margin = chosen - rejected
+        known = pairs.columns
+        return pd.DataFrame(
+            {
+                "id": known["id"].to_numpy() if "id" in known else np.arange(len(pairs)),
+                "subset": known["subset"].to_numpy() if "subset" in known else "all",
+                "scores_chosen": chosen,
+                "scores_rejected": rejected,
+                "results": (np.sign(margin) + 1) / 2,
+                "margin": margin,
+                "probability": expit(margin),
+            }
+        )
+
+    def report(self, pairs: PreferencePairs, *, by: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Quality on pairs, overall and for each value of the column `by`.
+
+        Returns
+        -------
+        DataFrame
+            ``subset``, ``pairs``, ``prompts``; ``accuracy`` (equal scores are wrong), ``accuracy_half_ties``
+            (half right) with an interval clustered by prompt; ``log_loss`` with its interval; ``ece`` and
+            ``calibration_slope`` (1 is calibrated, below 1 overconfident); ``longer_wins``, the accuracy of
+            choosing the longer response; ``length_matched``, the model's accuracy on the pairs whose lengths
+            differ by at most 10 %. Pairs labelled a tie do not count in accuracies.
+
+        Warns
+        -----
+        UserWarning
+            When the model is not better than choosing the longer response.
+        """
+        if by is not None:
+            pairs.groups(by)  # names the column when it is not there
+        lengths = pairs.lengths
+        return preference_report(
+            self._margin(pairs),
+            pairs.target,
+            pairs.weight,
+            pairs.prompt,
+            chosen_length=lengths[pairs.chosen],
+            rejected_length=lengths[pairs.rejected],
+            subset=None if by is None else pairs.columns[by].to_numpy(),
+            level=level,
+        )
+
+    def _margin(self, pairs: PreferencePairs) -> FloatArray:
+        rewards = self.predict_responses(pairs)
+        margin: FloatArray = rewards[pairs.chosen] - rewards[pairs.rejected]
+        return margin
+
+    def _mean_reward(self, X: Any) -> FloatArray:
+        total = np.zeros(X.shape[0])
+        for reward in self.rewards_:
+            total += reward.predict(X)
+        return total / len(self.rewards_)
+
+
+def _bag(train: PairSet, rng: np.random.Generator) -> PairSet:
+    """Prompts drawn with replacement, as weights; prompts not drawn drop out."""
+    prompts, code = np.unique(train.prompt, return_inverse=True)
+    drawn = np.bincount(rng.integers(0, len(prompts), len(prompts)), minlength=len(prompts))[code]
+    bag = train.take(drawn > 0)
+    return dataclasses.replace(bag, weight=bag.weight * drawn[drawn > 0])
+
+
+def _pairs_of_labels(
+    labels: FloatArray, queries: Queries
+) -> tuple[IndexArray, IndexArray, IndexArray]:
+    """Rows with the higher and the lower label of every pair of a prompt, and its prompt."""
+    first, second, prompt = [], [], []
+    for q in range(queries.n_queries):
+        rows = queries.order[queries.ptr[q] : queries.ptr[q + 1]]
+        high, low = np.nonzero(labels[rows][:, None] > labels[rows][None, :])
+        first.append(rows[high])
+        second.append(rows[low])
+        prompt.append(np.full(len(high), q, dtype=np.intp))
+    empty = np.empty(0, dtype=np.intp)
+    return tuple(np.concatenate([empty, *parts]) for parts in (first, second, prompt))  # type: ignore[return-value]

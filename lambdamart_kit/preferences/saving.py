@@ -1,0 +1,136 @@
+"""Reward models as files: the kit's model format, a zip of JSON and arrays without any pickle."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.utils.validation import check_is_fitted
+
+from lambdamart_kit.core.typing import Array
+from lambdamart_kit.preferences.linear import LinearReward
+from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
+from lambdamart_kit.rankers import saving
+from lambdamart_kit.rankers.boosters import find_booster
+
+_NUISANCE = "nuisance.npy"
+
+
+class RewardFile:
+    """`save` and `load` of a reward model with trees or a linear scorer."""
+
+    _fitted: ClassVar[tuple[str, ...]]
+
+    scorer: Any
+    booster: str
+    features: Any
+    rewards_: list[Any]
+    extractor_: Any
+    nuisance_coef_: Array | None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file that is safe to open.
+
+        Raises
+        ------
+        TypeError
+            If the scorer is a ranker or `features` a transformer of another library; use joblib for those.
+        """
+        check_is_fitted(self)
+        if self.scorer not in ("trees", "linear"):
+            raise TypeError("a reward model on a ranker has no file format; store it with joblib")
+        files = {}
+        for k, reward in enumerate(self.rewards_):
+            content = reward.to_bytes() if self.scorer == "trees" else _array_bytes(reward.coef)
+            files[f"reward{k}"] = content
+        if self.nuisance_coef_ is not None:
+            files[_NUISANCE] = _array_bytes(self.nuisance_coef_)
+        params = self.get_params(deep=False)  # type: ignore[attr-defined]
+        state = {name: getattr(self, name) for name in self._fitted}
+        state["n_bags"] = len(self.rewards_)
+        state["extractor"] = _extractor_state(self.extractor_, files)
+        if self.extractor_ is not None:
+            params["features"] = state["extractor"]["name"]
+        saving.write(path, type(self).__name__, params, state, files)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is not one, is damaged, or holds another class.
+        """
+        content = saving.read(path)
+        if content.class_name != cls.__name__:
+            raise saving.ModelFormatError(f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}")
+        model = cls(**content.params)
+        state = dict(content.state)
+        names = [f"reward{k}" for k in range(state.pop("n_bags"))]
+        model.extractor_ = _restored_extractor(state.pop("extractor"), content.files)
+        for name, value in state.items():
+            setattr(model, name, value)
+        if model.scorer == "trees":
+            read = find_booster(model.booster).model.from_bytes
+            model.rewards_ = [read(content.files[name]) for name in names]
+        else:
+            model.rewards_ = [LinearReward(_array(content.files[name])) for name in names]
+        nuisance = content.files.get(_NUISANCE)
+        model.nuisance_coef_ = None if nuisance is None else _array(nuisance)
+        return model
+
+
+def _extractor_state(extractor: Any, files: dict[str, bytes]) -> dict[str, Any] | None:
+    if extractor is None:
+        return None
+    if isinstance(extractor, TextFeatures):
+        return {"name": "text"}
+    if isinstance(extractor, SentenceEmbeddings):
+        return {"name": f"embeddings:{extractor.model}", "batch_size": extractor.batch_size}
+    if isinstance(extractor, TfidfFeatures):
+        terms = extractor.vectorizer_.get_feature_names_out().tolist()
+        files["terms"] = "\n".join(terms).encode()
+        files["idf.npy"] = _array_bytes(extractor.vectorizer_.idf_)
+        files["components.npy"] = _array_bytes(extractor.svd_.components_)
+        return {"name": "tfidf"}
+    raise TypeError(f"features by {type(extractor).__name__} have no file format; store the model with joblib")
+
+
+def _restored_extractor(state: dict[str, Any] | None, files: dict[str, bytes]) -> Any:
+    if state is None:
+        return None
+    if state["name"] == "text":
+        return TextFeatures()
+    if state["name"] == "tfidf":
+        return _restored_tfidf(files)
+    return SentenceEmbeddings(state["name"].removeprefix("embeddings:"), batch_size=state["batch_size"])
+
+
+def _restored_tfidf(files: dict[str, bytes]) -> TfidfFeatures:
+    terms = files["terms"].decode().split("\n")
+    components = _array(files["components.npy"])
+    extractor = TfidfFeatures(len(components))
+    extractor.vectorizer_ = TfidfVectorizer(
+        sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, vocabulary=terms
+    )
+    extractor.vectorizer_.idf_ = _array(files["idf.npy"])
+    extractor.svd_ = TruncatedSVD(len(components))
+    extractor.svd_.components_ = components
+    extractor.svd_.n_features_in_ = components.shape[1]
+    return extractor
+
+
+def _array_bytes(values: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array(content: bytes) -> Array:
+    loaded: Array = np.load(io.BytesIO(content), allow_pickle=False)
+    return loaded

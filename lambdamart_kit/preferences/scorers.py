@@ -1,0 +1,170 @@
+"""What turns features into rewards inside a reward model: trees, a linear function, or any ranker of the kit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import clone
+
+from lambdamart_kit.core.pairs import PairLoss
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.objectives import ExplicitPairs
+from lambdamart_kit.preferences.linear import fit_linear, select_rows
+from lambdamart_kit.rankers.boosters import BoosterParams, find_booster
+from lambdamart_kit.rankers.training import Callback, EarlyStopping, EvalSet, History, Progress
+
+
+@dataclass(frozen=True, eq=False)
+class PairSet:
+    """Explicit pairs of rows of a feature matrix, with all that the loss needs.
+
+    Attributes
+    ----------
+    X : (n, n_features) array or CSR
+    first, second : (n_pairs,) intp
+        Rows of X.
+    target, weight, margin : (n_pairs,) float64
+    prompt : (n_pairs,) intp
+    """
+
+    X: Any
+    first: IndexArray
+    second: IndexArray
+    target: FloatArray
+    weight: FloatArray
+    margin: FloatArray
+    prompt: IndexArray
+
+    def take(self, pairs: Any) -> PairSet:
+        """Some of the pairs, over the same rows."""
+        names = ("first", "second", "target", "weight", "margin", "prompt")
+        return PairSet(self.X, *(getattr(self, name)[pairs] for name in names))
+
+    def compact(self) -> PairSet:
+        """The same pairs over only the rows that they need."""
+        rows, first, second = select_rows(self.first, self.second)
+        X = self.X if len(rows) == self.X.shape[0] else self.X[rows]
+        return PairSet(X, first, second, self.target, self.weight, self.margin, self.prompt)
+
+    def objective(self, flip_rate: float = 0.0, correction: str = "smoothed") -> ExplicitPairs:
+        """The Bradley-Terry objective on these pairs."""
+        return ExplicitPairs(
+            np.column_stack([self.first, self.second]),
+            weight=self.weight,
+            target=self.target,
+            margin=self.margin,
+            flip_rate=flip_rate,
+            correction=correction,
+        )
+
+    def loss(self, n_threads: int | None = None, **noise: Any) -> PairLoss:
+        """The same as a function of one score a row; `noise` are the flip rate and its correction."""
+        queries = Queries.from_qid(None, self.X.shape[0])
+        return self.objective(**noise).bind(np.zeros(self.X.shape[0]), queries, n_threads=n_threads).pair_loss
+
+
+class Reward(Protocol):
+    """A fitted scorer."""
+
+    def predict(self, X: Any) -> FloatArray:
+        """Reward of each row."""
+        ...
+
+
+class Scorer(Protocol):
+    """Fits a reward to pairs; `validation` may stop it early."""
+
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
+        """Fit on `train`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TreeScorer:
+    """Boosted trees on the pair gradient, stopped early on held-out log loss.
+
+    Attributes
+    ----------
+    booster : str
+        Name in `BOOSTERS`.
+    params : BoosterParams
+    early_stopping_rounds : int
+    noise : dict
+        ``flip_rate`` and ``correction``.
+    """
+
+    booster: str
+    params: BoosterParams
+    early_stopping_rounds: int
+    noise: dict[str, Any] = field(default_factory=dict)
+    verbose: bool = False
+
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
+        """Grow trees until the held-out log loss has not fallen for `early_stopping_rounds` rounds."""
+        rows = train.compact()
+        X = _float32(rows.X)
+        params = replace(self.params, seed=seed)
+        bound = rows.objective(**self.noise).bind(
+            np.zeros(X.shape[0]), Queries.from_qid(None, X.shape[0]), n_threads=params.n_threads
+        )
+        history = History(greater_is_better=False)
+        eval_sets = [] if validation is None else [_held_out(validation, params.n_threads)]
+        with Progress(params.n_estimators, label="RewardModel", enabled=self.verbose) as progress:
+            callbacks: list[Callback] = [history, progress]
+            if eval_sets:
+                callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
+            model = find_booster(self.booster).fit(X, bound, params, eval_sets=eval_sets, callbacks=callbacks)
+        return model.truncate(history.best_round) if eval_sets else model
+
+
+def _held_out(validation: PairSet, n_threads: int) -> EvalSet:
+    rows = validation.compact()
+    loss = rows.loss(n_threads)
+    total = max(float(rows.weight.sum()), 1e-300)
+    return EvalSet("validation", _float32(rows.X), "log_loss", lambda scores: loss.loss(scores) / total)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearScorer:
+    """A linear function of the features with an L2 penalty."""
+
+    reg_lambda: float
+    noise: dict[str, Any] = field(default_factory=dict)
+    n_threads: int | None = None
+
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
+        """Newton's method; nothing is held out."""
+        rows = train.compact()
+        return fit_linear(rows.X, rows.loss(self.n_threads, **self.noise), reg_lambda=self.reg_lambda)
+
+
+@dataclass(frozen=True, eq=False)
+class RankerScorer:
+    """Any ranker of the kit with an `objective` parameter, driven by the explicit pairs."""
+
+    ranker: Any
+    noise: dict[str, Any] = field(default_factory=dict)
+
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
+        """Fit a clone; its own parameters decide how long."""
+        rows = train.compact()
+        ranker = clone(self.ranker)
+        known = ranker.get_params()
+        ranker.set_params(
+            objective=rows.objective(**self.noise),
+            **({"random_state": seed} if known.get("random_state", 0) is None else {}),
+        )
+        prompt = np.zeros(rows.X.shape[0], dtype=np.intp)
+        prompt[rows.second], prompt[rows.first] = rows.prompt, rows.prompt
+        fitted: Reward = ranker.fit(rows.X, np.zeros(len(prompt)), qid=prompt)
+        return fitted
+
+
+def _float32(X: Any) -> Any:
+    if scipy.sparse.issparse(X):
+        return scipy.sparse.csr_matrix(X, dtype=np.float32)
+    return np.ascontiguousarray(X, dtype=np.float32)

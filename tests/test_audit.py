@@ -1,0 +1,141 @@
+"""The audit finds each planted problem, and label noise is found where it was put."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from lambdamart_kit.preferences import PreferencePairs, RewardModel, audit, cleaned, label_noise
+
+
+def read(*preferences, **columns):
+    return PreferencePairs.read([{"prompt": p, "chosen": c, "rejected": r, **columns} for p, c, r in preferences])
+
+
+def found(report):
+    return {name: rows.tolist() for name, rows in report.rows.items() if len(rows)}
+
+
+def test_each_problem():
+    pairs = read(
+        ("p", "a", "b"),
+        ("P ", "a", "b"),  # the same preference again
+        ("p", "b", "a"),  # and its opposite
+        ("q", "x", " X"),  # the same text
+        ("q", "x", ""),
+        ("r", "1", "2"),
+        ("r", "2", "3"),
+        ("r", "3", "1"),
+        ("r", "1", "4"),
+    )
+    assert found(audit(pairs)) == {
+        "chosen_equals_rejected": [3],
+        "empty_response": [4],
+        "duplicate": [1],
+        "contradiction": [0, 1, 2],
+        "cycle": [5, 6, 7],
+    }
+
+
+def test_a_clean_set_is_clean():
+    report = audit(read(("p", "a", "b"), ("p", "b", "c"), ("q", "a", "b")))
+    assert found(report) == {}
+    assert set(report.rows) >= {"duplicate", "contradiction", "cycle", "tie"}
+
+
+def test_prompts_on_both_sides():
+    train, test = read(("One  prompt", "a", "b"), ("two", "a", "b")), read(("one prompt", "c", "d"))
+    assert found(audit(train, test)) == {"prompt_in_both": [0]}
+    assert found(train.audit(test)) == {"prompt_in_both": [0]}
+
+
+def test_ties_and_logps():
+    pairs = PreferencePairs.read(
+        [
+            {
+                "prompt": "p", "chosen": "a", "rejected": "b", "target": target,
+                "chosen_logps": -1.0, "rejected_logps": -2.0, "ref_chosen_logps": c, "ref_rejected_logps": -2.0,
+            }
+            for target, c in ((1.0, -1.0), (0.5, -3.0), (1.0, 0.0))
+        ]
+    )  # fmt: skip
+    report = found(audit(pairs))
+    assert report["tie"] == [1]
+    assert report["policy_equals_reference"] == [0]
+    assert report["zero_logps"] == [2]
+
+
+def test_length_bias_and_annotators():
+    rows = [
+        {"prompt": "p", "chosen": "long answer", "rejected": "short", "worker": w} for w in ("ann", "bob", "cy")
+    ]
+    rows.append({"prompt": "p", "chosen": "short", "rejected": "long answer", "worker": "dot"})
+    report = audit(PreferencePairs.read(rows))
+    assert report.facts["longer_response_preferred"] == 0.75
+    table = report.annotators.set_index("annotator")
+    assert table.loc["dot", "agreement"] == 0.0
+    assert table.loc["ann", "agreement"] == 1.0  # two of the other three agree
+    assert table["votes"].tolist() == [1, 1, 1, 1]
+
+
+def test_constant_features():
+    X = np.random.default_rng(0).normal(size=(4000, 3))
+    X[:, 1] = 7.0
+    X[:, 2] = 0.0
+    X[3, 2] = 1.0
+    pairs = PreferencePairs.from_indices(X, np.arange(2000), np.arange(2000, 4000))
+    assert audit(pairs).constant_features == ["1", "2"]
+
+
+def test_reports():
+    report = audit(read(("p", "a", "b"), ("p", "b", "a"), worker="w"))
+    frame = report.to_frame().set_index("problem")
+    assert frame.loc["contradiction", ["pairs", "first"]].tolist() == [2, 0]
+    assert frame.loc["duplicate", "first"] == -1
+    text = report.to_markdown()
+    assert "| contradiction | 2 | 100.0% | 0 |" in text
+    assert report.to_dict()["problems"]["contradiction"] == [0, 1]
+    assert str(audit(PreferencePairs.read([])))
+
+
+def test_annotator_column_must_exist():
+    with pytest.raises(ValueError, match="'annotator' must be a column; got 'who'"):
+        audit(read(("p", "a", "b")), annotator="who")
+
+
+def noisy(n_pairs=1500, rate=0.2):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2 * n_pairs, 3)).astype(np.float32)
+    reward = 4 * X[:, 0]
+    a, b = np.arange(n_pairs), np.arange(n_pairs, 2 * n_pairs)
+    a_wins = reward[a] > reward[b]
+    flipped = rng.random(n_pairs) < rate
+    a_wins ^= flipped
+    return PreferencePairs.from_indices(X, np.where(a_wins, a, b), np.where(a_wins, b, a)), flipped
+
+
+def test_label_noise_finds_flips():
+    pairs, flipped = noisy()
+    table = label_noise(pairs, RewardModel(scorer="linear", random_state=0))
+    probability = table.sort_values("pair")["probability"].to_numpy()
+    assert roc_auc_score(flipped, -probability) > 0.9
+    assert table["probability"].is_monotonic_increasing
+    assert set(table["suggestion"]) <= {"flip", "drop", "down-weight", "keep"}
+    assert np.mean(flipped[table["pair"][table["suggestion"] == "flip"]]) > 0.8
+
+
+def test_cleaned_carries_out_the_suggestions():
+    pairs, flipped = noisy(400)
+    table = label_noise(pairs, RewardModel(scorer="linear", random_state=0))
+    better = cleaned(pairs, table)
+    assert len(better) == np.sum(table["suggestion"] != "drop")
+    right = better.features[better.chosen, 0] > better.features[better.rejected, 0]
+    assert right.mean() > 1 - flipped.mean()
+    with pytest.raises(ValueError, match="'noise' must have one row per pair, 400; got 10"):
+        cleaned(pairs, table.head(10))
+
+
+def test_label_noise_checks_its_thresholds():
+    with pytest.raises(ValueError, match="0 <= flip_below <= drop_below <= 0.5; got 0.4 and 0.2"):
+        label_noise(noisy(20)[0], flip_below=0.4, drop_below=0.2)

@@ -1,0 +1,363 @@
+"""Reward models: the pair model as objective, calibration, noise corrections, nuisance, saving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from lambdamart_kit.core.pairs import PairLoss
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.objectives import ExplicitPairs, RankNet
+from lambdamart_kit.preferences import PreferencePairs, RewardModel, TextFeatures, TfidfFeatures
+from lambdamart_kit.preferences.linear import fit_linear
+from lambdamart_kit.preferences.scoring import (
+    accuracy,
+    calibration_slope,
+    clustered_mean,
+    expected_calibration_error,
+)
+from lambdamart_kit.rankers import LambdaMART
+
+
+def synthetic(n_pairs=1500, seed=0, sharpness=2.0):
+    """Pairs of their own prompts whose reward is linear in column 0 and steps in column 1."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(2 * n_pairs, 4)).astype(np.float32)
+    reward = sharpness * (X[:, 0] + (X[:, 1] > 0))
+    a, b = np.arange(n_pairs), np.arange(n_pairs, 2 * n_pairs)
+    a_wins = rng.random(n_pairs) < 1 / (1 + np.exp(reward[b] - reward[a]))
+    return PreferencePairs.from_indices(X, np.where(a_wins, a, b), np.where(a_wins, b, a)), reward
+
+
+def small(**options):
+    defaults = {"n_estimators": 120, "learning_rate": 0.1, "num_leaves": 8, "random_state": 0, "n_jobs": 1}
+    return RewardModel(**{**defaults, **options})
+
+
+# One kernel -------------------------------------------------------------------------------------------------
+
+
+def test_one_pair_is_ranknet_and_bradley_terry():
+    """A query of one pair, an explicit pair and a vote have the same gradient."""
+    scores = np.array([0.3, -0.4], dtype=np.float32)
+    queries = Queries.from_qid([0, 0], 2)
+    explicit = ExplicitPairs([[0, 1]]).bind([1, 0], queries).gradient_hessian(scores)
+    ranknet = RankNet().bind([1, 0], queries).gradient_hessian(scores)
+    strengths = PairLoss([0], [1], 2).gradient_hessian(scores)
+    p = 1 / (1 + np.exp(-0.7))
+    for gradient, hessian in (explicit, ranknet, strengths):
+        np.testing.assert_allclose(gradient, [-(1 - p), 1 - p], rtol=2e-6)
+        np.testing.assert_allclose(hessian, [p * (1 - p)] * 2, rtol=2e-6)
+
+
+def test_explicit_pairs_follow_their_rows():
+    """Pairs name rows as given, whatever order the queries put them in."""
+    rng = np.random.default_rng(0)
+    qid, scores = rng.permutation(np.repeat(np.arange(4), 3)), rng.normal(size=12).astype(np.float32)
+    pairs = rng.permuted(np.tile(np.arange(12), (6, 1)), axis=1)[:, :2]
+    queries = Queries.from_qid(qid, 12)
+    by_query = ExplicitPairs(pairs, margin=0.2).bind(np.zeros(12), queries)
+    flat = ExplicitPairs(pairs, margin=0.2).bind(np.zeros(12), Queries.from_qid(None, 12))
+    for ordered, plain in zip(
+        by_query.gradient_hessian(queries.sort(scores)), flat.gradient_hessian(scores)
+    ):
+        np.testing.assert_allclose(queries.unsort(ordered), plain, rtol=1e-6)
+    weighted = ExplicitPairs(pairs).bind(np.zeros(12), queries, np.full(12, 3.0)).gradient_hessian(scores)[0]
+    once = ExplicitPairs(pairs).bind(np.zeros(12), queries).gradient_hessian(scores)[0]
+    np.testing.assert_allclose(weighted, 3 * once, rtol=1e-6)
+
+
+def test_flip_rate_of_the_objective():
+    scores, queries = np.array([1.0, 0.0], dtype=np.float32), Queries.from_qid(None, 2)
+    p, e = 1 / (1 + np.exp(-1.0)), 0.1
+    smoothed = ExplicitPairs([[0, 1]], flip_rate=e).bind([0, 0], queries).gradient_hessian(scores)
+    robust = ExplicitPairs([[0, 1]], flip_rate=e, correction="robust").bind([0, 0], queries)
+    np.testing.assert_allclose(smoothed[0][0], p - (1 - e), rtol=1e-6)
+    gradient, hessian = robust.gradient_hessian(scores)
+    np.testing.assert_allclose(gradient[0], p - 1 - e / (1 - 2 * e), rtol=1e-6)
+    np.testing.assert_allclose(hessian, smoothed[1], rtol=1e-6)
+
+
+# Scorers ----------------------------------------------------------------------------------------------------
+
+
+def test_linear_is_logistic_regression_on_differences():
+    pairs, _ = synthetic(400)
+    X = pairs.features.astype(float)
+    loss = PairLoss(pairs.chosen, pairs.rejected, len(X))
+    for features in (X, scipy.sparse.csr_matrix(X)):
+        found = fit_linear(features, loss, reg_lambda=1e-6).coef
+        difference = X[pairs.chosen] - X[pairs.rejected]
+        both = np.vstack([difference, -difference])
+        logistic = LogisticRegression(C=1e8, fit_intercept=False, tol=1e-10).fit(
+            both, np.repeat([1, 0], len(difference))
+        )
+        np.testing.assert_allclose(found, logistic.coef_[0], rtol=1e-4)
+
+
+def test_linear_does_not_depend_on_units():
+    pairs, _ = synthetic(400)
+    units = np.array([1.0, 1000.0, 0.01, 1.0])
+    scaled = PreferencePairs.from_indices(pairs.features * units, pairs.chosen, pairs.rejected)
+    one = small(scorer="linear").fit_pairs(pairs).predict_proba_pairs(pairs)
+    np.testing.assert_allclose(small(scorer="linear").fit_pairs(scaled).predict_proba_pairs(scaled), one, atol=1e-4)
+
+
+def test_trees_learn_the_reward_with_calibrated_probabilities():
+    train, _ = synthetic(4000)
+    test, truth = synthetic(4000, seed=1)
+    report = small().fit_pairs(train).report(test).iloc[0]
+    margin = truth[test.chosen] - truth[test.rejected]
+    best = np.mean(np.log1p(np.exp(-margin)))
+    assert report["log_loss"] == pytest.approx(best, abs=0.025)
+    assert report["calibration_slope"] == pytest.approx(1.0, abs=0.1)
+    assert report["log_loss_lower"] < report["log_loss"] < report["log_loss_upper"]
+
+
+def test_any_ranker_can_score():
+    train, _ = synthetic(800)
+    ranker = LambdaMART(booster="native", n_estimators=30, random_state=0, n_jobs=1)
+    model = small(scorer=ranker).fit_pairs(train)
+    assert model.report(train).loc[0, "accuracy"] > 0.8
+    assert ranker.objective == "ndcg"
+    with pytest.raises(TypeError, match="a reward model on a ranker has no file format"):
+        model.save("never.lmk")
+
+
+def test_mirrored_and_permuted_pairs():
+    pairs, _ = synthetic(300)
+    soft = PreferencePairs.from_indices(pairs.features, pairs.chosen, pairs.rejected, target=np.full(300, 0.8))
+    mirrored = PreferencePairs.from_indices(
+        pairs.features, pairs.rejected, pairs.chosen, target=np.full(300, 0.2)
+    )
+    options = {"scorer": "linear", "validation_fraction": 0.0}
+    X = pairs.features[:50]
+    one = small(**options).fit_pairs(soft).predict(X)
+    np.testing.assert_allclose(small(**options).fit_pairs(mirrored).predict(X), one, atol=1e-8)
+    shuffled = soft.take(np.random.default_rng(0).permutation(300))
+    np.testing.assert_allclose(small(**options).fit_pairs(shuffled).predict(X), one, atol=1e-8)
+
+
+def test_doubled_weights_equal_repeated_pairs():
+    pairs, _ = synthetic(300)
+    twice = pairs.take(np.repeat(np.arange(300), 2))
+    doubled = PreferencePairs.from_indices(
+        pairs.features, pairs.chosen, pairs.rejected, weight=np.full(300, 2.0)
+    )
+    options = {"scorer": "linear", "validation_fraction": 0.0}
+    one = small(**options).fit_pairs(twice).predict(pairs.features)
+    np.testing.assert_allclose(small(**options).fit_pairs(doubled).predict(pairs.features), one, atol=1e-8)
+
+
+def test_margins_push_rewards_apart():
+    pairs, _ = synthetic(500)
+    wide = PreferencePairs.from_indices(
+        pairs.features, pairs.chosen, pairs.rejected, margin=np.full(500, 3.0)
+    )
+    options = {"scorer": "linear", "calibrate": False}
+    plain, pushed = small(**options).fit_pairs(pairs), small(**options).fit_pairs(wide)
+    ignored = small(**options, use_margins=False).fit_pairs(wide)
+    assert np.std(pushed.predict(pairs.features)) > 1.3 * np.std(plain.predict(pairs.features))
+    np.testing.assert_allclose(ignored.predict(pairs.features), plain.predict(pairs.features))
+
+
+def test_robust_correction_recovers_the_clean_slope():
+    train, _ = synthetic(20_000, sharpness=1.0)
+    flip = np.random.default_rng(0).random(20_000) < 0.2
+    chosen = np.where(flip, train.rejected, train.chosen)
+    rejected = np.where(flip, train.chosen, train.rejected)
+    noisy = PreferencePairs.from_indices(train.features, chosen, rejected)
+    X = np.eye(4, dtype=np.float32)[:1]
+    options = {"scorer": "linear", "calibrate": False}
+    clean = small(**options).fit_pairs(train).predict(X)[0]
+    naive = small(**options).fit_pairs(noisy).predict(X)[0]
+    robust = small(**options, flip_rate=0.2, correction="robust").fit_pairs(noisy).predict(X)[0]
+    assert naive < 0.6 * clean
+    assert robust == pytest.approx(clean, rel=0.1)
+
+
+def test_nuisance_is_fitted_and_removed():
+    """Length wins pairs but is no merit: with it as nuisance, its effect is not part of the reward."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 2)).astype(np.float32)
+    X[:, 1] += 0.5 * X[:, 0]
+    drive = 1.5 * X[:, 0] + 2.0 * X[:, 1]
+    a, b = np.arange(3000), np.arange(3000, 6000)
+    wins = rng.random(3000) < 1 / (1 + np.exp(drive[b] - drive[a]))
+    pairs = PreferencePairs.from_indices(X, np.where(wins, a, b), np.where(wins, b, a))
+    for scorer in ("linear", "trees"):
+        model = small(scorer=scorer, nuisance=[1], calibrate=False).fit_pairs(pairs)
+        assert model.nuisance_coef_[1] == pytest.approx(2.0, abs=0.25)
+        probe = np.array([[0, 0], [0, 5], [1, 0]], dtype=np.float32)
+        zero, long, good = model.predict(probe)
+        assert long == pytest.approx(zero)
+        assert good - zero == pytest.approx(1.5, abs=0.5)
+
+
+def test_bagging():
+    train, _ = synthetic(600)
+    model = small(scorer="linear", n_bags=5).fit_pairs(train)
+    assert len({tuple(r.coef) for r in model.rewards_}) == 5
+    again = small(scorer="linear", n_bags=5).fit_pairs(train)
+    np.testing.assert_array_equal(model.predict(train.features), again.predict(train.features))
+
+
+def test_fit_on_labels_is_fit_on_their_pairs():
+    rng = np.random.default_rng(0)
+    X, qid = rng.normal(size=(200, 3)), rng.integers(0, 40, 200)
+    y = (X[:, 0] + 0.3 * rng.normal(size=200) > 0).astype(int) + (X[:, 0] > 1)
+    model = small(scorer="linear").fit(X, y, qid=qid)
+    chosen, rejected = np.nonzero((y[:, None] > y[None, :]) & (qid[:, None] == qid[None, :]))
+    by_hand = PreferencePairs.from_indices(X, chosen, rejected, prompt=qid[chosen])
+    kept = small(scorer="linear", validation_fraction=0.0)
+    np.testing.assert_allclose(
+        clone(kept).fit(X, y, qid=qid).predict(X), clone(kept).fit_pairs(by_hand).predict(X), atol=1e-8
+    )
+    assert model.score(X, y, qid=qid) > 0.9
+
+
+def test_soft_targets_reach_their_probability():
+    X = np.array([[1.0], [0.0]])
+    pairs = PreferencePairs.from_indices(X, [0] * 50, [1] * 50, prompt=[0] * 50, target=np.full(50, 0.7))
+    model = small(scorer="linear", reg_lambda=0.0).fit_pairs(pairs)
+    np.testing.assert_allclose(model.predict_proba_pairs(pairs), 0.7, atol=1e-6)
+
+
+# Scoring ----------------------------------------------------------------------------------------------------
+
+
+def test_accuracy_log_loss_and_calibration_by_hand():
+    margin, target = np.array([2.0, 0.0, -1.0, 3.0]), np.array([1.0, 1.0, 1.0, 0.5])
+    np.testing.assert_array_equal(accuracy(margin, target, half_ties=False), [1, 0, 0, np.nan])
+    np.testing.assert_array_equal(accuracy(margin, target, half_ties=True), [1, 0.5, 0, np.nan])
+    np.testing.assert_array_equal(accuracy(margin, 1 - target, half_ties=True), [0, 0.5, 1, np.nan])
+    # p = .75 said of every pair, right in 3 of 4: calibrated
+    said = np.full(4, np.log(3.0)) * [1, 1, 1, -1]
+    assert calibration_slope(said, np.ones(4), np.ones(4)) == pytest.approx(1.0)
+    assert calibration_slope(2 * said, np.ones(4), np.ones(4)) == pytest.approx(0.5)
+    assert expected_calibration_error(np.abs(said), np.array([1, 1, 1, 0.0]), np.ones(4)) == pytest.approx(0)
+    assert expected_calibration_error(np.full(2, 50.0), np.array([1, 0.0]), np.ones(2)) == pytest.approx(0.5)
+    assert np.isnan(calibration_slope(np.zeros(2), np.ones(2), np.ones(2)))
+
+
+def test_clustered_interval_by_hand():
+    """Two prompts with all right, two with all wrong: the mean of four, not of forty."""
+    values, clusters = np.repeat([1.0, 1.0, 0.0, 0.0], 10), np.repeat(np.arange(4), 10)
+    found = clustered_mean(values, np.ones(40), clusters)
+    se = np.std([1, 1, 0, 0], ddof=1) / 2
+    assert found.value == 0.5
+    assert found.upper - found.value == pytest.approx(1.959964 * se, rel=1e-5)
+
+
+def test_score_pairs_has_rewardbench_columns():
+    rows = [
+        {"id": 7, "subset": "s", "prompt": "p", "chosen": "good " * 9, "rejected": "bad"},
+        {"id": 8, "subset": "t", "prompt": "q", "chosen": "yes " * 9, "rejected": "no"},
+    ]
+    pairs = PreferencePairs.read(rows * 10)
+    model = small(scorer="linear", features="text").fit_pairs(pairs)
+    table = model.score_pairs(pairs)
+    assert table["id"].tolist()[:2] == [7, 8]
+    assert table["subset"].tolist()[:2] == ["s", "t"]
+    np.testing.assert_array_equal(table["results"], table["scores_chosen"] > table["scores_rejected"])
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["margin"])))
+    with pytest.warns(UserWarning, match="the model is not better than length"):
+        report = model.report(pairs, by="subset")
+    assert report["subset"].tolist() == ["all", "s", "t"]
+    assert report.loc[0, "longer_wins"] == 1.0
+    assert report.loc[0, "length_matched_pairs"] == 0
+
+
+# Text and files ---------------------------------------------------------------------------------------------
+
+
+def test_text_features_by_hand():
+    response = "# Title\n\n- One fruit!\n- Two?\n\n```x```"
+    frame = pd.DataFrame({"prompt": ["a fruit"], "response": [response]})
+    row = dict(zip(TextFeatures.names, TextFeatures().transform(frame)[0].tolist()))
+    assert row["words"] == 5
+    assert row["headings"] == 1
+    assert row["list_items"] == 2
+    assert row["code_blocks"] == 1
+    assert row["paragraphs"] == 3
+    assert row["questions"] == row["exclamations"] == 1
+    assert row["prompt_words_covered"] == pytest.approx(0.5)
+    assert row["words_from_prompt"] == pytest.approx(0.2)
+    assert np.isfinite(TextFeatures().transform(pd.DataFrame({"prompt": [""], "response": [""]}))).all()
+
+
+def test_features_are_fitted_on_training_pairs_only():
+    rows = [{"prompt": f"p{i}", "chosen": f"good word{i}", "rejected": f"bad term{i}"} for i in range(30)]
+    pairs = PreferencePairs.read(rows)
+    train, test = pairs.split(random_state=0)
+    model = small(scorer="linear", features=TfidfFeatures(5)).fit_pairs(train)
+    terms = set(model.extractor_.vectorizer_.vocabulary_)
+    seen = {f"word{i}" for i in train.prompt}
+    assert seen <= terms
+    assert not {f"word{i}" for i in test.prompt} & terms
+    assert model.score_pairs(test)["results"].mean() > 0.9
+
+
+def test_sentence_embeddings_name_what_is_missing():
+    try:
+        import sentence_transformers  # noqa: F401
+    except ImportError:
+        pairs = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])
+        with pytest.raises(ImportError, match="pip install sentence-transformers"):
+            small(features="embeddings:any").fit_pairs(pairs)
+
+
+@pytest.mark.parametrize("features", ["text", "tfidf"])
+@pytest.mark.parametrize("scorer", ["linear", "trees"])
+def test_save_and_load(tmp_path, scorer, features):
+    rows = [
+        {"prompt": f"p{i % 20}", "chosen": f"a good answer number {i}", "rejected": f"bad {i}!"} for i in range(80)
+    ]
+    pairs = PreferencePairs.read(rows)
+    model = small(scorer=scorer, features=features, n_bags=2, nuisance=[0], n_estimators=5).fit_pairs(pairs)
+    model.save(tmp_path / "rm.lmk")
+    loaded = RewardModel.load(tmp_path / "rm.lmk")
+    np.testing.assert_allclose(loaded.predict_proba_pairs(pairs), model.predict_proba_pairs(pairs), rtol=1e-6)
+    assert loaded.get_params()["features"] == features
+
+
+def test_llmbar_is_harder_than_length(real_data):
+    """Adversarial pairs: trained elsewhere, hand features do no better than chance there."""
+    bar = PreferencePairs.read(real_data / "preferences" / "llmbar.jsonl")
+    arguments = PreferencePairs.read(real_data / "preferences" / "ukp_convarg1.jsonl")
+    model = small(scorer="linear", features="text").fit_pairs(arguments)
+    with pytest.warns(UserWarning, match="the model is not better than length"):
+        report = model.report(bar, by="subset")
+    assert report.loc[0, "pairs"] == 885
+    assert report["pairs"].iloc[1:].sum() == 885
+
+
+# Bad input --------------------------------------------------------------------------------------------------
+
+PAIRS, _ = synthetic(20)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: small(scorer="magic").fit_pairs(PAIRS), "'scorer' must be 'trees', 'linear' or a ranker"),
+        (lambda: small(flip_rate=0.5).fit_pairs(PAIRS), r"flip probability in \[0, 0.5\)"),
+        (lambda: small(correction="none").fit_pairs(PAIRS), "'correction' must be one of"),
+        (lambda: small(n_bags=0).fit_pairs(PAIRS), "'n_bags' must be at least 1; got 0"),
+        (lambda: small(validation_fraction=1.0).fit_pairs(PAIRS), "'validation_fraction' must be in"),
+        (lambda: small(nuisance=[9]).fit_pairs(PAIRS), "'nuisance' must hold columns from 0 to 3"),
+        (lambda: small().fit_pairs(PAIRS.take([])), "'pairs' must hold at least one pair"),
+        (lambda: small().fit_pairs(PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])), "no feat"),
+        (lambda: small(scorer="linear").fit_pairs(PAIRS).predict(np.zeros((2, 3))), "'X' must have 4 columns"),
+        (lambda: small().fit(np.zeros((3, 1)), [1, 1, 1]), "'y' must hold two different labels"),
+        (lambda: ExplicitPairs([[0, 5]]).bind([0, 0], Queries.from_qid(None, 2)), "pair 0 has"),
+        (lambda: small(features="bert").fit_pairs(PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])), "'features' must be 'text'"),
+    ],
+)  # fmt: skip
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
