@@ -23,8 +23,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.ranked import Ranked, new_ranked, next_state, rank_query, scramble, shuffle
+from lambdamart_kit.core.ranked import Ranked, new_ranked, rank_query
 from lambdamart_kit.core.sorting import largest_query
+from lambdamart_kit.core.splitmix import next_state, query_seed, scramble, shuffle
 from lambdamart_kit.core.swaps import (
     AVERAGE_PRECISION,
     EXPECTED_RECIPROCAL_RANK,
@@ -91,17 +92,17 @@ def lambda_gradients(
             hessian[start:stop] = 0.0
             continue
         layout, label, gain = queries.layout[start:stop], queries.label[start:stop], queries.gain[start:stop]
-        query_seed = scramble(next_state(seed ^ scramble(np.uint64(q))))
+        own_seed = query_seed(seed, q)
         if settings.shuffle:
             places = np.arange(stop - start)
-            shuffle(places, query_seed)
+            shuffle(places, own_seed)
             layout, label, gain = layout[places], label[places], gain[places]
         n = np.uint64(len(layout))
         for i in range(n):
             laid[i] = scores[np.uint64(layout[i])]
         n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
         _fill_swaps(n_entries, tied, settings, discount, cumulative, ranked)
-        total = pair_rows(n_entries, settings, cumulative, query_seed, ranked)
+        total = pair_rows(n_entries, settings, cumulative, own_seed, ranked)
         scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total

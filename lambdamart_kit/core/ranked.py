@@ -118,28 +118,3 @@ def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Rank
             stop = entry + 1
         ranked.stop[entry] = stop
     return n_entries
-
-
-@kernel
-def shuffle(positions: IndexArray, seed: np.uint64) -> None:
-    """Fisher-Yates with a splitmix64 stream: the same for the same `seed`, whatever the thread."""
-    state = seed
-    for i in range(len(positions) - 1, 0, -1):
-        state = next_state(state)
-        j = np.intp(scramble(state) % np.uint64(i + 1))
-        positions[i], positions[j] = positions[j], positions[i]
-
-
-@kernel
-def next_state(state: np.uint64) -> np.uint64:
-    """Next state of a splitmix64 stream."""
-    return np.uint64(state) + np.uint64(0x9E3779B97F4A7C15)
-
-
-@kernel
-def scramble(state: np.uint64) -> np.uint64:
-    """64 random bits of a splitmix64 state (Steele, Lea and Flood 2014)."""
-    z = np.uint64(state)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

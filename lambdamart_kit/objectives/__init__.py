@@ -12,6 +12,7 @@ from typing import Any
 
 from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective
 from lambdamart_kit.objectives.explicit import ExplicitPairs
+from lambdamart_kit.objectives.listwise import XENDCG, ListMLE, ListNet
 from lambdamart_kit.objectives.metrics import (
     LambdaERR,
     LambdaMAP,
@@ -22,9 +23,11 @@ from lambdamart_kit.objectives.metrics import (
     NDCGLoss2pp,
 )
 from lambdamart_kit.objectives.pairwise import LambdaNDCG, RankNet
+from lambdamart_kit.objectives.yeti import YetiLoss
 
 __all__ = [
     "OBJECTIVES",
+    "XENDCG",
     "Bound",
     "BoundFunction",
     "ExplicitPairs",
@@ -34,11 +37,14 @@ __all__ = [
     "LambdaMRR",
     "LambdaNDCG",
     "LambdaPrecision",
+    "ListMLE",
+    "ListNet",
     "NDCGLoss1",
     "NDCGLoss2",
     "NDCGLoss2pp",
     "Objective",
     "RankNet",
+    "YetiLoss",
     "resolve_objective",
 ]
 
@@ -52,6 +58,10 @@ OBJECTIVES: dict[str, type] = {
     "ndcg1": NDCGLoss1,
     "ndcg2": NDCGLoss2,
     "ndcg2++": NDCGLoss2pp,
+    "xendcg": XENDCG,
+    "listnet": ListNet,
+    "listmle": ListMLE,
+    "yeti": YetiLoss,
 }
 
 

@@ -149,3 +149,8 @@ def check_level(value: int | None, name: str) -> int:
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise ValueError(f"{name!r} must be None (all ranks) or a whole number >= 1; got {value!r}")
     return int(value)
+
+
+def call_seed(random_state: int, call: int) -> np.uint64:
+    """Seed of the `call`-th gradient of an objective with this `random_state`."""
+    return np.uint64((random_state * 1_000_003 + call) % 2**63)

@@ -103,3 +103,7 @@ class BoundExplicitPairs:
         ordered = check_scores(scores, self.pair_loss.n_items)
         gradient, hessian = self.pair_loss.gradient_hessian(ordered)
         return gradient.astype(np.float32), hessian.astype(np.float32)
+
+    def loss(self, scores: Float32Array) -> float:
+        """Loss summed over pairs at `scores`, ordered rows."""
+        return self.pair_loss.loss(check_scores(scores, self.pair_loss.n_items))

@@ -23,7 +23,7 @@ from lambdamart_kit.core.sorting import label_order
 from lambdamart_kit.core.swaps import DISCOUNT
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import check_labels, check_level, check_positive, check_scores
+from lambdamart_kit.objectives.base import call_seed, check_labels, check_level, check_positive, check_scores
 
 PairTies = Literal["expected", "input", "random"]
 Normalize = bool | Literal["scores", "queries"]
@@ -244,16 +244,10 @@ class BoundPairs:
         self._settings = settings
         self._discount = discount
         self._cumulative = np.concatenate(([0.0], np.cumsum(discount)))
-        # Ties keep the layout's order, so "expected" (merged) and "random" start from the canonical one.
-        by_label = objective.ties != "input"
-        layout = label_order(labels, queries.ptr) if by_label else np.arange(len(labels), dtype=np.intp)
-        codes = np.unique(labels, return_inverse=True)[1]
-        scale = np.where(_has_pairs(codes, queries), weights, 0.0)
-        self._queries = LabelledQueries(
-            queries.ptr, layout, codes[layout].astype(np.float32), gain[layout].astype(np.float32), scale
-        )
+        self._queries = labelled_queries(labels, gain, queries, weights, as_input=objective.ties == "input")
         self._n_threads = resolve_n_jobs(n_threads)
-        self._bounds = balanced_bounds(_cost(queries, settings.truncation), self._n_threads)
+        cost = _cost(queries, settings.truncation)
+        self._bounds = balanced_bounds(cost, self._n_threads, tasks_per_thread=4)
         self._gradient = np.empty(len(labels), dtype=np.float32)
         self._hessian = np.empty(len(labels), dtype=np.float32)
         self._calls = 0
@@ -261,13 +255,25 @@ class BoundPairs:
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
         ordered = check_scores(scores, len(self._gradient))
-        seed = np.uint64((self.objective.random_state * 1_000_003 + self._calls) % 2**63)
+        seed = call_seed(self.objective.random_state, self._calls)
         self._calls += 1
         run_tasks(
             lambda_gradients, self._bounds, self._n_threads, self._queries, self._settings, self._discount,
             self._cumulative, seed, ordered, self._gradient, self._hessian,
         )  # fmt: skip
         return self._gradient, self._hessian
+
+
+def labelled_queries(
+    labels: FloatArray, gain: FloatArray, queries: Queries, weights: FloatArray, *, as_input: bool = False
+) -> LabelledQueries:
+    """What the kernels know of the queries, in the canonical layout; rows as they came with `as_input`."""
+    layout = np.arange(len(labels), dtype=np.intp) if as_input else label_order(labels, queries.ptr)
+    codes = np.unique(labels, return_inverse=True)[1]
+    scale = np.where(_has_pairs(codes, queries), weights, 0.0)
+    return LabelledQueries(
+        queries.ptr, layout, codes[layout].astype(np.float32), gain[layout].astype(np.float32), scale
+    )
 
 
 def ideal_dcg_of_rows(
