@@ -257,12 +257,13 @@ class BaseRanker(BaseEstimator, ABC):
             If a parameter has no JSON form (a callable objective is kept by name only).
         """
         check_is_fitted(self)
+        files = self._files()
         state = {
             name: getattr(self, name) for name in (*self._fitted, "_single_query", "_categorical_columns")
         }
         if hasattr(self, "feature_names_in_"):
             state["feature_names_in_"] = self.feature_names_in_.tolist()
-        saving.write(path, type(self).__name__, self.get_params(deep=False), state, self._files())
+        saving.write(path, type(self).__name__, self.get_params(deep=False), state, files)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -138,12 +138,15 @@ class CatBoostBooster:
             # It cannot compile the measure with Numba, and need not: it is called once a round.
             warnings.filterwarnings("ignore", message="(?s)(Failed to|Can't) optim")
             raw = cb.CatBoost(settings)
-            raw.fit(
-                train,
-                eval_set=held_out,
-                callbacks=[_AfterRound(callbacks, measure)],
-                init_model=start.raw if start is not None else None,
-            )
+            try:
+                raw.fit(
+                    train,
+                    eval_set=held_out,
+                    callbacks=[_AfterRound(callbacks, measure)],
+                    init_model=start.raw if start is not None else None,
+                )
+            except cb.CatBoostError as error:
+                raise ValueError(f"CatBoost does not take 'loss' or 'booster_params': {error}") from error
         return CatBoostModel(raw)
 
 

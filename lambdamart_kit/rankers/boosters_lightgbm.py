@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightgbm as lgb
@@ -119,6 +119,7 @@ def lightgbm_settings(params: BoosterParams) -> dict[str, Any]:
     ``deterministic`` and a fixed histogram layout make LightGBM's model repeatable; its automatic choice of
     layout is made by timing the two, so it may change from run to run.
     """
+    _check_known(params.extra)
     settings = translate(params, "lightgbm")
     if params.max_depth is None:
         settings["max_depth"] = -1
@@ -138,6 +139,15 @@ def lightgbm_settings(params: BoosterParams) -> dict[str, Any]:
         "feature_pre_filter": False,
     }
     return {**fixed, **settings}
+
+
+def _check_known(extra: Mapping[str, Any]) -> None:
+    """LightGBM passes over names it does not know; a typo here is an error."""
+    known = lgb.basic._ConfigAliases._get_all_param_aliases()
+    names = {*known, *(alias for aliases in known.values() for alias in aliases)}
+    unknown = sorted(set(extra) - names)
+    if unknown:
+        raise ValueError(f"'booster_params' must hold settings of LightGBM; it has no {', '.join(unknown)}")
 
 
 def _as_lightgbm_objective(bound: Bound) -> Any:

@@ -7,7 +7,7 @@ zeros as zeros.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ class XGBoostBooster:
             train,
             num_boost_round=params.n_estimators,
             obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound),
-            callbacks=[_AfterRound(callbacks, held_out, eval_sets)],
+            callbacks=[_CheckKnown(params.extra), _AfterRound(callbacks, held_out, eval_sets)],
             xgb_model=start.raw if start is not None else None,
             verbose_eval=False,
         )
@@ -168,6 +168,25 @@ def _as_xgboost_objective(bound: Bound) -> Any:
         return bound.gradient_hessian(np.asarray(scores, dtype=np.float32))
 
     return objective
+
+
+class _CheckKnown(xgb.callback.TrainingCallback):
+    """XGBoost passes over names it does not know; a typo is an error after the first round."""
+
+    def __init__(self, extra: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._extra = extra
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        if self._extra:
+            config = model.save_config()
+            unknown = [name for name in self._extra if f'"{name}"' not in config]
+            if unknown:
+                raise ValueError(
+                    f"'booster_params' must hold settings of XGBoost; it has no {', '.join(unknown)} here"
+                )
+            self._extra = {}
+        return False
 
 
 class _AfterRound(xgb.callback.TrainingCallback):

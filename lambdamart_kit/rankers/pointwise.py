@@ -71,6 +71,8 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         "n_jobs": [Integral, None],
     }
 
+    categorical_features: ClassVar[str] = "auto"  # of a frame, with the default estimator
+
     def __init__(self, estimator: Any = None, *, random_state: Any = None, n_jobs: int | None = None) -> None:
         self.estimator = estimator
         self.random_state = random_state
@@ -142,8 +144,6 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         weight: FloatArray = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
-        if not weight.any():
-            raise ValueError("'sample_weight' must hold at least one non-zero weight; all weights are zero")
         return weight
 
     def _fit_default(self, rows: OrderedRows) -> Model:

@@ -244,7 +244,7 @@ class LightGBMRanker(BoostedRanker):
         if sizes.max() > _LIGHTGBM_MAX_ROWS:
             raise ValueError(
                 f"'qid' must not hold more than {_LIGHTGBM_MAX_ROWS:,} documents a query with LightGBM's own "
-                f"objectives; query {train.queries.ids[sizes.argmax()]!r} has {sizes.max():,}; "
+                f"objectives; query {train.queries.ids[sizes.argmax()]} has {sizes.max():,}; "
                 "use LambdaMART, which has no limit"
             )
         options: dict[str, Any] = {}
