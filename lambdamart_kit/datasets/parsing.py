@@ -30,7 +30,8 @@ STATE_SIZE = 10
 # What can be wrong. FINITE: NaN, infinite, or too large for float32; BEYOND: index above n_features.
 NO_ERROR, LABEL, NO_QID, UNEXPECTED_QID, EMPTY_QID, PAIR, ZERO, REPEATED, DESCENDING = range(9)
 HUGE, VALUE, FINITE, BEYOND = range(9, 13)
-MORE_DOUBTS = 13  # not an error: call again with room for more
+CHANGED = 13  # more rows or entries than were counted: the file is being written to
+MORE_DOUBTS = 14  # not an error: call again with room for more
 
 # "17:" as a word, its mask and its length: in dense files the next index is nearly always the last plus one.
 _N_KEYS = 1024
@@ -206,6 +207,9 @@ def parse_block(
         if load_byte(text, i) == 10 or load_byte(text, i) == 35:  # blank, or only a comment
             i = line_end(text, i) + 1
             continue
+        if row == len(y):
+            error = CHANGED
+            break
 
         y[row], i, status = parse_number(text, i)
         error = _number_error(status, LABEL)
@@ -241,6 +245,8 @@ def parse_block(
             previous, value, i, error, doubtful = _pair(text, i, previous, n_features)
             if doubtful and doubt == len(doubts):
                 error = MORE_DOUBTS
+            if error == NO_ERROR and not dense and entry == len(data):
+                error = CHANGED
             if error != NO_ERROR:
                 break
             if doubtful:

@@ -33,6 +33,7 @@ _REASONS = {
     parsing.VALUE: "the value must be a number",
     parsing.FINITE: "values must be finite and fit float32; leave a missing feature out",
     parsing.BEYOND: "the feature index exceeds 'n_features'",
+    parsing.CHANGED: "the file changed while it was read",
 }
 _WHOLE_LINE = (parsing.NO_QID, parsing.UNEXPECTED_QID)
 _BOMB_BYTES = 64 << 20  # a dense array larger than this,
