@@ -16,6 +16,7 @@ from lambdamart_kit.datasets import (
     letor,
     load_folds,
     make_letor,
+    parsing,
     read_letor,
     textfile,
     write_letor,
@@ -260,6 +261,23 @@ def test_threads_do_not_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(textfile, "_BLOCK", 10_000)
     write_letor(make_letor(20, random_state=1), tmp_path / "file.txt")
     same(read_letor(tmp_path / "file.txt", n_jobs=1), read_letor(tmp_path / "file.txt", n_jobs=4))
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_file_that_grows_between_the_two_passes(tmp_path, monkeypatch, is_sparse):
+    path = write(tmp_path, TEXT)
+    plain = read_letor(path, sparse=is_sparse)
+    monkeypatch.setattr(parsing, "count_lines", lambda block: 1)
+    same(read_letor(path, sparse=is_sparse), plain)  # a wrong guess is put right
+    scan = parsing.scan_block
+
+    def undercount(block, state):
+        scan(block, state)
+        state[[parsing.ROWS, parsing.NONZEROS]] -= 1
+
+    monkeypatch.setattr(parsing, "scan_block", undercount)
+    with pytest.raises(LetorFormatError, match="line 3: the file changed while it was read"):
+        read_letor(path, sparse=is_sparse)
 
 
 def test_progress_bar_when_someone_watches(tmp_path, monkeypatch, capsys):
