@@ -127,7 +127,7 @@ def _located(data: str | Path) -> Path:
     if str(data).lower() in names:
         return datasets.fetch(str(data))
     raise FileNotFoundError(
-        f"'data' must be a LETOR file, a folder of folds or a name of 'lambdamart-kit datasets list'; got {data}"
+        f"'data' must be a LETOR file, a folder or a name of 'lambdamart-kit datasets list'; got {data}"
     )
 
 
