@@ -25,6 +25,8 @@ from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 # A rank-one update costs 2 d^2 flops in a scalar loop, a new factorisation d^3 / 3 in BLAS: past this share
 # of d rows the factorisation is cheaper.
 _UPDATE_SHARE = 0.05
+# Below so many products a kernel beats LAPACK, whose threads take longer to wake than the work takes.
+_SMALL_SOLVE = 50_000
 
 
 class Information:
@@ -129,6 +131,8 @@ class Information:
     def quadratic(self, Z: ArrayLike) -> FloatArray:
         """``z' H^-1 z`` of each row, (n,): the variance of ``z' theta`` and the square of LinUCB's width."""
         rows = self._directions(Z)
+        if rows.size * self.n_features <= _SMALL_SOLVE:
+            return _quadratics(self._upper, np.array(rows, order="C"))
         half = scipy.linalg.solve_triangular(self._upper, rows.T, trans="T")
         return np.einsum("dn,dn->n", half, half)
 
@@ -183,6 +187,20 @@ def _rank_one_updates(upper: FloatArray, rows: FloatArray) -> None:
                 rotated = cosine * upper[i, j] + sine * z[j]
                 z[j] = cosine * z[j] - sine * upper[i, j]
                 upper[i, j] = rotated
+
+
+@kernel
+def _quadratics(upper: FloatArray, rows: FloatArray) -> FloatArray:
+    """``|R^-T z|^2`` of each row z by forward substitution; `rows` is overwritten."""
+    squares = np.zeros(len(rows))
+    for k in range(len(rows)):
+        z = rows[k]
+        for i in range(len(z)):
+            z[i] /= upper[i, i]
+            squares[k] += z[i] * z[i]
+            for j in range(i + 1, len(z)):
+                z[j] -= upper[i, j] * z[i]
+    return squares
 
 
 def laplacian(

@@ -207,7 +207,8 @@ def vendi_score(
         else:
             X = rows[of_query]
             matrix = X @ X.T if len(X) <= X.shape[1] else X.T @ X
-        values[q] = _effective_number(np.linalg.eigvalsh(matrix / len(of_query)), order)
+        eigenvalues = np.asarray(np.linalg.eigvalsh(matrix / len(of_query)), dtype=np.float64)
+        values[q] = _effective_number(eigenvalues, order)
     if per_query:
         return values
     return weighted_mean(values, query_weights(sample_weight, queries), "vendi_score")

@@ -1,0 +1,320 @@
+"""Which pairs of responses to send to annotators next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import solve_triangular
+from scipy.special import expit
+
+from lambdamart_kit.core import greedy
+from lambdamart_kit.core.gains import check_choice, check_count
+from lambdamart_kit.core.information import Information
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.explore.leaves import has_trees, leaf_features
+
+Method: TypeAlias = Literal["d-optimal", "double-thompson", "uncertainty", "random"]
+
+_ROUNDS_PER_PAIR = 10
+
+
+def select_pairs(
+    model: Any,
+    features: ArrayLike,
+    candidates: ArrayLike,
+    k: int,
+    *,
+    method: Method = "d-optimal",
+    prompt: ArrayLike | None = None,
+    max_per_prompt: int | None = None,
+    cost: ArrayLike | None = None,
+    budget: float | None = None,
+    labelled: ArrayLike | None = None,
+    representation: ArrayLike | None = None,
+    reg_lambda: float = 1.0,
+    random_state: int | np.random.Generator | None = None,
+) -> IndexArray:
+    r"""Choose up to `k` candidate pairs whose labels would teach a reward model the most.
+
+    With :math:`z = \phi(a) - \phi(b)`, p the model's probability that a beats b, and
+    :math:`H = \lambda I + \sum_{labelled} p (1-p) z z^\top`:
+
+    - "d-optimal" maximises :math:`\log\det(H + \sum_{chosen} p (1-p) z z^\top)` by lazy greedy: a monotone
+      submodular batch objective, so at least 63 % of the best possible gain. The first pair maximises
+      :math:`\log(1 + p (1-p) z^\top H^{-1} z)`; the next are worth less the more they resemble it.
+    - "double-thompson" draws two models from :math:`N(\hat\theta, H^{-1})` and asks, prompt by prompt in
+      random order, about the favourite response of the one against that of the other, when they differ.
+    - "uncertainty" takes the pairs with p nearest to 1/2, each by itself: near duplicates come together.
+    - "random" is the baseline.
+
+    Parameters
+    ----------
+    model : fitted reward model or ranker, or None
+        Its ``predict(features)`` gives the rewards; None, before the first label, makes every p = 1/2.
+    features : (n_responses, d) array-like
+        Features of the responses, as the model takes them.
+    candidates : (n_candidates, 2) array-like of int
+        Pairs of responses.
+    k : int
+        Pairs to choose; fewer when there are fewer candidates or a limit binds.
+    method : {"d-optimal", "double-thompson", "uncertainty", "random"}
+    prompt : (n_candidates,) array-like, optional
+        Prompt of each candidate, any ids; needed by `max_per_prompt`, and used by "double-thompson" (without
+        it, all candidates answer one prompt).
+    max_per_prompt : int, optional
+        Most pairs of one prompt.
+    cost, budget : (n_candidates,) array-like and float, optional
+        Cost of labelling each candidate (> 0; 1 each when left out) and the largest total cost. "d-optimal"
+        then takes the better of greedy by gain and greedy by gain per cost (Leskovec et al. 2007).
+    labelled : (n_labelled, 2) array-like of int, optional
+        Pairs of responses that are labelled already.
+    representation : (n_responses, p) array-like, optional
+        :math:`\phi`, when it is not `features`; by default the hashed leaf indicators of a tree model, and
+        the features otherwise.
+    reg_lambda : float
+        > 0.
+    random_state : int, Generator or None
+
+    Returns
+    -------
+    (n_chosen,) intp
+        Rows of `candidates`, first choice first.
+
+    Raises
+    ------
+    ValueError
+        If there are no candidates, indices are out of range, a pair is of a response with itself, values
+        are not finite, or a limit comes without what it limits.
+
+    References
+    ----------
+    Chaloner and Verdinelli (1995), "Bayesian experimental design: a review", Statistical Science 10(3).
+    Dwaracherla et al. (2024), "Efficient exploration for LLMs", ICML, section 4.3 (double Thompson).
+    Leskovec et al. (2007), "Cost-effective outbreak detection in networks", KDD, section 3.
+
+    Examples
+    --------
+    Asking about the same direction twice is worth less than asking about a new one:
+
+    >>> features = [[0.0, 0.0], [3.0, 0.0], [2.9, 0.0], [0.0, 2.0]]
+    >>> select_pairs(None, features, [[0, 1], [0, 2], [0, 3]], k=2).tolist()
+    [0, 2]
+    """
+    check_choice(method, get_args(Method), name="method")
+    task = _Task.check(model, features, candidates, representation, labelled, prompt, reg_lambda)
+    rng = np.random.default_rng(random_state)
+    limits = _limits(check_count(k, name="k"), task, max_per_prompt, cost, budget)
+    if method == "d-optimal":
+        return _d_optimal(task, limits)
+    worth = _WORTH[method](task, limits.k, rng)
+    # Without a utility, greedy takes the pairs by worth, within the limits.
+    by_worth = greedy.problem(greedy.COVERAGE, np.empty((len(worth), 0)), modular=worth)
+    return greedy.maximise(by_worth, limits).items
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """Candidates over the responses that they use, and what is known so far."""
+
+    phi: FloatArray  # (n_used, p)
+    rewards: FloatArray  # (n_used,)
+    first: IndexArray
+    second: IndexArray
+    prompt: IndexArray | None
+    information: Information
+
+    @classmethod
+    def check(
+        cls, model: Any, features: ArrayLike, candidates: ArrayLike, representation: ArrayLike | None,
+        labelled: ArrayLike | None, prompt: ArrayLike | None, reg_lambda: float,
+    ) -> _Task:  # fmt: skip
+        """The checked task, on the responses that some pair uses."""
+        n_responses = np.shape(features)[0]
+        pairs = _check_pairs(candidates, n_responses, "candidates")
+        known = _check_pairs([] if labelled is None else labelled, n_responses, "labelled")
+        if not len(pairs):
+            raise ValueError("'candidates' must hold at least one pair; got none")
+        used, position = np.unique(np.concatenate([pairs, known]), return_inverse=True)
+        position = position.reshape(-1, 2)
+        rewards, phi = _rewards_and_representation(model, features, representation, used)
+        information = Information.prior(phi.shape[1], reg_lambda=reg_lambda)
+        first, second = position[len(pairs) :].T
+        if len(known):
+            information.update(phi[first] - phi[second], _variance(rewards[first] - rewards[second]))
+        code = None
+        if prompt is not None:
+            code = np.unique(np.asarray(prompt), return_inverse=True)[1].astype(np.intp)
+            if len(code) != len(pairs):
+                raise ValueError(f"'prompt' must hold one id per candidate, {len(pairs)}; got {len(code)}")
+        first, second = (np.ascontiguousarray(column) for column in position[: len(pairs)].T)
+        return cls(phi, rewards, first, second, code, information)
+
+    @property
+    def variance(self) -> FloatArray:
+        """``p (1 - p)`` of each candidate."""
+        return _variance(self.rewards[self.first] - self.rewards[self.second])
+
+
+def _d_optimal(task: _Task, limits: greedy.Limits) -> IndexArray:
+    """Greedy on log det in coordinates where H is the identity."""
+    upper = np.linalg.cholesky(task.information.matrix).T
+    whitened = solve_triangular(upper, task.phi.T, trans="T").T
+    problem = greedy.problem(
+        greedy.LOGDET, whitened, first=task.first, second=task.second, weight=task.variance
+    )
+    chosen = greedy.maximise(problem, limits)
+    if len(limits.cost) and np.isfinite(limits.budget):
+        per_cost = greedy.maximise(problem, limits._replace(per_cost=True))
+        if per_cost.gains.sum() > chosen.gains.sum():
+            chosen = per_cost
+    return chosen.items
+
+
+def _uncertainty(task: _Task, k: int, rng: np.random.Generator) -> FloatArray:
+    return task.variance
+
+
+def _random(task: _Task, k: int, rng: np.random.Generator) -> FloatArray:
+    return rng.random(len(task.first))
+
+
+def _double_thompson(task: _Task, k: int, rng: np.random.Generator) -> FloatArray:
+    """Minus the turn in which each candidate was first asked for; never asked for: last, in random order."""
+    n_candidates = len(task.first)
+    prompts = np.zeros(n_candidates, dtype=np.intp) if task.prompt is None else task.prompt
+    lists = _ResponsesByPrompt(prompts, task.first, task.second)
+    turn = np.full(n_candidates, np.inf)
+    asked = 0
+    for _ in range(_ROUNDS_PER_PAIR * k):
+        noise = task.information.sample(np.zeros(task.phi.shape[1]), rng, size=2)
+        favourites = [lists.favourites(task.rewards + task.phi @ direction) for direction in noise]
+        wanted = lists.candidates(*favourites)
+        wanted = rng.permutation(wanted[np.isinf(turn[wanted])])
+        turn[wanted] = asked + np.arange(len(wanted))
+        asked += len(wanted)
+        if asked >= min(k, n_candidates):
+            break
+    never = np.isinf(turn)
+    turn[never] = asked + rng.permutation(int(never.sum()))
+    return -turn
+
+
+class _ResponsesByPrompt:
+    """The responses of each prompt, and the candidate that compares two of them."""
+
+    def __init__(self, prompt: IndexArray, first: IndexArray, second: IndexArray) -> None:
+        self._n_responses = int(max(first.max(), second.max())) + 1
+        codes = np.unique(
+            np.concatenate([prompt, prompt]) * self._n_responses + np.concatenate([first, second])
+        )
+        self._prompt, self._response = np.divmod(codes, self._n_responses)
+        self._starts = np.flatnonzero(np.concatenate(([True], self._prompt[1:] != self._prompt[:-1])))
+        keys = self._key(prompt, first, second)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def favourites(self, scores: FloatArray) -> IndexArray:
+        """The response of each prompt with the highest score, (n_prompts,)."""
+        order = np.lexsort((-scores[self._response], self._prompt))
+        best: IndexArray = self._response[order[self._starts]]
+        return best
+
+    def candidates(self, first: IndexArray, second: IndexArray) -> IndexArray:
+        """The candidate that compares two responses of each prompt, where they differ and there is one."""
+        keys = self._key(self._prompt[self._starts], first, second)[first != second]
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return self._order[place[self._keys[place] == keys]]
+
+    def _key(self, prompt: IndexArray, first: IndexArray, second: IndexArray) -> IndexArray:
+        low, high = np.minimum(first, second), np.maximum(first, second)
+        return (prompt * self._n_responses + low) * self._n_responses + high
+
+
+_WORTH: dict[str, Callable[[_Task, int, np.random.Generator], FloatArray]] = {
+    "double-thompson": _double_thompson,
+    "uncertainty": _uncertainty,
+    "random": _random,
+}
+
+
+def _variance(difference: FloatArray) -> FloatArray:
+    p = expit(difference)
+    return np.asarray(p * (1.0 - p))
+
+
+def _rewards_and_representation(
+    model: Any, features: Any, representation: Any, used: IndexArray
+) -> tuple[FloatArray, FloatArray]:
+    """Reward and phi of the responses that are used."""
+    rows = _rows_of(features, used)
+    rewards = np.zeros(len(used)) if model is None else np.asarray(model.predict(rows), dtype=np.float64)
+    phi = rows
+    if representation is not None:
+        if np.shape(representation)[0] < used[-1] + 1:
+            raise ValueError(
+                f"'representation' must hold one row per response; got shape {np.shape(representation)}"
+            )
+        phi = _rows_of(representation, used)
+    elif model is not None and has_trees(model):
+        phi = leaf_features(model, _dense(rows))
+    dense = np.asarray(_dense(phi), dtype=np.float64)
+    for name, values in (("features", dense), ("model.predict", rewards)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name!r} must be finite; got NaN or infinity")
+    return rewards, dense
+
+
+def _rows_of(matrix: Any, rows: IndexArray) -> Any:
+    return (matrix.tocsr() if sparse.issparse(matrix) else np.asarray(matrix))[rows]
+
+
+def _dense(rows: Any) -> Any:
+    return rows.toarray() if sparse.issparse(rows) else rows
+
+
+def _check_pairs(pairs: ArrayLike, n_responses: int, name: str) -> Array:
+    rows = np.asarray(pairs)
+    if rows.size == 0:
+        return np.empty((0, 2), dtype=np.intp)
+    if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name!r} must be (n, 2) whole numbers, the rows of two responses; got {rows.shape}"
+        )
+    if rows.min() < 0 or rows.max() >= n_responses:
+        raise ValueError(
+            f"{name!r} must name responses 0 to {n_responses - 1}; got {rows.min()} to {rows.max()}"
+        )
+    same = np.flatnonzero(rows[:, 0] == rows[:, 1])
+    if len(same):
+        raise ValueError(f"{name!r} must pair different responses; row {same[0]} is {rows[same[0]].tolist()}")
+    return rows.astype(np.intp)
+
+
+def _limits(
+    k: int, task: _Task, max_per_prompt: int | None, cost: ArrayLike | None, budget: float | None
+) -> greedy.Limits:
+    if max_per_prompt is not None:
+        check_count(max_per_prompt, name="max_per_prompt")
+        if task.prompt is None:
+            raise ValueError("'prompt' must be given with 'max_per_prompt'; got None")
+    if cost is not None and budget is None:
+        raise ValueError("'budget' must be given with 'cost'; got None")
+    costs = None
+    if budget is not None:
+        costs = np.ones(len(task.first)) if cost is None else np.asarray(cost, dtype=np.float64)
+        if (
+            costs.shape != (len(task.first),)
+            or not np.all((costs > 0) & np.isfinite(costs))
+            or not budget > 0
+        ):
+            raise ValueError(
+                f"'cost' must hold {len(task.first)} finite values > 0 and 'budget' be > 0; "
+                f"got shape {costs.shape} and {budget!r}"
+            )
+    return greedy.limits(
+        min(k, len(task.first)), group=task.prompt, max_per_group=max_per_prompt, cost=costs, budget=budget
+    )

@@ -1,0 +1,173 @@
+"""Exploration on top of a fitted ranker or reward model, without a second model."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.information import Information
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.explore.base import Policy, check_lists
+from lambdamart_kit.explore.leaves import has_trees, leaf_features
+from lambdamart_kit.explore.propensities import (
+    Propensities,
+    draw_frequencies,
+    rank_probabilities,
+    top_slates,
+)
+
+_CHUNK = 4096  # rows whose features are made dense at a time
+
+
+class RankerPolicy(Policy):
+    r"""Explore with a fitted ranker: its scores, and how little has been shown of what a row is like.
+
+    .. math:: H = \lambda I + \sum_{shown} \phi \phi^\top, \quad
+              \text{bound}(x) = f(x) + \alpha \sqrt{\phi(x)^\top H^{-1} \phi(x)}
+
+    where f is the ranker and :math:`\phi` its (hashed) leaf indicators, so rows that fall into leaves which
+    were shown often are certain, and others are not; for models without trees :math:`\phi(x) = x`. A
+    *list* of rankers, such as one fitted on each of several bootstrap samples of queries, is the alternative:
+    then mean and standard deviation over its members stand for f and the width, and Thompson's draw is a
+    member.
+
+    Parameters
+    ----------
+    ranker : fitted ranker or reward model, or list of them
+        Only ``predict(X)`` is called, and the leaves of trees are read.
+    strategy : {"ucb", "thompson"}
+        "thompson" adds ``alpha`` times a normal draw with covariance ``H^-1`` (or picks a member).
+    alpha : float
+        >= 0, in units of the ranker's scores.
+    reg_lambda : float
+        > 0: how many times a row has to be shown to halve its variance, about.
+    n_components : int
+        Columns that leaf indicators are hashed to.
+    n_propensity_draws : int
+        Draws behind estimated propensities ("thompson" on one ranker); all others are exact.
+    random_state : int, Generator or None
+
+    Attributes
+    ----------
+    information_ : Information
+        H.
+    n_observations_ : int
+
+    References
+    ----------
+    Li et al. (2010), WWW (the bound). Osband and Van Roy (2015), "Bootstrapped Thompson sampling and deep
+    exploration" (the ensemble).
+
+    Examples
+    --------
+    >>> from lambdamart_kit.datasets import make_letor
+    >>> from lambdamart_kit.rankers import LambdaMART
+    >>> data = make_letor(n_queries=30, random_state=0)
+    >>> ranker = LambdaMART(n_estimators=10).fit(data.X, data.y, qid=data.qid)
+    >>> policy = RankerPolicy(ranker, alpha=0.5).partial_fit(data.X[:50])
+    >>> policy.select(data.X[50:80], k=5).shape
+    (5,)
+    """
+
+    def __init__(
+        self,
+        ranker: Any,
+        *,
+        strategy: str = "ucb",
+        alpha: float = 1.0,
+        reg_lambda: float = 1.0,
+        n_components: int = 512,
+        n_propensity_draws: int = 1000,
+        random_state: Any = None,
+    ) -> None:
+        self.ranker = ranker
+        self.strategy = strategy
+        self.alpha = alpha
+        self.reg_lambda = reg_lambda
+        self.n_components = n_components
+        self.n_propensity_draws = n_propensity_draws
+        self.random_state = random_state
+
+    def partial_fit(self, contexts: ArrayLike, rewards: ArrayLike | None = None) -> Self:
+        """Record that rows were shown, which makes rows like them certain.
+
+        The ranker itself learns by being fitted again on the log; `rewards` are accepted, so that policies
+        can be exchanged, and not used.
+
+        Raises
+        ------
+        ValueError
+            If the policy is an ensemble: its spread changes only when its members are fitted again.
+        """
+        if self._is_ensemble:
+            raise ValueError("an ensemble of rankers learns by fitting its members again, not by partial_fit")
+        rows, _ = check_lists(contexts)
+        self._start(rows[0])
+        for start in range(0, rows.shape[1], _CHUNK):
+            self.information_.update(self._features(rows[0, start : start + _CHUNK]))
+        self.n_observations_ += rows.shape[1]
+        return self
+
+    @property
+    def _is_ensemble(self) -> bool:
+        return isinstance(self.ranker, list | tuple)
+
+    def _start(self, rows: Array) -> None:
+        check_choice(self.strategy, ("ucb", "thompson"), name="strategy")
+        if not self.alpha >= 0:
+            raise ValueError(f"'alpha' must be >= 0; got {self.alpha!r}")
+        if not self._is_ensemble and not hasattr(self, "information_"):
+            n_features = self._features(rows[:1]).shape[1]
+            self.information_ = Information.prior(n_features, reg_lambda=self.reg_lambda)
+            self.n_observations_ = 0
+
+    def _features(self, rows: Array) -> FloatArray:
+        if has_trees(self.ranker):
+            return leaf_features(self.ranker, rows, n_components=self.n_components).toarray()
+        return np.asarray(rows, dtype=np.float64)
+
+    def _lists(self, candidates: ArrayLike) -> tuple[Array, bool]:
+        lists, single = check_lists(candidates)
+        self._start(lists[0])
+        return lists, single
+
+    def _member_scores(self, lists: Array) -> FloatArray:
+        """Scores by each ranker, (n_rankers, n_lists, n_candidates)."""
+        rows = lists.reshape(-1, lists.shape[-1])
+        members = self.ranker if self._is_ensemble else [self.ranker]
+        return np.stack([np.reshape(member.predict(rows), lists.shape[:2]) for member in members])
+
+    def _bounds(self, lists: Array) -> FloatArray:
+        scores = self._member_scores(lists)
+        if self._is_ensemble:
+            return np.asarray(scores.mean(axis=0) + self.alpha * scores.std(axis=0))
+        features = self._features(lists.reshape(-1, lists.shape[-1]))
+        widths = np.sqrt(self.information_.quadratic(features)).reshape(lists.shape[:2])
+        return np.asarray(scores[0] + self.alpha * widths)
+
+    def _draws(self, one: Array, rng: np.random.Generator, size: int) -> FloatArray:
+        """Posterior draws of the scores of one list, (size, n_candidates)."""
+        noise = self.information_.sample(np.zeros(self.information_.n_features), rng, size=size)
+        return self._member_scores(one[None])[0] + self.alpha * noise @ self._features(one).T
+
+    def _slates(self, lists: Array, k: int) -> IndexArray:
+        rng = self._generator()
+        if self.strategy == "ucb":
+            return top_slates(self._bounds(lists), k, rng)
+        if self._is_ensemble:
+            member = rng.integers(len(self.ranker), size=len(lists))
+            return top_slates(self._member_scores(lists)[member, np.arange(len(lists))], k, rng)
+        return top_slates(np.concatenate([self._draws(one, rng, 1) for one in lists]), k, rng)
+
+    def _probabilities(self, lists: Array, k: int) -> Propensities:
+        if self.strategy == "ucb":
+            return Propensities.exact(rank_probabilities(self._bounds(lists), k))
+        if self._is_ensemble:
+            by_member = [rank_probabilities(scores, k) for scores in self._member_scores(lists)]
+            return Propensities.exact(np.mean(by_member, axis=0))
+        rng = np.random.default_rng(self._generator().integers(2**63))
+        n_draws = self.n_propensity_draws
+        counts = [draw_frequencies(self._draws(one, rng, n_draws), k, rng) for one in lists]
+        return Propensities.estimated(np.stack(counts), n_draws)
