@@ -137,6 +137,7 @@ def _buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
         moved=np.empty(n, dtype=np.int64),
         # one for each leaf and one for counts; pages that are never touched cost nothing
         histograms=np.empty((L + 1, n_slots), dtype=np.int64),
+        partial=np.empty((T - 1, n_slots), dtype=np.int64),
         leaves=np.zeros((T, L, LEAF_WIDTH), dtype=np.int64),
         leaf_reals=np.zeros((T, L, 3)),
         offers=np.zeros((T, 2, SPLIT_WIDTH), dtype=np.int64),

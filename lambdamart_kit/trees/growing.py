@@ -20,7 +20,7 @@ import numpy as np
 
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.typing import Array
-from lambdamart_kit.trees.histogram import Layout, build, spread, subtract
+from lambdamart_kit.trees.histogram import Layout, accumulate, complete, spread
 from lambdamart_kit.trees.lockstep import cycles, meet
 from lambdamart_kit.trees.quantising import find_scales, quantise
 from lambdamart_kit.trees.splitting import (
@@ -41,6 +41,7 @@ from lambdamart_kit.trees.splitting import (
 BEGIN, COUNT, TOTAL, DEPTH, SLOT, EXACT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 8)
 LEAF_WIDTH = SPLIT_WIDTH + 8
 GAIN, LOW, HIGH = range(3)
+_ROWS_TO_SHARE = 1500  # rows a thread from which a leaf is shared out by rows
 # Columns of the table of nodes: the record of the split, then
 LEFT_CHILD, RIGHT_CHILD, ROWS, NODE_TOTAL = range(SPLIT_WIDTH, SPLIT_WIDTH + 4)
 NODE_WIDTH = SPLIT_WIDTH + 4
@@ -87,6 +88,7 @@ class Work(NamedTuple):
     carried: Array
     moved: Array
     histograms: Array
+    partial: Array
     leaves: Array
     leaf_reals: Array
     offers: Array
@@ -266,6 +268,49 @@ def _divide(
 
 
 @kernel
+def _build(
+    thread: int, n_threads: int, leaf: int, counting: bool, slot: int, layout: Layout, work: Work
+) -> None:  # fmt: skip
+    """Histogram of a leaf in `slot`; on return each thread has the slots of its own blocks.
+
+    Many rows are shared out by rows, each thread adding whole lists to a histogram of its own: this reads every
+    list once, and in one go. Few rows are not worth adding up those histograms: each thread adds its own blocks.
+    """
+    mine = work.leaves[thread]
+    begin, count = mine[leaf, BEGIN], mine[leaf, COUNT]
+    total = count if counting else mine[leaf, TOTAL]
+    target = work.histograms[slot]
+    n_planes, n_blocks = layout.row_ptr.shape[0], len(layout.block_slot) - 1
+    by_rows = n_threads > 1 and count >= _ROWS_TO_SHARE * n_threads
+    if by_rows:
+        start, stop = begin + count * thread // n_threads, begin + count * (thread + 1) // n_threads
+        own = target if thread == 0 else work.partial[thread - 1]
+        own[:] = 0
+        for plane in range(n_planes):
+            accumulate(layout, plane, 0, n_blocks // n_planes, work.carried[start:stop], counting, own)
+        meet(work.arrivals, thread, n_threads)
+    for block in range(thread, n_blocks, n_threads):
+        first, last = layout.block_slot[block], layout.block_slot[block + 1]
+        if by_rows:
+            for t in range(n_threads - 1):
+                for s in range(first, last):
+                    target[s] += work.partial[t, s]
+        else:
+            target[first:last] = 0
+            rows = work.carried[begin : begin + count]
+            accumulate(layout, block // n_threads, thread, thread + 1, rows, counting, target)
+        complete(layout, block, total, target)
+
+
+@kernel
+def _subtract(thread: int, n_threads: int, layout: Layout, child: Array, parent: Array) -> None:
+    """Turn the parent's histogram into the other child's, in place."""
+    for block in range(thread, len(layout.block_slot) - 1, n_threads):
+        for s in range(layout.block_slot[block], layout.block_slot[block + 1]):
+            parent[s] -= child[s]
+
+
+@kernel
 def _search_children(
     thread: int, n_threads: int, leaf: int, right: int, layout: Layout, data: Data, limits: Limits, rules: SplitRules,
     work: Work,
@@ -279,14 +324,12 @@ def _search_children(
     if not (left_wanted or right_wanted):
         return
     small, large = (leaf, right) if mine[leaf, SLOT] == right else (right, leaf)
-    begin, stop = mine[small, BEGIN], mine[small, BEGIN] + mine[small, COUNT]
-    for block in range(thread, len(layout.block_slot) - 1, n_threads):
-        started = cycles()
-        build(layout, block, work.carried[begin:stop], False, work.histograms[mine[small, SLOT]])
-        built = cycles()
-        subtract(layout, block, work.histograms[mine[small, SLOT]], work.histograms[mine[large, SLOT]])
-        work.cycles[thread, BUILD] += built - started
-        work.cycles[thread, SUBTRACT] += cycles() - built
+    started = cycles()
+    _build(thread, n_threads, small, False, mine[small, SLOT], layout, work)
+    built = cycles()
+    _subtract(thread, n_threads, layout, work.histograms[mine[small, SLOT]], work.histograms[mine[large, SLOT]])
+    work.cycles[thread, BUILD] += built - started
+    work.cycles[thread, SUBTRACT] += cycles() - built
     if left_wanted:
         _offer(thread, n_threads, leaf, 0, False, layout, data, rules, limits.bounded, work)
     if right_wanted:
@@ -305,11 +348,9 @@ def _search_leaf(
 ) -> None:  # fmt: skip
     """Histogram of one leaf from its rows, of their gradients or of their number, and its best split."""
     mine = work.leaves[thread]
-    begin, stop = mine[leaf, BEGIN], mine[leaf, BEGIN] + mine[leaf, COUNT]
     slot = work.histograms.shape[0] - 1 if counting else mine[leaf, SLOT]
     started = cycles()
-    for block in range(thread, len(layout.block_slot) - 1, n_threads):
-        build(layout, block, work.carried[begin:stop], counting, work.histograms[slot])
+    _build(thread, n_threads, leaf, counting, slot, layout, work)
     work.cycles[thread, BUILD] += cycles() - started
     _offer(thread, n_threads, leaf, 0, counting, layout, data, rules, limits.bounded, work)
     meet(work.arrivals, thread, n_threads)

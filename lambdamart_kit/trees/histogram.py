@@ -24,12 +24,15 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.lockstep import prefetch
 
 _MOST_SLOTS = 65_528  # of a block: slot numbers are 16 bits
-_FAR, _NEAR = 24, 12  # rows ahead to ask for a row's place, and for its list
+_FAR, _NEAR = 24, 12  # rows ahead to ask for a row's place, and for every line of its list (35 ns each if not)
 _ROWS_AT_ONCE = 512
 
 
 class Layout(NamedTuple):
     """Rows as lists of histogram slots, and where each feature's slots lie. Features are in order of their blocks.
+
+    Slots are numbered within planes of at most 65,528; a plane has one block for each thread. The lists of a row's
+    blocks lie side by side, so that a thread can also take whole rows.
 
     Attributes
     ----------
@@ -39,10 +42,10 @@ class Layout(NamedTuple):
         Kind of split to search.
     block_feature, block_slot : ndarray (n_blocks + 1,), int64
         First feature and first slot of each block; the last slot of a block is a dummy that fills up lists.
-    row_ptr : ndarray (n_blocks, n_samples + 1), uint32
-        List of a row within its block, in groups of four.
-    block_word : ndarray (n_blocks,), int64
-        First word of each block's lists.
+    row_ptr : ndarray (n_planes, n_samples * blocks_per_plane + 1), uint32
+        Where each list begins, in groups of four.
+    plane_word : ndarray (n_planes,), int64
+        First word of each plane's lists.
     words : ndarray, uint64
         The lists.
     """
@@ -56,7 +59,7 @@ class Layout(NamedTuple):
     block_feature: Array
     block_slot: Array
     row_ptr: Array
-    block_word: Array
+    plane_word: Array
     words: Array
 
     @property
@@ -66,38 +69,57 @@ class Layout(NamedTuple):
 
 
 def make_layout(binned: BinnedMatrix, n_threads: int) -> Layout:
-    """Lay out the features that are not constant, in at least `n_threads` blocks of equal work."""
+    """Lay out the features that are not constant, in blocks of equal work, `n_threads` to a plane."""
     n_value_bins = binned.mapper.n_value_bins
-    counts = [np.bincount(column, minlength=256) for column in binned.columns]
-    has_nan = np.array([c[b] > 0 if b < 256 else False for c, b in zip(counts, n_value_bins)], dtype=bool)
-    has_nan &= ~binned.mapper.is_categorical
-    used = np.flatnonzero([np.count_nonzero(c) > 1 for c in counts])
-    default = np.array([c.argmax() for c in counts], dtype=np.int64)
-    listed = np.array([c.sum() - c.max() for c in counts], dtype=np.int64)
+    counts = _count_bins(binned, n_threads)
+    has_nan = counts[np.arange(len(counts)), np.minimum(n_value_bins, 255)] > 0
+    has_nan &= (n_value_bins < 256) & ~binned.mapper.is_categorical
+    used = np.flatnonzero(np.count_nonzero(counts, axis=1) > 1)
     n_bins = n_value_bins + has_nan
-    blocks = _deal(used, listed, _padded(n_bins), n_threads)
-    order = np.concatenate(blocks).astype(np.intp) if blocks else np.empty(0, np.intp)
-    block_feature = np.concatenate(([0], np.cumsum([len(b) for b in blocks]))).astype(np.int64)
-    slots = [int(_padded(n_bins[b]).sum()) + 8 for b in blocks]
-    block_slot = np.concatenate(([0], np.cumsum(slots))).astype(np.int64)
-    start = np.concatenate([at + np.cumsum(p) - p for at, p in zip(block_slot, (_padded(n_bins[b]) for b in blocks))]
-                           or [np.empty(0)])  # fmt: skip
-    row_ptr, block_word, words = _fill(
-        binned.columns, blocks, default, start, block_feature, block_slot, n_threads
-    )
+    blocks = _deal(used, counts.sum(axis=1) - counts.max(axis=1), _padded(n_bins), n_threads)
+    order = np.concatenate(blocks).astype(np.intp)
+    slots = [_padded(n_bins[block]) for block in blocks]
+    block_slot = np.cumsum([0, *(s.sum() + 8 for s in slots)]).astype(np.int64)
+    start = np.concatenate([first + np.cumsum(s) - s for first, s in zip(block_slot, slots)])
+    default = counts.argmax(axis=1)[order]
+    block_feature = np.cumsum([0, *map(len, blocks)]).astype(np.int64)
+    row_ptr, plane_word, words = _write(
+        binned.columns, order.astype(np.int64), start.astype(np.int64), default.astype(np.int64), block_feature,
+        block_slot, n_threads,
+    )  # fmt: skip
     return Layout(
         feature=order.astype(np.int32),
         start=start.astype(np.int32),
         n_bins=n_bins[order].astype(np.int32),
         nan_bin=n_value_bins[order].astype(np.int32),
-        default_bin=default[order].astype(np.int32),
+        default_bin=default.astype(np.int32),
         is_categorical=binned.mapper.is_categorical[order],
         block_feature=block_feature,
         block_slot=block_slot,
         row_ptr=row_ptr,
-        block_word=block_word,
+        plane_word=plane_word,
         words=words,
     )
+
+
+def _count_bins(binned: BinnedMatrix, n_threads: int) -> Array:
+    """Rows in each bin of each feature, (n_features, 256)."""
+    counts = np.zeros((len(binned.columns), 256), dtype=np.int64)
+    bounds = np.linspace(0, len(counts), 4 * n_threads + 1).astype(np.intp)
+    run_tasks(_count_columns, bounds, n_threads, binned.columns, counts)
+    return counts
+
+
+@kernel
+def _count_columns(start: int, stop: int, columns: Array, counts: Array) -> None:
+    # Four tables in turn: adding to one slot over and over waits for the last addition each time.
+    tables = np.empty((4, 256), dtype=np.int64)
+    n = columns.shape[1]
+    for j in range(start, stop):
+        tables[:] = 0
+        for i in range(n):
+            tables[i & 3, columns[j, i]] += 1
+        counts[j] = tables[0] + tables[1] + tables[2] + tables[3]
 
 
 def _padded(n_bins: IndexArray) -> IndexArray:
@@ -107,16 +129,17 @@ def _padded(n_bins: IndexArray) -> IndexArray:
 
 
 def _deal(used: IndexArray, listed: Array, slots: IndexArray, n_threads: int) -> list[IndexArray]:
-    """Blocks of features with about equal work: heaviest first, each to the lightest block with room."""
+    """Features of each block, with about equal work: heaviest first, each to the lightest block with room."""
+    capacity = _MOST_SLOTS // n_threads - 8
     n_blocks = n_threads
     while True:
-        work, room = np.zeros(n_blocks), np.full(n_blocks, _MOST_SLOTS - 8)
+        work, room = np.zeros(n_blocks), np.full(n_blocks, capacity)
         members: list[list[int]] = [[] for _ in range(n_blocks)]
         for j in sorted(used.tolist(), key=lambda j: (-listed[j], j)):
-            open_blocks = np.flatnonzero(room >= slots[j])
-            if not len(open_blocks):
+            fits = np.flatnonzero(room >= slots[j])
+            if not len(fits):
                 break
-            block = open_blocks[work[open_blocks].argmin()]
+            block = fits[work[fits].argmin()]
             members[block].append(j)
             work[block] += listed[j] + 0.002 * listed[used].max()
             room[block] -= slots[j]
@@ -125,68 +148,73 @@ def _deal(used: IndexArray, listed: Array, slots: IndexArray, n_threads: int) ->
         n_blocks += n_threads
 
 
-def _fill(
-    columns: Array,
-    blocks: list[IndexArray],
-    default: Array,
-    start: Array,
-    block_feature: Array,
-    block_slot: Array,
-    n_threads: int,
-) -> tuple[Array, Array, Array]:
-    n_samples = columns.shape[1]
-    row_ptr = np.zeros((len(blocks), n_samples + 1), dtype=np.uint32)
+def _write(
+    columns: Array, order: Array, start: Array, default: Array, block_feature: Array, block_slot: Array, n_threads: int
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Row pointers, first word of each plane, and words."""
+    n_samples, n_planes = columns.shape[1], (len(block_feature) - 1) // n_threads
+    row_ptr = np.zeros((n_planes, n_samples * n_threads + 1), dtype=np.uint32)
     bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
-    for b, block in enumerate(blocks):
-        run_tasks(_count_groups, bounds, n_threads, columns, block, default[block], row_ptr[b])
-        if n_samples:
-            row_ptr[b] = np.cumsum(row_ptr[b], dtype=np.int64)
+    for plane in range(n_planes):
+        args = (columns, order, default, block_feature, plane, n_threads, row_ptr[plane])
+        run_tasks(_count_groups, bounds, n_threads, *args)
+        sums = np.cumsum(row_ptr[plane], dtype=np.int64)
+        if sums[-1] >= 2**32:
+            raise ValueError("'X' is too large for one machine's engine: more than 2**34 values in 65,528 bins")
+        row_ptr[plane] = sums
     sizes = row_ptr[:, -1].astype(np.int64)
-    block_word = np.cumsum(sizes) - sizes
+    plane_word = np.cumsum(sizes) - sizes
     words = np.empty(int(sizes.sum()), dtype=np.uint64)
-    for b, block in enumerate(blocks):
-        inside = start[block_feature[b] : block_feature[b + 1]] - block_slot[b]
-        dummy = block_slot[b + 1] - block_slot[b] - 1
-        entries = words[block_word[b] : block_word[b] + sizes[b]].view(np.uint16)
-        args = (columns, block, default[block], inside.astype(np.int64), dummy, row_ptr[b], entries)
-        run_tasks(_write_lists, bounds, n_threads, *args)
-    return row_ptr, block_word, words
+    for plane in range(n_planes):
+        entries = words[plane_word[plane] : plane_word[plane] + sizes[plane]].view(np.uint16)
+        args = (columns, order, default, block_feature, plane, n_threads, row_ptr[plane])
+        run_tasks(_write_lists, bounds, n_threads, *args, start, block_slot, entries)
+    return row_ptr, plane_word, words
 
 
 @kernel
-def _count_groups(start: int, stop: int, columns: Array, block: Array, default: Array, groups: Array) -> None:
+def _count_groups(
+    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int, width: int,
+    groups: Array,
+) -> None:  # fmt: skip
     listed = np.empty(_ROWS_AT_ONCE, dtype=np.uint32)
     for a in range(start, stop, _ROWS_AT_ONCE):
         b = min(a + _ROWS_AT_ONCE, stop)
-        listed[:] = 0
-        for f in range(len(block)):
-            column, elided = columns[block[f], a:b], np.uint8(default[f])
+        for part in range(width):
+            listed[:] = 0
+            block = plane * width + part
+            for f in range(block_feature[block], block_feature[block + 1]):
+                column, elided = columns[order[f], a:b], np.uint8(default[f])
+                for i in range(b - a):
+                    listed[i] += np.uint32(column[i] != elided)
             for i in range(b - a):
-                listed[i] += np.uint32(column[i] != elided)
-        for i in range(b - a):
-            groups[a + i + 1] = (listed[i] + 3) // 4
+                groups[(a + i) * width + part + 1] = (listed[i] + 3) // 4
 
 
 @kernel
 def _write_lists(
-    start: int, stop: int, columns: Array, block: Array, default: Array, slot: Array, dummy: int, row_ptr: Array,
-    entries: Array,
+    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int, width: int,
+    row_ptr: Array, slot: Array, block_slot: Array, entries: Array,
 ) -> None:  # fmt: skip
     at = np.empty(_ROWS_AT_ONCE, dtype=np.int64)
+    origin = block_slot[plane * width]
     for a in range(start, stop, _ROWS_AT_ONCE):
         b = min(a + _ROWS_AT_ONCE, stop)
-        for i in range(b - a):
-            at[i] = np.int64(row_ptr[a + i]) * 4
-        for f in range(len(block)):
-            column, elided = columns[block[f], a:b], np.uint8(default[f])
+        for part in range(width):
+            block = plane * width + part
             for i in range(b - a):
-                if column[i] != elided:
-                    entries[at[i]] = slot[f] + column[i]
+                at[i] = np.int64(row_ptr[(a + i) * width + part]) * 4
+            for f in range(block_feature[block], block_feature[block + 1]):
+                column, elided, first = columns[order[f], a:b], np.uint8(default[f]), slot[f] - origin
+                for i in range(b - a):
+                    if column[i] != elided:
+                        entries[at[i]] = first + column[i]
+                        at[i] += 1
+            dummy = block_slot[block + 1] - 1 - origin
+            for i in range(b - a):
+                while at[i] < np.int64(row_ptr[(a + i) * width + part + 1]) * 4:
+                    entries[at[i]] = dummy
                     at[i] += 1
-        for i in range(b - a):
-            while at[i] < np.int64(row_ptr[a + i + 1]) * 4:
-                entries[at[i]] = dummy
-                at[i] += 1
 
 
 @kernel
@@ -196,55 +224,52 @@ def spread(carried: int) -> int:
 
 
 @kernel
-def build(layout: Layout, block: int, carried: Array, counting: bool, histogram: Array) -> int:
-    """Histogram of the `carried` rows over one block's features; returns the rows' total.
+def accumulate(
+    layout: Layout, plane: int, first: int, last: int, carried: Array, counting: bool, histogram: Array
+) -> None:  # fmt: skip
+    """Add the `carried` rows to the slots of the plane's blocks `first` to `last` - 1; listed bins only.
 
     When `counting`, every row adds 1: the histogram holds numbers of rows.
     """
-    first, last = layout.block_slot[block], layout.block_slot[block + 1]
-    mine = histogram[first:last]
-    mine[:] = 0
-    total = _accumulate(
-        layout.row_ptr[block], layout.words[layout.block_word[block] :], carried, counting, mine
-    )
+    n_planes = layout.row_ptr.shape[0]
+    parts = (len(layout.block_slot) - 1) // n_planes
+    row_ptr, words = layout.row_ptr[plane], layout.words[layout.plane_word[plane] :]
+    slots = histogram[layout.block_slot[plane * parts] :]
+    # Unsigned indices everywhere: signed ones make Numba test each for being negative, which costs half the speed.
+    low, mask, width = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF), np.uint64(parts)
+    by16, by32, by48 = np.uint64(16), np.uint64(32), np.uint64(48)
+    begin, end = np.uint64(first), np.uint64(last)
+    n = np.uint64(len(carried))
+    far, near = np.uint64(_FAR), np.uint64(_NEAR)
+    for i in range(n):
+        if i + far < n:
+            prefetch(row_ptr, np.int64((np.uint64(carried[i + far]) & low) * width))
+        if i + near < n:
+            coming = (np.uint64(carried[i + near]) & low) * width
+            ahead, stop = np.int64(row_ptr[coming + begin]), np.int64(row_ptr[coming + end])
+            prefetch(words, ahead)
+            prefetch(words, ahead + 8)
+            prefetch(words, ahead + 16)
+            prefetch(words, ahead + 24)
+            for line in range(ahead + 32, stop, 8):
+                prefetch(words, line)
+        row = (np.uint64(carried[i]) & low) * width
+        value = np.int64(1) if counting else spread(carried[i])
+        for k in range(np.uint64(row_ptr[row + begin]), np.uint64(row_ptr[row + end])):
+            word = words[k]
+            slots[word & mask] += value
+            slots[(word >> by16) & mask] += value
+            slots[(word >> by32) & mask] += value
+            slots[word >> by48] += value
+
+
+@kernel
+def complete(layout: Layout, block: int, total: int, histogram: Array) -> None:
+    """Fill in the elided bin of each of the block's features: the leaf's total minus the others."""
     for f in range(layout.block_feature[block], layout.block_feature[block + 1]):
         others = np.int64(0)
         bins = histogram[layout.start[f] : layout.start[f] + layout.n_bins[f]]
+        bins[layout.default_bin[f]] = 0
         for value in bins:
             others += value
         bins[layout.default_bin[f]] = total - others
-    return total
-
-
-@kernel
-def _accumulate(row_ptr: Array, words: Array, carried: Array, counting: bool, histogram: Array) -> int:
-    # Unsigned indices everywhere: signed ones make Numba test each for being negative, which costs half the speed.
-    low, mask, one = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF), np.uint64(1)
-    by16, by32, by48 = np.uint64(16), np.uint64(32), np.uint64(48)
-    n = np.uint64(len(carried))
-    far, near = np.uint64(_FAR), np.uint64(_NEAR)
-    total = np.int64(0)
-    for i in range(n):
-        if i + far < n:
-            prefetch(row_ptr, np.int64(np.uint64(carried[i + far]) & low))
-        if i + near < n:
-            ahead = np.int64(row_ptr[np.uint64(carried[i + near]) & low])
-            prefetch(words, ahead)
-            prefetch(words, ahead + 8)
-        row = np.uint64(carried[i]) & low
-        value = np.int64(1) if counting else spread(carried[i])
-        total += value
-        for k in range(np.uint64(row_ptr[row]), np.uint64(row_ptr[row + one])):
-            word = words[k]
-            histogram[word & mask] += value
-            histogram[(word >> by16) & mask] += value
-            histogram[(word >> by32) & mask] += value
-            histogram[word >> by48] += value
-    return total
-
-
-@kernel
-def subtract(layout: Layout, block: int, child: Array, parent: Array) -> None:
-    """Turn the parent's histogram into the other child's, in place."""
-    for s in range(layout.block_slot[block], layout.block_slot[block + 1]):
-        parent[s] -= child[s]
