@@ -555,6 +555,7 @@ def test_tree_models_are_represented_by_their_leaves(fitted_ranker):
         ),
         (lambda: select_pairs(None, np.eye(2), [[0, 1]], 1, prompt=[0, 1]), "'prompt' must hold one id"),
         (lambda: select_pairs(None, np.full((2, 1), np.nan), [[0, 1]], 1), "'features' must be finite"),
+        (lambda: select_pairs(None, np.zeros((2, 5000)), [[0, 1]], 1), "'representation' must be given"),
     ],
 )
 def test_bad_input_is_named(call, message):

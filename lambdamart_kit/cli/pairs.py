@@ -1,4 +1,4 @@
-"""``lambdamart-kit pairs``: audit, fit, score, filter, leaderboard."""
+"""``lambdamart-kit pairs``: audit, fit, score, filter, select, leaderboard."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ class Ties(StrEnum):
     half = "half"
     davidson = "davidson"
     rao_kupper = "rao-kupper"
+
+
+class Method(StrEnum):
+    """How pairs to annotate are chosen."""
+
+    d_optimal = "d-optimal"
+    double_thompson = "double-thompson"
+    uncertainty = "uncertainty"
+    random = "random"
 
 
 class Intervals(StrEnum):
@@ -153,6 +162,41 @@ def filter_(
         )
     n_kept = write_records(filter_records(data, mask), out)
     print(f"kept {n_kept} of {len(mask)} rows", file=sys.stderr)
+
+
+@app.command()
+def select(
+    model: Annotated[Path, typer.Argument(help="Reward model that `fit` saved.")],
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="Candidates: pairs whose order says nothing.")],
+    k: Annotated[int, typer.Option("-k", help="Pairs to choose.")] = 100,
+    method: Annotated[Method, typer.Option(help="How pairs are chosen.")] = Method.d_optimal,
+    max_per_prompt: Annotated[int | None, typer.Option(help="Most pairs of one prompt.")] = None,
+    seed: Annotated[int, typer.Option(help="Of random methods.")] = 0,
+    out: Out = None,
+) -> None:
+    """Choose the pairs whose labels would teach the model the most, first choice first."""
+    from lambdamart_kit.explore import select_pairs
+    from lambdamart_kit.preferences import PreferencePairs, RewardModel
+    from lambdamart_kit.preferences.pairs import extract
+    from lambdamart_kit.preferences.records import read_records, write_records
+
+    reward, records = RewardModel.load(model), list(read_records(data))
+    pairs = PreferencePairs.read(records)
+    rows = select_pairs(
+        reward,
+        extract(reward.extractor_, pairs),
+        list(zip(pairs.chosen, pairs.rejected)),
+        k,
+        method=method.value,
+        prompt=pairs.prompt,
+        max_per_prompt=max_per_prompt,
+        random_state=seed,
+    )
+    if out is None:
+        for row in rows:
+            sys.stdout.write(json.dumps(records[row], ensure_ascii=False, default=_plain) + "\n")
+    else:
+        write_records((records[row] for row in rows), out)
 
 
 @app.command()

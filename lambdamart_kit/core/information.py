@@ -13,6 +13,7 @@ the comparison graph: :func:`laplacian` builds it without the one-hots, dense or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,8 @@ class Information:
         if weight is not None:
             rows = rows * np.sqrt(_check_weight(weight, len(rows)))[:, None]
         self.matrix += rows.T @ rows
-        if len(rows) <= max(1.0, _UPDATE_SHARE * self.n_features):
+        few = len(rows) <= max(1.0, _UPDATE_SHARE * self.n_features)
+        if few or rows.size * self.n_features <= _SMALL_SOLVE:
             _rank_one_updates(self._upper, np.array(rows, order="C"))
         else:
             self._refactor()
@@ -132,7 +134,7 @@ class Information:
         """``z' H^-1 z`` of each row, (n,): the variance of ``z' theta`` and the square of LinUCB's width."""
         rows = self._directions(Z)
         if rows.size * self.n_features <= _SMALL_SOLVE:
-            return _quadratics(self._upper, np.array(rows, order="C"))
+            return _quadratics(self._upper[None], rows)[0]
         half = scipy.linalg.solve_triangular(self._upper, rows.T, trans="T")
         return np.einsum("dn,dn->n", half, half)
 
@@ -189,17 +191,35 @@ def _rank_one_updates(upper: FloatArray, rows: FloatArray) -> None:
                 upper[i, j] = rotated
 
 
+def quadratics(models: Sequence[Information], Z: ArrayLike) -> FloatArray:
+    """``z' H_m^-1 z`` for each of several matrices of one order, (n_models, n): all arms in one call.
+
+    Examples
+    --------
+    >>> models = [Information.prior(2, reg_lambda=1.0), Information.prior(2, reg_lambda=4.0)]
+    >>> quadratics(models, [[2.0, 0.0]]).tolist()
+    [[4.0], [1.0]]
+    """
+    rows = models[0]._directions(Z)
+    if rows.size * models[0].n_features > _SMALL_SOLVE:
+        return np.stack([model.quadratic(rows) for model in models])
+    return np.asarray(_quadratics(np.stack([model._upper for model in models]), rows))
+
+
 @kernel
-def _quadratics(upper: FloatArray, rows: FloatArray) -> FloatArray:
-    """``|R^-T z|^2`` of each row z by forward substitution; `rows` is overwritten."""
-    squares = np.zeros(len(rows))
-    for k in range(len(rows)):
-        z = rows[k]
-        for i in range(len(z)):
-            z[i] /= upper[i, i]
-            squares[k] += z[i] * z[i]
-            for j in range(i + 1, len(z)):
-                z[j] -= upper[i, j] * z[i]
+def _quadratics(uppers: FloatArray, rows: FloatArray) -> FloatArray:
+    """``|R_m^-T z|^2`` of each factor and row, by forward substitution."""
+    squares = np.zeros((len(uppers), len(rows)))
+    z = np.empty(rows.shape[1])
+    for m in range(len(uppers)):
+        upper = uppers[m]
+        for k in range(len(rows)):
+            z[:] = rows[k]
+            for i in range(len(z)):
+                z[i] /= upper[i, i]
+                squares[m, k] += z[i] * z[i]
+                for j in range(i + 1, len(z)):
+                    z[j] -= upper[i, j] * z[i]
     return squares
 
 

@@ -20,6 +20,7 @@ from lambdamart_kit.explore.leaves import has_trees, leaf_features
 Method: TypeAlias = Literal["d-optimal", "double-thompson", "uncertainty", "random"]
 
 _ROUNDS_PER_PAIR = 10
+_MAX_COLUMNS = 4096  # a dense information matrix of 128 MB
 
 
 def select_pairs(
@@ -261,6 +262,11 @@ def _rewards_and_representation(
         phi = _rows_of(representation, used)
     elif model is not None and has_trees(model):
         phi = leaf_features(model, _dense(rows))
+    if np.shape(phi)[1] > _MAX_COLUMNS:
+        raise ValueError(
+            f"'representation' must be given when 'features' have more than {_MAX_COLUMNS} columns, for the "
+            f"information matrix is dense; got {np.shape(phi)[1]}; such as a TruncatedSVD of the features"
+        )
     dense = np.asarray(_dense(phi), dtype=np.float64)
     for name, values in (("features", dense), ("model.predict", rewards)):
         if not np.isfinite(values).all():

@@ -55,6 +55,8 @@ def leaf_features(model: Any, X: ArrayLike, *, n_components: int = 512) -> spars
     raws = _raw_boosters(model)
     if not raws:
         raise TypeError(f"{type(model).__name__} has no trees whose leaves could be features")
+    if hasattr(model, "rewards_"):  # a reward model's trees do not see its nuisance columns
+        X = model._kept_columns(np.asarray(X))
     leaves = np.concatenate([_leaf_indices(raw, X) for raw in raws], axis=1)
     n_rows, n_trees = leaves.shape
     codes = leaves.astype(np.uint64) + np.arange(n_trees, dtype=np.uint64) * np.uint64(_STRIDE)

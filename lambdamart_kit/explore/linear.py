@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lambdamart_kit.core.information import Information
+from lambdamart_kit.core.information import Information, quadratics
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 from lambdamart_kit.explore.base import Policy, check_contexts, check_lists, check_observations
 from lambdamart_kit.explore.propensities import (
@@ -115,7 +115,7 @@ class LinearPolicy(Policy):
         if self.arms is None:
             rows = lists.reshape(-1, lists.shape[-1])
             return np.sqrt(self.information_[0].quadratic(rows)).reshape(lists.shape[:-1])
-        return np.sqrt(np.stack([model.quadratic(lists) for model in self.information_], axis=1))
+        return np.sqrt(quadratics(self.information_, lists)).T
 
 
 class EpsilonGreedy(LinearPolicy):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from lambdamart_kit.core.information import Information
+from lambdamart_kit.core.information import Information, quadratics
 from lambdamart_kit.core.pairs import pair_terms
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 from lambdamart_kit.explore.linear import LinearPolicy
@@ -74,13 +74,12 @@ class LinearThompson(LinearPolicy):
 
     def _draws(self, lists: Array, rng: np.random.Generator) -> FloatArray:
         """Scores of each list under its own draw, (n_lists, n_candidates)."""
-        scale, n = self._posterior_scale(), len(lists)
-        noise = [
-            scale * model.sample(np.zeros(self.n_features_in_), rng, size=n) for model in self.information_
-        ]
-        if self.arms is None:
-            return self._means(lists) + np.einsum("lcd,ld->lc", lists, noise[0])
-        return self._means(lists) + np.stack([np.einsum("ld,ld->l", lists, part) for part in noise], axis=1)
+        scale = self._posterior_scale()
+        if self.arms is not None:  # independent draws of independent models: only their projections matter
+            means = self._means(lists)
+            return means + scale * self._widths(lists) * rng.standard_normal(means.shape)
+        noise = self.information_[0].sample(np.zeros(self.n_features_in_), rng, size=len(lists))
+        return self._means(lists) + scale * np.einsum("lcd,ld->lc", lists, noise)
 
     def _slates(self, lists: Array, k: int) -> IndexArray:
         rng = self._generator()
@@ -101,7 +100,7 @@ class LinearThompson(LinearPolicy):
         if self.arms is None:
             variance = self.information_[0].quadratic(lists[:, 0] - lists[:, 1])
         else:
-            variance = np.sum([model.quadratic(lists) for model in self.information_], axis=0)
+            variance = quadratics(self.information_, lists).sum(axis=0)
         first = gaussian_duel(means[:, 0] - means[:, 1], self._posterior_scale() * np.sqrt(variance))
         rows = np.stack([first, 1.0 - first], axis=1)
         return np.stack([rows, rows[:, ::-1]], axis=2)
