@@ -96,7 +96,7 @@ def test_wrapped_lightgbm_is_lightgbm(train):
     data = lgb.Dataset(rows.X, rows.y, group=rows.queries.sizes)
     settings = {
         "objective": "lambdarank", "num_leaves": 8, "learning_rate": 0.1, "min_sum_hessian_in_leaf": 1e-3,
-        "verbosity": -1, "deterministic": True, "force_row_wise": True,
+        "verbosity": -1, "deterministic": True, "force_row_wise": True, "num_threads": 1,
     }  # fmt: skip
     by_hand = lgb.train(settings, data, num_boost_round=5)
     ranker = LightGBMRanker(**SETTINGS).fit(train.X, train.y, qid=train.qid)
@@ -108,7 +108,7 @@ def test_wrapped_xgboost_is_xgboost(train):
     data = xgb.DMatrix(rows.X, rows.y, group=rows.queries.sizes)
     settings = {
         "objective": "rank:ndcg", "max_leaves": 8, "max_depth": 0, "grow_policy": "lossguide", "lambda": 0,
-        "tree_method": "hist", "eta": 0.1, "min_child_weight": 1e-3, "max_bin": 255,
+        "tree_method": "hist", "eta": 0.1, "min_child_weight": 1e-3, "max_bin": 255, "nthread": 1,
     }  # fmt: skip
     by_hand = xgb.train(settings, data, num_boost_round=5)
     ranker = XGBoostRanker(**SETTINGS).fit(train.X, train.y, qid=train.qid)

@@ -208,18 +208,3 @@ class _Timed:
 
     def __init__(self, bound: Bound, watch: Stopwatch) -> None:
         self.gradient_hessian = watch.timed("gradient", bound.gradient_hessian)
-
-
-def check_comparable(train: OrderedRows) -> None:
-    """At least one query must prefer something.
-
-    Raises
-    ------
-    ValueError
-        If in every query all documents have the same label.
-    """
-    if not train.comparable().any():
-        raise ValueError(
-            "'y' must hold two different labels in at least one query, or there is nothing to learn; got "
-            f"n_samples={len(train.y)} in {train.queries.n_queries} queries, each with a single label"
-        )

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives import Bound, FunctionObjective, resolve_objective
-from lambdamart_kit.rankers.boosted import BoostedRanker, check_comparable
+from lambdamart_kit.objectives import Bound
+from lambdamart_kit.rankers.boosted import BoostedRanker
 from lambdamart_kit.rankers.boosters import BOOSTERS
+from lambdamart_kit.rankers.driving import bind_rows, find_objective
 from lambdamart_kit.rankers.features import Categorical, OrderedRows
 
 
@@ -183,14 +184,5 @@ class LambdaMART(BoostedRanker):
         return self.booster
 
     def _bind(self, train: OrderedRows) -> Bound:
-        objective = resolve_objective(self.objective)
-        blind = isinstance(objective, FunctionObjective)
-        if blind and self.validation_fraction is not None:
-            raise ValueError(
-                "'validation_fraction' cannot be combined with a function as 'objective', which is written "
-                "for all rows; pass X_val, y_val and qid_val, or an objective with a bind method"
-            )
-        if not blind and getattr(objective, "uses_labels", True):
-            check_comparable(train)
-        y, queries, sample_weight = train.as_given()
-        return objective.bind(y, queries, sample_weight, n_threads=self._n_threads())
+        objective = find_objective(self.objective, train, held_out=self.validation_fraction)
+        return bind_rows(objective, train, n_threads=self._n_threads())

@@ -26,8 +26,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from lambdamart_kit.core.gains import gains
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.rankers.boosted import BoostedRanker, check_comparable
+from lambdamart_kit.rankers.boosted import BoostedRanker
 from lambdamart_kit.rankers.boosters import BoosterParams, LibraryObjective
+from lambdamart_kit.rankers.driving import check_comparable
 from lambdamart_kit.rankers.features import Categorical, OrderedRows
 
 _LIGHTGBM_MAX_ROWS = 10_000  # documents in a query
