@@ -160,8 +160,8 @@ def test_audit_logps():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: dpo.optimal_policy([0.5, 0.6], [0, 1], beta=1), "'ref' must hold probabilities that sum to 1"),
-        (lambda: dpo.optimal_policy(REF, [0, 1], beta=1), "'rewards' must have one value per row of 'ref'"),
+        (lambda: dpo.optimal_policy([0.5, 0.6], [0, 1], beta=1), "'ref' must hold probabilities"),
+        (lambda: dpo.optimal_policy(REF, [0, 1], beta=1), "'rewards' must have one"),
         (lambda: dpo.optimal_policy(REF, [0, 1, np.inf], beta=1), "'rewards' must be finite; row 2"),
         (lambda: dpo.optimal_policy(REF, REWARDS, beta=0), "'beta' must be finite and > 0; got 0"),
         (lambda: dpo.dpo_loss([0.1], loss="kto"), "'loss' must be one of 'sigmoid'"),
@@ -169,9 +169,9 @@ def test_audit_logps():
         (lambda: dpo.dpo_loss([0.1], loss="robust", label_smoothing=0.5), r"\[0, 0.5\)"),
         (lambda: dpo.temper(REF, temperature=0), "'temperature' must be > 0"),
         (lambda: dpo.best_of_n(REF, REWARDS, n=0), "'n' must be a whole number >= 1; got 0"),
-        (lambda: dpo.tabular_dpo(REF, [[0, 1], [1, 0]], beta=1), "'pairs' must hold every response 0 to 2"),
+        (lambda: dpo.tabular_dpo(REF, [[0, 1], [1, 0]], beta=1), "'pairs' must hold every"),
         (lambda: dpo.implicit_margin([1.0], [1.0, 2.0], [1.0], [1.0, 2.0]), "'rejected_logps' must have one"),
-        (lambda: dpo.implicit_margin(**ROW, chosen_lengths=[3]), "'rejected_lengths' must hold 1 token counts"),
+        (lambda: dpo.implicit_margin(**ROW, chosen_lengths=[3]), "'rejected_lengths' must hold"),
         (lambda: dpo.select_best([np.nan], [1]), "'scores' must be finite; row 0"),
     ],
 )  # fmt: skip

@@ -22,7 +22,13 @@ def run(*arguments, code=0):
 @pytest.fixture
 def prefs(tmp_path):
     rows = [
-        {"id": i, "prompt": f"p{i % 15}", "chosen": f"answer {i} is good and long", "rejected": f"no {i}", "mine": 1}
+        {
+            "id": i,
+            "prompt": f"p{i % 15}",
+            "chosen": f"answer {i} is good and long",
+            "rejected": f"no {i}",
+            "mine": 1,
+        }
         for i in range(60)
     ]
     rows.append({**rows[0], "id": 60})
@@ -65,12 +71,21 @@ def test_filter_names_unknown_problems(prefs, tmp_path):
 
 def test_leaderboard(tmp_path):
     votes = pd.DataFrame(
-        [("a", "b", "model_a")] * 3 + [("b", "a", "model_a")] + [("c", "a", "tie")] * 2 + [("b", "c", "model_a")] * 2,
+        [("a", "b", "model_a")] * 3
+        + [("b", "a", "model_a")]
+        + [("c", "a", "tie")] * 2
+        + [("b", "c", "model_a")] * 2,
         columns=["model_a", "model_b", "winner"],
     )
     votes.to_csv(tmp_path / "votes.csv", index=False)
     table = run(
-        "leaderboard", tmp_path / "votes.csv", "--elo", "--plot", tmp_path / "board.png", "--out", tmp_path / "b.csv"
+        "leaderboard",
+        tmp_path / "votes.csv",
+        "--elo",
+        "--plot",
+        tmp_path / "board.png",
+        "--out",
+        tmp_path / "b.csv",
     ).stdout
     assert table.splitlines()[1].split()[:2] == ["1", "a"]
     board = pd.read_csv(tmp_path / "b.csv")
@@ -79,8 +94,14 @@ def test_leaderboard(tmp_path):
     renamed = votes.rename(columns={"model_a": "x", "model_b": "y", "winner": "w"})
     renamed.to_csv(tmp_path / "renamed.csv", index=False)
     names = ("--first", "x", "--second", "y", "--winner", "w")
-    assert run("leaderboard", tmp_path / "renamed.csv", *names, "--top", 1).stdout.splitlines()[1].split()[1] == "a"
-    assert "no column 'z'" in run("leaderboard", tmp_path / "renamed.csv", "--first", "x", "--second", "z", code=1).output
+    assert (
+        run("leaderboard", tmp_path / "renamed.csv", *names, "--top", 1).stdout.splitlines()[1].split()[1]
+        == "a"
+    )
+    assert (
+        "no column 'z'"
+        in run("leaderboard", tmp_path / "renamed.csv", "--first", "x", "--second", "z", code=1).output
+    )
     assert "name the columns" in run("leaderboard", tmp_path / "renamed.csv", code=1).output
 
 

@@ -14,6 +14,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.objectives import ExplicitPairs, RankNet
 from lambdamart_kit.preferences import PreferencePairs, RewardModel, TextFeatures, TfidfFeatures
 from lambdamart_kit.preferences.linear import fit_linear
+from lambdamart_kit.preferences.scorers import HeldOutLoss, PairSet
 from lambdamart_kit.preferences.scoring import (
     accuracy,
     calibration_slope,
@@ -62,9 +63,7 @@ def test_explicit_pairs_follow_their_rows():
     queries = Queries.from_qid(qid, 12)
     by_query = ExplicitPairs(pairs, margin=0.2).bind(np.zeros(12), queries)
     flat = ExplicitPairs(pairs, margin=0.2).bind(np.zeros(12), Queries.from_qid(None, 12))
-    for ordered, plain in zip(
-        by_query.gradient_hessian(queries.sort(scores)), flat.gradient_hessian(scores)
-    ):
+    for ordered, plain in zip(by_query.gradient_hessian(queries.sort(scores)), flat.gradient_hessian(scores)):
         np.testing.assert_allclose(queries.unsort(ordered), plain, rtol=1e-6)
     weighted = ExplicitPairs(pairs).bind(np.zeros(12), queries, np.full(12, 3.0)).gradient_hessian(scores)[0]
     once = ExplicitPairs(pairs).bind(np.zeros(12), queries).gradient_hessian(scores)[0]
@@ -104,7 +103,9 @@ def test_linear_does_not_depend_on_units():
     units = np.array([1.0, 1000.0, 0.01, 1.0])
     scaled = PreferencePairs.from_indices(pairs.features * units, pairs.chosen, pairs.rejected)
     one = small(scorer="linear").fit_pairs(pairs).predict_proba_pairs(pairs)
-    np.testing.assert_allclose(small(scorer="linear").fit_pairs(scaled).predict_proba_pairs(scaled), one, atol=1e-4)
+    np.testing.assert_allclose(
+        small(scorer="linear").fit_pairs(scaled).predict_proba_pairs(scaled), one, atol=1e-4
+    )
 
 
 def test_trees_learn_the_reward_with_calibrated_probabilities():
@@ -130,7 +131,9 @@ def test_any_ranker_can_score():
 
 def test_mirrored_and_permuted_pairs():
     pairs, _ = synthetic(300)
-    soft = PreferencePairs.from_indices(pairs.features, pairs.chosen, pairs.rejected, target=np.full(300, 0.8))
+    soft = PreferencePairs.from_indices(
+        pairs.features, pairs.chosen, pairs.rejected, target=np.full(300, 0.8)
+    )
     mirrored = PreferencePairs.from_indices(
         pairs.features, pairs.rejected, pairs.chosen, target=np.full(300, 0.2)
     )
@@ -178,6 +181,33 @@ def test_robust_correction_recovers_the_clean_slope():
     robust = small(**options, flip_rate=0.2, correction="robust").fit_pairs(noisy).predict(X)[0]
     assert naive < 0.6 * clean
     assert robust == pytest.approx(clean, rel=0.1)
+
+
+def test_held_out_loss_is_taken_at_the_best_scale():
+    """Scores that are three times too large lose nothing by it, scores without order do."""
+    pairs, truth = synthetic(500)
+    zeros, ones = np.zeros(500), np.ones(500)
+    held_out = HeldOutLoss(PairSet(None, pairs.chosen, pairs.rejected, ones, ones, zeros, pairs.prompt))
+    loss = held_out(truth)
+    assert held_out(3 * truth) == pytest.approx(loss)
+    assert held_out(np.zeros(1000)) == pytest.approx(np.log(2))
+    assert loss < held_out(truth + np.random.default_rng(0).normal(size=1000)) < np.log(2)
+
+
+def test_refit_uses_all_prompts_and_keeps_the_size():
+    train, _ = synthetic(600)
+    once, again = small(refit=False).fit_pairs(train), small().fit_pairs(train)
+    assert once.temperature_ == again.temperature_
+    assert once.rewards_[0].n_trees == again.rewards_[0].n_trees
+    assert not np.allclose(once.predict(train.features), again.predict(train.features))
+
+
+def test_calibration_leaves_an_offset_as_it_is():
+    rng = np.random.default_rng(0)
+    x, offset = rng.normal(size=20_000), rng.normal(size=20_000)
+    target = (rng.random(20_000) < 1 / (1 + np.exp(-(2 * x + offset)))).astype(float)
+    slope = calibration_slope(x, target, np.ones(20_000), offset=offset)
+    assert slope == pytest.approx(2.0, abs=0.1)
 
 
 def test_nuisance_is_fitted_and_removed():
@@ -315,7 +345,8 @@ def test_sentence_embeddings_name_what_is_missing():
 @pytest.mark.parametrize("scorer", ["linear", "trees"])
 def test_save_and_load(tmp_path, scorer, features):
     rows = [
-        {"prompt": f"p{i % 20}", "chosen": f"a good answer number {i}", "rejected": f"bad {i}!"} for i in range(80)
+        {"prompt": f"p{i % 20}", "chosen": f"a good answer number {i}", "rejected": f"bad {i}!"}
+        for i in range(80)
     ]
     pairs = PreferencePairs.read(rows)
     model = small(scorer=scorer, features=features, n_bags=2, nuisance=[0], n_estimators=5).fit_pairs(pairs)
@@ -339,23 +370,24 @@ def test_llmbar_is_harder_than_length(real_data):
 # Bad input --------------------------------------------------------------------------------------------------
 
 PAIRS, _ = synthetic(20)
+TEXTS = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: small(scorer="magic").fit_pairs(PAIRS), "'scorer' must be 'trees', 'linear' or a ranker"),
+        (lambda: small(scorer="magic").fit_pairs(PAIRS), "'scorer' must be 'trees', 'linear'"),
         (lambda: small(flip_rate=0.5).fit_pairs(PAIRS), r"flip probability in \[0, 0.5\)"),
         (lambda: small(correction="none").fit_pairs(PAIRS), "'correction' must be one of"),
         (lambda: small(n_bags=0).fit_pairs(PAIRS), "'n_bags' must be at least 1; got 0"),
         (lambda: small(validation_fraction=1.0).fit_pairs(PAIRS), "'validation_fraction' must be in"),
         (lambda: small(nuisance=[9]).fit_pairs(PAIRS), "'nuisance' must hold columns from 0 to 3"),
         (lambda: small().fit_pairs(PAIRS.take([])), "'pairs' must hold at least one pair"),
-        (lambda: small().fit_pairs(PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])), "no feat"),
-        (lambda: small(scorer="linear").fit_pairs(PAIRS).predict(np.zeros((2, 3))), "'X' must have 4 columns"),
+        (lambda: small().fit_pairs(TEXTS), "no features"),
+        (lambda: small(scorer="linear").fit_pairs(PAIRS).predict(np.zeros((2, 3))), "'X' must have 4"),
         (lambda: small().fit(np.zeros((3, 1)), [1, 1, 1]), "'y' must hold two different labels"),
         (lambda: ExplicitPairs([[0, 5]]).bind([0, 0], Queries.from_qid(None, 2)), "pair 0 has"),
-        (lambda: small(features="bert").fit_pairs(PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])), "'features' must be 'text'"),
+        (lambda: small(features="bert").fit_pairs(TEXTS), "'features' must be 'text'"),
     ],
 )  # fmt: skip
 def test_bad_input(call, message):

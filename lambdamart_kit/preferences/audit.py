@@ -225,7 +225,7 @@ def _median(values: FloatArray) -> float:
 
 
 def _annotators(pairs: PreferencePairs, column: str | None) -> pd.DataFrame | None:
-    """Share of each annotator's votes that agree with the majority of the others' on the same two responses."""
+    """Share of each annotator's votes that agree with the majority of the others on the same question."""
     if column is None:
         column = next((name for name in _ANNOTATORS if name in pairs.columns), None)
         if column is None:

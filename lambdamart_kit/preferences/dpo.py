@@ -5,9 +5,9 @@ For one prompt, the policy that maximises reward minus a KL penalty has a closed
 .. math:: \pi^* = \arg\max_\pi \; E_\pi[r] - \beta \, KL(\pi \| \pi_{ref})
           = \pi_{ref} \, e^{r / \beta} / Z, \qquad Z = \sum_y \pi_{ref}(y) e^{r(y) / \beta}
 
-so a policy *is* a reward model: :math:`r(y) = \beta \log(\pi(y) / \pi_{ref}(y)) + \beta \log Z`. The last term
-cancels in the difference of two responses to one prompt, and what is left, the implicit reward margin, is all
-that DPO's losses see.
+so a policy *is* a reward model: :math:`r(y) = \beta \log(\pi(y) / \pi_{ref}(y)) + \beta \log Z`. The last
+term cancels in the difference of two responses to one prompt, and what is left, the implicit reward margin,
+is all that DPO's losses see.
 
 Names of log-prob columns are TRL's: ``chosen_logps``, ``rejected_logps``, ``ref_chosen_logps``,
 ``ref_rejected_logps``, each a sum over the tokens of a response.
@@ -15,9 +15,9 @@ Names of log-prob columns are TRL's: ``chosen_logps``, ``rejected_logps``, ``ref
 References
 ----------
 Rafailov et al. (2023), "Direct Preference Optimization", equations 3-7. Azar et al. (2023), "A general
-theoretical paradigm to understand learning from human preferences" (IPO), equation 17. Chowdhury et al. (2024),
-"Provably robust DPO", equation 12. Mitchell (2023), "A note on DPO with noisy preferences". Zhao et al. (2023),
-"SLiC-HF". Beirami et al. (2024), "Theoretical guarantees on the best-of-n alignment policy".
+theoretical paradigm to understand learning from human preferences" (IPO), equation 17. Chowdhury et al.
+(2024), "Provably robust DPO", equation 12. Mitchell (2023), "A note on DPO with noisy preferences". Zhao et
+al. (2023), "SLiC-HF". Beirami et al. (2024), "Theoretical guarantees on the best-of-n alignment policy".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from lambdamart_kit.preferences.bradley_terry import BradleyTerry
 LOSSES = ("sigmoid", "hinge", "ipo", "robust", "smoothed")
 
 
-# Log-probs to rewards and losses -----------------------------------------------------------------------------
+# Log-probs to rewards and losses ---------------------------------------------------------------------------
 
 
 def implicit_rewards(logps: ArrayLike, ref_logps: ArrayLike, *, beta: float = 0.1) -> FloatArray:
@@ -147,7 +147,7 @@ def margin_accuracy(margin: ArrayLike) -> tuple[float, float]:
     return strict, strict + float(np.mean(m == 0)) / 2
 
 
-# One prompt, all its responses -------------------------------------------------------------------------------
+# One prompt, all its responses ----------------------------------------------------------------------------
 
 
 class Optimum(NamedTuple):
@@ -270,7 +270,7 @@ def tabular_dpo(
     return optimal_policy(reference, fit.strengths_, beta=beta).policy
 
 
-# Best of n ---------------------------------------------------------------------------------------------------
+# Best of n ------------------------------------------------------------------------------------------------
 
 
 def best_of_n(ref: ArrayLike, rewards: ArrayLike, *, n: int) -> FloatArray:
@@ -346,7 +346,7 @@ def select_best(scores: ArrayLike, prompts: ArrayLike) -> np.ndarray:
     return order[first]
 
 
-# Implicit against explicit rewards, and what the columns tell ------------------------------------------------
+# Implicit against explicit rewards, and what the columns tell ---------------------------------------------
 
 
 class Agreement(NamedTuple):
@@ -424,7 +424,7 @@ def audit_logps(
     }
 
 
-# Checks ------------------------------------------------------------------------------------------------------
+# Checks ---------------------------------------------------------------------------------------------------
 
 
 def _aligned(*named: tuple[str, ArrayLike]) -> tuple[FloatArray, ...]:
@@ -432,7 +432,8 @@ def _aligned(*named: tuple[str, ArrayLike]) -> tuple[FloatArray, ...]:
     for (name, _), values in zip(named, arrays):
         if values.ndim != 1 or values.shape != arrays[0].shape:
             raise ValueError(
-                f"{name!r} must have one value per row of {named[0][0]!r}, {arrays[0].shape}; got {values.shape}"
+                f"{name!r} must have one value per row of {named[0][0]!r}, {arrays[0].shape}; "
+                f"got {values.shape}"
             )
     return tuple(arrays)
 

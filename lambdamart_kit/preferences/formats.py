@@ -4,9 +4,9 @@
 pairs      ``chosen``, ``rejected`` and maybe ``prompt`` (TRL); strings or lists of messages. Without a prompt
            it is what both have in common at their start: whole messages, or for strings the common prefix up
            to its last ``Assistant:`` or, without one, its last line break. ``target`` is a soft label.
-unpaired   ``prompt``, ``completion``, ``label`` (bool): every accepted against every refused completion.
-rated      ``prompt``, ``response``, ``score`` in rows, or ``prompt``, ``responses``, ``scores`` in lists: every
-           pair of responses to a prompt with different scores; ``score_difference`` is kept as a column.
+unpaired   ``prompt``, ``completion``, ``label`` (bool): every accepted against every refused one.
+rated      ``prompt``, ``response``, ``score`` in rows, or ``prompt``, ``responses``, ``scores`` in lists:
+           every pair of responses to a prompt with different scores; ``score_difference`` is a column.
 votes      ``model_a``, ``model_b``, ``winner``, maybe ``response_a``, ``response_b``, ``prompt``. A tie has
            target 1/2. Without responses the models are compared, ``prompt`` apart.
 =========  ==================================================================================================
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -96,7 +95,8 @@ def _paired(records: Iterable[Record]) -> Iterator[Pair]:
 def implicit_prompt(chosen: Any, rejected: Any, row: int) -> tuple[Any, Any, Any]:
     """What `chosen` and `rejected` have in common at their start, and the rest of each."""
     if isinstance(chosen, str) and isinstance(rejected, str):
-        shared = os.path.commonprefix([chosen, rejected])
+        same = (a == b for a, b in zip(chosen, rejected))
+        shared = chosen[: sum(1 for _ in itertools.takewhile(bool, same))]
         turn = shared.rfind("Assistant:")
         at = turn + len("Assistant:") if turn >= 0 else shared.rfind("\n") + 1
         return chosen[:at], chosen[at:].lstrip(), rejected[at:].lstrip()

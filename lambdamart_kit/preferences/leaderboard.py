@@ -133,7 +133,7 @@ def plot_leaderboard(table: pd.DataFrame, *, ax: Any = None, top: int | None = N
     labels = [f"{item}   {rank}" for item, rank in zip(rows["item"].tolist(), ranks)]
     ax.set_yticks(height, labels, fontsize=8)
     ax.set_ylim(-0.8, len(rows) - 0.2)
-    ax.set_xlabel("strength with confidence interval; beside each name the ranks it may hold")
+    ax.set_xlabel("strength and interval; beside each name, possible ranks")
     ax.grid(axis="x", color="0.9")
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)

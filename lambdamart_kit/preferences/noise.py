@@ -67,7 +67,9 @@ def label_noise(
             f"got {flip_below} and {drop_below}"
         )
     if model is None:
-        model = RewardModel(features=None if pairs.features is not None else "text", random_state=random_state)
+        model = RewardModel(
+            features=None if pairs.features is not None else "text", random_state=random_state
+        )
     p = cross_fitted(pairs, model, n_splits=n_splits, by=by, random_state=random_state)
     believed = np.where(pairs.target >= 0.5, p, 1.0 - p)
     suggestion = np.select(

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.preferences.comparisons import plain
 from lambdamart_kit.preferences.formats import normalised, to_pairs
 from lambdamart_kit.preferences.records import Record, read_records
 
@@ -125,7 +126,8 @@ class PreferencePairs:
             bad = np.flatnonzero((rows < 0) | (rows >= n_responses))
             if len(bad):
                 raise ValueError(
-                    f"{name!r} must hold rows of 'X', 0 to {n_responses - 1}; pair {bad[0]} has {rows[bad[0]]}"
+                    f"{name!r} must hold rows of 'X', 0 to {n_responses - 1}; pair {bad[0]} has "
+                    f"{rows[bad[0]]}"
                 )
         code, names = pd.factorize(np.arange(n_pairs) if prompt is None else np.asarray(prompt))
         if code.shape != (n_pairs,) or (code < 0).any():
@@ -265,7 +267,8 @@ class PreferencePairs:
         groups, n_groups = self.groups(by)
         if not 2 <= n_splits <= n_groups:
             raise ValueError(
-                f"'n_splits' must lie between 2 and the number of {by or 'prompt'}s, {n_groups}; got {n_splits}"
+                f"'n_splits' must lie between 2 and the number of {by or 'prompt'}s, {n_groups}; "
+                f"got {n_splits}"
             )
         fold = np.empty(n_groups, dtype=np.intp)
         fold[np.random.default_rng(random_state).permutation(n_groups)] = np.arange(n_groups) % n_splits
@@ -305,7 +308,7 @@ class PreferencePairs:
             if len(bad):
                 raise ValueError(
                     f"{name!r} must hold finite log-probs; pair {bad[0]} has "
-                    f"{self.columns[name].iloc[bad[0]]!r} ({len(bad)} such pairs)"
+                    f"{plain(self.columns[name].iloc[bad[0]])!r} ({len(bad)} such pairs)"
                 )
         return found
 
@@ -343,8 +346,8 @@ class PreferencePairs:
         if len(bad):
             side = "X_chosen" if bad[0] < len(self) else "X_rejected"
             raise ValueError(
-                f"one response must have one feature vector; row {bad[0] % len(self)} of {side!r} differs from "
-                "an earlier row of the same response"
+                f"one response must have one feature vector; row {bad[0] % len(self)} of {side!r} differs "
+                "from an earlier row of the same response"
             )
         return matrix
 
@@ -411,7 +414,7 @@ def _inputs(transformer: Any, pairs: PreferencePairs, rows: Any) -> Any:
 
 
 def _matrix(values: Any, name: str) -> Any:
-    matrix = scipy.sparse.csr_matrix(values) if scipy.sparse.issparse(values) else np.asarray(values)
+    matrix: Any = scipy.sparse.csr_matrix(values) if scipy.sparse.issparse(values) else np.asarray(values)
     if matrix.ndim != 2:
         raise ValueError(f"{name!r} must have two dimensions, one row each; got shape {matrix.shape}")
     return matrix

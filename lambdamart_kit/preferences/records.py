@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ def read_records(source: Any) -> Iterator[Record]:
         yield from _read_path(Path(source))
     elif isinstance(source, pd.DataFrame):
         for start in range(0, len(source), _BATCH):
-            yield from source.iloc[start : start + _BATCH].to_dict("records")  # type: ignore[misc]
+            yield from source.iloc[start : start + _BATCH].to_dict("records")
     elif hasattr(source, "column_names") or (isinstance(source, Iterable) and not isinstance(source, dict)):
         for row, record in enumerate(source):
             if not hasattr(record, "keys"):
@@ -99,7 +100,7 @@ def _read_path(path: Path) -> Iterator[Record]:
 
 def _open(path: Path) -> io.TextIOBase:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8")
     return open(path, encoding="utf-8")
 
 
@@ -115,16 +116,14 @@ def _parse(line: str, path: Path, number: int) -> Record:
 
 def _write_lines(records: Iterable[Record], path: Path, *, compressed: bool) -> int:
     n_rows = 0
-    opened: Any = gzip.open(path, "wt", encoding="utf-8") if compressed else open(path, "w", encoding="utf-8")
-    with opened as out:
+    opener: Any = gzip.open if compressed else open
+    with opener(path, "wt", encoding="utf-8") as out:
         for n_rows, record in enumerate(records, 1):  # noqa: B007
             out.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
     return n_rows
 
 
 def _write_parquet(records: Iterable[Record], path: Path, *, compressed: bool) -> int:
-    import itertools
-
     parquet = _parquet()
     import pyarrow as pa
 

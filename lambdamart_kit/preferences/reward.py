@@ -49,14 +49,17 @@ class RewardModel(RewardFile, BaseEstimator):
     features : {"text", "tfidf", "embeddings:MODEL"} or transformer, optional
         Makes features of texts, fitted on the training pairs, where pairs come without features.
     booster : {"native", "lightgbm", "xgboost"}
-        Whose trees, for ``scorer="trees"``; so are the next five.
+        Whose trees, for ``scorer="trees"``; so are the parameters down to `early_stopping_rounds`.
     n_estimators, num_leaves, min_child_samples : int
         Trees at most, leaves of a tree, and responses in a leaf at least.
-    learning_rate, colsample_bytree : float
+    learning_rate, subsample, colsample_bytree : float
+        Step, and shares of responses and of features drawn for each tree. Preferences are noisy labels: small
+        trees on half the responses each did best by far where the reward was known.
     early_stopping_rounds : int
-        Stop after so many rounds without a lower log loss on held-out prompts.
-    reg_lambda : float
-        L2 penalty, on leaf values or on coefficients of standardised features.
+        Stop after so many rounds without a lower log loss (of rewards scaled best) on held-out prompts.
+    reg_lambda : float, optional
+        L2 penalty, on leaf values or on coefficients of standardised features; None for 20 with trees and 1
+        with a linear scorer.
     validation_fraction : float
         Share of the prompts held out for early stopping and calibration; 0 for neither.
     flip_rate : float
@@ -71,6 +74,9 @@ class RewardModel(RewardFile, BaseEstimator):
     calibrate : bool
         Scale rewards by the one factor that minimises the log loss on the held-out prompts. With a flip rate
         the held-out labels count as given, noise included.
+    refit : bool
+        Once the held-out prompts have said how many trees to grow and how to scale rewards, fit again on all
+        prompts.
     nuisance : sequence of int, optional
         Columns whose effect (length, style) is fitted, linearly and together with the others, and left out of
         the rewards.
@@ -92,9 +98,9 @@ class RewardModel(RewardFile, BaseEstimator):
 
     References
     ----------
-    Bradley and Terry (1952). Ouyang et al. (2022), "Training language models to follow instructions with human
-    feedback", equation 1. Touvron et al. (2023), "Llama 2", equation 2 (margins). Guo et al. (2017), "On
-    calibration of modern neural networks", section 4.2 (temperature).
+    Bradley and Terry (1952). Ouyang et al. (2022), "Training language models to follow instructions with
+    human feedback", equation 1. Touvron et al. (2023), "Llama 2", equation 2 (margins). Guo et al. (2017),
+    "On calibration of modern neural networks", section 4.2 (temperature).
 
     Examples
     --------
@@ -116,19 +122,21 @@ class RewardModel(RewardFile, BaseEstimator):
         *,
         features: Any = None,
         booster: str = "native",
-        n_estimators: int = 1000,
-        learning_rate: float = 0.05,
-        num_leaves: int = 31,
+        n_estimators: int = 3000,
+        learning_rate: float = 0.07,
+        num_leaves: int = 6,
         min_child_samples: int = 20,
+        subsample: float = 0.5,
         colsample_bytree: float = 1.0,
-        early_stopping_rounds: int = 30,
-        reg_lambda: float = 1.0,
+        early_stopping_rounds: int = 150,
+        reg_lambda: float | None = None,
         validation_fraction: float = 0.1,
         flip_rate: float = 0.0,
         correction: str = "smoothed",
         use_margins: bool = True,
         n_bags: int = 1,
         calibrate: bool = True,
+        refit: bool = True,
         nuisance: Any = None,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -141,6 +149,7 @@ class RewardModel(RewardFile, BaseEstimator):
         self.learning_rate = learning_rate
         self.num_leaves = num_leaves
         self.min_child_samples = min_child_samples
+        self.subsample = subsample
         self.colsample_bytree = colsample_bytree
         self.early_stopping_rounds = early_stopping_rounds
         self.reg_lambda = reg_lambda
@@ -150,6 +159,7 @@ class RewardModel(RewardFile, BaseEstimator):
         self.use_margins = use_margins
         self.n_bags = n_bags
         self.calibrate = calibrate
+        self.refit = refit
         self.nuisance = nuisance
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -212,18 +222,27 @@ class RewardModel(RewardFile, BaseEstimator):
         self._check_parameters()
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         self.n_features_in_ = int(pairs.X.shape[1])
-        train, validation = self._hold_out(pairs, rng)
+        train, held_out = self._hold_out(pairs, rng)
         self.nuisance_coef_ = self._nuisance(train)
-        train, validation = self._without_nuisance(train), self._without_nuisance(validation)
-        scorer = self._scorer()
-        self.rewards_: list[Reward] = []
-        for _ in range(self.n_bags):
-            bag = train if self.n_bags == 1 else _bag(train, rng)
-            self.rewards_.append(scorer.fit(bag, validation, seed=int(rng.integers(2**31 - 1))))
+        train, validation = self._without_nuisance(train), self._without_nuisance(held_out)
+        self.rewards_ = self._bags(train, validation, rng, [None] * self.n_bags)
         self.temperature_ = 1.0
-        if self.calibrate and validation is not None:
-            self.temperature_ = self._calibrated(validation)
+        if self.calibrate and validation is not None and held_out is not None:
+            self.temperature_ = self._calibrated(validation, held_out.margin - validation.margin)
+        if self.refit and validation is not None:
+            self.rewards_ = self._bags(self._without_nuisance(pairs), None, rng, self.rewards_)
         return self
+
+    def _bags(
+        self, train: PairSet, validation: PairSet | None, rng: np.random.Generator, like: list[Any]
+    ) -> list[Reward]:
+        """One scorer a bag; as large as those of `like`, where there are any."""
+        scorer, rewards = self._scorer(), []
+        for earlier in like:
+            bag = train if self.n_bags == 1 else _bag(train, rng)
+            seed = int(rng.integers(2**31 - 1))
+            rewards.append(scorer.fit(bag, validation, seed=seed, like=earlier))
+        return rewards
 
     def _hold_out(self, pairs: PairSet, rng: np.random.Generator) -> tuple[PairSet, PairSet | None]:
         prompts, code = np.unique(pairs.prompt, return_inverse=True)
@@ -262,12 +281,13 @@ class RewardModel(RewardFile, BaseEstimator):
             return X
         return X[:, np.setdiff1d(np.arange(self.n_features_in_), self.nuisance)]
 
-    def _calibrated(self, validation: PairSet) -> float:
+    def _calibrated(self, validation: PairSet, nuisance: FloatArray) -> float:
+        """Temperature at which the held-out log loss is lowest, the nuisance columns' part left as it is."""
         rows = validation.compact()
         rewards = self._mean_reward(rows.X)
-        # Margins stay where they are: they are in units of the calibrated reward, as the offset of the
-        # nuisance columns is; with margins the factor is that of the difference alone.
-        slope = calibration_slope(rewards[rows.first] - rewards[rows.second], rows.target, rows.weight)
+        slope = calibration_slope(
+            rewards[rows.first] - rewards[rows.second], rows.target, rows.weight, offset=nuisance
+        )
         return 1.0 / slope if np.isfinite(slope) and slope > 0 else 1.0
 
     def _scorer(self) -> Scorer:
@@ -280,8 +300,9 @@ class RewardModel(RewardFile, BaseEstimator):
                 learning_rate=self.learning_rate,
                 num_leaves=self.num_leaves,
                 min_child_samples=None if self.booster == "xgboost" else self.min_child_samples,
+                subsample=self.subsample,
                 colsample_bytree=self.colsample_bytree,
-                reg_lambda=self.reg_lambda,
+                reg_lambda=20.0 if self.reg_lambda is None else self.reg_lambda,
                 n_threads=resolve_n_jobs(self.n_jobs),
             )
             return TreeScorer(self.booster, params, self.early_stopping_rounds, noise, bool(self.verbose))
@@ -294,7 +315,8 @@ class RewardModel(RewardFile, BaseEstimator):
 
     def _linear(self) -> LinearScorer:
         noise = {"flip_rate": self.flip_rate, "correction": self.correction}
-        return LinearScorer(self.reg_lambda, noise, resolve_n_jobs(self.n_jobs))
+        reg_lambda = 1.0 if self.reg_lambda is None else self.reg_lambda
+        return LinearScorer(reg_lambda, noise, resolve_n_jobs(self.n_jobs))
 
     def _check_parameters(self) -> None:
         check_choice(self.correction, ("smoothed", "robust"), name="correction")
@@ -303,7 +325,7 @@ class RewardModel(RewardFile, BaseEstimator):
                 raise ValueError(f"{name!r} must be at least {low}; got {getattr(self, name)}")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"'validation_fraction' must be in [0, 1); got {self.validation_fraction}")
-        if not (np.isfinite(self.reg_lambda) and self.reg_lambda >= 0):
+        if self.reg_lambda is not None and not (np.isfinite(self.reg_lambda) and self.reg_lambda >= 0):
             raise ValueError(f"'reg_lambda' must be finite and >= 0; got {self.reg_lambda}")
 
     # ---------------------------------------------------------------------------------------- predicting
@@ -412,9 +434,7 @@ def _bag(train: PairSet, rng: np.random.Generator) -> PairSet:
     return dataclasses.replace(bag, weight=bag.weight * drawn[drawn > 0])
 
 
-def _pairs_of_labels(
-    labels: FloatArray, queries: Queries
-) -> tuple[IndexArray, IndexArray, IndexArray]:
+def _pairs_of_labels(labels: FloatArray, queries: Queries) -> tuple[IndexArray, IndexArray, IndexArray]:
     """Rows with the higher and the lower label of every pair of a prompt, and its prompt."""
     first, second, prompt = [], [], []
     for q in range(queries.n_queries):

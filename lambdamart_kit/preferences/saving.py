@@ -68,7 +68,9 @@ class RewardFile:
         """
         content = saving.read(path)
         if content.class_name != cls.__name__:
-            raise saving.ModelFormatError(f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}")
+            raise saving.ModelFormatError(
+                f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}"
+            )
         model = cls(**content.params)
         state = dict(content.state)
         names = [f"reward{k}" for k in range(state.pop("n_bags"))]
@@ -98,7 +100,9 @@ def _extractor_state(extractor: Any, files: dict[str, bytes]) -> dict[str, Any] 
         files["idf.npy"] = _array_bytes(extractor.vectorizer_.idf_)
         files["components.npy"] = _array_bytes(extractor.svd_.components_)
         return {"name": "tfidf"}
-    raise TypeError(f"features by {type(extractor).__name__} have no file format; store the model with joblib")
+    raise TypeError(
+        f"features by {type(extractor).__name__} have no file format; store the model with joblib"
+    )
 
 
 def _restored_extractor(state: dict[str, Any] | None, files: dict[str, bytes]) -> Any:

@@ -1,4 +1,4 @@
-"""What turns features into rewards inside a reward model: trees, a linear function, or any ranker of the kit."""
+"""What turns features into rewards in a reward model: trees, a linear function, or any ranker of the kit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import clone
 
-from lambdamart_kit.core.pairs import PairLoss
+from lambdamart_kit.core.pairs import PairLoss, pair_terms
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.objectives import ExplicitPairs
 from lambdamart_kit.preferences.linear import fit_linear, select_rows
+from lambdamart_kit.preferences.scoring import calibration_slope
 from lambdamart_kit.rankers.boosters import BoosterParams, find_booster
 from lambdamart_kit.rankers.training import Callback, EarlyStopping, EvalSet, History, Progress
 
@@ -78,14 +79,14 @@ class Reward(Protocol):
 class Scorer(Protocol):
     """Fits a reward to pairs; `validation` may stop it early."""
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
-        """Fit on `train`."""
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
+        """Fit on `train`; where nothing stops it, to the size of the reward `like`."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class TreeScorer:
-    """Boosted trees on the pair gradient, stopped early on held-out log loss.
+    """Boosted trees on the pair gradient, stopped early on the log loss of held-out prompts.
 
     Attributes
     ----------
@@ -103,16 +104,20 @@ class TreeScorer:
     noise: dict[str, Any] = field(default_factory=dict)
     verbose: bool = False
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
         """Grow trees until the held-out log loss has not fallen for `early_stopping_rounds` rounds."""
         rows = train.compact()
         X = _float32(rows.X)
-        params = replace(self.params, seed=seed)
+        n_estimators = self.params.n_estimators if like is None else max(1, like.n_trees)
+        params = replace(self.params, seed=seed, n_estimators=n_estimators)
         bound = rows.objective(**self.noise).bind(
             np.zeros(X.shape[0]), Queries.from_qid(None, X.shape[0]), n_threads=params.n_threads
         )
         history = History(greater_is_better=False)
-        eval_sets = [] if validation is None else [_held_out(validation, params.n_threads)]
+        eval_sets = []
+        if validation is not None:
+            held_out = validation.compact()
+            eval_sets = [EvalSet("validation", _float32(held_out.X), "log_loss", HeldOutLoss(held_out))]
         with Progress(params.n_estimators, label="RewardModel", enabled=self.verbose) as progress:
             callbacks: list[Callback] = [history, progress]
             if eval_sets:
@@ -121,11 +126,28 @@ class TreeScorer:
         return model.truncate(history.best_round) if eval_sets else model
 
 
-def _held_out(validation: PairSet, n_threads: int) -> EvalSet:
-    rows = validation.compact()
-    loss = rows.loss(n_threads)
-    total = max(float(rows.weight.sum()), 1e-300)
-    return EvalSet("validation", _float32(rows.X), "log_loss", lambda scores: loss.loss(scores) / total)
+class HeldOutLoss:
+    """Mean log loss on held-out pairs at the best common factor of the scores.
+
+    Boosting grows overconfident before it stops learning; rewards are scaled afterwards, so rounds are
+    compared as they will be used.
+    """
+
+    def __init__(self, pairs: PairSet) -> None:
+        self._pairs = pairs
+        self._factor = 1.0
+
+    def __call__(self, scores: FloatArray) -> float:
+        """Loss at the scores of the pairs' rows."""
+        p = self._pairs
+        difference = np.asarray(scores[p.first] - scores[p.second], dtype=np.float64)
+        factor = calibration_slope(difference, p.target, p.weight, offset=-p.margin, start=self._factor)
+        # No usable factor (all scores equal, all pairs right or wrong): judge the scores as they are.
+        usable = np.isfinite(factor) and factor > 0
+        self._factor = factor if usable else 1.0
+        z = self._factor * difference - p.margin
+        terms = pair_terms(z, target=p.target, weight=p.weight, n_threads=1)
+        return float(terms.loss.sum() / max(float(p.weight.sum()), 1e-300))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +158,7 @@ class LinearScorer:
     noise: dict[str, Any] = field(default_factory=dict)
     n_threads: int | None = None
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
         """Newton's method; nothing is held out."""
         rows = train.compact()
         return fit_linear(rows.X, rows.loss(self.n_threads, **self.noise), reg_lambda=self.reg_lambda)
@@ -149,7 +171,7 @@ class RankerScorer:
     ranker: Any
     noise: dict[str, Any] = field(default_factory=dict)
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int) -> Reward:
+    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
         """Fit a clone; its own parameters decide how long."""
         rows = train.compact()
         ranker = clone(self.ranker)

@@ -51,8 +51,17 @@ def log_loss(margin: FloatArray, target: FloatArray) -> FloatArray:
     return pair_terms(margin, target=target).loss
 
 
-def calibration_slope(margin: FloatArray, target: FloatArray, weight: FloatArray) -> float:
-    r"""The factor a that minimises the loss of ``a * margin``; 1 is calibrated, below 1 overconfident.
+def calibration_slope(
+    margin: FloatArray,
+    target: FloatArray,
+    weight: FloatArray,
+    *,
+    offset: FloatArray | float = 0.0,
+    start: float = 0.0,
+) -> float:
+    r"""The factor a that minimises the loss of ``a * margin + offset``, by Newton's method from `start`.
+
+    1 is calibrated, below 1 overconfident; infinite where the sign of the margin is always right.
 
     Examples
     --------
@@ -65,9 +74,9 @@ def calibration_slope(margin: FloatArray, target: FloatArray, weight: FloatArray
     spread = np.sqrt(np.average(margin**2, weights=weight)) if weight.sum() > 0 else 0.0
     if spread == 0.0:
         return float("nan")
-    x, slope = margin / spread, 0.0
+    x, slope = margin / spread, start * spread
     for _ in range(100):
-        terms = pair_terms(slope * x, target=target, weight=weight)
+        terms = pair_terms(slope * x + offset, target=target, weight=weight, n_threads=1)
         gradient, curvature = np.sum(terms.gradient * x), np.sum(terms.hessian * x**2)
         if curvature < 1e-10 * weight.sum():
             return float("inf") if gradient < 0 else float("-inf")

@@ -6,6 +6,7 @@ Each is a scikit-learn transformer over the frame ``PreferencePairs.texts`` (col
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any, ClassVar
 
@@ -204,7 +205,7 @@ class SentenceEmbeddings(TransformerMixin, BaseEstimator):
     def transform(self, texts: pd.DataFrame) -> Float32Array:
         """Embedding of "prompt, blank line, response" of each row, (n_responses, dimension) float32."""
         try:
-            from sentence_transformers import SentenceTransformer
+            encoders = importlib.import_module("sentence_transformers")
         except ImportError:
             raise ImportError(
                 "sentence embeddings need sentence-transformers; install it with: "
@@ -212,7 +213,7 @@ class SentenceEmbeddings(TransformerMixin, BaseEstimator):
             ) from None
         prompts, responses = _columns(texts)
         joined = [f"{p}\n\n{r}" for p, r in zip(prompts, responses)]
-        encoder = SentenceTransformer(self.model)
+        encoder = encoders.SentenceTransformer(self.model)
         return np.asarray(encoder.encode(joined, batch_size=self.batch_size), dtype=np.float32)
 
     def __sklearn_is_fitted__(self) -> bool:
