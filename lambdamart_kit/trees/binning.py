@@ -193,6 +193,7 @@ def _frequent_codes(column: Float32Array, j: int, most: int) -> Array:
 
 
 def _category_bins(column: Float32Array, codes: Array) -> Array:
+    column = np.trunc(column)  # as LightGBM reads a code; only fit insists on whole ones
     order = np.argsort(codes)
     position = np.searchsorted(codes, column, sorter=order).clip(max=max(len(codes) - 1, 0))
     if not len(codes):

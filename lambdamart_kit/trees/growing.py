@@ -139,20 +139,24 @@ def _offer(
     best[FEATURE] = -1
     parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
     gain = parent * (1 + 1e-10) + rules.min_gain  # what rounding alone could gain is no gain
-    allowed = data.allowed[node % data.allowed.shape[0]]
-    for block in range(thread, len(layout.block_slot) - 1, n_threads):
-        for f in range(layout.block_feature[block], layout.block_feature[block + 1]):
-            feature = layout.feature[f]
+    # Taken out of their tuples once: each look in a shared tuple counts a reference, which the threads fight over.
+    allowed, directions = data.allowed[node % data.allowed.shape[0]], data.direction
+    features, starts, sizes, nan_bins = layout.feature, layout.start, layout.n_bins, layout.nan_bin
+    categorical, block_feature = layout.is_categorical, layout.block_feature
+    left, left_rows, gains = work.scratch[thread, 0], work.scratch[thread, 1], work.gains[thread]
+    for block in range(thread, len(block_feature) - 1, n_threads):
+        for f in range(block_feature[block], block_feature[block + 1]):
+            feature = features[f]
             if not allowed[feature]:
                 continue
-            if layout.is_categorical[f]:
+            if categorical[f]:
                 gain = search_categorical(
-                    layout, f, histogram, counts, counted, total, rows, rules, gain, best
+                    feature, starts[f], sizes[f], histogram, counts, counted, total, rows, rules, gain, best
                 )
             else:
                 gain = search_numeric(
-                    layout, f, histogram, counts, counted, total, rows, data.direction[feature], bounded, low,
-                    high, rules, work.scratch[thread], work.gains[thread], gain, best,
+                    feature, starts[f], sizes[f], nan_bins[f], histogram, counts, counted, total, rows,
+                    directions[feature], bounded, low, high, rules, left, left_rows, gains, gain, best,
                 )  # fmt: skip
     work.offer_gains[thread, child] = gain - parent if best[FEATURE] >= 0 else 0.0
     work.cycles[thread, SEARCH] += cycles() - started

@@ -266,10 +266,11 @@ def accumulate(
 @kernel
 def complete(layout: Layout, block: int, total: int, histogram: Array) -> None:
     """Fill in the elided bin of each of the block's features: the leaf's total minus the others."""
-    for f in range(layout.block_feature[block], layout.block_feature[block + 1]):
-        others = np.int64(0)
-        bins = histogram[layout.start[f] : layout.start[f] + layout.n_bins[f]]
-        bins[layout.default_bin[f]] = 0
-        for value in bins:
-            others += value
-        bins[layout.default_bin[f]] = total - others
+    starts, sizes, elided, block_feature = layout.start, layout.n_bins, layout.default_bin, layout.block_feature
+    for f in range(block_feature[block], block_feature[block + 1]):
+        first, others = starts[f], np.int64(0)
+        default = first + elided[f]
+        histogram[default] = 0
+        for s in range(first, first + sizes[f]):
+            others += histogram[s]
+        histogram[default] = total - others

@@ -16,7 +16,6 @@ import numpy as np
 
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.typing import Array
-from lambdamart_kit.trees.histogram import Layout
 
 # Columns of a split record (int64).
 FEATURE, BIN, NAN_LEFT, LEFT_TOTAL, MASK = 0, 1, 2, 3, 4
@@ -136,16 +135,25 @@ def _beats(gain: float, feature: int, best_gain: float, best: Array) -> bool:
     return gain > best_gain or (gain == best_gain and feature < best[FEATURE])
 
 
+@kernel(fastmath={"nnan", "nsz", "reassoc"})
+def _largest(gains: Array, n: int) -> float:
+    """Largest of the first `n` gains, which are numbers >= 0; reassociating lets it run in vector registers."""
+    top = 0.0
+    for b in range(n):
+        top = max(top, gains[b])
+    return top
+
+
 @kernel
 def _keep_best(
-    gains: Array, n: int, left: Array, feature: int, nan_bin: int, nan_left: bool, best_gain: float, best: Array
+    gains: Array, n: int, left: Array, feature: int, nan_left: bool, best_gain: float, best: Array
 ) -> float:  # fmt: skip
-    top, chosen = 0.0, -1
-    for b in range(n):
-        if gains[b] > top:
-            top, chosen = gains[b], b
-    if chosen < 0 or not _beats(top, feature, best_gain, best):
+    top = _largest(gains, n)
+    if not _beats(top, feature, best_gain, best):
         return best_gain
+    chosen = 0
+    while gains[chosen] < top:
+        chosen += 1
     best[FEATURE], best[BIN], best[NAN_LEFT], best[LEFT_TOTAL] = feature, chosen, nan_left, left[chosen]
     for word in range(4):
         ahead = min(max(chosen + 1 - 64 * word, 0), 64)
@@ -155,15 +163,13 @@ def _keep_best(
 
 @kernel
 def search_numeric(
-    layout: Layout, f: int, histogram: Array, counts: Array, counted: bool, total: int, rows: int, direction: int,
-    bounded: bool, low: float, high: float, rules: SplitRules, scratch: Array, gains: Array, best_gain: float,
-    best: Array,
+    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, counts: Array, counted: bool, total: int,
+    rows: int, direction: int, bounded: bool, low: float, high: float, rules: SplitRules, left: Array,
+    left_rows: Array, gains: Array, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
-    """Best ``bin <= b`` of feature `f`, with NaN on either side; fills `best` if above `best_gain`."""
-    first, nan_bin, n_bins = layout.start[f], layout.nan_bin[f], layout.n_bins[f]
+    """Best ``bin <= b`` of a feature, with NaN on either side; fills `best` if above `best_gain`."""
     n = n_bins - 1  # the last bin on the left leaves nothing on the right; before a NaN bin it leaves NaN
     has_nan = n_bins > nan_bin and histogram[first + nan_bin] != 0
-    left, left_rows = scratch[0], scratch[1]
     for nan_left in range(2 if has_nan else 1):
         running = histogram[first + nan_bin] if nan_left else np.int64(0)
         for b in range(n):
@@ -177,8 +183,8 @@ def search_numeric(
         _gains(left, left_rows, n, total, rows, counted, rules, gains)
         if bounded:
             _bounded_gains(left, n, total, direction, low, high, rules, gains)
-        best_gain = _keep_best(gains, n, left, layout.feature[f], nan_bin, nan_left, best_gain, best)
-    if best[FEATURE] == layout.feature[f]:
+        best_gain = _keep_best(gains, n, left, feature, nan_left, best_gain, best)
+    if best[FEATURE] == feature:
         if not has_nan:  # nothing was learned about NaN here: it follows the heavier child
             best[NAN_LEFT] = 2 * hessian_of(best[LEFT_TOTAL]) >= hessian_of(total)
         if best[NAN_LEFT]:
@@ -188,11 +194,10 @@ def search_numeric(
 
 @kernel
 def search_categorical(
-    layout: Layout, f: int, histogram: Array, counts: Array, counted: bool, total: int, rows: int,
+    feature: int, first: int, n_bins: int, histogram: Array, counts: Array, counted: bool, total: int, rows: int,
     rules: SplitRules, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
-    """Best set of categories of feature `f` to send left; bin 0 (anything else) always goes right."""
-    first, n_bins = layout.start[f], layout.n_bins[f]
+    """Best set of categories of a feature to send left; bin 0 (anything else) always goes right."""
     present = np.empty(n_bins, dtype=np.int64)
     ratio = np.empty(n_bins, dtype=np.float64)
     n = 0
@@ -222,9 +227,9 @@ def search_categorical(
             if counted and (running_rows < rules.min_rows or rows - running_rows < rules.min_rows):
                 continue
             gain = leaf_gain(gl, hl + extra, rules) + leaf_gain(G - gl, H - hl + extra, rules)
-            if _beats(gain, layout.feature[f], best_gain, best):
+            if _beats(gain, feature, best_gain, best):
                 best_gain = gain
-                best[FEATURE], best[BIN], best[NAN_LEFT], best[LEFT_TOTAL] = layout.feature[f], -1, 0, running
+                best[FEATURE], best[BIN], best[NAN_LEFT], best[LEFT_TOTAL] = feature, -1, 0, running
                 best[MASK : MASK + 4] = 0
                 for t in range(taken + 1):
                     c = present[n - 1 - t if backwards else t]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import sparse
+
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.trees.binning import BinMapper
+
+floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.float32, st.integers(1, 60), elements=floats), st.integers(2, 12))
+def test_a_bin_says_how_many_edges_lie_below(column, max_bin):
+    mapper = BinMapper.fit(column[:, None], max_bin=max_bin)
+    edges = mapper.edges[0]
+    assert len(edges) <= max_bin - 1
+    assert np.isfinite(edges).all()
+    assert (np.diff(edges) > 0).all()
+    bins = mapper.transform(column[:, None]).columns[0]
+    expected = (column[:, None].astype(np.float64) > edges[None]).sum(axis=1)
+    assert np.array_equal(bins, np.where(np.isnan(column), len(edges) + 1, expected))
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.float32, st.integers(1, 40), elements=floats))
+def test_few_values_have_a_bin_each(column):
+    values = np.unique(column[~np.isnan(column)])
+    mapper = BinMapper.fit(column[:, None])
+    bins = mapper.transform(values[:, None]).columns[0]
+    assert bins.tolist() == list(range(len(values)))
+
+
+def test_bins_hold_about_equal_shares(rng):
+    column = rng.lognormal(size=(20_000, 1)).astype(np.float32)
+    counts = np.bincount(BinMapper.fit(column, max_bin=50).transform(column).columns[0])
+    assert len(counts) == 50
+    assert counts.min() > 300  # 400 each
+    assert counts.max() < 500
+
+
+def test_a_heavy_value_has_a_bin_to_itself(rng):
+    column = rng.normal(size=20_000).astype(np.float32)
+    column[:15_000] = 0
+    mapper = BinMapper.fit(column[:, None], max_bin=20)
+    bins = mapper.transform(column[:, None]).columns[0]
+    assert len(np.unique(column[bins == bins[0]])) == 1
+    assert len(np.unique(bins)) == 20
+
+
+def test_edges_do_not_depend_on_rows_order_or_threads(rng):
+    X = rng.normal(size=(5000, 3)).astype(np.float32)
+    mapper = BinMapper.fit(X)
+    shuffled = BinMapper.fit(X[rng.permutation(5000)], n_threads=2)
+    assert all(np.array_equal(a, b) for a, b in zip(mapper.edges, shuffled.edges))
+    assert np.array_equal(mapper.transform(X).columns, mapper.transform(X, n_threads=3).columns)
+
+
+def test_a_large_sample_is_drawn_by_query(monkeypatch, rng):
+    monkeypatch.setattr("lambdamart_kit.trees.binning._SAMPLE", 500)
+    X, qid = rng.normal(size=(2000, 1)).astype(np.float32), np.repeat(np.arange(100), 20)
+    X += qid[:, None]  # a query's rows are alike: rows drawn one by one would show all queries
+    queries = Queries.from_qid(qid, 2000)
+    within = np.arange(2000).reshape(100, 20)
+    shuffled = rng.permuted(within, axis=1).ravel()
+    assert np.array_equal(BinMapper.fit(X, queries).edges[0], BinMapper.fit(X[shuffled], queries).edges[0])
+
+
+def test_sparse_is_dense(rng):
+    X = sparse.random(400, 6, 0.2, random_state=0, dtype=np.float32).tocsr()
+    X.data[::7] = np.nan
+    X.data[1::7] *= -1
+    mapper, dense = BinMapper.fit(X), BinMapper.fit(X.toarray())
+    assert all(np.array_equal(a, b) for a, b in zip(mapper.edges, dense.edges))
+    assert np.array_equal(mapper.transform(X, n_threads=2).columns, dense.transform(X.toarray()).columns)
+
+
+def test_categories_are_bins_by_frequency():
+    column = np.array([[7], [7], [7], [2], [2], [9], [np.nan]], dtype=np.float32)
+    mapper = BinMapper.fit(column, categorical=[0], max_bin=3)
+    assert mapper.categories[0].tolist() == [7, 2]
+    unseen = np.array([[9], [8], [np.nan], [np.inf], [-1], [2], [7]], dtype=np.float32)
+    assert mapper.transform(unseen).columns[0].tolist() == [0, 0, 0, 0, 0, 2, 1]
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.5, np.inf])
+def test_bad_category_codes(bad):
+    with pytest.raises(ValueError, match="'categorical_features' column 0 must hold category codes"):
+        BinMapper.fit(np.array([[1.0], [bad]], dtype=np.float32), categorical=[0])
+
+
+def test_bad_parameters():
+    X = np.zeros((3, 2), dtype=np.float32)
+    with pytest.raises(ValueError, match="'max_bin' must be from 2 to 255; got 256"):
+        BinMapper.fit(X, max_bin=256)
+    with pytest.raises(ValueError, match="'X' must have 2 columns"):
+        BinMapper.fit(X).transform(X[:, :1])

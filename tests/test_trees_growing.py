@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lambdamart_kit.core.parallel import run
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.trees import growing, histogram, quantising
+from lambdamart_kit.trees.binning import BinMapper
+from lambdamart_kit.trees.grower import Grower
+from lambdamart_kit.trees.parameters import TreeParameters
+
+LOOSE = {"min_child_samples": 1, "min_child_weight": 0.0}
+
+
+def problem(rng, n=300, d=5, *, whole=False):
+    """Zeros, few values, a constant column, NaN; whole gradients are quantised without rounding."""
+    X = rng.normal(size=(n, d)).astype(np.float32)
+    X[:, 1] = np.maximum(X[:, 1], 0)
+    X[:, 2] = X[:, 2].round()
+    X[rng.random(n) < 0.2, 3] = np.nan
+    X[:, 4] = 1
+    gradient = X[:, 0] + np.nan_to_num(X[:, 3], nan=1.5) + rng.normal(size=n)
+    hessian = rng.uniform(0.1, 1, n)
+    if whole:  # the peak decides the scale: 32,766 quanta and 65,534
+        gradient, hessian = gradient.round(), np.full(n, 1.0)
+    return X, gradient.astype(np.float32), hessian.astype(np.float32)
+
+
+def grow(X, gradient, hessian, *, n_threads=1, queries=None, categorical=(), trees=1, **settings):
+    queries = Queries.from_qid(np.arange(len(X)), len(X)) if queries is None else queries
+    binned = BinMapper.fit(X, queries, categorical=categorical).transform(X)
+    grower = Grower(binned, queries, TreeParameters(**settings), n_threads=n_threads)
+    scores = np.zeros(len(X))
+    return [grower.grow(gradient, hessian, scores, tree_index=i) for i in range(trees)], scores, binned
+
+
+def rows_of(tree, binned):
+    """Rows of every leaf, by walking the tree in plain Python."""
+    leaves = [[] for _ in range(tree.n_leaves)]
+    for row in range(binned.n_samples):
+        at = 0 if len(tree.feature) else -1
+        while at >= 0:
+            b = int(binned.columns[tree.feature[at], row])
+            left = int(tree.bins_left[at][b // 64]) >> (b % 64) & 1
+            at = tree.children[at, 0 if left else 1]
+        leaves[~at].append(row)
+    return leaves
+
+
+def best_split(X, gradient, hessian, rows, *, least=1, reg_lambda=0.0):
+    """Best gain of any threshold, NaN on either side, by brute force over raw values."""
+    best = 0.0
+
+    def score(selected):
+        return gradient[selected].sum() ** 2 / (hessian[selected].sum() + reg_lambda)
+
+    for j in range(X.shape[1]):
+        column = X[rows, j]
+        for value in np.unique(column[~np.isnan(column)]):
+            for nan_left in (False, True):
+                left = (column <= value) | (np.isnan(column) & nan_left)
+                if min(left.sum(), (~left).sum()) >= least:
+                    gain = score(rows[left]) + score(rows[~left]) - score(rows)
+                    best = max(best, gain)
+    return best
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("counting", [False, True])
+def test_histograms_are_numpys(rng, n_threads, counting):
+    X, _, _ = problem(rng, 700, 9)
+    binned = BinMapper.fit(X).transform(X)
+    layout = histogram.make_layout(binned, n_threads)
+    rows = np.sort(rng.choice(700, 333, replace=False))
+    g, h = rng.integers(-32766, 32767, 333), rng.integers(0, 65535, 333)
+    carried = (g << 48) | (h << 32) | rows
+    packed = np.ones(333, np.int64) if counting else (g << 32) + h
+    out = np.zeros(layout.n_slots, np.int64)
+    for thread in range(n_threads):
+        histogram.accumulate(layout, 0, thread, thread + 1, carried, counting, out)
+        histogram.complete(layout, thread, packed.sum(), out)
+    for f, j in enumerate(layout.feature):
+        expected = np.zeros(layout.n_bins[f], np.int64)
+        np.add.at(expected, binned.columns[j, rows], packed)
+        assert np.array_equal(out[layout.start[f] : layout.start[f] + layout.n_bins[f]], expected)
+
+
+def test_wide_data_takes_several_planes(rng):
+    X = rng.normal(size=(300, 400)).astype(np.float32)  # 400 x 255 bins do not fit in 16 bits
+    layout = histogram.make_layout(BinMapper.fit(X).transform(X), 2)
+    assert len(layout.row_ptr) == 2
+    gradient, hessian = (X[:, 7] + X[:, 390]).astype(np.float32), np.ones(300, np.float32)
+    (one,), _, _ = grow(X, gradient, hessian, num_leaves=4)
+    (two,), _, _ = grow(X, gradient, hessian, num_leaves=4, n_threads=2)
+    assert np.array_equal(one.feature, two.feature)
+    assert set(one.feature) <= {7, 390}
+
+
+@pytest.mark.parametrize("least", [1, 40])
+@pytest.mark.parametrize("reg_lambda", [0.0, 5.0])
+def test_every_split_is_the_best_there_is(rng, least, reg_lambda):
+    X, gradient, hessian = problem(rng, 200, whole=True)
+    settings = {**LOOSE, "min_child_samples": least, "reg_lambda": reg_lambda, "num_leaves": 8}
+    (tree,), _, binned = grow(X, gradient, hessian, **settings)
+    members = {~leaf: rows for leaf, rows in enumerate(rows_of(tree, binned))}
+    for node in reversed(range(len(tree.feature))):
+        members[node] = [r for child in tree.children[node] for r in members[child]]
+    for node in range(len(tree.feature)):
+        rows = np.sort(members[node])
+        assert tree.node_count[node] == len(rows)
+        expected = best_split(X, gradient, hessian, rows, least=least, reg_lambda=reg_lambda)
+        # whole gradients have an exact multiple of the scale only up to stochastic rounding of 1 in 1e4
+        assert tree.gain[node] == pytest.approx(expected, rel=2e-3)
+    assert tree.leaf_count.min() >= least
+    assert tree.gain[0] == max(tree.gain)
+
+
+def test_leaves_are_newton_steps_and_scores_follow(rng):
+    X, gradient, hessian = problem(rng)
+    (tree,), scores, binned = grow(X, gradient, hessian, reg_lambda=2.0, reg_alpha=3.0, num_leaves=9)
+    for leaf, rows in enumerate(rows_of(tree, binned)):
+        G, H = gradient[rows].astype(float).sum(), hessian[rows].astype(float).sum()
+        value = -0.1 * np.sign(G) * max(abs(G) - 3, 0) / (H + 2)
+        assert tree.leaf_value[leaf] == pytest.approx(value, rel=1e-9)
+        assert tree.leaf_count[leaf] == len(rows)
+        assert (scores[rows] == tree.leaf_value[leaf]).all()
+
+
+def test_leaf_wise_takes_the_best_leaf_first(rng):
+    X, gradient, hessian = problem(rng, 2000)
+    (small,), _, _ = grow(X, gradient, hessian, num_leaves=8)
+    (large,), _, _ = grow(X, gradient, hessian, num_leaves=16)
+    assert np.array_equal(small.gain, large.gain[:7])
+
+
+def same(a, b):
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
+
+
+def test_trees_do_not_depend_on_threads_or_order_of_rows(rng):
+    X, gradient, hessian = problem(rng, 4000)
+    X[2000:2100] = X[:100]  # twins with gradients of their own
+    settings = {"num_leaves": 31, "subsample": 0.7, "colsample_bynode": 0.7, "trees": 3}
+    queries = Queries.from_qid(np.arange(4000) // 10, 4000)
+    order = rng.permuted(np.arange(4000).reshape(-1, 10), axis=1).ravel()
+    trees, scores, _ = grow(X, gradient, hessian, queries=queries, **settings)
+    for n_threads in (1, 2, 3):
+        again, shuffled, _ = grow(
+            X[order], gradient[order], hessian[order], queries=queries, n_threads=n_threads, **settings
+        )
+        assert all(map(same, trees, again))
+        assert np.array_equal(scores[order], shuffled)
+
+
+def test_sharing_by_rows_changes_nothing(rng, monkeypatch):
+    X, gradient, hessian = problem(rng, 8000)
+    (by_rows,), _, _ = grow(X, gradient, hessian, n_threads=2)
+    (alone,), _, _ = grow(X, gradient, hessian)
+    assert 8000 > 2 * growing._ROWS_TO_SHARE
+    assert same(by_rows, alone)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-3, 1e30])
+def test_the_scale_of_gradients_cancels(rng, factor):
+    X, gradient, hessian = problem(rng)
+    (tree,), _, _ = grow(X, gradient, hessian, min_child_weight=0)
+    scaled = (gradient * np.float32(factor)).astype(np.float32)
+    (other,), _, _ = grow(X, scaled, hessian, min_child_weight=0)
+    assert np.isfinite(other.leaf_value).all()
+    assert other.gain[0] == pytest.approx(tree.gain[0] * factor**2, rel=1e-2)
+
+
+def test_sums_never_leave_their_fields(rng):
+    """One heavy row in a crowd, and a crowd of equal rows: the bounds are reached, not crossed."""
+    for gradient in (np.ones(200_000), np.where(np.arange(200_000) == 5, 1e6, 1.0), -np.ones(200_000)):
+        g, h = gradient.astype(np.float32), np.abs(gradient).astype(np.float32)
+        rows = np.arange(len(g), dtype=np.int32)
+        arrivals, peaks, sums = np.zeros(16, np.int64), np.zeros((1, 8)), np.zeros((1, 8), np.int64)
+        scales = quantising.find_scales(0, 1, rows, g, h, False, peaks, sums, arrivals)
+        carried = np.empty(len(g), np.int64)
+        content = rng.integers(0, 2**63, len(g)).astype(np.uint64)
+        quantising.quantise(0, len(g), rows, g, h, content, 7, False, scales, carried)
+        g_int, h_int = carried >> 48, carried >> 32 & 0xFFFF
+        assert np.abs(g_int).sum() < 2**31
+        assert h_int.sum() < 2**32
+        assert np.array_equal(carried & 0xFFFFFFFF, rows)
+        assert np.abs(g_int - g * scales.gradient).max() <= 1
+        assert g_int.sum() / scales.gradient == pytest.approx(g.sum(), rel=0.01)
+        assert np.abs(g_int).sum() > 2**30 or np.abs(g_int).max() > 32_000  # as fine as it can be
+
+
+def test_stochastic_rounding_is_unbiased(rng):
+    n = 100_000
+    g = np.full(n, 1.0, np.float32)
+    rows = np.arange(n, dtype=np.int32)
+    scales = quantising.Scales(0.3, 0.6, 2.0**20, 2.0**20)
+    carried = np.empty(n, np.int64)
+    content = rng.integers(0, 2**63, n).astype(np.uint64)
+    quantising.quantise(0, n, rows, g, g, content, 7, False, scales, carried)
+    assert (carried >> 48).mean() == pytest.approx(0.3, abs=0.006)
+    assert (carried >> 32 & 0xFFFF).mean() == pytest.approx(0.6, abs=0.006)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_monotone_constraints_hold_everywhere(rng, direction):
+    X, gradient, hessian = problem(rng, 1000, whole=True)
+    constraints = (direction, 0, 0, 0, 0)
+    (tree,), _, binned = grow(X, gradient, hessian, monotone_constraints=constraints, num_leaves=20, **LOOSE)
+    grid = np.repeat(X[:50, None], 30, axis=1)
+    grid[:, :, 0] = np.linspace(-3, 3, 30)
+    scores = np.zeros(1500)
+    tree.add_to(scores, binned.mapper.transform(grid.reshape(1500, -1)))
+    assert (np.diff(scores.reshape(50, 30), axis=1) * direction >= 0).all()
+    assert tree.n_leaves > 5
+
+
+def test_depth_and_sampling_are_obeyed(rng):
+    X, gradient, hessian = problem(rng, 1000)
+    (tree,), _, _ = grow(X, gradient, hessian, max_depth=2, num_leaves=31)
+    assert tree.n_leaves == 4
+    trees, _, _ = grow(X, gradient, hessian, colsample_bytree=0.2, trees=8, num_leaves=4)
+    assert all(len(set(tree.feature)) <= 1 for tree in trees)
+    assert len({int(f) for tree in trees for f in tree.feature}) > 1
+    queries = Queries.from_qid(np.arange(1000) // 10, 1000)
+    (tree,), scores, binned = grow(X, gradient, hessian, queries=queries, subsample=0.3)
+    assert tree.leaf_count.sum() == 300
+    walked = np.zeros(1000)
+    tree.add_to(walked, binned)
+    assert np.array_equal(scores, walked)  # rows outside the sample are scored too
+
+
+def test_least_squares_splits_ignore_hessians(rng):
+    X, gradient, hessian = problem(rng, 500)
+    hessian *= rng.lognormal(size=500).astype(np.float32)
+    (tree,), _, binned = grow(X, gradient, hessian, split_criterion="least_squares", num_leaves=2, **LOOSE)
+    expected = best_split(X, gradient, np.ones(500), np.arange(500))
+    assert tree.gain[0] == pytest.approx(expected, rel=1e-3)
+    for leaf, rows in enumerate(rows_of(tree, binned)):
+        step = -0.1 * gradient[rows].sum() / hessian[rows].sum()
+        assert tree.leaf_value[leaf] == pytest.approx(step, rel=1e-4)
+
+
+def test_categories_split_as_sets(rng):
+    X = rng.integers(0, 12, (600, 1)).astype(np.float32)
+    good = np.isin(X[:, 0], [1, 4, 5, 9])
+    (tree,), _, binned = grow(X, np.where(good, -1, 1).astype(np.float32), np.ones(600, np.float32),
+                              categorical=[0], num_leaves=2)  # fmt: skip
+    left, right = rows_of(tree, binned)
+    assert set(X[left, 0]) in ({1, 4, 5, 9}, {0, 2, 3, 6, 7, 8, 10, 11})
+    assert not set(X[left, 0]) & set(X[right, 0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_gradients_are_refused(rng, bad):
+    X, gradient, hessian = problem(rng)
+    gradient[7] = bad
+    with pytest.raises(ValueError, match="gradient that is not finite"):
+        grow(X, gradient, hessian, n_threads=2)
+    with pytest.raises(ValueError, match="hessian that is negative"):
+        grow(X, hessian, -hessian)
+
+
+def test_nothing_to_split(rng):
+    X, gradient, hessian = problem(rng)
+    for data, settings in ((np.ones_like(X), {}), (X, {"min_child_samples": 200}), (X, {"min_split_gain": 1e9})):
+        (tree,), scores, _ = grow(data, gradient, hessian, **settings)
+        assert tree.n_leaves == 1
+        assert scores[0] == pytest.approx(-0.1 * gradient.sum() / hessian.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_leaves": 1}, "'num_leaves' must be from 2 to 65535; got 1"),
+        ({"subsample": 0.0}, "'subsample' must be above 0 and at most 1; got 0.0"),
+        ({"split_criterion": "gini"}, "'split_criterion' must be one of 'newton', 'least_squares'"),
+        ({"monotone_constraints": (2,)}, "'monotone_constraints' must hold -1, 0 or 1"),
+    ],
+)
+def test_bad_parameters(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TreeParameters(**settings)
+
+
+def test_constraints_must_match_the_columns(rng):
+    with pytest.raises(ValueError, match="one entry per feature, 5; got 2"):
+        grow(*problem(rng), monotone_constraints=(1, 0))
+
+
+def test_threads_meet():
+    from lambdamart_kit.core.jit import kernel
+    from lambdamart_kit.trees.lockstep import meet
+
+    @kernel(cache=False)
+    def count(thread, n_threads, arrivals, counts, wrong):
+        for turn in range(2000):
+            counts[8 * thread] += 1
+            meet(arrivals, thread, n_threads)
+            for t in range(n_threads):
+                wrong[thread] += counts[8 * t] != turn + 1
+            meet(arrivals, thread, n_threads)
+
+    wrong = np.zeros(2, np.int64)
+    run(count, 2, np.zeros(24, np.int64), np.zeros(16, np.int64), wrong)
+    assert wrong.tolist() == [0, 0]
