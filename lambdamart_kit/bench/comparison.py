@@ -12,6 +12,7 @@ from lambdamart_kit.bench.models import DEFAULT_MODELS, Candidate, ModelSpec, pa
 from lambdamart_kit.bench.report import Report, summarise
 from lambdamart_kit.bench.results import ResultsFile, Run
 from lambdamart_kit.bench.runner import Options, Progress, run_benchmark
+from lambdamart_kit.core.parallel import resolve_n_jobs
 from lambdamart_kit.metrics import parse_metrics
 
 
@@ -90,7 +91,8 @@ def compare(
     seed : int
         Of splits, draws and models.
     n_jobs : int, optional
-        Threads of a fit.
+        Threads of a fit; None is all. For the built-in sample, which is small, None is one: OpenMP's threads
+        take twenty times as long when something else uses their cores, and one thread does not.
     quick : bool
         Fewer trees, and the first fold only.
     progress : callable
@@ -107,6 +109,8 @@ def compare(
         If a name is unknown, or no model finished.
     """
     specs, notes = _installed(DEFAULT_MODELS if models is None else _split(models))
+    if data is None and n_jobs is None:
+        n_jobs = 1
     options = Options(tuple(map(str, parse_metrics(metrics))), n_settings, seed, n_jobs)
     reference = _baseline(baseline, specs)
     found = find_folds(data, folds=folds, seed=seed)
@@ -115,7 +119,14 @@ def compare(
     runs = run_benchmark(
         candidates, found[:1] if quick else found, options, results=results, progress=progress
     )
-    report = summarise(runs, metrics=options.metrics, baseline=reference, notes=notes, seed=seed)
+    report = summarise(
+        runs,
+        metrics=options.metrics,
+        baseline=reference,
+        notes=notes,
+        seed=seed,
+        n_threads=resolve_n_jobs(n_jobs),
+    )
     return Comparison(report, tuple(runs))
 
 

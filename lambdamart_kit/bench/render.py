@@ -147,7 +147,7 @@ def footer(report: Report) -> list[str]:
         f"{report.baseline}, Holm-corrected.",
         f"{budget[0].upper()}{budget[1:]}. Costs are medians over folds, after a warm-up.",
         *report.notes,
-        f"{versions}; {report.environment.get('cores', '?')} cores",
+        f"{versions}; {report.n_threads} of {report.environment.get('cores', '?')} cores",
     ]
 
 

@@ -93,6 +93,8 @@ class Report:
         One a model, in the order of the first metric.
     notes : tuple of str
         What is missing and why.
+    n_threads : int
+        Threads of each fit.
     environment : dict
         Versions and core count.
     """
@@ -106,6 +108,7 @@ class Report:
     quality: tuple[Quality, ...]
     costs: tuple[Cost, ...]
     notes: tuple[str, ...]
+    n_threads: int
     environment: dict[str, object]
 
 
@@ -141,6 +144,7 @@ def summarise(
     baseline: str | None = None,
     notes: Sequence[str] = (),
     seed: int = 0,
+    n_threads: int = 1,
 ) -> Report:
     """Compare models on all test queries of all folds, each with the setting that was best on validation.
 
@@ -158,6 +162,8 @@ def summarise(
         More lines for the reader.
     seed : int
         Of resampling.
+    n_threads : int
+        Threads that each fit had, to be printed.
 
     Returns
     -------
@@ -201,6 +207,7 @@ def summarise(
         quality=tuple(row for metric in metrics for row in tables[metric]),
         costs=tuple(_cost(model, complete[model]) for model in ranking),
         notes=(*notes, *failures),
+        n_threads=n_threads,
         environment=dict(complete[baseline][0].environment),
     )
 

@@ -47,7 +47,8 @@ def bench(
     format: FormatOption = Format.table,
     seed: Annotated[int, typer.Option(help="Of splits, draws and models.")] = 0,
     n_jobs: Annotated[
-        int | None, typer.Option("--n-jobs", "-j", help="Threads of a fit; all by default.")
+        int | None,
+        typer.Option("--n-jobs", "-j", help="Threads of a fit; all by default, one for the sample."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer trees, and one fold.")] = False,
 ) -> None:

@@ -1,0 +1,39 @@
+"""``lambdamart-kit simulate``: policies and re-rankers on simulated users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def simulate(
+    strategies: Annotated[
+        str | None, typer.Option(help="Names with commas between them; all by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds of users.")] = 50,
+    seeds: Annotated[int, typer.Option(help="Repetitions, for the intervals.")] = 3,
+    users: Annotated[int, typer.Option(help="Users of a round.")] = 20,
+    fatigue: Annotated[float, typer.Option(help="How much users tire of a topic, 0 to 1.")] = 0.6,
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every round as CSV.")] = None,
+) -> None:
+    """Close the loop: simulated users click on slates, models learn from the clicks; print who lost least."""
+    from lambdamart_kit.bench import simulate as simulation
+    from lambdamart_kit.cli.output import progress_bar
+
+    names = None if strategies is None else [name.strip() for name in strategies.split(",")]
+    with progress_bar() as progress:
+        result = simulation.simulate(
+            names,
+            world=simulation.World(n_users=users, fatigue=fatigue),
+            n_rounds=rounds,
+            n_seeds=seeds,
+            progress=progress,
+        )
+    if out is not None:
+        result.rounds.to_csv(out, index=False)
+    if plot is not None:
+        result.plot(plot)
+    print(result.summary().round(3).to_string(index=False))
