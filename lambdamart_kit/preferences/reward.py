@@ -32,6 +32,9 @@ from lambdamart_kit.preferences.text import make_extractor
 from lambdamart_kit.rankers.boosters import BoosterParams
 
 
+_HELD_OUT_PROMPTS = 20
+
+
 class RewardModel(RewardFile, BaseEstimator):
     r"""Reward of a response, such that reward differences are log-odds of preferences.
 
@@ -61,7 +64,8 @@ class RewardModel(RewardFile, BaseEstimator):
         L2 penalty, on leaf values or on coefficients of standardised features; None for 20 with trees and 1
         with a linear scorer.
     validation_fraction : float
-        Share of the prompts held out for early stopping and calibration; 0 for neither.
+        Share of the prompts held out for early stopping and calibration, though at least twenty prompts or
+        a third of them; 0 for neither.
     flip_rate : float
         Probability in [0, 0.5) that a label is flipped.
     correction : {"smoothed", "robust"}
@@ -249,7 +253,9 @@ class RewardModel(RewardFile, BaseEstimator):
         wanted = self.validation_fraction > 0 and (self.calibrate or self.scorer == "trees")
         if not wanted or len(prompts) < 2:
             return pairs, None
-        n_held_out = min(len(prompts) - 1, max(1, round(self.validation_fraction * len(prompts))))
+        # Few prompts differ too much for a tenth of them to say how far to trust a reward.
+        at_least = max(1, min(_HELD_OUT_PROMPTS, len(prompts) // 3))
+        n_held_out = min(len(prompts) - 1, max(at_least, round(self.validation_fraction * len(prompts))))
         held_out = np.zeros(len(prompts), dtype=bool)
         held_out[rng.permutation(len(prompts))[:n_held_out]] = True
         return pairs.take(~held_out[code]), pairs.take(held_out[code])
