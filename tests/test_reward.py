@@ -129,6 +129,14 @@ def test_any_ranker_can_score():
         model.save("never.lmk")
 
 
+def test_network_scores():
+    train, _ = synthetic(800)
+    model = small(scorer="neural").fit_pairs(train)
+    assert model.score_pairs(train)["results"].mean() > 0.8
+    again = small(scorer="neural").fit_pairs(train)
+    np.testing.assert_array_equal(model.predict(train.features), again.predict(train.features))
+
+
 def test_mirrored_and_permuted_pairs():
     pairs, _ = synthetic(300)
     soft = PreferencePairs.from_indices(

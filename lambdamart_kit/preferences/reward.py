@@ -29,8 +29,8 @@ from lambdamart_kit.preferences.scorers import (
 )
 from lambdamart_kit.preferences.scoring import calibration_slope, preference_report
 from lambdamart_kit.preferences.text import make_extractor
+from lambdamart_kit.rankers import NeuralRanker
 from lambdamart_kit.rankers.boosters import BoosterParams
-
 
 _HELD_OUT_PROMPTS = 20
 
@@ -46,9 +46,10 @@ class RewardModel(RewardFile, BaseEstimator):
 
     Parameters
     ----------
-    scorer : {"trees", "linear"} or ranker
-        Boosted trees; a linear function; or any ranker of the kit with an `objective` parameter, such as
-        ``LambdaMART(booster="xgboost")``, which is cloned, given the pairs and trained by its own settings.
+    scorer : {"trees", "linear", "neural"} or ranker
+        Boosted trees; a linear function; ``NeuralRanker()``; or any ranker of the kit with an `objective`
+        parameter, such as ``LambdaMART(booster="xgboost")``, which is cloned, given the pairs and trained by
+        its own settings.
     features : {"text", "tfidf", "embeddings:MODEL"} or transformer, optional
         Makes features of texts, fitted on the training pairs, where pairs come without features.
     booster : {"native", "lightgbm", "xgboost"}
@@ -312,10 +313,12 @@ class RewardModel(RewardFile, BaseEstimator):
                 n_threads=resolve_n_jobs(self.n_jobs),
             )
             return TreeScorer(self.booster, params, self.early_stopping_rounds, noise, bool(self.verbose))
+        if self.scorer == "neural":
+            return RankerScorer(NeuralRanker(), noise)
         if hasattr(self.scorer, "get_params") and "objective" in self.scorer.get_params():
             return RankerScorer(self.scorer, noise)
         raise ValueError(
-            "'scorer' must be 'trees', 'linear' or a ranker with an 'objective' parameter; "
+            "'scorer' must be 'trees', 'linear', 'neural' or a ranker with an 'objective' parameter; "
             f"got {self.scorer!r}"
         )
 
