@@ -161,6 +161,8 @@ def _whiskers(
     *,
     signed: bool = False,
 ) -> None:
+    from matplotlib.patheffects import withStroke
+
     for height, (mean, low, high), color in zip(heights, spans, colors):
         axes.plot(
             [low, high], [height, height], color=color, linewidth=2.2, solid_capstyle="round", alpha=0.45
@@ -168,9 +170,10 @@ def _whiskers(
         axes.plot([mean], [height], "o", color=color, markersize=6, zorder=3)
         axes.annotate(
             format(mean, "+.4f" if signed else ".4f"), (mean, height), (0, 6), textcoords="offset points",
-            ha="center", color=_INK, fontsize=8,
+            ha="center", color=_INK, fontsize=8, path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
     _plain_axes(axes)
+    axes.locator_params(axis="x", nbins=6)
     axes.grid(axis="x", color=_RULE, linewidth=0.7)
 
 

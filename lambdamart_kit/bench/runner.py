@@ -179,7 +179,7 @@ def _in_own_process(task: FitTask) -> Run:
 
 
 def _ended(code: int) -> str:
-    if code == -signal.SIGKILL:
+    if code == -9:
         return "its process was killed (out of memory?)"
     return f"its process ended with exit code {code}" if code >= 0 else f"its process got signal {-code}"
 
