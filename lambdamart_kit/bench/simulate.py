@@ -138,19 +138,19 @@ class Strategy(Protocol):
 
 
 class PolicyStrategy:
-    """One of the kit's policies."""
+    """One of the kit's policies, on the features and a constant one."""
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
 
     def choose(self, visits: Visits, k: int) -> IndexArray:
         """The policy's slates."""
-        slates: IndexArray = self.policy.select(visits.features, k)
+        slates: IndexArray = self.policy.select(_with_constant(visits.features), k)
         return slates
 
     def learn(self, visits: Visits, slates: IndexArray, clicks: FloatArray) -> None:
         """One update of the policy."""
-        self.policy.partial_fit(_shown(visits, slates), clicks.ravel())
+        self.policy.partial_fit(_with_constant(_shown(visits, slates)), clicks.ravel())
 
 
 class DiverseStrategy(PolicyStrategy):
@@ -162,7 +162,7 @@ class DiverseStrategy(PolicyStrategy):
 
     def choose(self, visits: Visits, k: int) -> IndexArray:
         """Slates by bounds and topics."""
-        bounds = self.policy.upper_bounds(visits.features)
+        bounds = self.policy.upper_bounds(_with_constant(visits.features))
         n_users, n_candidates = bounds.shape
         topics = np.eye(visits.topic.max() + 1)[visits.topic.ravel()]
         rows = rerank(
@@ -224,8 +224,8 @@ class Simulation:
     ----------
     rounds : DataFrame
         One row for each strategy, seed and round: ``regret`` (expected clicks a user that the best slate
-        would have added), ``ndcg`` (of the slate, by true appeal), ``alpha_ndcg`` (of its topics) and ``distance``
-        (intra-list cosine distance of its features).
+        would have added), ``ndcg`` (of the slate, by true appeal), ``alpha_ndcg`` (of its topics) and
+        ``distance`` (intra-list cosine distance of its features).
     """
 
     rounds: pd.DataFrame
@@ -347,6 +347,10 @@ def _shown(visits: Visits, slates: IndexArray) -> FloatArray:
     """Features of the shown items, (n_users * k, d)."""
     shown = np.take_along_axis(visits.features, slates[:, :, None], axis=1)
     return np.asarray(shown.reshape(-1, visits.features.shape[2]))
+
+
+def _with_constant(features: FloatArray) -> FloatArray:
+    return np.concatenate([features, np.ones((*features.shape[:-1], 1))], axis=-1)
 
 
 def _half_width(values: pd.Series, level: float) -> float:
