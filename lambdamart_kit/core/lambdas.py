@@ -85,6 +85,7 @@ def lambda_gradients(
     capacity = largest_query(first, last, queries.ptr)
     ranked = new_ranked(capacity)
     laid = np.empty(capacity, np.float32)
+    near = _distance_steps(capacity, settings, cumulative)
     for q in range(first, last):
         start, stop = queries.ptr[q], queries.ptr[q + 1]
         if queries.scale[q] == 0.0:
@@ -102,7 +103,7 @@ def lambda_gradients(
             laid[i] = scores[np.uint64(layout[i])]
         n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
         _fill_swaps(n_entries, tied, settings, discount, cumulative, ranked)
-        total = pair_rows(n_entries, settings, cumulative, own_seed, ranked)
+        total = pair_rows(n_entries, tied, settings, cumulative, near, own_seed, ranked)
         scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total
@@ -112,7 +113,7 @@ def lambda_gradients(
         _scatter(layout, by_gradient, by_hessian, ranked, gradient, hessian)
 
 
-@kernel
+@kernel(inline="always")
 def _fill_swaps(
     n_entries: int,
     tied: bool,
@@ -127,7 +128,7 @@ def _fill_swaps(
         reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
     elif settings.metric == EXPECTED_RECIPROCAL_RANK:
         expected_reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
-    else:
+    elif tied or ranked.ready[1] < n_entries:  # else as the query before left them
         winner = settings.weighting == WINNER
         discount_swaps(n_entries, tied, discount, cumulative, settings.truncation, winner, ranked)
 
@@ -146,12 +147,19 @@ def _scatter(
     for rank in range(np.uint64(len(layout))):
         row, entry = np.uint64(layout[np.uint64(order[rank])]), np.uint64(entry_of[rank])
         gradient[row] = by_gradient * force[entry]
-        hessian[row] = by_hessian * curvature[entry]
+        # A weight that should be 0 may round to just below it (expected swaps of tied blocks).
+        hessian[row] = by_hessian * max(curvature[entry], np.float32(0.0))
 
 
 @kernel(fastmath=True)
 def pair_rows(
-    n_entries: int, settings: PairSettings, cumulative: FloatArray, seed: np.uint64, ranked: Ranked
+    n_entries: int,
+    tied: bool,
+    settings: PairSettings,
+    cumulative: FloatArray,
+    near: Float32Array,
+    seed: np.uint64,
+    ranked: Ranked,
 ) -> float:
     """All pairs of a query into `force` and `curvature`; returns the sum of ``weight * (1 - p)``."""
     ranked.force[:n_entries] = 0.0
@@ -162,14 +170,19 @@ def pair_rows(
     total = 0.0
     for i in range(n_entries - 1):
         if ranked.upper[i] == 0.0 and ranked.share[i] == 0.0:
-            continue
+            break  # below the truncation, and so is every row after it
         row, stop, end = np.uint64(i), np.uint64(ranked.stop[i]), np.uint64(n_entries)
         if settings.weighting == WINNER:
             _winner_weights(row, stop, end, ranked)
         else:
             _swap_weights(row, stop, end, ranked)
-            if settings.weighting == DISTANCE:
-                _add_distances(i, n_entries, settings, cumulative, ranked)
+            if settings.weighting == DISTANCE and tied:
+                _add_tied_distances(i, n_entries, settings, cumulative, ranked)
+            elif settings.weighting == DISTANCE:
+                swap, distance = np.float32(settings.swap_share), np.float32(settings.distance_share)
+                for j in range(stop, end):
+                    change = abs(ranked.gain[row] - ranked.gain[j]) * near[j - row]
+                    ranked.weight[j] = swap * ranked.weight[j] + distance * change
         n_below = n_entries - 1 - i
         if settings.n_partners <= 0 or settings.n_partners >= n_below:
             total += _pair_row(row, row + np.uint64(1), end, sigma, offset, slope, ranked)
@@ -204,7 +217,17 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
 
 
 @kernel
-def _add_distances(
+def _distance_steps(capacity: int, settings: PairSettings, cumulative: FloatArray) -> Float32Array:
+    """``discount(d - 1) - discount(d)`` of a distance d, for the weights of DISTANCE."""
+    steps = np.zeros(capacity, np.float32)
+    if settings.weighting == DISTANCE:
+        for d in range(1, capacity):
+            steps[d] = 2.0 * cumulative[d] - cumulative[d - 1] - cumulative[d + 1]
+    return steps
+
+
+@kernel
+def _add_tied_distances(
     i: int, n_entries: int, settings: PairSettings, cumulative: FloatArray, ranked: Ranked
 ) -> None:
     """Mix into the swap weights of row `i`: ``|gain difference| * (discount(d - 1) - discount(d))``.

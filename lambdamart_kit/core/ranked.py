@@ -42,6 +42,7 @@ class Ranked(NamedTuple):
     force: Float32Array  # minus the gradient, before scaling
     curvature: Float32Array
     entry: Array  # int32: entry of the document at each rank
+    ready: IndexArray  # leading entries whose (places, discounts) already are those of an untied query
     order: IndexArray  # position in the layout of the document at each rank
     sort_work: Array
 
@@ -55,7 +56,7 @@ def new_ranked(capacity: int) -> Ranked:
         np.empty(capacity, np.float32), np.empty(capacity, np.float32),
         np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
         np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.int32),
-        np.empty(capacity, np.intp), sort_workspace(capacity),
+        np.zeros(2, np.intp), np.empty(capacity, np.intp), sort_workspace(capacity),
     )  # fmt: skip
 
 
@@ -73,16 +74,18 @@ def rank_query(
     for rank in range(np.uint64(n)):
         score[rank] = scores[np.uint64(order[rank])]
     if merge and _has_ties(score, n):
+        ranked.ready[:] = 0
         return _merge_entries(label, gain, n, ranked), True
     for rank in range(np.uint64(n)):
         ranked.label[rank] = label[np.uint64(order[rank])]
         ranked.gain[rank] = gain[np.uint64(order[rank])]
-    for rank in range(n):
+    for rank in range(ranked.ready[0], n):
         ranked.rank[rank] = rank
+        ranked.rank[rank + 1] = rank + 1
         ranked.stop[rank] = rank + 1
         ranked.entry[rank] = rank
-    ranked.rank[n] = n
-    ranked.size[:n] = 1.0
+        ranked.size[rank] = 1.0
+    ranked.ready[0] = max(ranked.ready[0], n)
     return n, False
 
 

@@ -36,14 +36,13 @@ def discount_swaps(
     With `winner` the discount of the better document counts instead of the difference of the two.
     """
     if not tied:
-        cut = min(truncation, n_entries)
-        for rank in range(np.uint64(n_entries)):
+        # The same for every untied query, so most of them find it done.
+        for rank in range(ranked.ready[1], n_entries):
+            counts = rank < truncation
             ranked.lower[rank] = discount[rank]
-        for rank in range(np.uint64(cut)):
-            ranked.upper[rank] = discount[rank]
-        ranked.share[:cut] = 1.0
-        ranked.upper[cut:n_entries] = 0.0
-        ranked.share[cut:n_entries] = 0.0
+            ranked.upper[rank] = discount[rank] if counts else 0.0
+            ranked.share[rank] = 1.0 if counts else 0.0
+        ranked.ready[1] = max(ranked.ready[1], n_entries)
         return
     start = 0
     while start < n_entries:
