@@ -95,9 +95,7 @@ def test_a_killed_run_resumes(tmp_path):
         while int(process.stdout.readline()) < 20:
             pass
         process.send_signal(signal.SIGKILL)
-    assert np.array_equal(
-        scores(train(25)), scores(train(25, checkpoint=Checkpoint(path, every_trees=100)))
-    )
+    assert np.array_equal(scores(train(25)), scores(train(25, checkpoint=Checkpoint(path, every_trees=100))))
 
 
 def test_a_checkpoint_of_another_problem_is_refused(tmp_path):

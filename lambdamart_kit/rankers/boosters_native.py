@@ -25,8 +25,8 @@ _CATEGORICAL = ("cat_smooth", "cat_l2", "max_cat_threshold")
 class NativeBooster:
     """Leaf-wise trees by :mod:`lambdamart_kit.trees`.
 
-    ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them after
-    a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``cat_smooth``, ``cat_l2`` and
+    ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them
+    after a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``cat_smooth``, ``cat_l2`` and
     ``max_cat_threshold``.
     """
 
@@ -80,12 +80,14 @@ def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, An
     unknown = sorted(set(params.extra) - known)
     if unknown:
         raise ValueError(
-            f"'booster_params' must be among {', '.join(sorted(known))} with booster='native'; got {', '.join(unknown)}"
+            f"'booster_params' must be among {', '.join(sorted(known))} with booster='native'; "
+            f"got {', '.join(unknown)}"
         )
     saving = {field: params.extra[name] for name, field in _CHECKPOINT.items() if name in params.extra}
     if saving and "path" not in saving:
         raise ValueError(
-            "'booster_params' must name the file, 'checkpoint', with 'checkpoint_trees' or 'checkpoint_seconds'"
+            "'booster_params' must name the file, 'checkpoint', with 'checkpoint_trees' or "
+            "'checkpoint_seconds'"
         )
     categorical = {name: params.extra[name] for name in _CATEGORICAL if name in params.extra}
     return (Checkpoint(**saving) if saving else None), categorical

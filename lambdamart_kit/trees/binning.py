@@ -1,9 +1,10 @@
 """Quantile bins: every value of a feature becomes one of at most 256 codes.
 
-A numeric feature has ascending edges e[0] < e[1] < ...; the bin of x is the number of edges below x, so ``bin <= b``
-says exactly ``x <= e[b]``. Edges are float32 and lie between two values that were seen, so the same comparison in
-float64, which is what a LightGBM model does, decides the same way. NaN has its own bin, the last. A categorical
-feature's bin 0 is "none of the listed codes" (NaN and unseen codes included); bins 1, 2, ... are the codes by frequency.
+A numeric feature has ascending edges e[0] < e[1] < ...; the bin of x is the number of edges below x, so ``bin
+<= b`` says exactly ``x <= e[b]``. Edges are float32 and lie between two values that were seen, so the same
+comparison in float64, which is what a LightGBM model does, decides the same way. NaN has its own bin, the
+last. A categorical feature's bin 0 is "none of the listed codes" (NaN and unseen codes included); bins 1, 2,
+... are the codes by frequency.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class BinMapper:
         X : ndarray (n_samples, n_features), float32, or scipy.sparse matrix
             Features, rows in query order. NaN and infinities are values.
         queries : Queries or None
-            Grouping of the rows, in order; None samples rows. The sample depends on the queries' ids alone, never on
-            the order of rows.
+            Grouping of the rows, in order; None samples rows. The sample depends on the queries' ids alone,
+            never on the order of rows.
         max_bin : int
             Most bins of a feature, the NaN bin not counted; 2 to 255.
         categorical : sequence of int
@@ -130,7 +131,7 @@ class BinMapper:
 
     @property
     def n_value_bins(self) -> IndexArray:
-        """Bins of each feature without the NaN bin, (n_features,). A numeric feature's NaN bin is this number."""
+        """Bins of each feature without the NaN bin, which is numbered so in a numeric one, (n_features,)."""
         sizes = [len(e) + 1 if c is None else len(c) + 1 for e, c in zip(self.edges, self.categories)]
         return np.array(sizes, dtype=np.intp)
 
@@ -166,7 +167,7 @@ class BinMapper:
 
 
 def _sample_rows(X: Any, queries: Queries | None) -> Any:
-    """About ``_SAMPLE`` rows of `X` in whole queries, spread evenly over the ids; column access is made cheap."""
+    """About ``_SAMPLE`` rows of `X` in whole queries, drawn by id, with cheap access to columns."""
     n_samples = X.shape[0]
     if n_samples > _SAMPLE:
         n_queries = n_samples if queries is None else queries.n_queries
@@ -203,7 +204,7 @@ def _category_bins(column: Float32Array, codes: Array) -> Array:
 
 
 def _quantile_edges(ordered: Float32Array, max_bin: int) -> Float32Array:
-    """Edges of an ascending sample (NaN last): bins of about equal weight; a heavy value has a bin to itself."""
+    """Edges of an ascending sample, NaN last: bins of about equal weight; a heavy value has its own."""
     ordered = ordered[: len(ordered) - np.count_nonzero(np.isnan(ordered))]
     if not len(ordered):
         return np.empty(0, np.float32)

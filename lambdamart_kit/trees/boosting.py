@@ -29,11 +29,16 @@ class Held(Protocol):
     """Held-out rows and a measure of their scores."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """Name in evaluations."""
+
     @property
-    def X(self) -> Any: ...
+    def X(self) -> Any:
+        """Features of the rows."""
+
     @property
-    def metric(self) -> Callable[[Array], float]: ...
+    def metric(self) -> Callable[[Array], float]:
+        """Scores to a number."""
 
 
 def boost(
@@ -77,8 +82,8 @@ def boost(
     start : lightgbm.Booster, optional
         Model whose raw predictions the scores start from. Its trees are not in the result.
     checkpoint : Checkpoint, optional
-        Where and how often to save the trees. If the file is there, training goes on from it, to the same ensemble bit
-        for bit, provided the gradient depends on nothing but the scores.
+        Where and how often to save the trees. If the file is there, training goes on from it, to the same
+        ensemble bit for bit, provided the gradient depends on nothing but the scores.
     n_threads : int
         Threads to use; the ensemble does not depend on it.
 

@@ -1,4 +1,4 @@
-"""Checkpoints: the trees so far in one file, replaced atomically, so that a killed run loses minutes and not days."""
+"""Checkpoints: the trees so far in one file, replaced atomically: a killed run loses minutes, not days."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Checkpoint:
 
 
 def fingerprint(binned: BinnedMatrix, parameters: TreeParameters, scores: FloatArray) -> str:
-    """What a checkpoint must have in common with a run to be gone on from: bins, parameters, starting scores."""
+    """What a checkpoint and the run that goes on from it share: bins, parameters, starting scores."""
     digest = hashlib.sha256(repr(parameters).encode())
     for part in (binned.columns, scores, *binned.mapper.edges):
         digest.update(np.ascontiguousarray(part).data)
@@ -82,8 +83,8 @@ class CheckpointFile:
         with np.load(self._path, allow_pickle=False) as stored:
             if str(stored["identity"]) != self._identity:
                 raise ValueError(
-                    f"'checkpoint' {str(self._path)!r} was written by a run on other data or with other parameters; "
-                    "remove it to start anew"
+                    f"'checkpoint' {str(self._path)!r} was written by a run on other data or with other "
+                    "parameters; remove it to start anew"
                 )
             at_leaf, at_node = np.cumsum(stored["n_leaves"])[:-1], np.cumsum(stored["n_leaves"] - 1)[:-1]
             columns = [np.split(stored[name], at_leaf if name in _PER_LEAF else at_node) for name in _FIELDS]
@@ -101,7 +102,9 @@ class CheckpointFile:
             self._write(trees)
 
     def _write(self, trees: list[Tree]) -> None:
-        arrays = {name: np.concatenate([getattr(tree, name) for tree in trees]) for name in _FIELDS}
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(tree, name) for tree in trees]) for name in _FIELDS
+        }
         n_leaves = np.array([tree.n_leaves for tree in trees])
         partial = self._path.with_name(self._path.name + ".partial")
         with partial.open("wb") as stream:

@@ -1,8 +1,9 @@
 """From grown trees to a LightGBM model, and from any LightGBM model to trees that training can go on from.
 
-The engine trains; LightGBM serves. Its model text (version v4) is written here so that a LightGBM model decides
-every value as the bins did: a bin's edge is the float32 threshold e of ``x <= e``, exact in float64; NaN goes to the side
-that training chose (missing type NaN); categories are a bit set, and codes outside it go right.
+The engine trains; LightGBM serves. Its model text (version v4) is written here so that a LightGBM model
+decides every value as the bins did: a bin's edge is the float32 threshold e of ``x <= e``, exact in float64;
+NaN goes to the side that training chose (missing type NaN); categories are a bit set, and codes outside it go
+right.
 """
 
 from __future__ import annotations

@@ -8,8 +8,18 @@ from lambdamart_kit.core.parallel import run, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.trees.binning import BinnedMatrix
-from lambdamart_kit.trees.growing import LEAF_WIDTH, NODE_WIDTH, Data, Limits, Work, grow
-from lambdamart_kit.trees.growing import COUNT, LEFT_CHILD, NODE_TOTAL, ROWS
+from lambdamart_kit.trees.growing import (
+    COUNT,
+    LEAF_WIDTH,
+    LEFT_CHILD,
+    NODE_TOTAL,
+    NODE_WIDTH,
+    ROWS,
+    Data,
+    Limits,
+    Work,
+    grow,
+)
 from lambdamart_kit.trees.histogram import make_layout
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.quantising import hash_rows
@@ -41,7 +51,8 @@ class Grower:
         constraints = parameters.monotone_constraints
         if constraints and len(constraints) != n_features:
             raise ValueError(
-                f"'monotone_constraints' must have one entry per feature, {n_features}; got {len(constraints)}"
+                f"'monotone_constraints' must have one entry per feature, {n_features}; "
+                f"got {len(constraints)}"
             )
         self._binned, self._queries, self._parameters = binned, queries, parameters
         self._n_threads = n_threads
@@ -89,8 +100,8 @@ class Grower:
         run(grow, self._n_threads, self._layout, data, _limits(parameters, seed), work)
         if work.result[0] < 0:
             raise ValueError(
-                "the objective returned a gradient that is not finite, or a hessian that is negative or not finite; "
-                f"tree {tree_index} cannot be grown"
+                "the objective returned a gradient that is not finite, or a hessian that is negative or "
+                f"not finite; tree {tree_index} cannot be grown"
             )
         tree = _as_tree(work, parameters)
         if len(rows) < len(self._all_rows):

@@ -1,15 +1,15 @@
 """Leaf-wise best-first growth of one tree, on all threads at once.
 
-Every thread runs :func:`grow` from start to end and keeps its own copy of the table of leaves, which is the same
-on all of them; they meet three times a split. A split: each thread moves its half of the leaf's rows; then builds the
-smaller child's histogram over its own features, gets the larger child's by subtraction, and offers its best split
-of each child; then all take the best offer. Every sum is an integer, so neither the number of threads nor the order of
-rows changes the tree.
+Every thread runs :func:`grow` from start to end and keeps its own copy of the table of leaves, which is the
+same on all of them; they meet three times a split. A split: each thread moves its half of the leaf's rows;
+then builds the smaller child's histogram over its own features, gets the larger child's by subtraction, and
+offers its best split of each child; then all take the best offer. Every sum is an integer, so neither the
+number of threads nor the order of rows changes the tree.
 
 Fewest rows of a child: counts are exact, but histograms do not carry them. The best split is searched without
-the rule and the children are counted when the leaf's turn comes; if the rule is broken, which is rare, the leaf's rows are counted
-into a histogram of their own and the search is repeated under the rule. The gain can only fall, so taking leaves by the
-optimistic gain first is still best-first.
+the rule and the children are counted when the leaf's turn comes; if the rule is broken, which is rare, the
+leaf's rows are counted into a histogram of their own and the search is repeated under the rule. The gain can
+only fall, so taking leaves by the optimistic gain first is still best-first.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bo
 
 @kernel
 def _offer(
-    thread: int, n_threads: int, leaf: int, child: int, counted: bool, layout: Layout, data: Data, rules: SplitRules,
-    bounded: bool, work: Work,
+    thread: int, n_threads: int, leaf: int, child: int, counted: bool, layout: Layout, data: Data,
+    rules: SplitRules, bounded: bool, work: Work,
 ) -> None:  # fmt: skip
     """Search this thread's features for the best split of `leaf` and put it on the table as offer `child`."""
     started = cycles()
@@ -139,7 +139,8 @@ def _offer(
     best[FEATURE] = -1
     parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
     gain = parent * (1 + 1e-10) + rules.min_gain  # what rounding alone could gain is no gain
-    # Taken out of their tuples once: each look in a shared tuple counts a reference, which the threads fight over.
+    # Taken out of their tuples once: each look in a shared tuple counts a reference, which the threads fight
+    # over.
     allowed, directions = data.allowed[node % data.allowed.shape[0]], data.direction
     features, starts, sizes, nan_bins = layout.feature, layout.start, layout.n_bins, layout.nan_bin
     categorical, block_feature = layout.is_categorical, layout.block_feature
@@ -215,8 +216,8 @@ def _move_rows(
 
 @kernel
 def _open_leaf(
-    mine: Array, reals: Array, leaf: int, begin: int, count: int, total: int, depth: int, slot: int, node: int,
-    parent: int, low: float, high: float,
+    mine: Array, reals: Array, leaf: int, begin: int, count: int, total: int, depth: int, slot: int,
+    node: int, parent: int, low: float, high: float,
 ) -> None:  # fmt: skip
     mine[leaf, BEGIN], mine[leaf, COUNT], mine[leaf, TOTAL], mine[leaf, DEPTH] = begin, count, total, depth
     mine[leaf, SLOT], mine[leaf, EXACT], mine[leaf, NODE], mine[leaf, PARENT] = slot, 0, node, parent
@@ -247,9 +248,10 @@ def _note_node(leaf: int, node: int, mine: Array, reals: Array, work: Work) -> N
 
 @kernel
 def _divide(
-    leaf: int, node: int, n_left: int, direction: int, mine: Array, reals: Array, rules: SplitRules, bounded: bool
+    leaf: int, node: int, n_left: int, direction: int, mine: Array, reals: Array, rules: SplitRules,
+    bounded: bool
 ) -> None:  # fmt: skip
-    """Leaf `leaf` becomes the left child and leaf ``node + 1`` the right one; the larger keeps the histogram's slot."""
+    """Leaf `leaf` becomes the left child, leaf ``node + 1`` the right; the larger keeps the histogram."""
     begin, count, total, depth = (
         mine[leaf, BEGIN],
         mine[leaf, COUNT],
@@ -264,11 +266,16 @@ def _divide(
         middle += leaf_output(gradient_of(right_total), hessian_of(right_total), rules, low, high) / 2
     right = node + 1
     left_slot, right_slot = (right, slot) if 2 * n_left <= count else (slot, right)
-    _open_leaf(mine, reals, leaf, begin, n_left, left_total, depth, left_slot, 2 * node + 1, 2 * node,
-               middle if bounded and direction < 0 else low, middle if bounded and direction > 0 else high)  # fmt: skip
-    _open_leaf(mine, reals, right, begin + n_left, count - n_left, right_total, depth, right_slot, 2 * node + 2,
-               2 * node + 1, middle if bounded and direction > 0 else low,
-               middle if bounded and direction < 0 else high)  # fmt: skip
+    # A rising feature: the left child stays below the middle, the right one above.
+    falls, rises = bounded and direction < 0, bounded and direction > 0
+    _open_leaf(
+        mine, reals, leaf, begin, n_left, left_total, depth, left_slot, 2 * node + 1, 2 * node,
+        middle if falls else low, middle if rises else high,
+    )  # fmt: skip
+    _open_leaf(
+        mine, reals, right, begin + n_left, count - n_left, right_total, depth, right_slot, 2 * node + 2,
+        2 * node + 1, middle if rises else low, middle if falls else high,
+    )  # fmt: skip
 
 
 @kernel
@@ -277,8 +284,9 @@ def _build(
 ) -> None:  # fmt: skip
     """Histogram of a leaf in `slot`; on return each thread has the slots of its own blocks.
 
-    Many rows are shared out by rows, each thread adding whole lists to a histogram of its own: this reads every
-    list once, and in one go. Few rows are not worth adding up those histograms: each thread adds its own blocks.
+    Many rows are shared out by rows, each thread adding whole lists to a histogram of its own: this reads
+    every list once, and in one go. Few rows are not worth adding up those histograms: each thread adds its
+    own blocks.
     """
     mine = work.leaves[thread]
     begin, count = mine[leaf, BEGIN], mine[leaf, COUNT]
@@ -316,8 +324,8 @@ def _subtract(thread: int, n_threads: int, layout: Layout, child: Array, parent:
 
 @kernel
 def _search_children(
-    thread: int, n_threads: int, leaf: int, right: int, layout: Layout, data: Data, limits: Limits, rules: SplitRules,
-    work: Work,
+    thread: int, n_threads: int, leaf: int, right: int, layout: Layout, data: Data, limits: Limits,
+    rules: SplitRules, work: Work,
 ) -> None:  # fmt: skip
     """Histograms of both children and the best split of each that may still be split."""
     mine = work.leaves[thread]
@@ -331,7 +339,9 @@ def _search_children(
     started = cycles()
     _build(thread, n_threads, small, False, mine[small, SLOT], layout, work)
     built = cycles()
-    _subtract(thread, n_threads, layout, work.histograms[mine[small, SLOT]], work.histograms[mine[large, SLOT]])
+    _subtract(
+        thread, n_threads, layout, work.histograms[mine[small, SLOT]], work.histograms[mine[large, SLOT]]
+    )
     work.cycles[thread, BUILD] += built - started
     work.cycles[thread, SUBTRACT] += cycles() - built
     if left_wanted:
@@ -364,7 +374,8 @@ def _search_leaf(
 
 @kernel
 def _finish(
-    thread: int, n_threads: int, n_leaves: int, limits: Limits, data: Data, fixed_g: float, fixed_h: float, work: Work
+    thread: int, n_threads: int, n_leaves: int, limits: Limits, data: Data, fixed_g: float, fixed_h: float,
+    work: Work
 ) -> None:  # fmt: skip
     """Leaf values from the unrounded gradients, and the scores of the rows that grew the tree."""
     mine, sums, n = work.leaves[thread], work.leaf_sums[thread], len(data.rows)
@@ -397,7 +408,7 @@ def _finish(
 
 @kernel
 def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits, work: Work) -> None:
-    """Grow one tree into ``work.nodes`` and ``work.leaf_values``; ``work.result`` = leaves, scales (-1: bad gradients)."""
+    """Grow one tree into ``work``; ``work.result`` is its leaves (-1 if gradients are bad) and scales."""
     started = cycles()
     n = len(data.rows)
     mine, reals = work.leaves[thread], work.leaf_reals[thread]

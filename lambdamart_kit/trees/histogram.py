@@ -1,19 +1,20 @@
 """Packed integer histograms: where the time of a tree goes.
 
-Each row carries a quantised gradient g and hessian h. They are added as one int64, ``g * 2**32 + h``: one addition a row and
-feature instead of two, exact, and in any order the same sum. Scales are chosen so that ``sum |g| < 2**31`` and
-``sum h < 2**32`` over all rows, so no bin can wrap or borrow.
+Each row carries a quantised gradient g and hessian h. They are added as one int64, ``g * 2**32 + h``: one
+addition a row and feature instead of two, exact, and in any order the same sum. Scales are chosen so that
+``sum |g| < 2**31`` and ``sum h < 2**32`` over all rows, so no bin can wrap or borrow.
 
-A row is stored as the list of its bins that are *not* the most frequent bin of their feature, each as the number of its
-histogram slot. Ranking features are mostly zero (no query term in the anchor text), so the list is shorter than the row, and
-the missing slot of a feature is the leaf's total minus the others. Lists come in groups of four 16-bit slot
-numbers, read as one 64-bit word. Features are dealt out to blocks, one or more for each thread: a thread builds,
-subtracts and searches the histograms of its own features, and shares no cache line with the others.
+A row is stored as the list of its bins that are *not* the most frequent bin of their feature, each as the
+number of its histogram slot. Ranking features are mostly zero (no query term in the anchor text), so the list
+is shorter than the row, and the missing slot of a feature is the leaf's total minus the others. Lists come in
+groups of four 16-bit slot numbers, read as one 64-bit word. Features are dealt out to blocks, one or more for
+each thread: a thread builds, subtracts and searches the histograms of its own features, and shares no cache
+line with the others.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,15 +25,18 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.lockstep import prefetch
 
 _MOST_SLOTS = 65_528  # of a block: slot numbers are 16 bits
-_FAR, _NEAR = 24, 12  # rows ahead to ask for a row's place, and for every line of its list (35 ns each if not)
+_FAR, _NEAR = (
+    24,
+    12,
+)  # rows ahead to ask for a row's place, and for all of its list: 35 ns a line if not
 _ROWS_AT_ONCE = 512
 
 
 class Layout(NamedTuple):
-    """Rows as lists of histogram slots, and where each feature's slots lie. Features are in order of their blocks.
+    """Rows as lists of histogram slots, and where each feature's slots lie; features by block.
 
-    Slots are numbered within planes of at most 65,528; a plane has one block for each thread. The lists of a row's
-    blocks lie side by side, so that a thread can also take whole rows.
+    Slots are numbered within planes of at most 65,528; a plane has one block for each thread. The lists of a
+    row's blocks lie side by side, so that a thread can also take whole rows.
 
     Attributes
     ----------
@@ -84,8 +88,8 @@ def make_layout(binned: BinnedMatrix, n_threads: int) -> Layout:
     default = counts.argmax(axis=1)[order]
     block_feature = np.cumsum([0, *map(len, blocks)]).astype(np.int64)
     row_ptr, plane_word, words = _write(
-        binned.columns, order.astype(np.int64), start.astype(np.int64), default.astype(np.int64), block_feature,
-        block_slot, n_threads,
+        binned.columns, order.astype(np.int64), start.astype(np.int64), default.astype(np.int64),
+        block_feature, block_slot, n_threads,
     )  # fmt: skip
     return Layout(
         feature=order.astype(np.int32),
@@ -123,7 +127,7 @@ def _count_columns(start: int, stop: int, columns: Array, counts: Array) -> None
 
 
 def _padded(n_bins: IndexArray) -> IndexArray:
-    """Slots set aside for a feature: a multiple of 8, never of 64, so that equal bins do not alias in the cache."""
+    """Slots set aside for a feature: a multiple of 8, not of 64, or equal bins alias in the cache."""
     slots = (n_bins + 7) // 8 * 8
     return np.where(slots % 64 == 0, slots + 8, slots)
 
@@ -149,7 +153,8 @@ def _deal(used: IndexArray, listed: Array, slots: IndexArray, n_threads: int) ->
 
 
 def _write(
-    columns: Array, order: Array, start: Array, default: Array, block_feature: Array, block_slot: Array, n_threads: int
+    columns: Array, order: Array, start: Array, default: Array, block_feature: Array, block_slot: Array,
+    n_threads: int
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Row pointers, first word of each plane, and words."""
     n_samples, n_planes = columns.shape[1], (len(block_feature) - 1) // n_threads
@@ -160,7 +165,7 @@ def _write(
         run_tasks(_count_groups, bounds, n_threads, *args)
         sums = np.cumsum(row_ptr[plane], dtype=np.int64)
         if sums[-1] >= 2**32:
-            raise ValueError("'X' is too large for one machine's engine: more than 2**34 values in 65,528 bins")
+            raise ValueError("'X' is too large for one machine's engine: over 2**34 values in 65,528 bins")
         row_ptr[plane] = sums
     sizes = row_ptr[:, -1].astype(np.int64)
     plane_word = np.cumsum(sizes) - sizes
@@ -174,8 +179,8 @@ def _write(
 
 @kernel
 def _count_groups(
-    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int, width: int,
-    groups: Array,
+    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int,
+    width: int, groups: Array,
 ) -> None:  # fmt: skip
     listed = np.empty(_ROWS_AT_ONCE, dtype=np.uint32)
     for a in range(start, stop, _ROWS_AT_ONCE):
@@ -193,8 +198,8 @@ def _count_groups(
 
 @kernel
 def _write_lists(
-    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int, width: int,
-    row_ptr: Array, slot: Array, block_slot: Array, entries: Array,
+    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int,
+    width: int, row_ptr: Array, slot: Array, block_slot: Array, entries: Array,
 ) -> None:  # fmt: skip
     at = np.empty(_ROWS_AT_ONCE, dtype=np.int64)
     origin = block_slot[plane * width]
@@ -218,7 +223,7 @@ def _write_lists(
 
 
 @kernel
-def spread(carried: int) -> int:
+def spread(carried: Any) -> Any:
     """``g * 2**32 + h`` of a carried row: bits 63-48 are g (signed), 47-32 are h, 31-0 the row."""
     return ((carried >> np.int64(48)) << np.int64(32)) + ((carried >> np.int64(32)) & np.int64(0xFFFF))
 
@@ -235,7 +240,8 @@ def accumulate(
     parts = (len(layout.block_slot) - 1) // n_planes
     row_ptr, words = layout.row_ptr[plane], layout.words[layout.plane_word[plane] :]
     slots = histogram[layout.block_slot[plane * parts] :]
-    # Unsigned indices everywhere: signed ones make Numba test each for being negative, which costs half the speed.
+    # Unsigned indices everywhere: signed ones make Numba test each for being negative, which costs half the
+    # speed.
     low, mask, width = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF), np.uint64(parts)
     by16, by32, by48 = np.uint64(16), np.uint64(32), np.uint64(48)
     begin, end = np.uint64(first), np.uint64(last)
@@ -266,7 +272,12 @@ def accumulate(
 @kernel
 def complete(layout: Layout, block: int, total: int, histogram: Array) -> None:
     """Fill in the elided bin of each of the block's features: the leaf's total minus the others."""
-    starts, sizes, elided, block_feature = layout.start, layout.n_bins, layout.default_bin, layout.block_feature
+    starts, sizes, elided, block_feature = (
+        layout.start,
+        layout.n_bins,
+        layout.default_bin,
+        layout.block_feature,
+    )
     for f in range(block_feature[block], block_feature[block + 1]):
         first, others = starts[f], np.int64(0)
         default = first + elided[f]

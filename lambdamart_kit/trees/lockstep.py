@@ -1,8 +1,9 @@
 """What threads need to walk through one compiled function together: a barrier; and a prefetch.
 
-A tree of 255 leaves has 254 splits, and each has three points where the threads must meet. Going back to Python
-for each would cost more than the work between them on small data, so one compiled function grows the whole tree on
-every thread (single program, multiple data) and the threads meet at spin barriers built on LLVM's atomics.
+A tree of 255 leaves has 254 splits, and each has three points where the threads must meet. Going back to
+Python for each would cost more than the work between them on small data, so one compiled function grows the
+whole tree on every thread (single program, multiple data) and the threads meet at spin barriers built on
+LLVM's atomics.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
 def meet(arrivals: Array, thread: int, n_threads: int) -> None:
     """Wait until all `n_threads` threads have called this as often as this thread has.
 
-    ``arrivals`` is int64, zeroed before the threads start: element 0 counts the arrivals of all threads, and each
-    thread notes its own in element ``8 * (thread + 1)``, a cache line away from the others.
+    ``arrivals`` is int64, zeroed before the threads start: element 0 counts the arrivals of all threads, and
+    each thread notes its own in element ``8 * (thread + 1)``, a cache line away from the others.
     """
     if n_threads == 1:
         return

@@ -37,8 +37,8 @@ class TreeParameters:
     monotone_constraints : tuple of int
         +1, 0 or -1 for each feature: scores must not fall, or not rise, in it. Empty is none.
     split_criterion : {"newton", "least_squares"}
-        "newton" splits by ``G^2 / (H + lambda)``. "least_squares" fits the gradients and ignores hessians and regularisation
-        until the leaves, which take a Newton step: LambdaMART as published [1]_.
+        "newton" splits by ``G^2 / (H + lambda)``. "least_squares" fits the gradients and ignores hessians and
+        regularisation until the leaves, which take a Newton step: LambdaMART as published [1]_.
     cat_smooth, cat_l2 : float
         Categories are sorted by ``G / (H + cat_smooth)``; a split on them has ``cat_l2`` more L2.
     max_cat_threshold : int

@@ -1,14 +1,15 @@
 """Gradients as small integers, without bias, and the same whatever the order of the rows.
 
-A row's gradient g becomes ``floor(a g + u)`` with u uniform in [0, 1): stochastic rounding, whose expectation is ``a g``. The u
-comes from a hash of the row's *content* (its bins, its gradient, the tree's seed), never of its position. The scale
-a is the largest for which no sum over rows can leave 32 bits and no row 16, found from exact sums: floats are
-first rounded to fixed point, whose integer sums do not depend on the order either.
+A row's gradient g becomes ``floor(a g + u)`` with u uniform in [0, 1): stochastic rounding, whose expectation
+is ``a g``. The u comes from a hash of the row's *content* (its bins, its gradient, the tree's seed), never of
+its position. The scale a is the largest for which no sum over rows can leave 32 bits and no row 16, found
+from exact sums: floats are first rounded to fixed point, whose integer sums do not depend on the order
+either.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ _MOST_GRADIENTS, _MOST_HESSIANS = 2.0**31 - 1, 2.0**32 - 1
 
 
 class Scales(NamedTuple):
-    """Units of a tree: quantised = real * gradient (or hessian); fixed point = real * fixed_gradient (or fixed_hessian)."""
+    """Units of a tree: quantised values are real ones times these, fixed-point ones times `fixed_*`."""
 
     gradient: float
     hessian: float
@@ -42,13 +43,15 @@ def find_scales(
     thread: int, n_threads: int, rows: Array, gradient: Array, hessian: Array, constant: bool, peaks: Array,
     sums: Array, arrivals: Array,
 ) -> Scales:  # fmt: skip
-    """Scales of this tree, the same on every thread. Peak hessian -1 says that a value was not finite or below 0.
+    """Scales of this tree, the same on every thread; hessian -1 if a value is not finite or below 0.
 
     With `constant`, every hessian counts as 1 row (least-squares splits).
     """
     n = len(rows)
     start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
-    peak_g, peak_h, sound = np.float32(0), np.float32(0), True
+    peak_g: Any = np.float32(0)
+    peak_h: Any = np.float32(0)
+    sound = True
     for i in range(start, stop):
         g, h = abs(gradient[rows[i]]), hessian[rows[i]]
         sound &= (g < np.inf) & (h < np.inf) & (h >= 0)
@@ -81,7 +84,7 @@ def find_scales(
 
 
 @kernel
-def _mix(x: int) -> int:
+def _mix(x: Any) -> Any:
     """A 64-bit mix whose every output bit depends on every input bit (splitmix64's finaliser)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -90,8 +93,8 @@ def _mix(x: int) -> int:
 
 @kernel
 def quantise(
-    start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int, constant: bool,
-    scales: Scales, carried: Array,
+    start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
+    constant: bool, scales: Scales, carried: Array,
 ) -> None:  # fmt: skip
     """Fill ``carried[start:stop]``: bits 63-48 quantised gradient, 47-32 hessian, 31-0 the row."""
     half = 2.0**-32

@@ -2,10 +2,11 @@
 
     gain = T(G_left)^2 / (H_left + lambda) + T(G_right)^2 / (H_right + lambda) - T(G)^2 / (H + lambda)
 
-with T(G) = sign(G) max(|G| - alpha, 0). Gradients and hessians stay in their integer units: with gradient scale a and hessian
-scale b, gain is b / a^2 times the gain in those units if lambda is scaled by b and alpha by a. A NaN bin, where a
-feature has one, is tried on both sides. Categories are sorted by gradient / (hessian + smoothing), and the best prefix of
-that order, from either end, goes left (Fisher 1958: the best of all subsets for a convex loss).
+with T(G) = sign(G) max(|G| - alpha, 0). Gradients and hessians stay in their integer units: with gradient
+scale a and hessian scale b, gain is b / a^2 times the gain in those units if lambda is scaled by b and alpha
+by a. A NaN bin, where a feature has one, is tried on both sides. Categories are sorted by gradient / (hessian
++ smoothing), and the best prefix of that order, from either end, goes left (Fisher 1958: the best of all
+subsets for a convex loss).
 """
 
 from __future__ import annotations
@@ -87,14 +88,15 @@ def leaf_output(gradient: float, hessian: float, rules: SplitRules, low: float, 
 
 @kernel
 def _gain_at(output: float, gradient: float, hessian: float, rules: SplitRules) -> float:
-    """Gain of a leaf whose output is not its optimum: ``-(2 T(G) w + (H + lambda) w^2)``, w in integer units."""
+    """Gain of a leaf with any output: ``-(2 T(G) w + (H + lambda) w^2)``, w in integer units."""
     w = output / rules.value_scale
     return -(2 * _soft(gradient, rules.reg_alpha) * w + (hessian + rules.reg_lambda) * w * w)
 
 
 @kernel
 def _gains(
-    left: Array, left_rows: Array, n: int, total: int, rows: int, counted: bool, rules: SplitRules, gains: Array
+    left: Array, left_rows: Array, n: int, total: int, rows: int, counted: bool, rules: SplitRules,
+    gains: Array
 ) -> None:  # fmt: skip
     """Gains of the `n` splits with packed left sums `left`; 0 where a rule forbids the split."""
     G, H = gradient_of(total), hessian_of(total)
@@ -119,7 +121,7 @@ def _gains(
 def _bounded_gains(
     left: Array, n: int, total: int, direction: int, low: float, high: float, rules: SplitRules, gains: Array
 ) -> None:  # fmt: skip
-    """Replace the gains of allowed splits by those under output bounds; 0 where a monotone feature would turn back."""
+    """Gains of allowed splits under output bounds; 0 where a monotone feature would turn back."""
     for b in range(n):
         if gains[b] > 0.0:
             gl, hl = gradient_of(left[b]), hessian_of(left[b])
@@ -137,7 +139,7 @@ def _beats(gain: float, feature: int, best_gain: float, best: Array) -> bool:
 
 @kernel(fastmath={"nnan", "nsz", "reassoc"})
 def _largest(gains: Array, n: int) -> float:
-    """Largest of the first `n` gains, which are numbers >= 0; reassociating lets it run in vector registers."""
+    """Largest of the first `n` gains, all >= 0; fast math lets it run in vector registers."""
     top = 0.0
     for b in range(n):
         top = max(top, gains[b])
@@ -163,9 +165,9 @@ def _keep_best(
 
 @kernel
 def search_numeric(
-    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, counts: Array, counted: bool, total: int,
-    rows: int, direction: int, bounded: bool, low: float, high: float, rules: SplitRules, left: Array,
-    left_rows: Array, gains: Array, best_gain: float, best: Array,
+    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, counts: Array, counted: bool,
+    total: int, rows: int, direction: int, bounded: bool, low: float, high: float, rules: SplitRules,
+    left: Array, left_rows: Array, gains: Array, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
     """Best ``bin <= b`` of a feature, with NaN on either side; fills `best` if above `best_gain`."""
     n = n_bins - 1  # the last bin on the left leaves nothing on the right; before a NaN bin it leaves NaN
@@ -194,8 +196,8 @@ def search_numeric(
 
 @kernel
 def search_categorical(
-    feature: int, first: int, n_bins: int, histogram: Array, counts: Array, counted: bool, total: int, rows: int,
-    rules: SplitRules, best_gain: float, best: Array,
+    feature: int, first: int, n_bins: int, histogram: Array, counts: Array, counted: bool, total: int,
+    rows: int, rules: SplitRules, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
     """Best set of categories of a feature to send left; bin 0 (anything else) always goes right."""
     present = np.empty(n_bins, dtype=np.int64)

@@ -14,7 +14,7 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree whose splits are sets of bins. A child is a node, or ``~leaf``; without nodes, leaf 0 is all there is.
+    """A tree whose splits are sets of bins. A child is a node, or ``~leaf``.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ class Tree:
 
 @kernel
 def _add(
-    start: int, stop: int, rows: Array, columns: Array, feature: Array, table: Array, children: Array, value: Array,
-    scores: Array,
+    start: int, stop: int, rows: Array, columns: Array, feature: Array, table: Array, children: Array,
+    value: Array, scores: Array,
 ) -> None:  # fmt: skip
     for i in range(start, stop):
         row = rows[i]
