@@ -463,6 +463,10 @@ def test_unknown_winner_label_is_not_a_tie():
 def test_winner_must_be_one_of_the_two():
     with pytest.raises(ValueError, match="row 0 has 'z' for 'x' against 'y'"):
         BradleyTerry().fit([["x", "y"], ["y", "z"], ["z", "x"]], ["z", "y", "x"])
+    with pytest.raises(
+        ValueError, match="row 1 has 'x' for 'y' against 'z'"
+    ):  # "x" is also a word for a side
+        BradleyTerry().fit([["x", "y"], ["y", "z"]], ["x", "x"])
 
 
 def test_real_football_has_a_home_advantage(real_data):

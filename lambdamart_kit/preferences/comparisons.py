@@ -247,9 +247,9 @@ def _from_labels(
     position = {item: index for index, item in enumerate(items.tolist())}
     word = np.array([WINNERS.get(str(label).strip().lower(), np.nan) for label in labels] + [np.nan])
     winner = np.array([position.get(label, -1) for label in labels.tolist()] + [-1])[code]
-    outcome: FloatArray = np.where(
-        winner == first, 1.0, np.where((winner == second) & (winner >= 0), 0.0, word[code])
-    )
+    # An item that is not one of the two is a mistake, even where its name is also a word for a side.
+    unknown = np.where(winner >= 0, np.nan, word[code])
+    outcome: FloatArray = np.where(winner == first, 1.0, np.where(winner == second, 0.0, unknown))
     bad = np.flatnonzero(np.isnan(outcome))
     if len(bad):
         row = bad[0]
