@@ -150,6 +150,21 @@ def test_a_block_across_the_truncation_counts_by_probability(kind):
         assert_equals_specification(objective, np.array(labels, float), scores, np.zeros(5))
 
 
+@pytest.mark.parametrize("kind", SPECIFIED)
+def test_gradient_by_central_differences_with_weights_frozen(rng, kind):
+    """The gradient is that of the pair loss when the pair weights are held at their value at `scores`."""
+    y, scores = rng.integers(0, 4, 10).astype(float), rng.normal(size=10).astype(np.float32)
+    objective = make(kind, normalize=False, sigma=1.5)
+    labels, weights = specification(objective, scores.astype(float), y)
+    gradient, hessian = gradient_of(objective, y, scores, np.zeros(10))
+    step = 1e-4
+    for row in range(10):
+        e = step * np.eye(10)[row]
+        up, here, down = (reference.pair_loss(scores + d, labels, weights, 1.5) for d in (e, 0 * e, -e))
+        assert gradient[row] == pytest.approx((up - down) / (2 * step), abs=1e-5)
+        assert hessian[row] == pytest.approx((up + down - 2 * here) / step**2, abs=1e-4)
+
+
 def test_tied_ndcg_by_enumeration_equals_rank_means(rng):
     """The two specifications of an expectation agree: all orders, and all pairs of ranks."""
     scores, gain = np.array([1.0, 0, 0, 0, -1, -1]), rng.integers(0, 8, 6).astype(float)

@@ -272,7 +272,7 @@ def leaf_values(objective, y, qid, scores, leaf, reg_lambda):
 @pytest.mark.parametrize("start", [0.0, 1.0])
 @pytest.mark.parametrize("level", [5, 30])
 def test_lightgbm_lambdarank(rng, parity_data, normalize, start, level):
-    """Leaves with few rows each; LightGBM's sigmoid is a table, hence 1e-4. All-zero scores tie in row order."""
+    """Leaves with few rows each; LightGBM's sigmoid is a table, hence 1e-4. Zero scores tie in row order."""
     lightgbm = pytest.importorskip("lightgbm")
     X, y, qid, sizes = parity_data
     scores = (start * rng.normal(size=len(y))).astype(np.float32)
