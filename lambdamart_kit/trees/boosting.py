@@ -15,6 +15,9 @@ from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.grower import Grower
 from lambdamart_kit.trees.parameters import TreeParameters
 
+# Values from which a second thread pays: on fewer, the threads wait for each other longer than they work.
+_WORTH_SHARING = 300_000
+
 AfterRound: TypeAlias = Callable[[int, Mapping[str, float]], bool]
 
 
@@ -121,6 +124,8 @@ def boost(
         (e, mapper.transform(e.X, n_threads=n_threads), _start_scores(start, e.X, n_threads))
         for e in eval_sets
     ]
+    if X.shape[0] * X.shape[1] < _WORTH_SHARING:
+        n_threads = 1
     grower = Grower(binned, queries, parameters, n_threads=n_threads)
     ensemble = Ensemble(mapper, names, parameters.learning_rate)
     file = None

@@ -15,6 +15,7 @@ from lambdamart_kit.trees.growing import (
     NODE_TOTAL,
     NODE_WIDTH,
     ROWS,
+    STAGES,
     Data,
     Limits,
     Work,
@@ -108,6 +109,10 @@ class Grower:
             outside = np.delete(self._all_rows, rows)
             tree.add_to(scores, self._binned, rows=outside, n_threads=self._n_threads)
         return tree
+
+    def stage_cycles(self) -> dict[str, int]:
+        """Processor cycles of each stage of growing so far, on the thread that took most."""
+        return dict(zip(STAGES, self._work.cycles.max(axis=0).tolist()))
 
     def _sample_rows(self, rng: np.random.Generator) -> Array:
         share = self._parameters.subsample
