@@ -25,7 +25,7 @@ from lambdamart_kit.objectives import (
     resolve_objective,
 )
 
-WITH_LOSS = [ListNet(), ListNet(target="gain", gain="exp2"), XENDCG(gamma=0.3), ListMLE()]
+WITH_LOSS = [RankNet(sigma=0.7), ListNet(), ListNet(target="gain", gain="exp2"), XENDCG(gamma=0.3), ListMLE()]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -101,7 +101,7 @@ class TestEveryName:
 
 
 @pytest.mark.parametrize("objective", WITH_LOSS, ids=repr)
-class TestListwise:
+class TestObjectivesWithALoss:
     def test_gradient_by_central_differences(self, rng, objective):
         y, scores, qid = ragged(rng, n_queries=5, max_size=8)
         bound = objective.bind(y, Queries.from_qid(qid, len(y)))

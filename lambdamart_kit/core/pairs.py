@@ -283,3 +283,17 @@ def _gather_pairs(
             h += pair_hessian[pair]
         gradient[item] = g
         hessian[item] = h
+
+
+@kernel
+def label_pair_losses(
+    first: int, last: int, ptr: IndexArray, labels: Array, sigma: float, scores: Array, loss: Array
+) -> None:
+    """RankNet's loss of the queries `first` to `last` - 1: every pair with different labels, weight 1."""
+    for q in range(first, last):
+        loss[q] = 0.0
+        for i in range(ptr[q], ptr[q + 1]):
+            for j in range(ptr[q], ptr[q + 1]):
+                if labels[i] > labels[j]:
+                    z = sigma * (np.float64(scores[i]) - np.float64(scores[j]))
+                    loss[q] += pair_term(z, 1.0)[0]

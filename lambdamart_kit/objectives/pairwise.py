@@ -17,6 +17,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
 from lambdamart_kit.core.lambdas import SWAP, WINNER, LabelledQueries, PairSettings, lambda_gradients
+from lambdamart_kit.core.pairs import label_pair_losses
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.sorting import label_order
@@ -139,11 +140,11 @@ class RankNet(PairObjective):
         sample_weight: ArrayLike | None = None,
         *,
         n_threads: int | None = None,
-    ) -> BoundPairs:
+    ) -> BoundRankNet:
         """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
         labels = check_labels(y, queries)
         constant = np.ones(largest_size(queries))
-        return BoundPairs(
+        return BoundRankNet(
             self, self._settings(WINNER), labels, np.ones_like(labels), constant, queries,
             query_weights(sample_weight, queries), n_threads,
         )  # fmt: skip
@@ -262,6 +263,24 @@ class BoundPairs:
             self._cumulative, seed, ordered, self._gradient, self._hessian,
         )  # fmt: skip
         return self._gradient, self._hessian
+
+
+class BoundRankNet(BoundPairs):
+    """RankNet bound to labels and queries; has a loss."""
+
+    def loss(self, scores: Float32Array) -> float:
+        """Loss summed over all pairs, times query weights, at `scores` (ordered rows).
+
+        Truncation, partners and normalisation change the gradient only, so they leave out or rescale parts
+        of what this sums.
+        """
+        ordered = check_scores(scores, len(self._gradient))[self._queries.layout]
+        losses = np.empty(len(self._queries.scale))
+        run_tasks(
+            label_pair_losses, self._bounds, self._n_threads, self._queries.ptr, self._queries.label,
+            self._settings.sigma, ordered, losses,
+        )  # fmt: skip
+        return float(losses @ self._queries.scale)
 
 
 def labelled_queries(
