@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers import CatBoostRanker as CatBoostRanker
     from lambdamart_kit.rankers import LambdaMART as LambdaMART
     from lambdamart_kit.rankers import LightGBMRanker as LightGBMRanker
+    from lambdamart_kit.rankers import LinearRanker as LinearRanker
+    from lambdamart_kit.rankers import NeuralRanker as NeuralRanker
     from lambdamart_kit.rankers import PointwiseRanker as PointwiseRanker
     from lambdamart_kit.rankers import XGBoostRanker as XGBoostRanker
 
@@ -30,10 +32,12 @@ _HOME = {
     "XGBoostRanker": "rankers",
     "LightGBMRanker": "rankers",
     "CatBoostRanker": "rankers",
+    "LinearRanker": "rankers",
+    "NeuralRanker": "rankers",
     "PointwiseRanker": "rankers",
     "query_routing": "model_selection",
 }
-_MODULES = ("datasets", "metrics", "model_selection", "objectives", "rankers")
+_MODULES = ("datasets", "diversify", "explore", "metrics", "model_selection", "objectives", "rankers")
 
 __all__ = ["__version__", *sorted(_HOME), *_MODULES]
 

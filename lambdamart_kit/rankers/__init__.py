@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lambdamart_kit.rankers.base import BaseRanker as BaseRanker
     from lambdamart_kit.rankers.lambdamart import LambdaMART as LambdaMART
+    from lambdamart_kit.rankers.linear import LinearRanker as LinearRanker
+    from lambdamart_kit.rankers.neural import NeuralRanker as NeuralRanker
     from lambdamart_kit.rankers.pointwise import PointwiseRanker as PointwiseRanker
     from lambdamart_kit.rankers.saving import ModelFormatError as ModelFormatError
     from lambdamart_kit.rankers.wrapped import CatBoostRanker as CatBoostRanker
@@ -23,7 +25,9 @@ _HOME = {
     "CatBoostRanker": "wrapped",
     "LambdaMART": "lambdamart",
     "LightGBMRanker": "wrapped",
+    "LinearRanker": "linear",
     "ModelFormatError": "saving",
+    "NeuralRanker": "neural",
     "PointwiseRanker": "pointwise",
     "XGBoostRanker": "wrapped",
 }

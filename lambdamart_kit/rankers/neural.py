@@ -1,0 +1,336 @@
+"""NeuralRanker: a network as scorer, driven by the gradient of any ranking objective."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, TypeAlias, cast
+
+import numpy as np
+from scipy.special import expit
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.neural_network import MLPRegressor
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.metrics import Metric
+from lambdamart_kit.objectives import Bound, Objective
+from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.blas import one_blas_thread
+from lambdamart_kit.rankers.driving import bind_rows, find_objective, names_rows
+from lambdamart_kit.rankers.features import OrderedRows
+from lambdamart_kit.rankers.inputs import KINDS, InputTransform, Kind, row_blocks
+from lambdamart_kit.rankers.training import (
+    Callback,
+    EarlyStopping,
+    EvalSet,
+    History,
+    Progress,
+    Stopwatch,
+    finish_round,
+)
+
+Weights: TypeAlias = list[Array]
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+_STILL = 1e-30  # a step so small that no float32 weight moves
+
+
+class NeuralRanker(BaseRanker):
+    r"""A multilayer perceptron as scorer: RankNet (2005), LambdaRank (2006), or any other objective.
+
+    For mini-batches of whole queries, with g the objective's gradient on the score of each document,
+
+    .. math:: w \leftarrow w - \mathrm{Adam}\Big(\frac{1}{|Q|} \sum_{i} g_i
+              \frac{\partial s_i}{\partial w} + \lambda w\Big)
+
+    The network is scikit-learn's :class:`~sklearn.neural_network.MLPRegressor`. Its squared loss back-propagates
+    (score - target) / rows, so the target ``score - g * rows / queries`` makes it back-propagate g.
+
+    Parameters
+    ----------
+    objective : str, objective or callable
+        As in `LambdaMART`: a name in `lambdamart_kit.objectives.OBJECTIVES`, an objective, or a function.
+        A function and `ExplicitPairs`, which speak of rows, train on all rows at once.
+    hidden_layer_sizes : int or array-like of int
+        Neurons in each hidden layer.
+    activation : {"relu", "tanh", "logistic", "identity"}
+    learning_rate : float
+        Of Adam.
+    reg_lambda : float
+        L2 penalty: ``reg_lambda / 2 * sum(w ** 2)`` against the mean loss of a query.
+    batch_size : int
+        Queries in a mini-batch. Which queries go together is drawn once, their order anew in every epoch.
+    max_iter : int
+        Epochs, at most.
+    input_transform : {"standard", "log1p", "quantile"} or None
+        What happens to features first: "standard" centres them and divides by the standard deviation; "log1p"
+        (``sign(x) log(1 + |x|)``) and "quantile" (share of training rows below) tame heavy tails before that.
+    early_stopping_rounds : int, optional
+        Stop after so many epochs without a better `eval_metric` on held-out queries, and keep the best weights.
+    validation_fraction : float, optional
+        Share of the queries to hold out when fit gets no X_val. Whole queries, drawn by `random_state`.
+    eval_metric : str or Metric
+        Measured on held-out queries after every epoch.
+    random_state : int, RandomState or None
+        First weights, batches and their order.
+    n_jobs : int, optional
+        Threads of the gradient; None for all. The result does not depend on it.
+    verbose : int
+        1 shows progress and the running metric on stderr.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of arrays
+        Weights of each layer, ``(n_in, n_out)`` and ``(n_out,)``, float32.
+    inputs_ : InputTransform
+        The fitted transform of features.
+    n_iter_ : int
+        Epochs behind the weights: the best round with early stopping.
+    best_score_ : float
+        `eval_metric` at that epoch; NaN without held-out queries.
+    evals_result_ : dict
+        ``{"validation": {"ndcg@10": [...]}}``, one value an epoch; empty without held-out queries.
+    fit_times_ : dict
+        Seconds spent on "data", "gradient", "evaluation" and "network".
+    n_features_in_, n_queries_in_ : int
+
+    Notes
+    -----
+    Missing values count as the column's mean. Sparse features are scaled but not centred. BLAS is kept to one
+    thread during fit: these matrices are small, and their sums would depend on the number of threads.
+
+    References
+    ----------
+    Burges et al. (2005), Learning to rank using gradient descent, ICML.
+    Burges, Ragno and Le (2006), Learning to rank with nonsmooth cost functions, NIPS.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, qid = rng.normal(size=(400, 4)), np.repeat(np.arange(40), 10)
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> ranker = NeuralRanker(max_iter=60, learning_rate=0.01, random_state=0).fit(X, y, qid=qid)
+    >>> ranker.score(X, y, qid=qid) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "objective": [str, HasMethods("bind"), callable],
+        "hidden_layer_sizes": ["array-like", _COUNT],
+        "activation": [StrOptions({"relu", "tanh", "logistic", "identity"})],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "reg_lambda": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [_COUNT],
+        "max_iter": [_COUNT],
+        "input_transform": [StrOptions(set(KINDS)), None],
+        "early_stopping_rounds": [_COUNT, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "eval_metric": [str, Metric],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+    _fitted = (*BaseRanker._fitted, "n_iter_", "best_score_", "evals_result_")
+
+    coefs_: Weights
+    intercepts_: Weights
+    inputs_: InputTransform
+    n_iter_: int
+    best_score_: float
+    evals_result_: dict[str, dict[str, list[float]]]
+
+    def __init__(
+        self,
+        objective: Any = "pairwise",
+        hidden_layer_sizes: int | Sequence[int] = (64, 32),
+        *,
+        activation: str = "relu",
+        learning_rate: float = 1e-3,
+        reg_lambda: float = 1e-4,
+        batch_size: int = 16,
+        max_iter: int = 100,
+        input_transform: str | None = "standard",
+        early_stopping_rounds: int | None = None,
+        validation_fraction: float | None = None,
+        eval_metric: str | Metric = "ndcg@10",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.learning_rate = learning_rate
+        self.reg_lambda = reg_lambda
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.input_transform = input_transform
+        self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.eval_metric = eval_metric
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------------------------------ fitting
+
+    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+        objective = find_objective(self.objective, train, held_out=self.validation_fraction)
+        rng = self._rng()
+        with watch.remainder("network"), one_blas_thread():
+            self.inputs_ = InputTransform.fit(train.X, cast(Kind, self.input_transform))
+            batches = self._batches(objective, train, rng, watch)
+            eval_sets = self._eval_sets(validation, watch)
+            history = History(greater_is_better=self._metric().greater_is_better)
+            with Progress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
+                callbacks: list[Callback] = [history, progress]
+                if self.early_stopping_rounds is not None:
+                    callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
+                self._train(batches, eval_sets, history, callbacks, rng)
+        self.evals_result_ = {e.name: {e.metric_name: history.values} for e in eval_sets}
+        self.best_score_ = float("nan")
+        if eval_sets:
+            self.best_score_ = history.values[self.n_iter_ - 1]
+
+    def _train(
+        self,
+        batches: list[_Batch],
+        eval_sets: list[EvalSet],
+        history: History,
+        callbacks: list[Callback],
+        rng: np.random.Generator,
+    ) -> None:
+        """Epochs until a callback says stop; leaves the weights of the best one, or of the last."""
+        network = self._network(int(rng.integers(2**31 - 1)))
+        held_out = [(e, self.inputs_(e.X)) for e in eval_sets]
+        self.coefs_, self.intercepts_ = _first_weights(network, batches[0].X)
+        best = self.coefs_, self.intercepts_
+        for epoch in range(1, self.max_iter + 1):
+            for at in rng.permutation(len(batches)):
+                self._step(network, batches[at])
+            measured = {e.key: e.metric(self._forward(X)) for e, X in held_out}
+            stop = finish_round(callbacks, epoch, measured)
+            if history.best_round == epoch:
+                best = [w.copy() for w in self.coefs_], [b.copy() for b in self.intercepts_]
+            if stop:
+                break
+        self.n_iter_ = epoch
+        if self.early_stopping_rounds is not None:
+            (self.coefs_, self.intercepts_), self.n_iter_ = best, history.best_round
+
+    def _step(self, network: MLPRegressor, batch: _Batch) -> None:
+        """One step of Adam on the gradient of the batch's mean query loss plus the penalty."""
+        n_rows = len(batch.scale)
+        scores = self._forward(batch.X)
+        gradient, _ = batch.bound.gradient_hessian(scores)
+        network.batch_size = n_rows
+        network.alpha = self.reg_lambda * n_rows  # it divides its penalty by the rows
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            network.partial_fit(batch.X, scores - batch.scale * gradient)
+        self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
+
+    def _network(self, seed: int) -> MLPRegressor:
+        return MLPRegressor(
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            solver="adam",
+            learning_rate_init=self.learning_rate,
+            shuffle=False,
+            n_iter_no_change=np.inf,
+            random_state=seed,
+        )
+
+    def _batches(
+        self, objective: Objective, train: OrderedRows, rng: np.random.Generator, watch: Stopwatch
+    ) -> list[_Batch]:
+        """Whole queries, drawn into mini-batches; the objective is bound to each of them once."""
+        n_threads = self._n_threads()
+        weight = train.sample_weight
+        # All weights times a constant is the same problem, so the unit of weight is their mean.
+        unit = 1.0 if weight is None else float(weight[train.queries.ptr[:-1]].mean())
+        if names_rows(objective):
+            bound = bind_rows(objective, train, n_threads=n_threads)
+            return [_Batch.make(self.inputs_(train.X), bound, train.queries.n_queries * unit, watch)]
+        drawn = rng.permutation(train.queries.n_queries)
+        batches = []
+        for queries in np.array_split(drawn, -(-len(drawn) // self.batch_size)):
+            chosen = np.zeros(len(drawn), dtype=bool)
+            chosen[queries] = True
+            part = train.select(chosen)
+            bound = objective.bind(part.y, part.queries, part.sample_weight, n_threads=n_threads)
+            batches.append(_Batch.make(self.inputs_(part.X), bound, len(queries) * unit, watch))
+        return batches
+
+    # --------------------------------------------------------------------------------------- predicting
+
+    def _forward(self, X: Any) -> Array:
+        """Scores of transformed rows, in the precision of the weights."""
+        layer = X
+        for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1]):
+            layer = layer @ coef
+            layer += intercept
+            layer = _activate(self.activation, layer)
+        return np.asarray(layer @ self.coefs_[-1] + self.intercepts_[-1]).ravel()
+
+    def _predict_rows(self, X: Any) -> FloatArray:
+        scores = np.empty(X.shape[0])
+        for rows in row_blocks(X.shape[0]):
+            scores[rows] = self._forward(self.inputs_(X[rows]).astype(np.float64))
+        return scores
+
+    def _files(self) -> dict[str, bytes]:
+        arrays = {f"inputs_{name}": values for name, values in self.inputs_.arrays().items()}
+        for at, (coef, intercept) in enumerate(zip(self.coefs_, self.intercepts_)):
+            arrays |= {f"coef_{at}": coef, f"intercept_{at}": intercept}
+        content = io.BytesIO()
+        np.savez(content, **cast(dict[str, Any], arrays))
+        return {"network.npz": content.getvalue()}
+
+    def _restore(self, files: dict[str, bytes]) -> None:
+        arrays = dict(np.load(io.BytesIO(files["network.npz"]), allow_pickle=False))
+        n_layers = sum(name.startswith("coef_") for name in arrays)
+        self.coefs_ = [arrays[f"coef_{at}"] for at in range(n_layers)]
+        self.intercepts_ = [arrays[f"intercept_{at}"] for at in range(n_layers)]
+        inputs = {name.removeprefix("inputs_"): v for name, v in arrays.items() if name.startswith("inputs_")}
+        self.inputs_ = InputTransform.of_arrays(self.input_transform, inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Transformed rows of some queries, what drives them, and what turns gradients into targets."""
+
+    X: Any
+    bound: Bound
+    scale: Array
+
+    @classmethod
+    def make(cls, X: Any, bound: Bound, total_weight: float, watch: Stopwatch) -> _Batch:
+        scale = np.full(X.shape[0], X.shape[0] / total_weight, dtype=np.float32)
+        return cls(X, _Timed(watch.timed("gradient", bound.gradient_hessian)), scale)
+
+
+class _Timed:
+    def __init__(self, gradient_hessian: Any) -> None:
+        self.gradient_hessian = gradient_hessian
+
+
+def _first_weights(network: MLPRegressor, X: Any) -> tuple[Weights, Weights]:
+    """The weights `network` will start from: those of a twin that took a step too small to move them."""
+    twin = clone(network).set_params(solver="sgd", learning_rate_init=_STILL, batch_size=1)
+    twin.partial_fit(X[:1], np.zeros(1, dtype=np.float32))
+    return twin.coefs_, twin.intercepts_
+
+
+def _activate(name: str, values: Array) -> Array:
+    if name == "relu":
+        return np.maximum(values, 0, out=values)
+    if name == "tanh":
+        return np.tanh(values, out=values)
+    if name == "logistic":
+        return np.asarray(expit(values, out=values))
+    return values
