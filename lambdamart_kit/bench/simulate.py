@@ -177,7 +177,7 @@ class RetrainedStrategy:
 
     def __init__(self, seed: int, *, alpha: float, every: int = 5) -> None:
         self.alpha, self.every, self.seed = alpha, every, seed
-        self._log: list[tuple[FloatArray, FloatArray]] = []
+        self._log: list[tuple[Any, FloatArray]] = []
         self._policy: RankerPolicy | None = None
 
     def choose(self, visits: Visits, k: int) -> IndexArray:

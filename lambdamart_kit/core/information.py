@@ -122,6 +122,8 @@ class Information:
 
     def solve(self, b: ArrayLike) -> FloatArray:
         """``H^-1 b`` for a vector (d,) or for columns (d, m)."""
+        if np.ndim(b) == 1 and self.n_features**2 <= _SMALL_SOLVE:
+            return np.asarray(_solve(self._upper, np.array(b, dtype=np.float64)))
         solved: FloatArray = scipy.linalg.cho_solve((self._upper, False), np.asarray(b, dtype=np.float64))
         return solved
 
@@ -207,19 +209,39 @@ def quadratics(models: Sequence[Information], Z: ArrayLike) -> FloatArray:
 
 
 @kernel
+def _solve(upper: FloatArray, b: FloatArray) -> FloatArray:
+    """``(R' R)^-1 b``, in place."""
+    for i in range(len(b)):
+        b[i] /= upper[i, i]
+        for j in range(i + 1, len(b)):
+            b[j] -= upper[i, j] * b[i]
+    for i in range(len(b) - 1, -1, -1):
+        for j in range(i + 1, len(b)):
+            b[i] -= upper[i, j] * b[j]
+        b[i] /= upper[i, i]
+    return b
+
+
+@kernel
 def _quadratics(uppers: FloatArray, rows: FloatArray) -> FloatArray:
-    """``|R_m^-T z|^2`` of each factor and row, by forward substitution."""
-    squares = np.zeros((len(uppers), len(rows)))
-    z = np.empty(rows.shape[1])
+    """``|R_m^-T z|^2`` of each factor and row: forward substitution, all rows abreast to vectorise."""
+    n, d = rows.shape
+    squares = np.zeros((len(uppers), n))
+    columns = np.empty((d, n))
     for m in range(len(uppers)):
         upper = uppers[m]
-        for k in range(len(rows)):
-            z[:] = rows[k]
-            for i in range(len(z)):
-                z[i] /= upper[i, i]
-                squares[m, k] += z[i] * z[i]
-                for j in range(i + 1, len(z)):
-                    z[j] -= upper[i, j] * z[i]
+        for k in range(n):
+            for i in range(d):
+                columns[i, k] = rows[k, i]
+        for i in range(d):
+            inverse, solved = 1.0 / upper[i, i], columns[i]
+            for k in range(n):
+                solved[k] *= inverse
+                squares[m, k] += solved[k] * solved[k]
+            for j in range(i + 1, d):
+                factor, column = upper[i, j], columns[j]
+                for k in range(n):
+                    column[k] -= factor * solved[k]
     return squares
 
 

@@ -19,7 +19,7 @@ class Policy(BaseEstimator, ABC):
     A subclass scores lists of candidates, and says how likely each slate position is.
     """
 
-    n_propensity_draws: int = 1000
+    random_state: Any
 
     def select(self, candidates: ArrayLike, k: int = 1, *, return_propensities: bool = False) -> Any:
         """Choose a slate of `k` candidates for each list.

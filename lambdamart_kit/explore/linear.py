@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Self
 
 import numpy as np
@@ -34,7 +35,6 @@ class LinearPolicy(Policy):
 
     reg_lambda: float
     arms: Any
-    random_state: Any
 
     def partial_fit(self, contexts: ArrayLike, rewards: ArrayLike, arms: ArrayLike | None = None) -> Self:
         """Learn from rewards of what was shown.
@@ -56,8 +56,12 @@ class LinearPolicy(Policy):
         rows, received = check_observations(contexts, rewards)
         self._start(rows.shape[1])
         code = self._arm_codes(arms, len(rows))
-        for model in np.unique(code):
-            self._learn(int(model), rows[code == model], received[code == model])
+        order = np.argsort(code, kind="stable")
+        rows, received = rows[order], received[order]
+        ends = np.cumsum(np.bincount(code, minlength=len(self.information_)))
+        for model, (start, end) in enumerate(itertools.pairwise([0, *ends.tolist()])):
+            if end > start:
+                self._learn(model, rows[start:end], received[start:end])
         self.n_observations_ += len(rows)
         return self
 

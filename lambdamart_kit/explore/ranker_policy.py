@@ -103,11 +103,12 @@ class RankerPolicy(Policy):
         """
         if self._is_ensemble:
             raise ValueError("an ensemble of rankers learns by fitting its members again, not by partial_fit")
-        rows, _ = check_lists(contexts)
-        self._start(rows[0])
-        for start in range(0, rows.shape[1], _CHUNK):
-            self.information_.update(self._features(rows[0, start : start + _CHUNK]))
-        self.n_observations_ += rows.shape[1]
+        lists, _ = check_lists(contexts)
+        rows = lists.reshape(-1, lists.shape[-1])
+        self._start(rows)
+        for start in range(0, len(rows), _CHUNK):
+            self.information_.update(self._features(rows[start : start + _CHUNK]))
+        self.n_observations_ += len(rows)
         return self
 
     @property
