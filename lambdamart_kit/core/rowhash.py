@@ -18,11 +18,10 @@ import numpy as np
 
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import balanced_bounds, run_tasks
+from lambdamart_kit.core.splitmix import next_state, scramble
 from lambdamart_kit.core.typing import Array
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 _NAN = np.uint32(0x7FC00000)
 
 
@@ -49,12 +48,16 @@ def row_hashes(X: Any, *, n_threads: int = 1) -> Array:
 
 
 def mix(values: Array) -> Array:
-    """SplitMix64's finaliser on an array of uint64."""
-    z = values.astype(np.uint64) + _GOLDEN
-    z = (z ^ (z >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    mixed: Array = z ^ (z >> np.uint64(31))
+    """Next outputs of SplitMix64 streams in these states, (n,) uint64."""
+    mixed = np.empty(len(values), dtype=np.uint64)
+    _scramble_next(np.ascontiguousarray(values, dtype=np.uint64), mixed)
     return mixed
+
+
+@kernel
+def _scramble_next(states: Any, out: Any) -> None:
+    for i in range(len(states)):
+        out[i] = scramble(next_state(states[i]))
 
 
 @kernel(inline="always")
@@ -64,10 +67,7 @@ def _hash_value(bits: Any, column: Any) -> Any:
         return np.uint64(0)
     if magnitude > np.uint32(0x7F800000):
         bits = _NAN
-    z = np.uint64(bits) + np.uint64(column + 1) * _GOLDEN
-    z = (z ^ (z >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    return z ^ (z >> np.uint64(31))
+    return scramble(np.uint64(bits) + np.uint64(column + 1) * _GOLDEN)
 
 
 @kernel

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.splitmix import scramble
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.lockstep import meet
 
@@ -84,14 +85,6 @@ def find_scales(
 
 
 @kernel
-def _mix(x: Any) -> Any:
-    """A 64-bit mix whose every output bit depends on every input bit (splitmix64's finaliser)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@kernel
 def quantise(
     start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
     constant: bool, scales: Scales, carried: Array,
@@ -103,7 +96,7 @@ def quantise(
         g, h = np.float64(gradient[row]), np.float64(hessian[row])
         # Rows alike in all bins but not in gradient round apart; -0.0 and 0.0 may, and both round to 0.
         bits = np.uint64(np.int64(g * scales.fixed_gradient)) ^ np.uint64(np.int64(h * scales.fixed_hessian))
-        noise = _mix(content[row] ^ _mix(bits + np.uint64(seed)))
+        noise = scramble(content[row] ^ scramble(bits + np.uint64(seed)))
         g_int = np.int64(np.floor(g * scales.gradient + np.float64(noise >> np.uint64(32)) * half))
         h_int = np.int64(np.floor(h * scales.hessian + np.float64(noise & np.uint64(0xFFFFFFFF)) * half))
         if constant:
@@ -122,4 +115,4 @@ def hash_rows(start: int, stop: int, columns: Array, multipliers: Array, content
             for i in range(b - a):
                 content[a + i] += multiplier * (np.uint64(column[i]) + np.uint64(1))
         for i in range(a, b):
-            content[i] = _mix(content[i])
+            content[i] = scramble(content[i])
