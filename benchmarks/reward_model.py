@@ -10,6 +10,7 @@ import argparse
 import datetime
 import os
 import platform
+import sys
 import time
 import warnings
 from importlib.metadata import version
@@ -96,8 +97,10 @@ def known_reward(n_pairs: int, seeds: int) -> None:
             rewards = model.predict_responses(held_out)
             margin = rewards[held_out.chosen] - rewards[held_out.rejected]
             rows.setdefault(name, []).append((*quality(margin, test.target), seconds))
+            print(f"seed {seed}, {name}: {rows[name][-1]}", file=sys.stderr, flush=True)
         margin, seconds = catboost_margin(train, test)
         rows.setdefault("CatBoost PairLogit", []).append((*quality(margin, test.target), seconds))
+        print(f"seed {seed}, CatBoost: {rows['CatBoost PairLogit'][-1]}", file=sys.stderr, flush=True)
     for name, found in rows.items():
         loss, right, slope, seconds = np.mean(found, axis=0)
         print(f"| {name} | {loss:.4f} | {right:.4f} | {slope:.3f} | {seconds:.2f} |")
@@ -166,6 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--data", type=Path, default=None)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=["reward", "noise", "arguments"], default=None)
     options = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
@@ -173,7 +177,7 @@ def main() -> None:
     where = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{datetime.date.today()}, {where}, {packages}")
     if options.only in (None, "reward"):
-        known_reward(2_000 if options.quick else 40_000, 1 if options.quick else 3)
+        known_reward(2_000 if options.quick else 40_000, 1 if options.quick else options.seeds)
     if options.only in (None, "noise"):
         flipped_labels(2_000 if options.quick else 40_000)
     if options.only in (None, "arguments") and options.data is not None and not options.quick:

@@ -57,8 +57,8 @@ class RewardModel(RewardFile, BaseEstimator):
     n_estimators, num_leaves, min_child_samples : int
         Trees at most, leaves of a tree, and responses in a leaf at least.
     learning_rate, subsample, colsample_bytree : float
-        Step, and shares of responses and of features drawn for each tree. Preferences are noisy labels: small
-        trees on half the responses each did best by far where the reward was known.
+        Step, and shares of responses and of features drawn for each tree. Preferences are noisy labels: many
+        small trees on half the responses each did best by far where the reward was known.
     early_stopping_rounds : int
         Stop after so many rounds without a lower log loss (of rewards scaled best) on held-out prompts.
     reg_lambda : float, optional
@@ -127,13 +127,13 @@ class RewardModel(RewardFile, BaseEstimator):
         *,
         features: Any = None,
         booster: str = "native",
-        n_estimators: int = 3000,
-        learning_rate: float = 0.07,
+        n_estimators: int = 8000,
+        learning_rate: float = 0.03,
         num_leaves: int = 6,
         min_child_samples: int = 20,
         subsample: float = 0.5,
         colsample_bytree: float = 1.0,
-        early_stopping_rounds: int = 150,
+        early_stopping_rounds: int = 300,
         reg_lambda: float | None = None,
         validation_fraction: float = 0.1,
         flip_rate: float = 0.0,
