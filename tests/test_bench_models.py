@@ -31,6 +31,10 @@ from lambdamart_kit.objectives import OBJECTIVES
         ("xgboost:rank:pairwise", "xgboost:rank:pairwise"),
         ("catboost:YetiRank", "catboost"),
         ("pointwise", "pointwise"),
+        ("neural:pairwise", "neural"),
+        ("neural:ndcg2++", "neural:ndcg2++"),
+        ("linear:ndcg", "linear"),
+        ("linear:pairwise", "linear:pairwise"),
     ],
 )
 def test_canonical_names(written, canonical):
@@ -74,6 +78,17 @@ def test_candidates_have_what_the_spec_says(text):
     assert params["early_stopping_rounds"] is not None
     assert params[FAMILIES[spec.family].variant_parameter] == spec.variant
     assert len(candidate.space) == 6
+    for setting in candidate.settings(4, seed=0):
+        candidate.estimator.set_params(**setting)._validate_params()
+
+
+@pytest.mark.parametrize("text", ["neural:ndcg", "linear:listnet"])
+def test_scorers_without_trees_are_tuned_and_stopped_too(text):
+    spec = parse_model(text)
+    candidate = spec.candidate(quick=True, n_jobs=1)
+    params = candidate.estimator.get_params()
+    assert params["objective"] == spec.variant
+    assert params["early_stopping_rounds"] is not None
     for setting in candidate.settings(4, seed=0):
         candidate.estimator.set_params(**setting)._validate_params()
 

@@ -148,7 +148,7 @@ def test_sparse_features(letor):
     for kind in ("standard", "log1p", None):
         ranker = NeuralRanker(input_transform=kind, **SMALL).fit(sparse.csr_matrix(X), letor.y, letor.qid)
         assert ranker.predict(sparse.csr_matrix(X)) == pytest.approx(ranker.predict(X), abs=1e-4)
-    with pytest.raises(ValueError, match="'input_transform' must be .* with a sparse 'X'"):
+    with pytest.raises(ValueError, match=r"'input_transform' must be .* with a sparse 'X'"):
         NeuralRanker(input_transform="quantile").fit(sparse.csr_matrix(X), letor.y, letor.qid)
 
 

@@ -51,6 +51,16 @@ TREE_SPACES: Mapping[str, SearchSpace] = {
     "catboost": {**_GROWTH, "min_child_samples": _ROWS, "colsample_bynode": _FEATURES},
 }
 _TREES: Mapping[str, Any] = {"n_estimators": 500, "early_stopping_rounds": 50}
+# Penalties are against the mean loss of a query, which is a sum over pairs for some objectives: a wide range.
+NEURAL_SPACE: SearchSpace = {
+    "learning_rate": Between(2e-4, 2e-2, log=True),
+    "reg_lambda": Between(1e-5, 0.1, log=True),
+    "batch_size": Between(4, 64, log=True, whole=True),
+}
+LINEAR_SPACE: SearchSpace = {"reg_lambda": Between(1e-5, 100.0, log=True)}
+_EPOCHS: Mapping[str, Any] = {"max_iter": 200, "early_stopping_rounds": 20}
+_QUICK_EPOCHS: Mapping[str, Any] = {"max_iter": 40, "early_stopping_rounds": 10}
+_STEPS: Mapping[str, Any] = {"max_iter": 50, "early_stopping_rounds": 10}
 _QUICK_TREES: Mapping[str, Any] = {"n_estimators": 100, "early_stopping_rounds": 20}
 
 
@@ -119,10 +129,15 @@ class Family:
         return getattr(importlib.import_module(module), name)
 
 
-def _objectives() -> tuple[str, ...]:
-    from lambdamart_kit.objectives import OBJECTIVES
+def _objectives(default: str) -> Callable[[], tuple[str, ...]]:
+    """Every objective that labels define, `default` first."""
 
-    return ("ndcg", *sorted(set(OBJECTIVES) - {"ndcg", "pairs"}))
+    def names() -> tuple[str, ...]:
+        from lambdamart_kit.objectives import OBJECTIVES
+
+        return (default, *sorted(set(OBJECTIVES) - {default}))
+
+    return names
 
 
 def _boosters() -> tuple[str, ...]:
@@ -137,7 +152,7 @@ FAMILIES: dict[str, Family] = {
     "lambdamart": Family(
         "lambdamart_kit.rankers:LambdaMART",
         "objective",
-        _objectives,
+        _objectives("ndcg"),
         _boosters,
         space=lambda booster: TREE_SPACES.get(booster, TREE_SPACES["lightgbm"]),
     ),
@@ -160,6 +175,22 @@ FAMILIES: dict[str, Family] = {
         lambda: ("YetiRank", "YetiRankPairwise", "PairLogit", "QueryRMSE", "QuerySoftMax"),
         space=lambda _: TREE_SPACES["catboost"],
         requires="catboost",
+    ),
+    "neural": Family(
+        "lambdamart_kit.rankers:NeuralRanker",
+        "objective",
+        _objectives("pairwise"),
+        fixed=_EPOCHS,
+        quick=_QUICK_EPOCHS,
+        space=lambda _: NEURAL_SPACE,
+    ),
+    "linear": Family(
+        "lambdamart_kit.rankers:LinearRanker",
+        "objective",
+        _objectives("ndcg"),
+        fixed=_STEPS,
+        quick=_STEPS,
+        space=lambda _: LINEAR_SPACE,
     ),
     # The same trees and the same early stopping as the others, with nothing but the loss replaced.
     "pointwise": Family(

@@ -47,8 +47,9 @@ class NeuralRanker(BaseRanker):
     .. math:: w \leftarrow w - \mathrm{Adam}\Big(\frac{1}{|Q|} \sum_{i} g_i
               \frac{\partial s_i}{\partial w} + \lambda w\Big)
 
-    The network is scikit-learn's :class:`~sklearn.neural_network.MLPRegressor`. Its squared loss back-propagates
-    (score - target) / rows, so the target ``score - g * rows / queries`` makes it back-propagate g.
+    The network is scikit-learn's :class:`~sklearn.neural_network.MLPRegressor`. Its squared loss
+    back-propagates (score - target) / rows, so the target ``score - g * rows / queries`` makes it
+    back-propagate g.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class NeuralRanker(BaseRanker):
         What happens to features first: "standard" centres them and divides by the standard deviation; "log1p"
         (``sign(x) log(1 + |x|)``) and "quantile" (share of training rows below) tame heavy tails before that.
     early_stopping_rounds : int, optional
-        Stop after so many epochs without a better `eval_metric` on held-out queries, and keep the best weights.
+        Stop after so many epochs without a better `eval_metric` on held-out queries, and keep the best.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val. Whole queries, drawn by `random_state`.
     eval_metric : str or Metric
