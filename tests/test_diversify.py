@@ -180,7 +180,11 @@ def test_no_candidates_make_no_list():
         ([1.0, 2.0], {"features": np.eye(2), "similarity": np.eye(2)}, "got 'features', 'similarity'"),
         ([1.0, 2.0], {"features": np.eye(2), "utility": "coverage"}, "needs 'topics'"),
         ([1.0, 2.0], {"topics": [[2.0], [0.0]], "utility": "coverage"}, "'topics' must be probabilities"),
-        ([1.0, 2.0], {"similarity": [[1, 0.5], [0, 1]]}, "'similarity' must be symmetric; got 0 one way and 0.5"),
+        (
+            [1.0, 2.0],
+            {"similarity": [[1, 0.5], [0, 1]]},
+            "'similarity' must be symmetric; got 0 one way and 0.5",
+        ),
         ([1.0, 2.0], {"similarity": np.eye(3)}, "'similarity' must have one row and column per score"),
         ([1.0, 2.0], {"similarity": [[1, np.nan], [np.nan, 1]]}, "'similarity' must be finite"),
         ([1.0, 2.0], {"similarity": [[1, 2], [2, 1]], "utility": "logdet"}, "positive semi-definite"),
@@ -206,7 +210,9 @@ class FirstColumn(BaseEstimator):
 def test_diversified_ranker_orders_lists_like_rerank(rng):
     qid = rng.integers(0, 12, 200)
     X = rng.normal(size=(200, 5))
-    ranker = DiversifiedRanker(FirstColumn(), k=4, utility="logdet", features=[1, 2, 3]).fit(X, X[:, 0], qid=qid)
+    ranker = DiversifiedRanker(FirstColumn(), k=4, utility="logdet", features=[1, 2, 3]).fit(
+        X, X[:, 0], qid=qid
+    )
     expected = rerank(X[:, 0], 4, qid=qid, features=X[:, 1:4], utility="logdet")
     assert ranker.rerank(X, qid).tolist() == expected.tolist()
     scores = ranker.predict(X, qid)
@@ -223,7 +229,9 @@ def test_diversified_ranker_orders_lists_like_rerank(rng):
 
 def test_diversified_ranker_takes_topics_from_a_function(rng):
     X = np.abs(rng.normal(size=(30, 3)))
-    ranker = DiversifiedRanker(FirstColumn(), k=3, utility="coverage", features=lambda X: X > 1).fit(X, X[:, 0])
+    ranker = DiversifiedRanker(FirstColumn(), k=3, utility="coverage", features=lambda X: X > 1).fit(
+        X, X[:, 0]
+    )
     expected = rerank(X[:, 0], 3, topics=X > 1, utility="coverage")
     assert ranker.rerank(X).tolist() == expected.tolist()
 

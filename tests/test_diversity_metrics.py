@@ -88,16 +88,21 @@ def test_alpha_ndcg_is_one_in_the_greedy_order_and_near_the_best(rng):
     ("metric", "by_order"),
     [
         (alpha_ndcg, lambda J, order, k: alpha_dcg(J, order, k, 0.5)),
-        (subtopic_recall, lambda J, order, k: (J[order[:k]].max(axis=0) > 0).sum() / (J.max(axis=0) > 0).sum()),
+        (
+            subtopic_recall,
+            lambda J, order, k: (J[order[:k]].max(axis=0) > 0).sum() / (J.max(axis=0) > 0).sum(),
+        ),
         (precision_ia, lambda J, order, k: J[order[:k]].sum() / k / (J.max(axis=0) > 0).sum()),
         (
             err_ia,
-            lambda J, order, k: sum(
-                0.5 * J[i, t] * np.prod(1 - 0.5 * J[order[:rank], t]) / (rank + 1)
-                for rank, i in enumerate(order[:k])
-                for t in range(J.shape[1])
-            )
-            / (J.max(axis=0) > 0).sum(),
+            lambda J, order, k: (
+                sum(
+                    0.5 * J[i, t] * np.prod(1 - 0.5 * J[order[:rank], t]) / (rank + 1)
+                    for rank, i in enumerate(order[:k])
+                    for t in range(J.shape[1])
+                )
+                / (J.max(axis=0) > 0).sum()
+            ),
         ),
     ],
 )
@@ -121,11 +126,14 @@ def test_intent_aware_metrics_are_means_over_topics(rng):
     for metric, of_topic in ((err_ia, err), (precision_ia, precision)):
         options = {"max_relevance": 1.0} if metric is err_ia else {}
         per_topic = [
-            of_topic(topics[:, t], scores, qid, k=4, per_query=True, blank="zero", **options) for t in range(4)
+            of_topic(topics[:, t], scores, qid, k=4, per_query=True, blank="zero", **options)
+            for t in range(4)
         ]
         weight = np.array([1.0, 2.0, 3.0, 4.0])
         with np.errstate(invalid="ignore"):
-            expected = (np.stack(per_topic, axis=1) * weight * present).sum(axis=1) / (weight * present).sum(axis=1)
+            expected = (np.stack(per_topic, axis=1) * weight * present).sum(axis=1) / (weight * present).sum(
+                axis=1
+            )
         found = metric(topics, scores, qid, k=4, topic_weight=weight, per_query=True)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
@@ -183,7 +191,9 @@ def test_catalogue_coverage_under_ties():
     # One of a, b at random in the first list; c in the second: expected items shown 0.5 + 0.5 + 1.
     value = catalogue_coverage(["a", "b", "c"], [1.0, 1.0, 1.0], [0, 0, 1], k=1)
     assert value == pytest.approx(2 / 3)
-    assert catalogue_coverage(["a", "b", "c"], [2.0, 1.0, 1.0], [0, 0, 1], k=1, n_items=10) == pytest.approx(0.2)
+    assert catalogue_coverage(["a", "b", "c"], [2.0, 1.0, 1.0], [0, 0, 1], k=1, n_items=10) == pytest.approx(
+        0.2
+    )
 
 
 def test_gini_of_exposure():

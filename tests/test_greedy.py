@@ -57,7 +57,9 @@ def plain_greedy(kind, vectors, modular, k):
 def test_picks_and_gains_are_those_of_the_textbook_loop(kind, rng):
     for _ in range(10):
         vectors, modular = instance(kind, rng), rng.random(10)
-        found = greedy.maximise(greedy.problem(greedy.KINDS[kind], vectors, modular=modular), greedy.limits(6))
+        found = greedy.maximise(
+            greedy.problem(greedy.KINDS[kind], vectors, modular=modular), greedy.limits(6)
+        )
         chosen, gains = plain_greedy(kind, vectors, modular, 6)
         assert found.items.tolist() == chosen
         np.testing.assert_allclose(found.gains, gains, atol=1e-6)
@@ -114,7 +116,9 @@ def test_subadditive_is_weaker_than_submodular():
 def test_sum_of_distances_is_supermodular(rng):
     for _ in range(50):
         vectors = instance("max-sum", rng, n=6)
-        gain = [value("max-sum", vectors, [*of, 5]) - value("max-sum", vectors, of) for of in ([0], [0, 1, 2])]
+        gain = [
+            value("max-sum", vectors, [*of, 5]) - value("max-sum", vectors, of) for of in ([0], [0, 1, 2])
+        ]
         assert gain[0] <= gain[1] + 1e-9
 
 
@@ -124,7 +128,9 @@ def test_guarantee_against_brute_force(kind, k, rng):
     for _ in range(5):
         n = 12
         vectors, modular = instance(kind, rng, n=n, d=5), 0.2 * rng.random(n)
-        found = greedy.maximise(greedy.problem(greedy.KINDS[kind], vectors, modular=modular), greedy.limits(k))
+        found = greedy.maximise(
+            greedy.problem(greedy.KINDS[kind], vectors, modular=modular), greedy.limits(k)
+        )
         best = max(
             modular[list(A)].sum() + value(kind, vectors, A) for A in itertools.combinations(range(n), k)
         )
@@ -213,4 +219,6 @@ def test_k_beyond_n_takes_everything(kind, rng):
 
 
 def test_nothing_to_choose_from():
-    assert len(greedy.maximise(greedy.problem(greedy.FACILITY, np.empty((0, 3))), greedy.limits(3)).items) == 0
+    assert (
+        len(greedy.maximise(greedy.problem(greedy.FACILITY, np.empty((0, 3))), greedy.limits(3)).items) == 0
+    )
