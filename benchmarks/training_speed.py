@@ -167,7 +167,7 @@ def main() -> None:
     )
     load = f"load {os.getloadavg()[0]:.1f}"
     print(
-        f"{datetime.date.today()}, {options.threads} threads, load {load:.1f}, {platform.machine()}, {versions}"
+        f"{datetime.date.today()}, {options.threads} threads, load {load}, {platform.machine()}, {versions}"
     )
     data = make_letor(options.queries, random_state=0)
     test = make_letor(max(200, options.queries // 5), random_state=1)
