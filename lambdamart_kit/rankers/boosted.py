@@ -119,7 +119,7 @@ class BoostedRanker(BaseRanker):
             if self.early_stopping_rounds is not None:
                 callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
             model = booster.fit(
-                train.X,
+                train.view if booster.reads_views else train.X,
                 bound,
                 params,
                 queries=train.queries,

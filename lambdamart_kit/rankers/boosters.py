@@ -171,9 +171,18 @@ class Model(Protocol):
 
 
 class Booster(Protocol):
-    """A learner of trees."""
+    """A learner of trees.
+
+    Attributes
+    ----------
+    model : type
+        Class of the fitted model.
+    reads_views : bool
+        Whether X may be a :class:`~lambdamart_kit.core.rows.RowView`, which saves the copy in order.
+    """
 
     model: type[Model]
+    reads_views: bool
 
     def fit(
         self,

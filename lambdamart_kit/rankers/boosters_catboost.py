@@ -96,6 +96,7 @@ class CatBoostBooster:
     """Trees by CatBoost: symmetric ones, or leaf by leaf when ``num_leaves`` is given."""
 
     model = CatBoostModel
+    reads_views = False
 
     def fit(
         self,

@@ -72,6 +72,7 @@ class LightGBMBooster:
     """Leaf-wise trees by LightGBM, with determinism switched on (see `lightgbm_settings`)."""
 
     model = LightGBMModel
+    reads_views = False
 
     def fit(
         self,

@@ -31,6 +31,7 @@ class NativeBooster:
     """
 
     model = LightGBMModel
+    reads_views = True
 
     def fit(
         self,

@@ -95,6 +95,7 @@ class XGBoostBooster:
     """Leaf-wise trees by XGBoost (``tree_method="hist", grow_policy="lossguide"``)."""
 
     model = XGBoostModel
+    reads_views = False
 
     def fit(
         self,

@@ -3,14 +3,15 @@
 Rows are sorted by query id, and within a query by a hash of their content (features and label). So nothing a
 learner does by position, such as breaking ties, sampling rows, cutting bins or summing floats, can depend
 on the order in which the rows came. The hash is unrelated to the label, so ties are not broken in its
-favour either. Measured on 300,000 rows x 136 features, two cores: 20 ms for the hash, 60 ms for the sort,
-55 ms for the copy.
+favour either. Features are not copied unless a learner needs them in order. Measured on 300,000 rows x 136
+features, two cores: 20 ms for the hash, 60 ms for the sort, 55 ms for a copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy import sparse
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import mix, row_hashes
+from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
 
@@ -32,21 +34,29 @@ class OrderedRows:
 
     Attributes
     ----------
-    X : (n_samples, n_features) float32 array or CSR matrix
+    view : RowView
+        Features, where they were given; `X` is a copy in order, made for learners that cannot read a view.
     y : (n_samples,) float64
     queries : Queries
         Of the rows as they stand here, so ``queries.order`` is the identity.
     sample_weight : (n_samples,) float64, or None
         The weight of each row's query.
-    order : (n_samples,) intp
-        ``rows_as_given[order]`` are the rows here.
     """
 
-    X: Any
+    view: RowView
     y: FloatArray
     queries: Queries
     sample_weight: FloatArray | None
-    order: IndexArray
+
+    @cached_property
+    def X(self) -> Any:
+        """Features in order, (n_samples, n_features) float32 array or CSR matrix."""
+        return self.view.gather()
+
+    @property
+    def order(self) -> IndexArray:
+        """``rows_as_given[order]`` are the rows here, (n_samples,) intp."""
+        return self.view.rows
 
     def as_given(self) -> tuple[FloatArray, Queries, FloatArray | None]:
         """Labels, queries and weights to bind an objective to.
@@ -67,7 +77,7 @@ class OrderedRows:
         ptr = np.concatenate(([0], np.cumsum(queries.sizes[chosen]))).astype(np.intp)
         part = Queries(np.arange(len(rows), dtype=np.intp), ptr, queries.ids[chosen])
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return OrderedRows(self.X[rows], self.y[rows], part, weight, self.order[rows])
+        return OrderedRows(self.view.take(rows), self.y[rows], part, weight)
 
     def comparable(self) -> BoolArray:
         """Queries that prefer something: those with two different labels, (n_queries,) bool."""
@@ -102,7 +112,7 @@ def order_rows(
     query_of_row[queries.order] = queries.query_of_ordered_row
     order = np.lexsort((content, query_of_row)).astype(np.intp, copy=False)
     ordered = Queries(np.arange(n_samples, dtype=np.intp), queries.ptr, queries.ids)
-    return OrderedRows(X[order], labels[order], ordered, None if weight is None else weight[order], order)
+    return OrderedRows(RowView(X, order), labels[order], ordered, None if weight is None else weight[order])
 
 
 def categorical_columns(X: Any, setting: Categorical, names: Array | None) -> list[int]:

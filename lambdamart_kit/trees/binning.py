@@ -19,6 +19,7 @@ from scipy import sparse
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import run_tasks
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
 
 MAX_BIN = 255
@@ -85,7 +86,7 @@ class BinMapper:
 
         Parameters
         ----------
-        X : ndarray (n_samples, n_features), float32, or scipy.sparse matrix
+        X : ndarray (n_samples, n_features), float32, scipy.sparse matrix, or RowView of one
             Features, rows in query order. NaN and infinities are values.
         queries : Queries or None
             Grouping of the rows, in order; None samples rows. The sample depends on the queries' ids alone,
@@ -109,17 +110,17 @@ class BinMapper:
         """
         if not 2 <= max_bin <= MAX_BIN:
             raise ValueError(f"'max_bin' must be from 2 to {MAX_BIN}; got {max_bin!r}")
-        sample = _sample_rows(X, queries)
+        sample = _sample_rows(RowView.of(X), queries)
         n_features = X.shape[1]
         edges: list[Float32Array] = [np.empty(0, np.float32)] * n_features
         categories: list[Array | None] = [None] * n_features
         for j in categorical:
-            categories[j] = _frequent_codes(_dense_column(sample, j), int(j), max_bin - 1)
+            categories[j] = _frequent_codes(sample.column(j), int(j), max_bin - 1)
 
         def fit_columns(start: int, stop: int) -> None:
             for j in range(start, stop):
                 if categories[j] is None:
-                    edges[j] = _quantile_edges(np.sort(_dense_column(sample, j)), max_bin)
+                    edges[j] = _quantile_edges(np.sort(sample.column(j)), max_bin)
 
         run_tasks(fit_columns, np.linspace(0, n_features, 4 * n_threads + 1).astype(np.intp), n_threads)
         return cls(tuple(edges), tuple(categories))
@@ -150,36 +151,34 @@ class BinMapper:
         """
         if X.shape[1] != self.n_features:
             raise ValueError(f"'X' must have {self.n_features} columns, as at fit; got {X.shape[1]}")
-        columns = np.empty((self.n_features, X.shape[0]), dtype=np.uint8)
+        view = RowView.of(X)
+        n_samples = view.shape[0]
+        columns = np.empty((self.n_features, n_samples), dtype=np.uint8)
         table, nan_bin = _edge_table(self.edges), self.n_value_bins.astype(np.uint8)
-        if sparse.issparse(X):
-            X = X.tocsc()
+        if sparse.issparse(view.source):
+            by_column = view.gather().tocsc()
             bounds = np.linspace(0, self.n_features, 4 * n_threads + 1).astype(np.intp)
-            run_tasks(_transform_sparse, bounds, n_threads, X, table, nan_bin, columns)
+            run_tasks(_transform_sparse, bounds, n_threads, by_column, table, nan_bin, columns)
         else:
-            X = np.asarray(X, dtype=np.float32)
-            bounds = np.linspace(0, X.shape[0], 8 * n_threads + 1).astype(np.intp)
-            run_tasks(_transform_rows, bounds, n_threads, X, table, nan_bin, columns)
+            values = np.asarray(view.source, dtype=np.float32)
+            bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
+            run_tasks(_transform_rows, bounds, n_threads, values, view.rows, table, nan_bin, columns)
         for j, codes in enumerate(self.categories):
             if codes is not None:
-                columns[j] = _category_bins(_dense_column(X, j), codes)
+                columns[j] = _category_bins(view.column(j), codes)
         return BinnedMatrix(columns, self)
 
 
-def _sample_rows(X: Any, queries: Queries | None) -> Any:
-    """About ``_SAMPLE`` rows of `X` in whole queries, drawn by id, with cheap access to columns."""
-    n_samples = X.shape[0]
+def _sample_rows(view: RowView, queries: Queries | None) -> RowView:
+    """About ``_SAMPLE`` rows in whole queries, drawn by id, with cheap access to columns."""
+    n_samples = view.shape[0]
     if n_samples > _SAMPLE:
         n_queries = n_samples if queries is None else queries.n_queries
         share = min(n_queries, max(1, round(n_queries * _SAMPLE / n_samples)))
         chosen = np.random.default_rng(0).choice(n_queries, share, replace=False)
-        X = X[np.sort(chosen) if queries is None else queries.rows(chosen)]
-    return X.tocsc() if sparse.issparse(X) else X
-
-
-def _dense_column(X: Any, j: int) -> Float32Array:
-    column = X[:, [j]].toarray()[:, 0] if sparse.issparse(X) else X[:, j]
-    return np.ascontiguousarray(column, dtype=np.float32)
+        view = view.take(np.sort(chosen) if queries is None else queries.rows(chosen))
+    sample = view.gather()
+    return RowView.of(sample.tocsc() if sparse.issparse(sample) else sample)
 
 
 def _frequent_codes(column: Float32Array, j: int, most: int) -> Array:
@@ -279,13 +278,15 @@ def _search(edges: Array, values: Array, nan_bin: int, out: Array) -> None:
 
 
 @kernel
-def _transform_rows(start: int, stop: int, X: Array, table: Array, nan_bin: Array, columns: Array) -> None:
+def _transform_rows(
+    start: int, stop: int, X: Array, rows: IndexArray, table: Array, nan_bin: Array, columns: Array
+) -> None:
     values = np.empty(_BLOCK, dtype=np.float32)
     for a in range(start, stop, _BLOCK):
         b = min(a + _BLOCK, stop)
         for j in range(X.shape[1]):
             for i in range(b - a):
-                values[i] = X[a + i, j]
+                values[i] = X[rows[a + i], j]
             _search(table[j], values[: b - a], nan_bin[j], columns[j, a:b])
 
 

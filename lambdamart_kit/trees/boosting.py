@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.checkpoint import Checkpoint, CheckpointFile, fingerprint
@@ -63,7 +64,7 @@ def boost(
 
     Parameters
     ----------
-    X : ndarray (n_samples, n_features), float32, or scipy.sparse matrix
+    X : ndarray (n_samples, n_features), float32, scipy.sparse matrix, or RowView of one
         Features, rows in query order.
     queries : Queries
         Their grouping, in order.
@@ -156,4 +157,5 @@ def boost(
 def _start_scores(start: Any, X: Any, n_threads: int) -> FloatArray:
     if start is None:
         return np.zeros(X.shape[0])
-    return np.asarray(start.predict(X, raw_score=True, num_threads=n_threads), dtype=np.float64)
+    features = X.gather() if isinstance(X, RowView) else X
+    return np.asarray(start.predict(features, raw_score=True, num_threads=n_threads), dtype=np.float64)
