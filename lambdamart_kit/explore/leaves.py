@@ -60,7 +60,7 @@ def leaf_features(model: Any, X: ArrayLike, *, n_components: int = 512) -> spars
     leaves = np.concatenate([_leaf_indices(raw, X) for raw in raws], axis=1)
     n_rows, n_trees = leaves.shape
     codes = leaves.astype(np.uint64) + np.arange(n_trees, dtype=np.uint64) * np.uint64(_STRIDE)
-    hashed = mix(codes)
+    hashed = mix(codes.ravel()).reshape(codes.shape)
     columns = (hashed % np.uint64(n_components)).astype(np.intp)
     signs = np.where(hashed >> np.uint64(63), -1.0, 1.0) / np.sqrt(n_trees)
     starts = np.arange(0, n_rows * n_trees + 1, n_trees)
