@@ -1,9 +1,9 @@
-"""What do NeuralRanker and LinearRanker cost against scikit-learn on the same rows?
+"""What do NeuralRanker and LinearRanker cost?  An epoch and a fit against scikit-learn on the same rows.
 
     python benchmarks/scorers.py [--quick] [--repeats 5]
 
-An epoch of NeuralRanker against one of MLPRegressor.partial_fit with the same network on the same batches (its
-squared loss on the labels, BLAS on one thread for both); a fit of LinearRanker("pairwise") against
+An epoch of NeuralRanker against one of MLPRegressor.partial_fit with the same network on batches of the same
+size (its squared loss on the labels, BLAS on one thread for all); a fit of LinearRanker("pairwise") against
 LogisticRegression on the differences of all pairs, which is the same problem. Medians of paired runs.
 """
 
@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 import sklearn
@@ -32,9 +33,9 @@ OBJECTIVES = ("pairwise", "ndcg", "listnet")
 EPOCHS = 5
 
 
-def seconds(call: Callable[[], object]) -> float:
+def seconds(call: Callable[..., object], *arguments: object) -> float:
     started = time.perf_counter()
-    call()
+    call(*arguments)
     return time.perf_counter() - started
 
 
@@ -59,16 +60,16 @@ def plain_epochs(batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
 def neural_seconds(rows: RankingDataset, objective: str, batch_size: int) -> float:
     """Of the epochs alone: a fit less what comes before them."""
     ranker = NeuralRanker(objective, batch_size=batch_size, max_iter=1, random_state=0)
-    first = seconds(lambda: ranker.fit(rows.X, rows.y, rows.qid))
+    first = seconds(ranker.fit, rows.X, rows.y, rows.qid)
     ranker.set_params(max_iter=1 + EPOCHS)
-    return seconds(lambda: ranker.fit(rows.X, rows.y, rows.qid)) - first
+    return seconds(ranker.fit, rows.X, rows.y, rows.qid) - first
 
 
 def differences(rows: RankingDataset) -> tuple[np.ndarray, np.ndarray]:
     ordered = order_rows(rows.X, rows.y, rows.qid, None)
     X, ptr = InputTransform.fit(ordered.X, "standard")(ordered.X), ordered.queries.ptr
     found = []
-    for start, stop in zip(ptr[:-1], ptr[1:]):
+    for start, stop in pairwise(ptr):
         y = ordered.y[start:stop]
         high, low = np.nonzero(y[:, None] > y[None, :])
         found.append(X[start:stop][high] - X[start:stop][low])
@@ -96,7 +97,7 @@ def main() -> None:
         batches = batches_of(rows, batch_size)
         for objective in OBJECTIVES:
             pairs = [
-                (neural_seconds(rows, objective, batch_size), seconds(lambda: plain_epochs(batches)))
+                (neural_seconds(rows, objective, batch_size), seconds(plain_epochs, batches))
                 for _ in range(repeats)
             ]
             ours, plain = (statistics.median(side) / EPOCHS for side in zip(*pairs))
@@ -107,10 +108,10 @@ def main() -> None:
     penalty = 0.01
     peer = LogisticRegression(C=1 / (penalty * few.queries.n_queries), fit_intercept=False, max_iter=1000)
     ranker = LinearRanker("pairwise", reg_lambda=penalty)
-    pairs = [
-        (seconds(lambda: ranker.fit(few.X, few.y, few.qid)), seconds(lambda: peer.fit(z, sign)))
-        for _ in range(repeats)
-    ]
+    with one_blas_thread():
+        pairs = [
+            (seconds(ranker.fit, few.X, few.y, few.qid), seconds(peer.fit, z, sign)) for _ in range(repeats)
+        ]
     ours, plain = (statistics.median(side) for side in zip(*pairs))
     print(f"\n{len(few.y):,} rows, {len(z):,} pairs: LinearRanker('pairwise') {ours:.3f} s, "
           f"LogisticRegression on differences {plain:.3f} s (differences not counted), "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, TypeAlias, cast
@@ -228,7 +228,7 @@ class NeuralRanker(BaseRanker):
         """One step of Adam on the gradient of the batch's mean query loss plus the penalty."""
         n_rows = len(batch.scale)
         scores = self._forward(batch.X)
-        gradient, _ = batch.bound.gradient_hessian(scores)
+        gradient, _ = batch.gradient_hessian(scores)
         network.batch_size = n_rows
         network.alpha = self.reg_lambda * n_rows  # it divides its penalty by the rows
         with config_context(assume_finite=True, skip_parameter_validation=True):
@@ -306,18 +306,13 @@ class _Batch:
     """Transformed rows of some queries, what drives them, and what turns gradients into targets."""
 
     X: Any
-    bound: Bound
+    gradient_hessian: Callable[[Array], tuple[Array, Array]]
     scale: Array
 
     @classmethod
     def make(cls, X: Any, bound: Bound, total_weight: float, watch: Stopwatch) -> _Batch:
         scale = np.full(X.shape[0], X.shape[0] / total_weight, dtype=np.float32)
-        return cls(X, _Timed(watch.timed("gradient", bound.gradient_hessian)), scale)
-
-
-class _Timed:
-    def __init__(self, gradient_hessian: Any) -> None:
-        self.gradient_hessian = gradient_hessian
+        return cls(X, watch.timed("gradient", bound.gradient_hessian), scale)
 
 
 def _first_weights(network: MLPRegressor, X: Any) -> tuple[Weights, Weights]:
