@@ -13,7 +13,7 @@ from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
 
 @dataclass(frozen=True, eq=False)
 class RowView:
-    """Chosen rows of a matrix, without a copy: features are the largest thing in memory, often many times over.
+    """Chosen rows of a matrix, without a copy: features are the largest thing in memory.
 
     Attributes
     ----------

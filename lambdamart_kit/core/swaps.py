@@ -44,36 +44,34 @@ def discount_swaps(
             ranked.share[rank] = 1.0 if counts else 0.0
         ranked.ready[1] = max(ranked.ready[1], n_entries)
         return
+    # One loop over local arrays: a call a block would count references to every array of `ranked`.
+    ranks, stops = ranked.rank, ranked.stop
+    upper, share, lower, within = ranked.upper, ranked.share, ranked.lower, ranked.within
     start = 0
     while start < n_entries:
-        stop = ranked.stop[start]
-        _tied_discounts(start, stop, discount, cumulative, truncation, winner, ranked)
+        stop = stops[start]
+        first, last = ranks[start], ranks[stop]
+        if last == first + 1:
+            counts = first < truncation
+            upper[start] = discount[first] if counts else 0.0
+            share[start] = 1.0 if counts else 0.0
+            lower[start] = discount[first]
+            start = stop
+            continue
+        cut = min(max(truncation, first), last)  # ranks first..cut-1 lie above the truncation
+        mean = 0.0
+        if stop > start + 1 and cut > first:
+            if winner:
+                mean = _winner_within(first, cut, last, cumulative)
+            else:
+                mean = _difference_within(first, cut, last, discount, cumulative)
+        size = last - first
+        for entry in range(start, stop):
+            upper[entry] = (cumulative[cut] - cumulative[first]) / size
+            share[entry] = (cut - first) / size
+            lower[entry] = (cumulative[last] - cumulative[first]) / size
+            within[entry] = mean
         start = stop
-
-
-@kernel
-def _tied_discounts(
-    start: int,
-    stop: int,
-    discount: FloatArray,
-    cumulative: FloatArray,
-    truncation: int,
-    winner: bool,
-    ranked: Ranked,
-) -> None:
-    first, last = ranked.rank[start], ranked.rank[stop]
-    cut = min(max(truncation, first), last)  # ranks first..cut-1 lie above the truncation
-    within = 0.0
-    if stop > start + 1 and cut > first:
-        if winner:
-            within = _winner_within(first, cut, last, cumulative)
-        else:
-            within = _difference_within(first, cut, last, discount, cumulative)
-    for entry in range(start, stop):
-        ranked.upper[entry] = (cumulative[cut] - cumulative[first]) / (last - first)
-        ranked.share[entry] = (cut - first) / (last - first)
-        ranked.lower[entry] = (cumulative[last] - cumulative[first]) / (last - first)
-        ranked.within[entry] = within
 
 
 @kernel
