@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, ClassVar, cast
+from functools import partial
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.blas import one_blas_thread
 from lambdamart_kit.rankers.driving import bind_rows, find_objective
 from lambdamart_kit.rankers.features import OrderedRows, is_sparse
-from lambdamart_kit.rankers.inputs import KINDS, InputTransform, Kind, row_blocks
-from lambdamart_kit.rankers.training import (
-    Callback,
-    EarlyStopping,
-    History,
-    Progress,
-    Stopwatch,
-    finish_round,
-)
+from lambdamart_kit.rankers.inputs import row_blocks
+from lambdamart_kit.rankers.iterated import AfterRound, IteratedRanker
+from lambdamart_kit.rankers.training import Stopwatch
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 _MOST_DIRECT = 512  # features up to which the Newton matrix is formed: measured twice as fast at 136
 _CG_TOLERANCE = 0.1  # of each Newton system: the field moves with the scores, so more would be wasted
 _CG_STEPS = 50
@@ -43,7 +34,7 @@ _FLAT = 1e-5  # share of the largest curvature
 _LEAST_CURVATURE = 1e-10  # separable queries end with none at all
 
 
-class LinearRanker(BaseRanker):
+class LinearRanker(IteratedRanker):
     r"""A linear scorer under any ranking objective: the interpretable baseline.
 
     With T the input transform, :math:`s = (T(x) - \mathrm{mean})^\top w`, and w is where
@@ -127,25 +118,11 @@ class LinearRanker(BaseRanker):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "objective": [str, HasMethods("bind"), callable],
-        "reg_lambda": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [_COUNT],
+        **IteratedRanker._parameter_constraints,
         "tol": [Interval(Real, 0, None, closed="left")],
-        "input_transform": [StrOptions(set(KINDS)), None],
-        "early_stopping_rounds": [_COUNT, None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "eval_metric": [str, Metric],
-        "random_state": ["random_state"],
-        "n_jobs": [Integral, None],
-        "verbose": ["verbose"],
     }
-    _fitted = (*BaseRanker._fitted, "n_iter_", "best_score_", "evals_result_")
 
     coef_: FloatArray
-    inputs_: InputTransform
-    n_iter_: int
-    best_score_: float
-    evals_result_: dict[str, dict[str, list[float]]]
 
     def __init__(
         self,
@@ -177,26 +154,12 @@ class LinearRanker(BaseRanker):
     def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         with watch.remainder("solver"), one_blas_thread():
-            self.inputs_ = InputTransform.fit(train.X, cast(Kind, self.input_transform))
+            self._fit_inputs(train)
             bound = bind_rows(objective, train, n_threads=self._n_threads())
             field = _Field(self.inputs_(train.X), bound, train, self.reg_lambda, watch)
-            eval_sets = self._eval_sets(validation, watch)
-            held_out = [(e, self.inputs_(e.X)) for e in eval_sets]
-            history = History(greater_is_better=self._metric().greater_is_better)
-            with Progress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
-                callbacks: list[Callback] = [history, progress]
-                if self.early_stopping_rounds is not None:
-                    callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
-
-                def after_step(n_steps: int, weights: FloatArray) -> bool:
-                    measured = {e.key: e.metric(_product(X, weights)) for e, X in held_out}
-                    return finish_round(callbacks, n_steps, measured)
-
-                path = _descend(field, self.max_iter, self.tol, after_step)
-        self.n_iter_ = len(path) if self.early_stopping_rounds is None else history.best_round
+            with self._rounds(validation, watch) as (_, after_round):
+                path = _descend(field, self.max_iter, self.tol, after_round)
         self.coef_ = path[self.n_iter_ - 1] / self.inputs_.scale
-        self.evals_result_ = {e.name: {e.metric_name: history.values} for e in eval_sets}
-        self.best_score_ = history.values[self.n_iter_ - 1] if eval_sets else float("nan")
 
     @property
     def mean_(self) -> FloatArray:
@@ -211,15 +174,11 @@ class LinearRanker(BaseRanker):
             scores[rows] = _product(self.inputs_(X[rows]).astype(np.float64), weights)
         return scores
 
-    def _files(self) -> dict[str, bytes]:
-        content = io.BytesIO()
-        np.savez(content, coef=self.coef_, **cast(dict[str, Any], self.inputs_.arrays()))
-        return {"linear.npz": content.getvalue()}
+    def _arrays(self) -> dict[str, Array]:
+        return {"coef": self.coef_}
 
-    def _restore(self, files: dict[str, bytes]) -> None:
-        arrays = dict(np.load(io.BytesIO(files["linear.npz"]), allow_pickle=False))
-        self.coef_ = arrays.pop("coef")
-        self.inputs_ = InputTransform.of_arrays(cast(Kind, self.input_transform), arrays)
+    def _take_arrays(self, arrays: dict[str, Array]) -> None:
+        self.coef_ = arrays["coef"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,10 +255,8 @@ class _Field:
         return _product(self._X.T, forces).astype(np.float64)
 
 
-def _descend(
-    field: _Field, max_iter: int, tol: float, after_step: Callable[[int, FloatArray], bool]
-) -> list[FloatArray]:
-    """Weights after each Newton step, until they stand still or `after_step` says stop."""
+def _descend(field: _Field, max_iter: int, tol: float, after_round: AfterRound) -> list[FloatArray]:
+    """Weights after each Newton step, until they stand still or `after_round` says stop."""
     point = field.at(np.zeros(field.n_features))
     path: list[FloatArray] = []
     for n_steps in range(1, max_iter + 1):
@@ -307,7 +264,8 @@ def _descend(
         moved = np.abs(following.weights - point.weights).max(initial=0.0)
         point = following
         path.append(point.weights)
-        if after_step(n_steps, point.weights) or moved <= tol * np.abs(point.weights).max(initial=0.0):
+        stop = after_round(n_steps, partial(_product, vector=point.weights))
+        if stop or moved <= tol * np.abs(point.weights).max(initial=0.0):
             break
     return path
 

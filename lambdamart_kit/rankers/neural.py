@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, ClassVar, TypeAlias, cast
+from numbers import Real
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from scipy.special import expit
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.neural_network import MLPRegressor
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective
-from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.blas import one_blas_thread
 from lambdamart_kit.rankers.driving import bind_rows, find_objective, names_rows
 from lambdamart_kit.rankers.features import OrderedRows
-from lambdamart_kit.rankers.inputs import KINDS, InputTransform, Kind, row_blocks
-from lambdamart_kit.rankers.training import (
-    Callback,
-    EarlyStopping,
-    EvalSet,
-    History,
-    Progress,
-    Stopwatch,
-    finish_round,
-)
+from lambdamart_kit.rankers.inputs import row_blocks
+from lambdamart_kit.rankers.iterated import COUNT, AfterRound, IteratedRanker
+from lambdamart_kit.rankers.training import History, Stopwatch
 
 Weights: TypeAlias = list[Array]
 
-_COUNT = Interval(Integral, 1, None, closed="left")
+_PARTS = ("coef", "intercept")  # of a layer, in files
 _STILL = 1e-30  # a step so small that no float32 weight moves
 
 
-class NeuralRanker(BaseRanker):
+class NeuralRanker(IteratedRanker):
     r"""A multilayer perceptron as scorer: RankNet (2005), LambdaRank (2006), or any other objective.
 
     For mini-batches of whole queries, with g the objective's gradient on the score of each document,
@@ -121,29 +112,15 @@ class NeuralRanker(BaseRanker):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "objective": [str, HasMethods("bind"), callable],
-        "hidden_layer_sizes": ["array-like", _COUNT],
+        **IteratedRanker._parameter_constraints,
+        "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions({"relu", "tanh", "logistic", "identity"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "reg_lambda": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [_COUNT],
-        "max_iter": [_COUNT],
-        "input_transform": [StrOptions(set(KINDS)), None],
-        "early_stopping_rounds": [_COUNT, None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "eval_metric": [str, Metric],
-        "random_state": ["random_state"],
-        "n_jobs": [Integral, None],
-        "verbose": ["verbose"],
+        "batch_size": [COUNT],
     }
-    _fitted = (*BaseRanker._fitted, "n_iter_", "best_score_", "evals_result_")
 
     coefs_: Weights
     intercepts_: Weights
-    inputs_: InputTransform
-    n_iter_: int
-    best_score_: float
-    evals_result_: dict[str, dict[str, list[float]]]
 
     def __init__(
         self,
@@ -184,45 +161,29 @@ class NeuralRanker(BaseRanker):
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         rng = self._rng()
         with watch.remainder("network"), one_blas_thread():
-            self.inputs_ = InputTransform.fit(train.X, cast(Kind, self.input_transform))
+            self._fit_inputs(train)
             batches = self._batches(objective, train, rng, watch)
-            eval_sets = self._eval_sets(validation, watch)
-            history = History(greater_is_better=self._metric().greater_is_better)
-            with Progress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
-                callbacks: list[Callback] = [history, progress]
-                if self.early_stopping_rounds is not None:
-                    callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
-                self._train(batches, eval_sets, history, callbacks, rng)
-        self.evals_result_ = {e.name: {e.metric_name: history.values} for e in eval_sets}
-        self.best_score_ = float("nan")
-        if eval_sets:
-            self.best_score_ = history.values[self.n_iter_ - 1]
+            with self._rounds(validation, watch) as (history, after_round):
+                best = self._train(batches, history, after_round, rng)
+        if self.early_stopping_rounds is not None:
+            self.coefs_, self.intercepts_ = best
 
     def _train(
-        self,
-        batches: list[_Batch],
-        eval_sets: list[EvalSet],
-        history: History,
-        callbacks: list[Callback],
-        rng: np.random.Generator,
-    ) -> None:
-        """Epochs until a callback says stop; leaves the weights of the best one, or of the last."""
+        self, batches: list[_Batch], history: History, after_round: AfterRound, rng: np.random.Generator
+    ) -> tuple[Weights, Weights]:
+        """Epochs until `after_round` says stop; the weights of the best one."""
         network = self._network(int(rng.integers(2**31 - 1)))
-        held_out = [(e, self.inputs_(e.X)) for e in eval_sets]
         self.coefs_, self.intercepts_ = _first_weights(network, batches[0].X)
         best = self.coefs_, self.intercepts_
         for epoch in range(1, self.max_iter + 1):
             for at in rng.permutation(len(batches)):
                 self._step(network, batches[at])
-            measured = {e.key: e.metric(self._forward(X)) for e, X in held_out}
-            stop = finish_round(callbacks, epoch, measured)
+            stop = after_round(epoch, self._forward)
             if history.best_round == epoch:
                 best = [w.copy() for w in self.coefs_], [b.copy() for b in self.intercepts_]
             if stop:
                 break
-        self.n_iter_ = epoch
-        if self.early_stopping_rounds is not None:
-            (self.coefs_, self.intercepts_), self.n_iter_ = best, history.best_round
+        return best
 
     def _step(self, network: MLPRegressor, batch: _Batch) -> None:
         """One step of Adam on the gradient of the batch's mean query loss plus the penalty."""
@@ -284,21 +245,15 @@ class NeuralRanker(BaseRanker):
             scores[rows] = self._forward(self.inputs_(X[rows]).astype(np.float64))
         return scores
 
-    def _files(self) -> dict[str, bytes]:
-        arrays = {f"inputs_{name}": values for name, values in self.inputs_.arrays().items()}
-        for at, (coef, intercept) in enumerate(zip(self.coefs_, self.intercepts_)):
-            arrays |= {f"coef_{at}": coef, f"intercept_{at}": intercept}
-        content = io.BytesIO()
-        np.savez(content, **cast(dict[str, Any], arrays))
-        return {"network.npz": content.getvalue()}
+    def _arrays(self) -> dict[str, Array]:
+        layers = enumerate(zip(self.coefs_, self.intercepts_))
+        return {f"{name}_{at}": part for at, layer in layers for name, part in zip(_PARTS, layer)}
 
-    def _restore(self, files: dict[str, bytes]) -> None:
-        arrays = dict(np.load(io.BytesIO(files["network.npz"]), allow_pickle=False))
-        n_layers = sum(name.startswith("coef_") for name in arrays)
-        self.coefs_ = [arrays[f"coef_{at}"] for at in range(n_layers)]
-        self.intercepts_ = [arrays[f"intercept_{at}"] for at in range(n_layers)]
-        inputs = {name.removeprefix("inputs_"): v for name, v in arrays.items() if name.startswith("inputs_")}
-        self.inputs_ = InputTransform.of_arrays(self.input_transform, inputs)
+    def _take_arrays(self, arrays: dict[str, Array]) -> None:
+        n_layers = len(arrays) // len(_PARTS)
+        self.coefs_, self.intercepts_ = (
+            [arrays[f"{name}_{at}"] for at in range(n_layers)] for name in _PARTS
+        )
 
 
 @dataclass(frozen=True, eq=False)
