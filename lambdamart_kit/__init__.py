@@ -10,10 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lambdamart_kit.model_selection import query_routing as query_routing
     from lambdamart_kit.preferences import BradleyTerry as BradleyTerry
     from lambdamart_kit.preferences import PreferencePairs as PreferencePairs
     from lambdamart_kit.preferences import RewardModel as RewardModel
-    from lambdamart_kit.model_selection import query_routing as query_routing
     from lambdamart_kit.rankers import CatBoostRanker as CatBoostRanker
     from lambdamart_kit.rankers import LambdaMART as LambdaMART
     from lambdamart_kit.rankers import LightGBMRanker as LightGBMRanker
