@@ -23,7 +23,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.ranked import Ranked, new_ranked, rank_query
+from lambdamart_kit.core.ranked import LANES, Ranked, new_ranked, rank_query
 from lambdamart_kit.core.sorting import largest_query
 from lambdamart_kit.core.splitmix import next_state, query_seed, scramble, shuffle
 from lambdamart_kit.core.swaps import (
@@ -167,15 +167,18 @@ def pair_rows(
     sigma, offset, slope = np.float32(settings.sigma), np.float32(settings.offset), np.float32(settings.slope)
     if ranked.score[0] == ranked.score[n_entries - 1]:
         offset, slope = np.float32(1.0), np.float32(0.0)
-    total = 0.0
+    total, lanes = 0.0, np.uint64(LANES)
+    # Loops run to a whole number of steps: the remainder, one pair at a time, would cost as much again.
+    ranked.score[n_entries : n_entries + LANES] = ranked.score[n_entries - 1]
     for i in range(n_entries - 1):
         if ranked.upper[i] == 0.0 and ranked.share[i] == 0.0:
             break  # below the truncation, and so is every row after it
         row, stop, end = np.uint64(i), np.uint64(ranked.stop[i]), np.uint64(n_entries)
+        padded = row + np.uint64(1) + (end - row - np.uint64(1) + lanes - np.uint64(1)) // lanes * lanes
         if settings.weighting == WINNER:
-            _winner_weights(row, stop, end, ranked)
+            _winner_weights(row, stop, padded, ranked)
         else:
-            _swap_weights(row, stop, end, ranked)
+            _swap_weights(row, stop, padded, ranked)
             if settings.weighting == DISTANCE and tied:
                 _add_tied_distances(i, n_entries, settings, cumulative, ranked)
             elif settings.weighting == DISTANCE:
@@ -185,7 +188,9 @@ def pair_rows(
                     ranked.weight[j] = swap * ranked.weight[j] + distance * change
         n_below = n_entries - 1 - i
         if settings.n_partners <= 0 or settings.n_partners >= n_below:
-            total += _pair_row(row, row + np.uint64(1), end, sigma, offset, slope, ranked)
+            for j in range(end, padded):
+                ranked.weight[j] = np.float32(0.0)
+            total += _pair_row(row, row + np.uint64(1), padded, sigma, offset, slope, ranked)
         else:
             seed = next_state(seed)
             at = np.int64(scramble(seed) % np.uint64(n_below))

@@ -17,9 +17,13 @@ from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.sorting import sort_workspace, stable_descending32
 from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
 
+LANES = 32  # float32 numbers that one step of a vectorised and unrolled loop takes
+
 
 class Ranked(NamedTuple):
     """Scratch for one query; arrays are longer than the query, only the first `n` entries count.
+
+    They have `LANES` places to spare, always finite, so that loops may run to a whole number of steps.
 
     The weight of the pair of entries i and j, block of i above block of j, is
 
@@ -49,13 +53,14 @@ class Ranked(NamedTuple):
 
 @kernel
 def new_ranked(capacity: int) -> Ranked:
-    """Scratch for queries of up to `capacity` documents."""
+    """Scratch for queries of up to `capacity` documents; zeros, because padding is computed with."""
+    padded = capacity + LANES
     return Ranked(
-        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
-        np.empty(capacity, np.float32), np.empty(capacity + 1, np.int32), np.empty(capacity, np.int32),
-        np.empty(capacity, np.float32), np.empty(capacity, np.float32),
-        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.float32),
-        np.empty(capacity, np.float32), np.empty(capacity, np.float32), np.empty(capacity, np.int32),
+        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
+        np.zeros(padded, np.float32), np.empty(padded, np.int32), np.empty(capacity, np.int32),
+        np.zeros(padded, np.float32), np.zeros(padded, np.float32),
+        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
+        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.empty(capacity, np.int32),
         np.zeros(2, np.intp), np.empty(capacity, np.intp), sort_workspace(capacity),
     )  # fmt: skip
 
