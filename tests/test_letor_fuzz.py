@@ -76,6 +76,7 @@ def path(tmp_path_factory):
 @example(content=GOOD.rstrip(b"\n"))
 @example(content=GOOD + b"1 qid:12 3000000:1 #a\n")
 @example(content=b"1 qid:1:2:3 1:1\n1 qid:a 1:1 9:2")
+@example(content=b"1 qid:1 1:1 #docid = a \x00\n1 qid:1 1:1 #\x00docid = b\n")
 @given(content=damaged())
 def test_damaged_files(path, content):
     found = outcome(path, content)

@@ -25,9 +25,17 @@ def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
     Numba's cache looks at the kernel's own file only: after editing a kernel that a kernel of *another*
     module inlines, delete ``__pycache__``.
     """
-    settings = {"nogil": True, "cache": True, "error_model": "numpy", **options}
+    settings = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True, **options}
     decorate = numba.njit(**settings)
     return decorate if function is None else decorate(function)
+
+
+def inner(function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+    """A `kernel` that only kernels call: compiled without an entry from Python.
+
+    The code that unpacks a tuple of arrays for Python takes longer to compile than most functions themselves.
+    """
+    return kernel(function, no_cpython_wrapper=True, **options)
 
 
 class _CompileNotice(event.Listener):

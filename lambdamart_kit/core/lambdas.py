@@ -22,7 +22,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.ranked import LANES, Ranked, new_ranked, rank_query
 from lambdamart_kit.core.sorting import largest_query
 from lambdamart_kit.core.splitmix import next_state, query_seed, scramble, shuffle
@@ -113,7 +113,7 @@ def lambda_gradients(
         _scatter(layout, by_gradient, by_hessian, ranked, gradient, hessian)
 
 
-@kernel(inline="always")
+@inner(inline="always")
 def _fill_swaps(
     n_entries: int,
     tied: bool,
@@ -133,7 +133,7 @@ def _fill_swaps(
         discount_swaps(n_entries, tied, discount, cumulative, settings.truncation, winner, ranked)
 
 
-@kernel
+@inner(inline="always")
 def _scatter(
     layout: IndexArray,
     by_gradient: np.float32,
@@ -151,7 +151,7 @@ def _scatter(
         hessian[row] = by_hessian * max(curvature[entry], np.float32(0.0))
 
 
-@kernel(fastmath=True)
+@inner(fastmath=True)
 def pair_rows(
     n_entries: int,
     tied: bool,
@@ -198,7 +198,7 @@ def pair_rows(
     return total
 
 
-@kernel(inline="always")
+@inner(inline="always")
 def _swap_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked) -> None:
     """Weights of the pairs of entry `i` with all entries below: what swapping the two documents changes."""
     gain, within, upper, share = ranked.gain[i], ranked.within[i], ranked.upper[i], ranked.share[i]
@@ -208,7 +208,7 @@ def _swap_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked)
         ranked.weight[j] = abs(gain - ranked.gain[j]) * (upper - share * ranked.lower[j])
 
 
-@kernel(inline="always")
+@inner(inline="always")
 def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranked) -> None:
     """Weights of the pairs of entry `i` with all entries below: gain and discount of the better document."""
     zero = np.float32(0.0)
@@ -221,7 +221,7 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
         ranked.weight[j] = upper * gain if label > ranked.label[j] else lost
 
 
-@kernel
+@inner
 def _distance_steps(capacity: int, settings: PairSettings, cumulative: FloatArray) -> Float32Array:
     """``discount(d - 1) - discount(d)`` of a distance d, for the weights of DISTANCE."""
     steps = np.zeros(capacity, np.float32)
@@ -231,7 +231,7 @@ def _distance_steps(capacity: int, settings: PairSettings, cumulative: FloatArra
     return steps
 
 
-@kernel
+@inner
 def _add_tied_distances(
     i: int, n_entries: int, settings: PairSettings, cumulative: FloatArray, ranked: Ranked
 ) -> None:
@@ -267,7 +267,7 @@ def _add_tied_distances(
         start = stop
 
 
-@kernel(fastmath=True)
+@inner(fastmath=True)
 def _partners(
     i: int,
     at: int,
@@ -294,7 +294,7 @@ def _partners(
     )
 
 
-@kernel(inline="always")
+@inner(inline="always")
 def _pair_row(
     i: np.uint64,
     begin: np.uint64,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.jit import inner
 from lambdamart_kit.core.sorting import sort_workspace, stable_descending32
 from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
 
@@ -51,7 +51,7 @@ class Ranked(NamedTuple):
     sort_work: Array
 
 
-@kernel
+@inner
 def new_ranked(capacity: int) -> Ranked:
     """Scratch for queries of up to `capacity` documents; zeros, because padding is computed with."""
     padded = capacity + LANES
@@ -65,7 +65,7 @@ def new_ranked(capacity: int) -> Ranked:
     )  # fmt: skip
 
 
-@kernel
+@inner(inline="always")
 def rank_query(
     scores: Float32Array, label: Float32Array, gain: Float32Array, merge: bool, ranked: Ranked
 ) -> tuple[int, bool]:
@@ -94,7 +94,7 @@ def rank_query(
     return n, False
 
 
-@kernel
+@inner(inline="always")
 def _has_ties(score: Float32Array, n: int) -> bool:
     ties = 0
     for rank in range(np.uint64(1), np.uint64(n)):
@@ -102,7 +102,7 @@ def _has_ties(score: Float32Array, n: int) -> bool:
     return ties > 0
 
 
-@kernel
+@inner(inline="always")
 def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Ranked) -> int:
     """Entries of documents with equal score and label from the sorted scores; returns how many."""
     entry = -1

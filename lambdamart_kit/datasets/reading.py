@@ -248,15 +248,19 @@ class _Reader:
         except UnicodeDecodeError:
             decoded = "\0"
         if "\0" in decoded:
-            return self._bad_comment(self.cuts[block], text.tobytes())
+            return self._bad_comment(self.cuts[block], text.tobytes(), names)
         self.names[block] = decoded.split("\n")[:-1]
         return None
 
-    def _bad_comment(self, position: int, content: bytes) -> LetorFormatError:
+    def _bad_comment(self, position: int, content: bytes, names: bytes) -> LetorFormatError:
+        """The error of the first row whose kept part of the comment is not text; the rest may be anything."""
+        kept = iter(names.split(b"\n"))
         for line in content.split(b"\n"):
-            comment = line.partition(b"#")[2]
-            if b"\0" in comment or comment.decode(errors="ignore").encode() != comment:
-                break
+            before, _, comment = line.partition(b"#")
+            if before.strip(b" \t\r"):  # a row, so it has a name
+                name = next(kept)
+                if b"\0" in name or name.decode(errors="ignore").encode() != name:
+                    break
             position += len(line) + 1
         return self.text.error("the comment is not UTF-8 text", position + len(line) - len(comment))
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.histogram import Layout, accumulate, complete, spread
 from lambdamart_kit.trees.lockstep import cycles, meet
@@ -108,7 +108,7 @@ class Work(NamedTuple):
     result: Array
 
 
-@kernel
+@inner
 def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bool) -> SplitRules:
     """The rules in integer units. `free` of regularisation are least-squares splits, as in Burges 2010."""
     return SplitRules(
@@ -124,7 +124,7 @@ def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bo
     )
 
 
-@kernel
+@inner
 def _offer(
     thread: int, n_threads: int, leaf: int, child: int, counted: bool, layout: Layout, data: Data,
     rules: SplitRules, bounded: bool, work: Work,
@@ -163,7 +163,7 @@ def _offer(
     work.cycles[thread, SEARCH] += cycles() - started
 
 
-@kernel
+@inner
 def _take_best_offer(thread: int, n_threads: int, leaf: int, child: int, work: Work) -> None:
     """Note the best of all threads' offers for `leaf`; equal gains go to the lower feature."""
     chosen, top, feature = 0, 0.0, np.int64(-1)
@@ -172,10 +172,11 @@ def _take_best_offer(thread: int, n_threads: int, leaf: int, child: int, work: W
         if gain > top or (gain == top and gain > 0.0 and candidate < feature):
             chosen, top, feature = t, gain, candidate
     work.leaf_reals[thread, leaf, GAIN] = top
-    work.leaves[thread, leaf, :SPLIT_WIDTH] = work.offers[chosen, child]
+    for column in range(SPLIT_WIDTH):  # a slice would compile for a second, here and below
+        work.leaves[thread, leaf, column] = work.offers[chosen, child, column]
 
 
-@kernel
+@inner
 def _move_rows(
     thread: int, n_threads: int, column: Array, begin: int, count: int, split: Array, work: Work
 ) -> int:
@@ -214,7 +215,7 @@ def _move_rows(
     return n_left
 
 
-@kernel
+@inner
 def _open_leaf(
     mine: Array, reals: Array, leaf: int, begin: int, count: int, total: int, depth: int, slot: int,
     node: int, parent: int, low: float, high: float,
@@ -224,7 +225,7 @@ def _open_leaf(
     reals[leaf, GAIN], reals[leaf, LOW], reals[leaf, HIGH] = 0.0, low, high
 
 
-@kernel
+@inner
 def _splittable(mine: Array, leaf: int, limits: Limits, rules: SplitRules) -> bool:
     return (
         mine[leaf, COUNT] >= 2 * limits.min_child_samples
@@ -233,11 +234,12 @@ def _splittable(mine: Array, leaf: int, limits: Limits, rules: SplitRules) -> bo
     )
 
 
-@kernel
+@inner
 def _note_node(leaf: int, node: int, mine: Array, reals: Array, work: Work) -> None:
     """Thread 0 writes the split into the tree. Children are LightGBM's: a node, or ~leaf."""
     nodes = work.nodes
-    nodes[node, :SPLIT_WIDTH] = mine[leaf, :SPLIT_WIDTH]
+    for column in range(SPLIT_WIDTH):
+        nodes[node, column] = mine[leaf, column]
     nodes[node, LEFT_CHILD], nodes[node, RIGHT_CHILD] = ~leaf, ~(node + 1)
     nodes[node, ROWS], nodes[node, NODE_TOTAL] = mine[leaf, COUNT], mine[leaf, TOTAL]
     work.node_gains[node] = reals[leaf, GAIN]
@@ -246,7 +248,7 @@ def _note_node(leaf: int, node: int, mine: Array, reals: Array, work: Work) -> N
         nodes[parent >> 1, LEFT_CHILD + (parent & 1)] = node
 
 
-@kernel
+@inner
 def _divide(
     leaf: int, node: int, n_left: int, direction: int, mine: Array, reals: Array, rules: SplitRules,
     bounded: bool
@@ -278,7 +280,7 @@ def _divide(
     )  # fmt: skip
 
 
-@kernel
+@inner
 def _build(
     thread: int, n_threads: int, leaf: int, counting: bool, slot: int, layout: Layout, work: Work
 ) -> None:  # fmt: skip
@@ -314,7 +316,7 @@ def _build(
         complete(layout, block, total, target)
 
 
-@kernel
+@inner
 def _subtract(thread: int, n_threads: int, layout: Layout, child: Array, parent: Array) -> None:
     """Turn the parent's histogram into the other child's, in place."""
     for block in range(thread, len(layout.block_slot) - 1, n_threads):
@@ -322,7 +324,7 @@ def _subtract(thread: int, n_threads: int, layout: Layout, child: Array, parent:
             parent[s] -= child[s]
 
 
-@kernel
+@inner
 def _search_children(
     thread: int, n_threads: int, leaf: int, right: int, layout: Layout, data: Data, limits: Limits,
     rules: SplitRules, work: Work,
@@ -355,7 +357,7 @@ def _search_children(
         _take_best_offer(thread, n_threads, right, 1, work)
 
 
-@kernel
+@inner
 def _search_leaf(
     thread: int, n_threads: int, leaf: int, counting: bool, layout: Layout, data: Data, limits: Limits,
     rules: SplitRules, work: Work,
@@ -372,7 +374,7 @@ def _search_leaf(
     mine[leaf, EXACT] = counting
 
 
-@kernel
+@inner
 def _finish(
     thread: int, n_threads: int, n_leaves: int, limits: Limits, data: Data, fixed_g: float, fixed_h: float,
     work: Work
@@ -440,7 +442,9 @@ def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits
         _search_leaf(thread, n_threads, 0, False, layout, data, limits, rules, work)
     n_leaves = 1
     while n_leaves < limits.num_leaves:
-        leaf = np.argmax(reals[:n_leaves, GAIN])
+        leaf = 0
+        for other in range(1, n_leaves):
+            leaf = other if reals[other, GAIN] > reals[leaf, GAIN] else leaf
         if reals[leaf, GAIN] <= 0.0:
             break
         feature, count, node = mine[leaf, FEATURE], mine[leaf, COUNT], n_leaves - 1

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.parallel import run_tasks
 from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.trees.binning import BinnedMatrix
@@ -222,7 +222,7 @@ def _write_lists(
                     at[i] += 1
 
 
-@kernel
+@inner
 def spread(carried: Any) -> Any:
     """``g * 2**32 + h`` of a carried row: bits 63-48 are g (signed), 47-32 are h, 31-0 the row."""
     return ((carried >> np.int64(48)) << np.int64(32)) + ((carried >> np.int64(32)) & np.int64(0xFFFF))

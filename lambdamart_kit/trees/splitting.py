@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.jit import inner
 from lambdamart_kit.core.typing import Array
 
 # Columns of a split record (int64).
@@ -53,24 +53,24 @@ class SplitRules(NamedTuple):
     max_cat: int
 
 
-@kernel
+@inner
 def gradient_of(packed: int) -> float:
     """G of a packed sum."""
     return np.float64(packed >> np.int64(32))
 
 
-@kernel
+@inner
 def hessian_of(packed: int) -> float:
     """H of a packed sum."""
     return np.float64(packed & np.int64(0xFFFFFFFF))
 
 
-@kernel
+@inner
 def _soft(gradient: float, alpha: float) -> float:
     return max(gradient - alpha, 0.0) + min(gradient + alpha, 0.0)
 
 
-@kernel
+@inner
 def leaf_gain(gradient: float, hessian: float, rules: SplitRules) -> float:
     """``T(G)^2 / (H + lambda)``: twice what a leaf of its own takes off the loss."""
     soft = _soft(gradient, rules.reg_alpha)
@@ -78,7 +78,7 @@ def leaf_gain(gradient: float, hessian: float, rules: SplitRules) -> float:
     return soft * soft / denominator if denominator > 0 else 0.0
 
 
-@kernel
+@inner
 def leaf_output(gradient: float, hessian: float, rules: SplitRules, low: float, high: float) -> float:
     """Newton step of a leaf, inside the bounds that monotone ancestors set."""
     denominator = hessian + rules.reg_lambda
@@ -86,14 +86,14 @@ def leaf_output(gradient: float, hessian: float, rules: SplitRules, low: float, 
     return min(max(step, low), high)
 
 
-@kernel
+@inner
 def _gain_at(output: float, gradient: float, hessian: float, rules: SplitRules) -> float:
     """Gain of a leaf with any output: ``-(2 T(G) w + (H + lambda) w^2)``, w in integer units."""
     w = output / rules.value_scale
     return -(2 * _soft(gradient, rules.reg_alpha) * w + (hessian + rules.reg_lambda) * w * w)
 
 
-@kernel
+@inner
 def _gains(
     left: Array, left_rows: Array, n: int, total: int, rows: int, counted: bool, rules: SplitRules,
     gains: Array
@@ -117,7 +117,7 @@ def _gains(
                 gains[b] = 0.0
 
 
-@kernel
+@inner
 def _bounded_gains(
     left: Array, n: int, total: int, direction: int, low: float, high: float, rules: SplitRules, gains: Array
 ) -> None:  # fmt: skip
@@ -131,13 +131,13 @@ def _bounded_gains(
             gains[b] = 0.0 if turned else _gain_at(wl, gl, hl, rules) + _gain_at(wr, gr, hr, rules)
 
 
-@kernel
+@inner
 def _beats(gain: float, feature: int, best_gain: float, best: Array) -> bool:
     """Equal gains go to the lower feature, so that the order of the search does not matter."""
     return gain > best_gain or (gain == best_gain and feature < best[FEATURE])
 
 
-@kernel(fastmath={"nnan", "nsz", "reassoc"})
+@inner(fastmath={"nnan", "nsz", "reassoc"})
 def _largest(gains: Array, n: int) -> float:
     """Largest of the first `n` gains, all >= 0; fast math lets it run in vector registers."""
     top = 0.0
@@ -146,7 +146,7 @@ def _largest(gains: Array, n: int) -> float:
     return top
 
 
-@kernel
+@inner
 def _keep_best(
     gains: Array, n: int, left: Array, feature: int, nan_left: bool, best_gain: float, best: Array
 ) -> float:  # fmt: skip
@@ -163,7 +163,7 @@ def _keep_best(
     return top
 
 
-@kernel
+@inner
 def search_numeric(
     feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, counts: Array, counted: bool,
     total: int, rows: int, direction: int, bounded: bool, low: float, high: float, rules: SplitRules,
@@ -194,7 +194,7 @@ def search_numeric(
     return best_gain
 
 
-@kernel
+@inner
 def search_categorical(
     feature: int, first: int, n_bins: int, histogram: Array, counts: Array, counted: bool, total: int,
     rows: int, rules: SplitRules, best_gain: float, best: Array,
