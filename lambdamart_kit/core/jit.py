@@ -30,7 +30,7 @@ def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
     return decorate if function is None else decorate(function)
 
 
-def inner(function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+def inner(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """A `kernel` that only kernels call: compiled without an entry from Python.
 
     The code that unpacks a tuple of arrays for Python takes longer to compile than most functions themselves.
