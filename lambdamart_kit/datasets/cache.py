@@ -141,7 +141,7 @@ def user_cache_folder() -> Path:
     declared = os.environ.get("LAMBDAMART_KIT_CACHE")
     if declared:
         return Path(declared)
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     return Path(pooch.os_cache("lambdamart-kit"))
 

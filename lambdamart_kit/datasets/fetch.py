@@ -89,7 +89,7 @@ def fetch(
 
 
 def _download(archive: Archive, place: Path, retries: int, progress: bool) -> Path:
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     pooch.get_logger().setLevel("WARNING")
     known = None if archive.sha256 is None else f"sha256:{archive.sha256}"
