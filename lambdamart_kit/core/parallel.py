@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -60,10 +61,17 @@ def run_tasks(function: Callable[..., Any], bounds: IndexArray, n_threads: int, 
     if n_threads <= 1 or len(bounds) <= 2:
         function(bounds[0], bounds[-1], *args)
         return
-    pool = _pool(n_threads)
-    tasks = [pool.submit(function, a, b, *args) for a, b in itertools.pairwise(bounds)]
-    for task in tasks:
-        task.result()
+    tasks = deque(itertools.pairwise(bounds))
+
+    def work(thread: int, n_threads: int) -> None:
+        while True:  # whoever is free takes the next, and the calling thread works too
+            try:
+                start, stop = tasks.popleft()
+            except IndexError:
+                return
+            function(start, stop, *args)
+
+    run(work, min(n_threads, len(bounds) - 1))
 
 
 def balanced_bounds(cost: np.ndarray, n_threads: int, *, tasks_per_thread: int = 8) -> IndexArray:
