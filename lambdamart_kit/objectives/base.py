@@ -125,8 +125,8 @@ def check_scores(scores: Array, n_samples: int) -> Float32Array:
     ordered = np.ascontiguousarray(scores, dtype=np.float32)
     if ordered.shape != (n_samples,):
         raise ValueError(f"'scores' must have shape ({n_samples},), one score a row; got {ordered.shape}")
-    # A sum is finite unless a score is not (or it overflows): one cheap pass without a temporary.
-    if not np.isfinite(ordered.sum(dtype=np.float64)):
+    # A dot product is finite unless a score is not, or it overflows: one cheap pass without a temporary.
+    if not np.isfinite(ordered @ ordered) and not np.isfinite(ordered).all():
         bad = int(np.argmin(np.isfinite(ordered)))
         raise ValueError(
             f"'scores' must be finite; ordered row {bad} has {ordered[bad]}: "
