@@ -126,7 +126,9 @@ def check_scores(scores: Array, n_samples: int) -> Float32Array:
     if ordered.shape != (n_samples,):
         raise ValueError(f"'scores' must have shape ({n_samples},), one score a row; got {ordered.shape}")
     # A dot product is finite unless a score is not, or it overflows: one cheap pass without a temporary.
-    if not np.isfinite(ordered @ ordered) and not np.isfinite(ordered).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = ordered @ ordered
+    if not np.isfinite(squares) and not np.isfinite(ordered).all():
         bad = int(np.argmin(np.isfinite(ordered)))
         raise ValueError(
             f"'scores' must be finite; ordered row {bad} has {ordered[bad]}: "
