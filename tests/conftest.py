@@ -10,6 +10,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Locally every run tries new examples; CI's verdict on a commit must not depend on the draw.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 _DATA = Path(os.environ.get("LAMBDAMART_KIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
