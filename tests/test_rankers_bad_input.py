@@ -206,7 +206,7 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize(("parameters", "message"), BAD_PARAMETERS, ids=lambda p: str(p)[:40])
+@pytest.mark.parametrize(("parameters", "message"), BAD_PARAMETERS, ids=[m for _, m in BAD_PARAMETERS])
 def test_bad_parameters(parameters, message):
     with pytest.raises((ValueError, TypeError), match=message):
         LambdaMART(**{**SMALL, "booster": "lightgbm", **parameters}).fit(X, Y, qid=QID)
