@@ -25,6 +25,7 @@ for boosted trees.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal
@@ -99,9 +100,9 @@ class _QuerySplitter(BaseCrossValidator):
         for train, test in self._split_queries(queries.sizes):
             yield _rows_of(queries, train), _rows_of(queries, test)
 
+    @abstractmethod
     def _split_queries(self, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
         """Training and test queries of each split, given the size of each query in order of id."""
-        raise NotImplementedError
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None, qid: Any = None) -> int:
         """Return the number of splits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -84,13 +85,13 @@ class IteratedRanker(BaseRanker):
         self.best_score_ = history.values[self.n_iter_ - 1] if eval_sets else float("nan")
         self.evals_result_ = {e.name: {e.metric_name: history.values} for e in eval_sets}
 
+    @abstractmethod
     def _arrays(self) -> dict[str, Array]:
         """Every array of the fitted scorer but those of `inputs_`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
         """Take over what `_arrays` gave."""
-        raise NotImplementedError
 
     def _files(self) -> dict[str, bytes]:
         inputs = {f"inputs_{name}": values for name, values in self.inputs_.arrays().items()}

@@ -177,8 +177,7 @@ def _sample_rows(view: RowView, queries: Queries | None) -> RowView:
         share = min(n_queries, max(1, round(n_queries * _SAMPLE / n_samples)))
         chosen = np.random.default_rng(0).choice(n_queries, share, replace=False)
         view = view.take(np.sort(chosen) if queries is None else queries.rows(chosen))
-    sample = view.gather()
-    return RowView.of(sample.tocsc() if sparse.issparse(sample) else sample)
+    return RowView.of(view.gather().tocsc()) if sparse.issparse(view.source) else view
 
 
 def _frequent_codes(column: Float32Array, j: int, most: int) -> Array:
