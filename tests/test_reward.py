@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -340,13 +342,11 @@ def test_features_are_fitted_on_training_pairs_only():
     assert model.score_pairs(test)["results"].mean() > 0.9
 
 
-def test_sentence_embeddings_name_what_is_missing():
-    try:
-        import sentence_transformers  # noqa: F401
-    except ImportError:
-        pairs = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])
-        with pytest.raises(ImportError, match="pip install sentence-transformers"):
-            small(features="embeddings:any").fit_pairs(pairs)
+def test_sentence_embeddings_name_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if it were not installed
+    pairs = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])
+    with pytest.raises(ImportError, match=r'pip install "lambdamart-kit\[embeddings\]"'):
+        small(features="embeddings:any").fit_pairs(pairs)
 
 
 @pytest.mark.parametrize("features", ["text", "tfidf"])

@@ -342,7 +342,7 @@ class BradleyTerry(BaseEstimator):
     def plot(self, *, ax: Any = None, top: int | None = None, **options: Any) -> Any:
         """Draw :meth:`leaderboard` with its intervals; `options` are those of :meth:`leaderboard`.
 
-        Returns the matplotlib axes. Needs matplotlib (``pip install lambdamart-kit[plot]``).
+        Returns the matplotlib axes. Needs matplotlib (``pip install "lambdamart-kit[plot]"``).
         """
         return plot_leaderboard(self.leaderboard(**options), ax=ax, top=top)
 

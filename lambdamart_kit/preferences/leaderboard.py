@@ -13,7 +13,7 @@ from lambdamart_kit.preferences.comparisons import Comparisons
 
 ELO_SLOPE = 400.0 / np.log(10.0)
 ELO_BASE = 1500.0
-_NO_MATPLOTLIB = "the picture needs matplotlib; install it with: pip install lambdamart-kit[plot]"
+_NO_MATPLOTLIB = 'the picture needs matplotlib; install it with: pip install "lambdamart-kit[plot]"'
 
 
 class Uncertainty(NamedTuple):

@@ -154,6 +154,6 @@ def _parquet() -> Any:
         import pyarrow.parquet
     except ImportError:
         raise ImportError(
-            "Parquet files need pyarrow; install it with: pip install lambdamart-kit[parquet]"
+            'Parquet files need pyarrow; install it with: pip install "lambdamart-kit[parquet]"'
         ) from None
     return pyarrow.parquet

@@ -180,6 +180,8 @@ class TfidfFeatures(TransformerMixin, BaseEstimator):
 class SentenceEmbeddings(TransformerMixin, BaseEstimator):
     """Embeddings of prompt and response by a sentence-transformers model of the user's choice.
 
+    Needs ``pip install "lambdamart-kit[embeddings]"``.
+
     Parameters
     ----------
     model : str
@@ -209,7 +211,7 @@ class SentenceEmbeddings(TransformerMixin, BaseEstimator):
         except ImportError:
             raise ImportError(
                 "sentence embeddings need sentence-transformers; install it with: "
-                "pip install sentence-transformers"
+                'pip install "lambdamart-kit[embeddings]"'
             ) from None
         prompts, responses = _columns(texts)
         joined = [f"{p}\n\n{r}" for p, r in zip(prompts, responses)]
