@@ -61,7 +61,7 @@ def test_edges_do_not_depend_on_rows_order_or_threads(rng):
 
 
 def test_a_large_sample_is_drawn_by_query(monkeypatch, rng):
-    monkeypatch.setattr("lambdamart_kit.trees.binning._SAMPLE", 500)
+    monkeypatch.setattr("lambdamart_kit.trees.binning.SAMPLE_ROWS", 500)
     X, qid = rng.normal(size=(2000, 1)).astype(np.float32), np.repeat(np.arange(100), 20)
     X += qid[:, None]  # a query's rows are alike: rows drawn one by one would show all queries
     queries = Queries.from_qid(qid, 2000)

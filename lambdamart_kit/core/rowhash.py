@@ -1,4 +1,4 @@
-"""A 64-bit hash of a row's content, so that rows can be ordered whatever the order they came in.
+"""64-bit hashes of a row's content and of a query's id, so that nothing need depend on the order of rows.
 
     hash(row) = sum over columns j with x_j != 0 of mix(bits(x_j) + (j + 1) * golden)   (mod 2**64)
 
@@ -12,6 +12,8 @@ Steele, Lea and Flood (2014), Fast splittable pseudorandom number generators, OO
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from lambdamart_kit.core.typing import Array
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NAN = np.uint32(0x7FC00000)
+_WHOLE_NUMBER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0)?")
 
 
 def row_hashes(X: Any, *, n_threads: int = 1) -> Array:
@@ -52,6 +55,26 @@ def mix(values: Array) -> Array:
     mixed = np.empty(len(values), dtype=np.uint64)
     _scramble_next(np.ascontiguousarray(values, dtype=np.uint64), mixed)
     return mixed
+
+
+def id_hashes(ids: Array) -> Array:
+    """Hash of each id, (n,) uint64: of its text, so that 7, 7.0 and "7" hash alike.
+
+    Examples
+    --------
+    >>> bool(id_hashes(np.array([7]))[0] == id_hashes(np.array(["7"]))[0])
+    True
+    """
+    if ids.dtype.kind in "iu":
+        return mix(ids.astype(np.int64).view(np.uint64))
+    hashes = np.empty(len(ids), dtype=np.uint64)
+    for i, text in enumerate(map(str, ids.tolist())):
+        whole = _WHOLE_NUMBER.fullmatch(text)
+        if whole:
+            hashes[i] = int(whole[1]) & 0xFFFFFFFFFFFFFFFF
+        else:
+            hashes[i] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return mix(hashes)
 
 
 @kernel

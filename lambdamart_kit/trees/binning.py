@@ -9,7 +9,7 @@ last. A categorical feature's bin 0 is "none of the listed codes" (NaN and unsee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,12 @@ from scipy import sparse
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import run_tasks
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
 
 MAX_BIN = 255
-_SAMPLE = 200_000  # rows that edges are taken from, as in LightGBM
+SAMPLE_ROWS = 200_000  # rows that edges are taken from, as in LightGBM
 _BLOCK = 256  # rows transposed at a time: they fit in the second cache level
 
 
@@ -37,15 +38,23 @@ class BinnedMatrix:
         Bin of each value.
     mapper : BinMapper
         What the codes mean.
+    allocate : callable
+        ``(shape, dtype) -> ndarray``: where whatever else is of the size of the matrix goes, memory or a file.
     """
 
     columns: Array
     mapper: BinMapper
+    allocate: Callable[[int, Any], Array] = np.empty
 
     @property
     def n_samples(self) -> int:
         """Number of rows."""
         return int(self.columns.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return self.n_samples, len(self.columns)
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,8 @@ class BinMapper:
         X : ndarray (n_samples, n_features), float32, scipy.sparse matrix, or RowView of one
             Features, rows in query order. NaN and infinities are values.
         queries : Queries or None
-            Grouping of the rows, in order; None samples rows. The sample depends on the queries' ids alone,
-            never on the order of rows.
+            Grouping of the rows, in order; None samples rows. See `sample_queries` for the sample: it depends
+            on the queries' ids alone, never on the order of rows.
         max_bin : int
             Most bins of a feature, the NaN bin not counted; 2 to 255.
         categorical : sequence of int
@@ -169,14 +178,41 @@ class BinMapper:
         return BinnedMatrix(columns, self)
 
 
+def sample_queries(ids: Array, sizes: Array, n_rows: int) -> IndexArray:
+    """The first queries, by the hash of their id, that hold `n_rows` rows between them; all if there are not.
+
+    Which queries are sampled depends on their ids and sizes alone, so rows that are streamed from files give
+    the sample, hence the bins, that the same rows give in memory. Adding rows to a query, or queries, never
+    brings a query into the sample that was not there: a stream can forget what fell out.
+
+    Parameters
+    ----------
+    ids : ndarray (n_queries,)
+        Query ids.
+    sizes : ndarray (n_queries,)
+        Rows of each query.
+    n_rows : int
+        Rows to sample, at least.
+
+    Returns
+    -------
+    ndarray (n_sampled,)
+        Indices of the sampled queries, ascending.
+    """
+    by_hash = np.argsort(id_hashes(ids), kind="stable")
+    reached = np.searchsorted(np.cumsum(sizes[by_hash]), n_rows)
+    return np.sort(by_hash[: reached + 1]).astype(np.intp)
+
+
 def _sample_rows(view: RowView, queries: Queries | None) -> RowView:
-    """About ``_SAMPLE`` rows in whole queries, drawn by id, with cheap access to columns."""
+    """About ``SAMPLE_ROWS`` rows in whole queries, with cheap access to columns."""
     n_samples = view.shape[0]
-    if n_samples > _SAMPLE:
-        n_queries = n_samples if queries is None else queries.n_queries
-        share = min(n_queries, max(1, round(n_queries * _SAMPLE / n_samples)))
-        chosen = np.random.default_rng(0).choice(n_queries, share, replace=False)
-        view = view.take(np.sort(chosen) if queries is None else queries.rows(chosen))
+    if n_samples > SAMPLE_ROWS:
+        if queries is None:
+            rows = np.sort(np.random.default_rng(0).choice(n_samples, SAMPLE_ROWS, replace=False))
+        else:
+            rows = queries.rows(sample_queries(queries.ids, queries.sizes, SAMPLE_ROWS))
+        view = view.take(rows)
     return RowView.of(view.gather().tocsc()) if sparse.issparse(view.source) else view
 
 

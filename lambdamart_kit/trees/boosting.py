@@ -10,7 +10,7 @@ import numpy as np
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, FloatArray
-from lambdamart_kit.trees.binning import BinMapper
+from lambdamart_kit.trees.binning import BinMapper, BinnedMatrix
 from lambdamart_kit.trees.checkpoint import Checkpoint, CheckpointFile, fingerprint
 from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.grower import Grower
@@ -64,8 +64,8 @@ def boost(
 
     Parameters
     ----------
-    X : ndarray (n_samples, n_features), float32, scipy.sparse matrix, or RowView of one
-        Features, rows in query order.
+    X : ndarray (n_samples, n_features), float32, scipy.sparse matrix, RowView of one, or BinnedMatrix
+        Features, rows in query order. Of a BinnedMatrix, `start` cannot be used.
     queries : Queries
         Their grouping, in order.
     bound : object
@@ -80,7 +80,7 @@ def boost(
         Names without white space; ``Column_0``, ... otherwise.
     eval_sets : sequence
         Objects with ``key``, ``X`` and ``metric(scores) -> float``, measured after every tree. Only the new
-        tree is walked.
+        tree is walked. Their X is binned if, and only if, the training rows are, with the same edges.
     after_round : callable, optional
         Called with the number of trees and ``{key: value}`` after every tree; True stops.
     start : lightgbm.Booster, optional
@@ -116,13 +116,20 @@ def boost(
     names = (
         tuple(feature_names) if feature_names is not None else tuple(f"Column_{j}" for j in range(X.shape[1]))
     )
-    mapper = BinMapper.fit(
-        X, queries, max_bin=parameters.max_bin, categorical=categorical, n_threads=n_threads
-    )
-    binned = mapper.transform(X, n_threads=n_threads)
+    if isinstance(X, BinnedMatrix):
+        binned, mapper = X, X.mapper
+    else:
+        mapper = BinMapper.fit(
+            X, queries, max_bin=parameters.max_bin, categorical=categorical, n_threads=n_threads
+        )
+        binned = mapper.transform(X, n_threads=n_threads)
     scores = _start_scores(start, X, n_threads)
     held = [
-        (e, mapper.transform(e.X, n_threads=n_threads), _start_scores(start, e.X, n_threads))
+        (
+            e,
+            e.X if isinstance(e.X, BinnedMatrix) else mapper.transform(e.X, n_threads=n_threads),
+            _start_scores(start, e.X, n_threads),
+        )
         for e in eval_sets
     ]
     if X.shape[0] * X.shape[1] < _WORTH_SHARING:

@@ -88,8 +88,8 @@ def make_layout(binned: BinnedMatrix, n_threads: int) -> Layout:
     default = counts.argmax(axis=1)[order]
     block_feature = np.cumsum([0, *map(len, blocks)]).astype(np.int64)
     row_ptr, plane_word, words = _write(
-        binned.columns, order.astype(np.int64), start.astype(np.int64), default.astype(np.int64),
-        block_feature, block_slot, n_threads,
+        binned, order.astype(np.int64), start.astype(np.int64), default.astype(np.int64), block_feature,
+        block_slot, n_threads,
     )  # fmt: skip
     return Layout(
         feature=order.astype(np.int32),
@@ -153,10 +153,11 @@ def _deal(used: IndexArray, listed: Array, slots: IndexArray, n_threads: int) ->
 
 
 def _write(
-    columns: Array, order: Array, start: Array, default: Array, block_feature: Array, block_slot: Array,
-    n_threads: int
+    binned: BinnedMatrix, order: Array, start: Array, default: Array, block_feature: Array,
+    block_slot: Array, n_threads: int,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Row pointers, first word of each plane, and words."""
+    columns = binned.columns
     n_samples, n_planes = columns.shape[1], (len(block_feature) - 1) // n_threads
     row_ptr = np.zeros((n_planes, n_samples * n_threads + 1), dtype=np.uint32)
     bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
@@ -169,7 +170,7 @@ def _write(
         row_ptr[plane] = sums
     sizes = row_ptr[:, -1].astype(np.int64)
     plane_word = np.cumsum(sizes) - sizes
-    words = np.empty(int(sizes.sum()), dtype=np.uint64)
+    words = binned.allocate(int(sizes.sum()), np.uint64)
     for plane in range(n_planes):
         entries = words[plane_word[plane] : plane_word[plane] + sizes[plane]].view(np.uint16)
         args = (columns, order, default, block_feature, plane, n_threads, row_ptr[plane])
