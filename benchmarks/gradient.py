@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the queries, one repetition")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--objectives", action="store_true", help="leave out the libraries")
     options = parser.parse_args()
     n_queries, repeats, rounds = (200, 1, 10) if options.quick else (2_000, options.repeats, 30)
     packages = ("numpy", "numba", "lightgbm", "xgboost")
@@ -47,8 +48,10 @@ def main() -> None:
     print(
         f"{len(data.y):,} rows, {n_queries:,} queries, {pairs / 1e6:.1f} million pairs, median of {repeats}\n"
     )
-    against_libraries(data, scores, repeats, rounds)
-    every_objective(data, scores, repeats)
+    if not options.objectives:
+        against_libraries(data, scores, repeats, rounds)
+    for ties, tied in score_sets(scores).items():
+        every_objective(data, tied, repeats, ties)
 
 
 def against_libraries(data, scores, repeats: int, rounds: int) -> None:
@@ -122,9 +125,18 @@ def median_round(update, rounds: int) -> float:
     return statistics.median(spent)
 
 
-def every_objective(data, scores, repeats: int) -> None:
+def score_sets(scores) -> dict[str, np.ndarray]:
+    """Scores without ties, with a few, and with as many as one tree of 31 leaves leaves."""
+    return {
+        "no ties": scores,
+        "scores rounded to 0.01": np.round(scores, 2),
+        "31 different scores": np.round(scores * 5).clip(-15, 15).astype(np.float32),
+    }
+
+
+def every_objective(data, scores, repeats: int, ties: str) -> None:
     queries = Queries.from_qid(data.qid, len(data.y))
-    print("\n| objective | ms a gradient | of LambdaNDCG at the same truncation |")
+    print(f"\n{ties}\n\n| objective | ms a gradient | of LambdaNDCG at the same truncation |")
     print("|---|---|---|")
     for name, objective in OBJECTIVES.items():
         made = objective()

@@ -11,6 +11,9 @@ A query at a time: sort (:mod:`lambdamart_kit.core.ranked`), fill what the pair 
 below it. The loop has no branch: scores stand in descending order, so ``e = exp(-sigma (s_i - s_j))`` is at
 most 1 and gives both p and 1 - p, and a pair of equal labels has weight 0. Queries share nothing, so the
 result is the same to the bit on any number of threads.
+
+A document may carry a factor: the weight of a pair is then multiplied by the factors of both. Documents of
+one entry stay interchangeable but for that, so an entry counts with its mass, the sum of its factors.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from lambdamart_kit.core.jit import inner, kernel
-from lambdamart_kit.core.ranked import LANES, Ranked, new_ranked, rank_query
+from lambdamart_kit.core.ranked import LANES, Ranked, new_ranked, rank_query, weigh_entries
 from lambdamart_kit.core.sorting import largest_query
 from lambdamart_kit.core.splitmix import next_state, query_seed, scramble, shuffle
 from lambdamart_kit.core.swaps import (
@@ -79,18 +82,24 @@ class LabelledQueries(NamedTuple):
 def lambda_gradients(
     first: int, last: int, queries: LabelledQueries, settings: PairSettings, discount: FloatArray,
     cumulative: FloatArray, seed: np.uint64, scores: Float32Array, gradient: Float32Array,
-    hessian: Float32Array,
+    hessian: Float32Array, factor: Float32Array | None, cost: Float32Array | None,
 ) -> None:  # fmt: skip
-    """Fill `gradient` and `hessian` (ordered rows) for the queries `first` to `last` - 1."""
+    """Fill `gradient` and `hessian` (ordered rows) for the queries `first` to `last` - 1.
+
+    With a `factor` of each ordered row, `cost` is filled too: the loss of the row's pairs, each times the
+    factor of the other document. Both are None otherwise, and no code is compiled for them.
+    """
     capacity = largest_query(first, last, queries.ptr)
-    ranked = new_ranked(capacity)
+    ranked = new_ranked(capacity, factor is not None)
     laid = np.empty(capacity, np.float32)
-    near = _distance_steps(capacity, settings, cumulative)
+    distances = _new_distances(capacity, settings, cumulative)
     for q in range(first, last):
         start, stop = queries.ptr[q], queries.ptr[q + 1]
         if queries.scale[q] == 0.0:
             gradient[start:stop] = 0.0
             hessian[start:stop] = 0.0
+            if cost is not None:
+                cost[start:stop] = 0.0
             continue
         layout, label, gain = queries.layout[start:stop], queries.label[start:stop], queries.gain[start:stop]
         own_seed = query_seed(seed, q)
@@ -102,8 +111,12 @@ def lambda_gradients(
         for i in range(n):
             laid[i] = scores[np.uint64(layout[i])]
         n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
+        if factor is not None:
+            weigh_entries(n_entries, factor[layout], ranked)
         _fill_swaps(n_entries, tied, settings, discount, cumulative, ranked)
-        total = pair_rows(n_entries, tied, settings, cumulative, near, own_seed, ranked)
+        if tied and settings.weighting == DISTANCE:
+            _lay_blocks(n_entries, ranked, distances)
+        total = pair_rows(n_entries, tied, settings, cumulative, distances, own_seed, ranked, cost)
         scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total
@@ -111,6 +124,8 @@ def lambda_gradients(
         by_gradient = np.float32(-settings.sigma * scale)
         by_hessian = np.float32(settings.sigma * settings.sigma * settings.hessian_factor * scale)
         _scatter(layout, by_gradient, by_hessian, ranked, gradient, hessian)
+        if factor is not None and cost is not None:
+            _scatter_factors(layout, np.float32(scale), ranked, factor, gradient, hessian, cost)
 
 
 @inner(inline="always")
@@ -151,19 +166,43 @@ def _scatter(
         hessian[row] = by_hessian * max(curvature[entry], np.float32(0.0))
 
 
+@inner
+def _scatter_factors(
+    layout: IndexArray,
+    scale: np.float32,
+    ranked: Ranked,
+    factor: Float32Array,
+    gradient: Float32Array,
+    hessian: Float32Array,
+    cost: Float32Array,
+) -> None:
+    """What `_scatter` left out: each row's own factor, and the cost of its pairs."""
+    for rank in range(len(layout)):
+        row = layout[ranked.order[rank]]
+        gradient[row] *= factor[row]
+        hessian[row] *= factor[row]
+        cost[row] = scale * max(ranked.cost[ranked.entry[rank]], np.float32(0.0))
+
+
 @inner(fastmath=True)
 def pair_rows(
     n_entries: int,
     tied: bool,
     settings: PairSettings,
     cumulative: FloatArray,
-    near: Float32Array,
+    distances: Distances,
     seed: np.uint64,
     ranked: Ranked,
+    costs: Float32Array | None,
 ) -> float:
-    """All pairs of a query into `force` and `curvature`; returns the sum of ``weight * (1 - p)``."""
+    """All pairs of a query into `force` and `curvature`; returns the sum of ``weight * (1 - p)``.
+
+    Their losses go into `cost` unless `costs` is None.
+    """
     ranked.force[:n_entries] = 0.0
     ranked.curvature[:n_entries] = 0.0
+    if costs is not None:
+        ranked.cost[:n_entries] = 0.0
     sigma, offset, slope = np.float32(settings.sigma), np.float32(settings.offset), np.float32(settings.slope)
     if ranked.score[0] == ranked.score[n_entries - 1]:
         offset, slope = np.float32(1.0), np.float32(0.0)
@@ -179,22 +218,19 @@ def pair_rows(
             _winner_weights(row, stop, padded, ranked)
         else:
             _swap_weights(row, stop, padded, ranked)
-            if settings.weighting == DISTANCE and tied:
-                _add_tied_distances(i, n_entries, settings, cumulative, ranked)
-            elif settings.weighting == DISTANCE:
-                swap, distance = np.float32(settings.swap_share), np.float32(settings.distance_share)
-                for j in range(stop, end):
-                    change = abs(ranked.gain[row] - ranked.gain[j]) * near[j - row]
-                    ranked.weight[j] = swap * ranked.weight[j] + distance * change
+            if settings.weighting == DISTANCE:
+                _add_distances(i, n_entries, tied, settings, cumulative, distances, ranked)
         n_below = n_entries - 1 - i
         if settings.n_partners <= 0 or settings.n_partners >= n_below:
             for j in range(end, padded):
                 ranked.weight[j] = np.float32(0.0)
             total += _pair_row(row, row + np.uint64(1), padded, sigma, offset, slope, ranked)
+            if costs is not None:
+                _pair_costs(i, i + 1, n_entries, sigma, offset, slope, ranked)
         else:
             seed = next_state(seed)
             at = np.int64(scramble(seed) % np.uint64(n_below))
-            total += _partners(i, at, n_entries, settings.n_partners, sigma, offset, slope, ranked)
+            total += _partners(i, at, n_entries, settings.n_partners, sigma, offset, slope, ranked, costs)
     return total
 
 
@@ -221,50 +257,95 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
         ranked.weight[j] = upper * gain if label > ranked.label[j] else lost
 
 
-@inner
-def _distance_steps(capacity: int, settings: PairSettings, cumulative: FloatArray) -> Float32Array:
-    """``discount(d - 1) - discount(d)`` of a distance d, for the weights of DISTANCE."""
-    steps = np.zeros(capacity, np.float32)
-    if settings.weighting == DISTANCE:
-        for d in range(1, capacity):
-            steps[d] = 2.0 * cumulative[d] - cumulative[d - 1] - cumulative[d + 1]
-    return steps
+class Distances(NamedTuple):
+    """Scratch for the weights of DISTANCE; empty for the others."""
+
+    near: Float32Array  # discount(d - 1) - discount(d) of a distance d
+    step: Float32Array  # its expectation between the block at hand and the block of each entry
+    window: FloatArray  # by rank r: sum of discounts(r - 1 - a) over the ranks a of the block at hand
+    first: IndexArray  # by entry: first rank of its block
+    last: IndexArray  # by entry: rank after its block
+    inverse: FloatArray  # by entry: one over the documents of its block
 
 
 @inner
-def _add_tied_distances(
-    i: int, n_entries: int, settings: PairSettings, cumulative: FloatArray, ranked: Ranked
+def _new_distances(capacity: int, settings: PairSettings, cumulative: FloatArray) -> Distances:
+    room = capacity + 1 if settings.weighting == DISTANCE else 0
+    near = np.zeros(room, np.float32)
+    for d in range(1, room - 1):
+        near[d] = 2.0 * cumulative[d] - cumulative[d - 1] - cumulative[d + 1]
+    return Distances(
+        near, np.zeros(room, np.float32), np.zeros(room), np.zeros(room, np.intp), np.zeros(room, np.intp),
+        np.zeros(room),
+    )  # fmt: skip
+
+
+@inner(inline="always")
+def _add_distances(
+    i: int,
+    n_entries: int,
+    tied: bool,
+    settings: PairSettings,
+    cumulative: FloatArray,
+    distances: Distances,
+    ranked: Ranked,
 ) -> None:
-    """Mix into the swap weights of row `i`: ``|gain difference| * (discount(d - 1) - discount(d))``.
-
-    d is the distance of the two ranks; for blocks its expectation, a second difference of `cumulative`.
-    """
+    """Mix ``|gain difference| * (discount(d - 1) - discount(d))`` into the swap weights of entry `i`."""
     swap, distance = np.float32(settings.swap_share), np.float32(settings.distance_share)
-    stop = ranked.stop[i]
-    top = i
-    while top > 0 and ranked.stop[top - 1] == stop:
-        top -= 1
-    a0, a1 = ranked.rank[top], ranked.rank[stop]
-    size = a1 - a0
-    cut = min(max(settings.truncation, a0), a1)
+    row, end = np.uint64(i), np.uint64(n_entries)
+    if tied and (i == 0 or ranked.stop[i - 1] == i):
+        _block_steps(i, n_entries, settings.truncation, cumulative, ranked, distances)
+    if tied:
+        for j in range(row + np.uint64(1), end):
+            change = abs(ranked.gain[row] - ranked.gain[j]) * distances.step[j]
+            ranked.weight[j] = swap * ranked.weight[j] + distance * change
+    else:
+        for j in range(row + np.uint64(1), end):
+            change = abs(ranked.gain[row] - ranked.gain[j]) * distances.near[j - row]
+            ranked.weight[j] = swap * ranked.weight[j] + distance * change
+
+
+@inner
+def _lay_blocks(n_entries: int, ranked: Ranked, distances: Distances) -> None:
+    """Where the block of each entry begins and ends."""
+    start = 0
+    while start < n_entries:
+        stop = ranked.stop[start]
+        first, last = ranked.rank[start], ranked.rank[stop]
+        for entry in range(start, stop):
+            distances.first[entry], distances.last[entry] = first, last
+            distances.inverse[entry] = 1.0 / (last - first)
+        start = stop
+
+
+@inner
+def _block_steps(
+    i: int, n_entries: int, truncation: int, cumulative: FloatArray, ranked: Ranked, distances: Distances
+) -> None:
+    """Fill `step` for the block that begins at entry `i`: E[discount(d - 1) - discount(d)] of the distance d.
+
+    Between two blocks that is a second difference of `cumulative`, taken in two steps; once a block, not once
+    a row, because its entries share it.
+    """
+    stop = np.int64(ranked.stop[i])
+    a0, a1 = np.int64(ranked.rank[i]), np.int64(ranked.rank[stop])
+    size = np.float64(a1 - a0)
+    cut = min(max(truncation, a0), a1)
     if size > 1:
         # Pairs of the block that lie wholly below the truncation are left out in proportion.
         kept = 1.0 - (a1 - cut) * (a1 - cut - 1.0) / (size * (size - 1.0))
-        mean = kept * 2.0 * (size * cumulative[1] - cumulative[size]) / (size * (size - 1.0))
-        for j in range(i + 1, stop):
-            change = np.float32(mean) * abs(ranked.gain[i] - ranked.gain[j])
-            ranked.weight[j] = swap * ranked.weight[j] + distance * change
-    start = stop
-    while start < n_entries:
-        stop = ranked.stop[start]
-        b0, b1 = ranked.rank[start], ranked.rank[stop]
-        near = cumulative[b0 - a0] - cumulative[b0 - a1]
-        far = cumulative[b1 - a0] - cumulative[b1 - a1]
-        mean = (near - far) / (size * (b1 - b0)) * (cut - a0) / size
-        for j in range(start, stop):
-            change = np.float32(mean) * abs(ranked.gain[i] - ranked.gain[j])
-            ranked.weight[j] = swap * ranked.weight[j] + distance * change
-        start = stop
+        mean = kept * 2.0 * (size * cumulative[1] - cumulative[a1 - a0]) / (size * (size - 1.0))
+        distances.step[i:stop] = np.float32(mean)
+    step, window, first, last = distances.step, distances.window, distances.first, distances.last
+    inverse = distances.inverse
+    begin, end = np.uint64(a1), np.uint64(ranked.rank[n_entries]) + np.uint64(1)
+    to_top, to_end = np.uint64(a0), np.uint64(a1)
+    for r in range(begin, end):
+        window[r] = cumulative[r - to_top] - cumulative[r - to_end]
+    counted = (cut - a0) / (size * size)
+    for j in range(np.uint64(stop), np.uint64(n_entries)):
+        change = window[np.uint64(first[j])] - window[np.uint64(last[j])]
+        step[j] = np.float32(change * inverse[j] * counted)
 
 
 @inner(fastmath=True)
@@ -277,6 +358,7 @@ def _partners(
     offset: np.float32,
     slope: np.float32,
     ranked: Ranked,
+    costs: Float32Array | None,
 ) -> float:
     """Pairs of row `i` with a run of `n_partners` entries below it that starts at `at` and wraps around."""
     n_below = n_entries - 1 - i
@@ -288,6 +370,9 @@ def _partners(
         ranked.weight[j] *= scale
     for j in range(row + np.uint64(1), np.uint64(i + 1 + wrapped)):
         ranked.weight[j] *= scale
+    if costs is not None:
+        _pair_costs(i, i + 1 + at, stop, sigma, offset, slope, ranked)
+        _pair_costs(i, i + 1, i + 1 + wrapped, sigma, offset, slope, ranked)
     total = _pair_row(row, first, np.uint64(stop), sigma, offset, slope, ranked)
     return total + _pair_row(
         row, row + np.uint64(1), np.uint64(i + 1 + wrapped), sigma, offset, slope, ranked
@@ -307,7 +392,7 @@ def _pair_row(
     """The pair model between entry `i` and the entries `begin` to `end` - 1 below it."""
     one, zero = np.float32(1.0), np.float32(0.0)
     own_force, own_curvature, total = zero, zero, zero
-    score, label, n_own = ranked.score[i], ranked.label[i], ranked.size[i]
+    score, label, n_own = ranked.score[i], ranked.label[i], ranked.mass[i]
     for j in range(begin, end):
         difference = score - ranked.score[j]
         e = falling_exp(sigma * difference)
@@ -321,12 +406,30 @@ def _pair_row(
         force = won if i_is_better else -lost
         ranked.force[j] -= n_own * force
         ranked.curvature[j] += n_own * curvature
-        own_force += ranked.size[j] * force
-        own_curvature += ranked.size[j] * curvature
-        total += ranked.size[j] * absolute
+        own_force += ranked.mass[j] * force
+        own_curvature += ranked.mass[j] * curvature
+        total += ranked.mass[j] * absolute
     ranked.force[i] += own_force
     ranked.curvature[i] += own_curvature
     return total * n_own
+
+
+@inner
+def _pair_costs(
+    i: int, begin: int, end: int, sigma: np.float32, offset: np.float32, slope: np.float32, ranked: Ranked
+) -> None:
+    """Add ``weight * log(1 + exp(-sigma (s[high] - s[low])))`` times the other's mass to either entry."""
+    label, mass = ranked.label[i], np.float64(ranked.mass[i])
+    own = 0.0
+    for j in range(begin, end):
+        difference = np.float64(ranked.score[i]) - np.float64(ranked.score[j])
+        loss = np.log1p(np.exp(-np.float64(sigma) * difference))
+        if label < ranked.label[j]:
+            loss += np.float64(sigma) * difference
+        loss *= np.float64(ranked.weight[j]) / (np.float64(offset) + np.float64(slope) * difference)
+        ranked.cost[j] += np.float32(mass * loss)
+        own += np.float64(ranked.mass[j]) * loss
+    ranked.cost[i] += np.float32(own)
 
 
 @kernel(inline="always")

@@ -36,6 +36,7 @@ class Ranked(NamedTuple):
     label: Float32Array
     gain: Float32Array
     size: Float32Array  # documents in the entry
+    mass: Float32Array  # what the entry counts in its pairs: documents, or the sum of their factors
     rank: Array  # int32: first rank of the entry; one longer, so that rank[stop] closes the last block
     stop: Array  # int32: first entry after the block
     upper: Float32Array
@@ -45,6 +46,7 @@ class Ranked(NamedTuple):
     weight: Float32Array  # of the pairs of one row
     force: Float32Array  # minus the gradient, before scaling
     curvature: Float32Array
+    cost: Float32Array  # loss of the entry's pairs, before scaling
     entry: Array  # int32: entry of the document at each rank
     ready: IndexArray  # leading entries whose (places, discounts) already are those of an untied query
     order: IndexArray  # position in the layout of the document at each rank
@@ -52,15 +54,21 @@ class Ranked(NamedTuple):
 
 
 @inner
-def new_ranked(capacity: int) -> Ranked:
-    """Scratch for queries of up to `capacity` documents; zeros, because padding is computed with."""
+def new_ranked(capacity: int, weighted: bool) -> Ranked:
+    """Scratch for queries of up to `capacity` documents; zeros, because padding is computed with.
+
+    Unless documents are `weighted`, the mass of an entry is its size, so one array serves for both.
+    """
     padded = capacity + LANES
+    size = np.zeros(padded, np.float32)
+    mass = np.zeros(padded, np.float32) if weighted else size
     return Ranked(
         np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
-        np.zeros(padded, np.float32), np.empty(padded, np.int32), np.empty(capacity, np.int32),
+        size, mass, np.empty(padded, np.int32), np.empty(capacity, np.int32),
         np.zeros(padded, np.float32), np.zeros(padded, np.float32),
         np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
-        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.empty(capacity, np.int32),
+        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
+        np.empty(capacity, np.int32),
         np.zeros(2, np.intp), np.empty(capacity, np.intp), sort_workspace(capacity),
     )  # fmt: skip
 
@@ -126,3 +134,11 @@ def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Rank
             stop = entry + 1
         ranked.stop[entry] = stop
     return n_entries
+
+
+@inner(inline="always")
+def weigh_entries(n_entries: int, factor: Float32Array, ranked: Ranked) -> None:
+    """Fill `mass` from the `factor` of each document, in layout order; call it after `rank_query`."""
+    ranked.mass[:n_entries] = 0.0
+    for rank in range(len(factor)):
+        ranked.mass[ranked.entry[rank]] += factor[ranked.order[rank]]

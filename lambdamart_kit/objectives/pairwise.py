@@ -255,14 +255,28 @@ class BoundPairs:
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
+        self._run(scores, None, None)
+        return self._gradient, self._hessian
+
+    def weighted(
+        self, scores: Float32Array, factor: Float32Array
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Gradient, hessian and cost with the weight of each pair times the factors of its two rows.
+
+        The cost of a row is the loss of its pairs, each times the factor of the other row only.
+        """
+        cost = np.empty_like(self._gradient)
+        self._run(scores, np.ascontiguousarray(factor, dtype=np.float32), cost)
+        return self._gradient, self._hessian, cost
+
+    def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
         ordered = check_scores(scores, len(self._gradient))
         seed = call_seed(self.objective.random_state, self._calls)
         self._calls += 1
         run_tasks(
             lambda_gradients, self._bounds, self._n_threads, self._queries, self._settings, self._discount,
-            self._cumulative, seed, ordered, self._gradient, self._hessian,
+            self._cumulative, seed, ordered, self._gradient, self._hessian, factor, cost,
         )  # fmt: skip
-        return self._gradient, self._hessian
 
 
 class BoundRankNet(BoundPairs):

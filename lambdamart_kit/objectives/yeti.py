@@ -105,11 +105,22 @@ class BoundYeti:
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
+        self._run(scores, None, None)
+        return self._gradient, self._hessian
+
+    def weighted(
+        self, scores: Float32Array, factor: Float32Array
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """With the weight of each pair times the factors of its rows; see `BoundPairs.weighted`."""
+        cost = np.empty_like(self._gradient)
+        self._run(scores, np.ascontiguousarray(factor, dtype=np.float32), cost)
+        return self._gradient, self._hessian, cost
+
+    def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
         ordered = check_scores(scores, len(self._gradient))
         seed = call_seed(self.objective.random_state, self._calls)
         self._calls += 1
         run_tasks(
             neighbour_gradients, self._bounds, self._n_threads, self._queries, *self._settings, seed,
-            ordered, self._gradient, self._hessian,
+            ordered, self._gradient, self._hessian, factor, cost,
         )  # fmt: skip
-        return self._gradient, self._hessian
