@@ -41,6 +41,11 @@ class RowView:
         """Rows and features."""
         return len(self.rows), int(self.source.shape[1])
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows of `source`, in its order."""
+        return len(self.rows) == self.source.shape[0] and bool((self.rows[1:] > self.rows[:-1]).all())
+
     def take(self, places: Array) -> RowView:
         """View of the rows at these `places`."""
         return RowView(self.source, self.rows[places])

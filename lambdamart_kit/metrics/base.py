@@ -233,6 +233,10 @@ class BoundMetric:
         values[self.blank] = BLANK_VALUE[self.metric.blank]
         return values
 
+    def sums(self, scores: Array) -> tuple[float, float]:
+        """``sum w_q m_q`` and ``sum w_q`` over the queries that count: what a mean over parts adds up."""
+        return weighted_sums(self.per_query(scores), self.weights)
+
     def mean(self, values: FloatArray) -> float:
         """Weighted mean of per-query `values`; NaN values do not count."""
         return weighted_mean(values, self.weights, str(self.metric))
@@ -240,16 +244,25 @@ class BoundMetric:
 
 def weighted_mean(values: FloatArray, weights: FloatArray, name: str) -> float:
     """``sum w_q m_q / sum w_q`` over the queries whose value is not NaN; NaN with a warning when none is."""
+    return mean_of_sums(*weighted_sums(values, weights), name)
+
+
+def weighted_sums(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
+    """``sum w_q m_q`` and ``sum w_q`` over the queries whose value is not NaN."""
     counted = ~np.isnan(values)
-    total = float(weights[counted].sum())
+    return float((weights[counted] * values[counted]).sum()), float(weights[counted].sum())
+
+
+def mean_of_sums(weighted: float, total: float, name: str) -> float:
+    """``weighted / total``; NaN with a warning when `total` is 0."""
     if total == 0.0:
         warnings.warn(
             f"{name} is undefined: no query with weight has a relevant document; "
             "blank='zero' or blank='one' gives such queries a value",
-            UserWarning, stacklevel=4,
+            UserWarning, stacklevel=5,
         )  # fmt: skip
         return float("nan")
-    return float((weights[counted] * values[counted]).sum()) / total
+    return weighted / total
 
 
 def check_scores(scores: ArrayLike, queries: Queries, *, ordered: bool = False) -> Array:

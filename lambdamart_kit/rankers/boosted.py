@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from lambdamart_kit.rankers.boosters import (
     Model,
     find_booster,
 )
+from lambdamart_kit.rankers.driving import check_comparable
 from lambdamart_kit.rankers.features import OrderedRows
 from lambdamart_kit.rankers.training import (
     Callback,
@@ -80,9 +81,14 @@ class BoostedRanker(BaseRanker):
     def _booster_name(self) -> str:
         """Key in `BOOSTERS`."""
 
-    @abstractmethod
     def _bind(self, train: OrderedRows) -> Bound | LibraryObjective:
         """What drives the trees, on these rows."""
+        check_comparable(train)
+        return self._bind_part(train, train.y)
+
+    @abstractmethod
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound | LibraryObjective:
+        """What drives the trees, on whole queries of a larger set with these `labels` (in any number)."""
 
     def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         start: Model | None = getattr(self, "model_", None) if self.warm_start else None
@@ -110,21 +116,25 @@ class BoostedRanker(BaseRanker):
         train: OrderedRows,
         eval_sets: list[EvalSet],
         start: Model | None,
+        *,
+        history: History | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
+        """Grow trees and keep the best; `history` is that of the rounds before this fit, counted below 1."""
         n_before = start.n_trees if start is not None else 0
-        history = History(greater_is_better=self._metric().greater_is_better)
+        history = history or History(greater_is_better=self._metric().greater_is_better)
         label = f"{type(self).__name__} ({self._booster_name()})"
         with Progress(params.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
-            callbacks: list[Callback] = [history, progress]
+            everyone: list[Callback] = [history, progress, *callbacks]
             if self.early_stopping_rounds is not None:
-                callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
+                everyone.append(EarlyStopping(history, self.early_stopping_rounds))
             model = booster.fit(
                 train.view if booster.reads_views else train.X,
                 bound,
                 params,
                 queries=train.queries,
                 eval_sets=eval_sets,
-                callbacks=callbacks,
+                callbacks=everyone,
                 start=start,
             )
         if self.early_stopping_rounds is not None:

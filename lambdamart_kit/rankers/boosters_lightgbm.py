@@ -176,5 +176,6 @@ class _AfterRound:
 
     def __call__(self, env: Any) -> None:
         evaluation = {entry[1]: float(entry[2]) for entry in env.evaluation_result_list or ()}
-        if finish_round(self._callbacks, env.iteration + 1 - self._n_before, evaluation):
+        to_bytes = LightGBMModel(env.model).to_bytes
+        if finish_round(self._callbacks, env.iteration + 1 - self._n_before, evaluation, to_bytes):
             raise lgb.callback.EarlyStopException(env.iteration, env.evaluation_result_list or [])

@@ -129,12 +129,14 @@ class XGBoostBooster:
             train,
             num_boost_round=params.n_estimators,
             obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound),
-            callbacks=[_CheckKnown(params.extra), _AfterRound(callbacks, held_out, eval_sets)],
+            callbacks=[
+                _MarkSparse(is_sparse(X)),
+                _CheckKnown(params.extra),
+                _AfterRound(callbacks, held_out, eval_sets),
+            ],
             xgb_model=start.raw if start is not None else None,
             verbose_eval=False,
         )
-        if is_sparse(X):
-            raw.set_attr(**{_ZERO_IS_MISSING: "1"})
         return XGBoostModel(raw)
 
 
@@ -171,6 +173,19 @@ def _as_xgboost_objective(bound: Bound) -> Any:
     return objective
 
 
+class _MarkSparse(xgb.callback.TrainingCallback):
+    """A model of a sparse matrix says so from its first round on, so that a checkpoint of it does."""
+
+    def __init__(self, sparse: bool) -> None:
+        super().__init__()
+        self._sparse = sparse
+
+    def before_training(self, model: Any) -> Any:
+        if self._sparse:
+            model.set_attr(**{_ZERO_IS_MISSING: "1"})
+        return model
+
+
 class _CheckKnown(xgb.callback.TrainingCallback):
     """XGBoost passes over names it does not know; a typo is an error after the first round."""
 
@@ -201,4 +216,4 @@ class _AfterRound(xgb.callback.TrainingCallback):
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         self._n_rounds += 1
         evaluation = {e.key: e.metric(model.predict(d, output_margin=True)) for d, e in self._pairs}
-        return finish_round(self._callbacks, self._n_rounds, evaluation)
+        return finish_round(self._callbacks, self._n_rounds, evaluation, XGBoostModel(model).to_bytes)

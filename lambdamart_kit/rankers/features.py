@@ -51,7 +51,7 @@ class OrderedRows:
     @cached_property
     def X(self) -> Any:
         """Features in order, (n_samples, n_features) float32 array or CSR matrix."""
-        return self.view.gather()
+        return self.view.source if self.view.is_whole else self.view.gather()
 
     @property
     def order(self) -> IndexArray:
@@ -105,14 +105,31 @@ def order_rows(
             f"'y{suffix}' must hold one label per row of 'X{suffix}': expected {n_samples}, got {len(labels)}"
         )
     queries = Queries.from_qid(qid, n_samples)
+    content = row_contents(X, labels, n_threads=n_threads)
+    return arrange_rows(X, labels, queries, sample_weight, content)
+
+
+def arrange_rows(
+    X: Any, labels: FloatArray, queries: Queries, sample_weight: ArrayLike | None, content: Array
+) -> OrderedRows:
+    """Rows of anything that has rows, in canonical order; see `order_rows` and `row_contents`."""
     weight = _row_weights(sample_weight, queries)
-    # Rows with equal features are told apart by label; the multiplication keeps -0.0 and 0.0 one label.
-    content = mix(row_hashes(X, n_threads=n_threads) ^ mix((labels + 0.0).view(np.uint64)))
-    query_of_row = np.empty(n_samples, dtype=np.intp)
-    query_of_row[queries.order] = queries.query_of_ordered_row
-    order = np.lexsort((content, query_of_row)).astype(np.intp, copy=False)
-    ordered = Queries(np.arange(n_samples, dtype=np.intp), queries.ptr, queries.ids)
+    order = canonical_order(queries, content)
+    ordered = Queries(np.arange(len(labels), dtype=np.intp), queries.ptr, queries.ids)
     return OrderedRows(RowView(X, order), labels[order], ordered, None if weight is None else weight[order])
+
+
+def row_contents(X: Any, labels: FloatArray, *, n_threads: int = 1) -> Array:
+    """Hash of each row's features and label, (n_samples,) uint64."""
+    # Rows with equal features are told apart by label; adding 0.0 makes -0.0 and 0.0 one label.
+    return mix(row_hashes(X, n_threads=n_threads) ^ mix((labels + 0.0).view(np.uint64)))
+
+
+def canonical_order(queries: Queries, content: Array) -> IndexArray:
+    """Rows sorted by query and, within a query, by `content`, (n_samples,) intp."""
+    query_of_row = np.empty(queries.n_samples, dtype=np.intp)
+    query_of_row[queries.order] = queries.query_of_ordered_row
+    return np.lexsort((content, query_of_row)).astype(np.intp, copy=False)
 
 
 def categorical_columns(X: Any, setting: Categorical, names: Array | None) -> list[int]:

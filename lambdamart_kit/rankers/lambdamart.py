@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives import Bound
+from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.boosted import BoostedRanker
 from lambdamart_kit.rankers.boosters import BOOSTERS
 from lambdamart_kit.rankers.driving import bind_rows, find_objective
@@ -186,3 +187,6 @@ class LambdaMART(BoostedRanker):
     def _bind(self, train: OrderedRows) -> Bound:
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         return bind_rows(objective, train, n_threads=self._n_threads())
+
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound:
+        return bind_rows(resolve_objective(self.objective), train, n_threads=self._n_threads())

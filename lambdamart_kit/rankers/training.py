@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from lambdamart_kit.core.typing import Array
 
 Evaluation: TypeAlias = Mapping[str, float]
 Callback: TypeAlias = Callable[[int, Evaluation], bool]
+MakeBytes: TypeAlias = Callable[[], bytes]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -135,8 +136,10 @@ class Progress:
         self._total, self._label, self._enabled = total, label, enabled
         self._bar: Any = None
         self._task: Any = None
+        self._started = time.monotonic()
 
     def __enter__(self) -> Progress:
+        self._started = time.monotonic()
         if self._enabled and sys.stderr.isatty():
             from rich import progress
             from rich.console import Console
@@ -168,11 +171,52 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=n_rounds, measure=measure)
         elif n_rounds % max(1, self._total // 10) == 0:
-            print(f"{self._label} {n_rounds}/{self._total}  {measure}", file=sys.stderr, flush=True)
+            left = (time.monotonic() - self._started) / n_rounds * (self._total - n_rounds)
+            print(
+                f"{self._label} {n_rounds}/{self._total}  {measure}  {duration(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
         return False
 
 
-def finish_round(callbacks: Sequence[Callback], n_rounds: int, evaluation: Evaluation) -> bool:
-    """Tell every callback that `n_rounds` rounds of this fit are done; whether one of them wants to stop."""
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Examples
+    --------
+    >>> duration(42.4), duration(90), duration(8000)
+    ('42 s', '1 min 30 s', '2 h 13 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@runtime_checkable
+class KeepsModel(Protocol):
+    """A callback that is shown the model after every round, before it is called."""
+
+    def show(self, n_rounds: int, to_bytes: MakeBytes) -> None:
+        """Take the model of `n_rounds` rounds; ``to_bytes()`` takes its time."""
+
+
+def finish_round(
+    callbacks: Sequence[Callback],
+    n_rounds: int,
+    evaluation: Evaluation,
+    to_bytes: MakeBytes | None = None,
+) -> bool:
+    """Tell every callback that `n_rounds` rounds of this fit are done; whether one of them wants to stop.
+
+    ``to_bytes()`` gives the model of those rounds, trees it started from included.
+    """
+    if to_bytes is not None:
+        for callback in callbacks:
+            if isinstance(callback, KeepsModel):
+                callback.show(n_rounds, to_bytes)
     stops = [callback(n_rounds, evaluation) for callback in callbacks]  # all of them, not up to the first
     return any(stops)

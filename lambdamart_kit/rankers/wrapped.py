@@ -28,7 +28,6 @@ from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers.boosted import BoostedRanker
 from lambdamart_kit.rankers.boosters import BoosterParams, LibraryObjective
-from lambdamart_kit.rankers.driving import check_comparable
 from lambdamart_kit.rankers.features import Categorical, OrderedRows
 
 _LIGHTGBM_MAX_ROWS = 10_000  # documents in a query
@@ -124,16 +123,15 @@ class XGBoostRanker(BoostedRanker):
     def _booster_name(self) -> str:
         return "xgboost"
 
-    def _bind(self, train: OrderedRows) -> LibraryObjective:
-        check_comparable(train)
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
         y = train.y
         options: dict[str, Any] = {}
-        if self.objective == "rank:map" and y.max() > 1:
+        if self.objective == "rank:map" and labels.max() > 1:
             raise ValueError(
-                f"'y' must hold only 0 and 1 with objective='rank:map'; got {y.max():g}; "
+                f"'y' must hold only 0 and 1 with objective='rank:map'; got {labels.max():g}; "
                 "use (y >= threshold), or LambdaMART(objective='map')"
             )
-        unusual = _fractional(y) or y.max() > _XGBOOST_MAX_LABEL
+        unusual = _fractional(labels) or labels.max() > _XGBOOST_MAX_LABEL
         own_gain = "ndcg_exp_gain" in (self.booster_params or {})
         if self.objective == "rank:ndcg" and unusual and not own_gain:
             # Its linear gain of our gain is the exponential gain, without its limits.
@@ -237,8 +235,7 @@ class LightGBMRanker(BoostedRanker):
     def _booster_name(self) -> str:
         return "lightgbm"
 
-    def _bind(self, train: OrderedRows) -> LibraryObjective:
-        check_comparable(train)
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
         y, weight, sizes = train.y, train.sample_weight, train.queries.sizes
         if self.objective == "regression":
             return LibraryObjective(self.objective, y, train.queries, weight, {"boost_from_average": True})
@@ -249,16 +246,16 @@ class LightGBMRanker(BoostedRanker):
                 "use LambdaMART, which has no limit"
             )
         options: dict[str, Any] = {}
-        unusual = _fractional(y) or y.max() > _LIGHTGBM_MAX_LABEL
+        unusual = _fractional(labels) or labels.max() > _LIGHTGBM_MAX_LABEL
         if self.objective == "rank_xendcg" and unusual:
             raise ValueError(
                 f"'y' must hold whole numbers 0 .. {_LIGHTGBM_MAX_LABEL} with objective='rank_xendcg'; got "
-                f"labels up to {y.max():g}; use 'lambdarank' or LambdaMART"
+                f"labels up to {labels.max():g}; use 'lambdarank' or LambdaMART"
             )
         if unusual and "label_gain" not in (self.booster_params or {}):
             # Distinct labels become 0, 1, 2, ... and the gain table says what each is worth.
-            levels, codes = np.unique(y, return_inverse=True)
-            y, options = codes.astype(np.float64), {"label_gain": gains(levels).tolist()}
+            levels = np.unique(labels)
+            y, options = np.searchsorted(levels, y).astype(np.float64), {"label_gain": gains(levels).tolist()}
         return LibraryObjective(self.objective, y, train.queries, weight, options)
 
 
@@ -360,8 +357,7 @@ class CatBoostRanker(BoostedRanker):
             )
         return params
 
-    def _bind(self, train: OrderedRows) -> LibraryObjective:
-        check_comparable(train)
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
         return LibraryObjective(self.loss, train.y, train.queries, train.sample_weight, {})
 
 
