@@ -19,15 +19,15 @@ _SHARED = (
     "colsample_bytree", "colsample_bynode", "max_bin", "seed",
 )  # fmt: skip
 _CHECKPOINT = {"checkpoint": "path", "checkpoint_trees": "every_trees", "checkpoint_seconds": "every_seconds"}
-_CATEGORICAL = ("cat_smooth", "cat_l2", "max_cat_threshold")
+_OWN = ("grow_policy", "cat_smooth", "cat_l2", "max_cat_threshold")
 
 
 class NativeBooster:
     """Leaf-wise trees by :mod:`lambdamart_kit.trees`.
 
     ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them
-    after a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``cat_smooth``, ``cat_l2`` and
-    ``max_cat_threshold``.
+    after a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``grow_policy``, ``cat_smooth``,
+    ``cat_l2`` and ``max_cat_threshold``.
     """
 
     model = LightGBMModel
@@ -47,11 +47,11 @@ class NativeBooster:
         """Grow trees; see `Booster.fit`."""
         if isinstance(bound, LibraryObjective):
             raise TypeError("the native trees have no objectives of their own; pass one of the kit's")
-        checkpoint, categorical = _split_extra(params)
+        checkpoint, own = _split_extra(params)
         shared = {name: getattr(params, name) for name in _SHARED}
         parameters = TreeParameters(
             **shared,
-            **categorical,
+            **own,
             num_leaves=params.num_leaves or 31,
             max_depth=params.max_depth or -1,
             min_child_samples=params.min_child_samples or 20,
@@ -77,7 +77,7 @@ class NativeBooster:
 
 
 def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:
-    known = {*_CHECKPOINT, *_CATEGORICAL}
+    known = {*_CHECKPOINT, *_OWN}
     unknown = sorted(set(params.extra) - known)
     if unknown:
         raise ValueError(
@@ -90,5 +90,5 @@ def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, An
             "'booster_params' must name the file, 'checkpoint', with 'checkpoint_trees' or "
             "'checkpoint_seconds'"
         )
-    categorical = {name: params.extra[name] for name in _CATEGORICAL if name in params.extra}
-    return (Checkpoint(**saving) if saving else None), categorical
+    own = {name: params.extra[name] for name in _OWN if name in params.extra}
+    return (Checkpoint(**saving) if saving else None), own

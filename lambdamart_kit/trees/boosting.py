@@ -15,6 +15,7 @@ from lambdamart_kit.trees.checkpoint import Checkpoint, CheckpointFile, fingerpr
 from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.grower import Grower
 from lambdamart_kit.trees.parameters import TreeParameters
+from lambdamart_kit.trees.symmetric import SymmetricGrower
 
 # Values from which a second thread pays: on fewer, the threads wait for each other longer than they work.
 _WORTH_SHARING = 300_000
@@ -116,6 +117,8 @@ def boost(
     names = (
         tuple(feature_names) if feature_names is not None else tuple(f"Column_{j}" for j in range(X.shape[1]))
     )
+    if isinstance(X, RowView) and isinstance(X.source, BinnedMatrix):
+        X = X.source
     if isinstance(X, BinnedMatrix):
         binned, mapper = X, X.mapper
     else:
@@ -134,7 +137,8 @@ def boost(
     ]
     if X.shape[0] * X.shape[1] < _WORTH_SHARING:
         n_threads = 1
-    grower = Grower(binned, queries, parameters, n_threads=n_threads)
+    symmetric = parameters.grow_policy == "symmetric"
+    grower = (SymmetricGrower if symmetric else Grower)(binned, queries, parameters, n_threads=n_threads)
     ensemble = Ensemble(mapper, names, parameters.learning_rate)
     file = None
     if checkpoint is not None:

@@ -58,10 +58,7 @@ class Grower:
         self._binned, self._queries, self._parameters = binned, queries, parameters
         self._n_threads = n_threads
         self._layout = make_layout(binned, n_threads)
-        self._content = np.empty(n, dtype=np.uint64)
-        multipliers = np.random.default_rng(0).integers(0, 2**64, n_features, dtype=np.uint64) | np.uint64(1)
-        bounds = np.linspace(0, n, 4 * n_threads + 1).astype(np.intp)
-        run_tasks(hash_rows, bounds, n_threads, binned.columns, multipliers, self._content)
+        self._content = row_contents(binned, n_threads)
         self._direction = np.array(constraints or [0] * n_features, dtype=np.int64)
         self._all_rows = np.arange(n, dtype=np.int32)
         self._work = _buffers(n, self._layout.n_slots, parameters.num_leaves, n_threads)
@@ -93,17 +90,15 @@ class Grower:
         parameters = self._parameters
         rng = np.random.default_rng([parameters.seed, tree_index])
         seed = int(rng.integers(2**62))
-        rows = self._sample_rows(rng)
-        allowed = self._sample_features(rng)
+        rows = sample_rows(self._queries, parameters.subsample, rng)
+        n_nodes = 2 * parameters.num_leaves - 1
+        allowed = sample_features(parameters, self._binned.columns.shape[0], n_nodes, rng)
         data = Data(self._binned.columns, self._content, rows, gradient, hessian, allowed, self._direction)
         work = self._work._replace(scores=scores)
         work.arrivals[:] = 0
         run(grow, self._n_threads, self._layout, data, _limits(parameters, seed), work)
         if work.result[0] < 0:
-            raise ValueError(
-                "the objective returned a gradient that is not finite, or a hessian that is negative or "
-                f"not finite; tree {tree_index} cannot be grown"
-            )
+            raise bad_gradient(tree_index)
         tree = _as_tree(work, parameters)
         if len(rows) < len(self._all_rows):
             outside = np.delete(self._all_rows, rows)
@@ -114,27 +109,47 @@ class Grower:
         """Processor cycles of each stage of growing so far, on the thread that took most."""
         return dict(zip(STAGES, self._work.cycles.max(axis=0).tolist()))
 
-    def _sample_rows(self, rng: np.random.Generator) -> Array:
-        share = self._parameters.subsample
-        if share >= 1.0:
-            return self._all_rows
-        n_queries = self._queries.n_queries
-        chosen = rng.choice(n_queries, max(1, round(share * n_queries)), replace=False)
-        return self._queries.rows(chosen).astype(np.int32)
 
-    def _sample_features(self, rng: np.random.Generator) -> Array:
-        """One row a node when `colsample_bynode` draws for each, else one row for the tree."""
-        parameters, n = self._parameters, self._binned.columns.shape[0]
-        by_tree = np.zeros(n, dtype=bool)
-        by_tree[rng.permutation(n)[: max(1, round(parameters.colsample_bytree * n))]] = True
-        if parameters.colsample_bynode >= 1.0:
-            return by_tree[None]
-        pool = np.flatnonzero(by_tree)
-        drawn = max(1, round(parameters.colsample_bynode * len(pool)))
-        allowed = np.zeros((2 * parameters.num_leaves - 1, n), dtype=bool)
-        for node in allowed:
-            node[rng.choice(pool, drawn, replace=False)] = True
-        return allowed
+def row_contents(binned: BinnedMatrix, n_threads: int) -> Array:
+    """64-bit hash of each row's bins: what stochastic rounding draws from."""
+    n_features, n = binned.columns.shape
+    content = np.empty(n, dtype=np.uint64)
+    multipliers = np.random.default_rng(0).integers(0, 2**64, n_features, dtype=np.uint64) | np.uint64(1)
+    bounds = np.linspace(0, n, 4 * n_threads + 1).astype(np.intp)
+    run_tasks(hash_rows, bounds, n_threads, binned.columns, multipliers, content)
+    return content
+
+
+def sample_rows(queries: Queries, share: float, rng: np.random.Generator) -> Array:
+    """Rows of a `share` of the queries, int32; all rows in order where the share is 1."""
+    if share >= 1.0:
+        return np.arange(queries.n_samples, dtype=np.int32)
+    chosen = rng.choice(queries.n_queries, max(1, round(share * queries.n_queries)), replace=False)
+    return queries.rows(chosen).astype(np.int32)
+
+
+def sample_features(
+    parameters: TreeParameters, n_features: int, n_draws: int, rng: np.random.Generator
+) -> Array:
+    """Features allowed: a mask for each of `n_draws` when `colsample_bynode` draws for each, else one."""
+    by_tree = np.zeros(n_features, dtype=bool)
+    by_tree[rng.permutation(n_features)[: max(1, round(parameters.colsample_bytree * n_features))]] = True
+    if parameters.colsample_bynode >= 1.0:
+        return by_tree[None]
+    pool = np.flatnonzero(by_tree)
+    drawn = max(1, round(parameters.colsample_bynode * len(pool)))
+    allowed = np.zeros((n_draws, n_features), dtype=bool)
+    for node in allowed:
+        node[rng.choice(pool, drawn, replace=False)] = True
+    return allowed
+
+
+def bad_gradient(tree_index: int) -> ValueError:
+    """What to raise where no tree can be grown."""
+    return ValueError(
+        "the objective returned a gradient that is not finite, or a hessian that is negative or "
+        f"not finite; tree {tree_index} cannot be grown"
+    )
 
 
 def _limits(p: TreeParameters, seed: int) -> Limits:

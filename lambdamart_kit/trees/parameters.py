@@ -8,6 +8,7 @@ from typing import Literal
 from lambdamart_kit.core.gains import check_choice
 
 SplitCriterion = Literal["newton", "least_squares"]
+GrowPolicy = Literal["leafwise", "symmetric"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,10 @@ class TreeParameters:
         Share of features a tree, and each node of it, may split on.
     monotone_constraints : tuple of int
         +1, 0 or -1 for each feature: scores must not fall, or not rise, in it. Empty is none.
+    grow_policy : {"leafwise", "symmetric"}
+        "leafwise" splits the leaf with the largest gain, as LightGBM; "symmetric" all leaves of a level
+        alike, as CatBoost: `num_leaves` is then rounded down to a power of two, and features must be numeric
+        and without constraints. See :mod:`lambdamart_kit.trees.symmetric`.
     split_criterion : {"newton", "least_squares"}
         "newton" splits by ``G^2 / (H + lambda)``. "least_squares" fits the gradients and ignores hessians and
         regularisation until the leaves, which take a Newton step: LambdaMART as published [1]_.
@@ -70,6 +75,7 @@ class TreeParameters:
     colsample_bytree: float = 1.0
     colsample_bynode: float = 1.0
     monotone_constraints: tuple[int, ...] = field(default=())
+    grow_policy: GrowPolicy = "leafwise"
     split_criterion: SplitCriterion = "newton"
     cat_smooth: float = 10.0
     cat_l2: float = 10.0
@@ -108,5 +114,7 @@ def _check(name: str, value: object) -> None:
             raise ValueError(f"{name!r} must be above 0 and at most {top:g}; got {value!r}")
     elif name == "split_criterion":
         check_choice(value, ("newton", "least_squares"), name=name)
+    elif name == "grow_policy":
+        check_choice(value, ("leafwise", "symmetric"), name=name)
     elif name == "monotone_constraints" and not all(v in (-1, 0, 1) for v in value):  # type: ignore[attr-defined]
         raise ValueError(f"{name!r} must hold -1, 0 or 1 for each feature; got {value!r}")
