@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, BoolArray, IndexArray
+
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +110,70 @@ class Queries:
         mask = np.zeros(self.n_queries, dtype=bool)
         mask[selected] = True
         return np.sort(self.order[np.repeat(mask, self.sizes)])
+
+
+class QueryIds:
+    """Query ids that come a chunk at a time, at 4 bytes a row; in the end the `Queries` of them all.
+
+    Parameters
+    ----------
+    from_text : bool
+        The ids come from text, which does not say what they are: whole numbers if all look so, else text.
+
+    Examples
+    --------
+    >>> ids = QueryIds(from_text=True)
+    >>> ids.add(np.array(["7", "7"])).tolist(), ids.add(np.array(["10", "7"])).tolist()
+    ([0, 0], [1, 0])
+    >>> queries = ids.queries()
+    >>> queries.ids.tolist(), queries.ptr.tolist(), queries.order.tolist()
+    ([7, 10], [0, 3, 4], [0, 1, 3, 2])
+    """
+
+    def __init__(self, *, from_text: bool = False) -> None:
+        self._from_text = from_text
+        self._code_of: dict[Any, int] = {}
+        self._names: list[Any] = []  # by code
+        self._parts: list[Array] = []
+
+    def add(self, ids: Array) -> Array:
+        """Take the ids of the next rows; returns the code of each, (n,) int32, in order of appearance.
+
+        Raises
+        ------
+        ValueError
+            If an id is missing (None, NaN, NaT).
+        """
+        ids = _check_qid(ids, len(ids))
+        starts = np.flatnonzero(np.concatenate((ids[:1] == ids[:1], ids[1:] != ids[:-1])))
+        named = map(_number_if_whole, ids[starts].tolist()) if self._from_text else ids[starts].tolist()
+        codes = np.array([self._code(name) for name in named], dtype=np.int32)
+        self._parts.append(np.repeat(codes, np.diff(np.append(starts, len(ids)))))
+        return self._parts[-1]
+
+    def _code(self, name: Any) -> int:
+        code = self._code_of.setdefault(name, len(self._names))
+        if code == len(self._names):
+            self._names.append(name)
+        return code
+
+    def names(self, start: int = 0) -> Array:
+        """The distinct ids from code `start` on."""
+        names = self._names[start:]
+        kinds = {type(name) for name in names}
+        if self._from_text and len(kinds) > 1:
+            return np.array(list(map(str, names)))
+        return np.array(names, dtype=None if len(kinds) == 1 else object)
+
+    def queries(self) -> Queries:
+        """All rows by query, as `Queries.from_qid` groups the ids of all of them."""
+        codes = np.concatenate(self._parts) if self._parts else np.empty(0, np.int32)
+        unique, rank = _factorize_sorted(self.names())
+        return replace(Queries.from_qid(rank.astype(np.int32)[codes], len(codes)), ids=unique)
+
+
+def _number_if_whole(name: Any) -> Any:
+    return int(name) if isinstance(name, str) and _WHOLE_NUMBER.fullmatch(name) else name
 
 
 def _check_qid(qid: Any, n_samples: int) -> Array:

@@ -93,7 +93,7 @@ class Cache:
                 "stamps": self._stamps(),
                 "digests": self._digests(),
                 "shape": list(data.X.shape),
-                "arrays": {name: _fingerprint(fresh / f"{name}.npy") for name in arrays},
+                "arrays": {name: fingerprint(fresh / f"{name}.npy") for name in arrays},
             }
             (fresh / "meta.json").write_text(json.dumps(meta))
             shutil.rmtree(self.entry, ignore_errors=True)
@@ -109,7 +109,7 @@ class Cache:
 
     def _array(self, name: str, expected: list[int]) -> Array:
         path = self.entry / f"{name}.npy"
-        if _fingerprint(path) != expected:
+        if fingerprint(path) != expected:
             raise ValueError("damaged")
         # Copy-on-write, and a plain ndarray: learners may write to it, and kernels compile for one type only.
         return np.asarray(np.load(path, mmap_mode="c" if name in _MAPPED else None, allow_pickle=False))
@@ -159,7 +159,7 @@ def _parts(data: RankingDataset) -> dict[str, Array]:
     return parts | {"data": data.X.data, "indices": data.X.indices, "indptr": data.X.indptr}
 
 
-def _fingerprint(path: Path) -> list[int]:
+def fingerprint(path: Path) -> list[int]:
     """Size, and CRC-32 of the content or, of a large file, of samples from its first to its last byte."""
     size = path.stat().st_size
     with open(path, "rb") as stream:

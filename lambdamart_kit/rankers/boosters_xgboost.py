@@ -23,6 +23,7 @@ from lambdamart_kit.rankers.boosters import (
     safe_names,
     translate,
 )
+from lambdamart_kit.rankers.external import ExternalRows
 from lambdamart_kit.rankers.features import as_csr, is_sparse
 from lambdamart_kit.rankers.training import Callback, EvalSet, finish_round
 
@@ -122,13 +123,13 @@ class XGBoostBooster:
         if params.categorical_features:
             kinds = ["c" if j in params.categorical_features else "q" for j in range(X.shape[1])]
             columns |= {"feature_types": kinds, "enable_categorical": True}
-        train = xgb.QuantileDMatrix(_without_zeros(X), **labels, **columns)
-        held_out = [xgb.QuantileDMatrix(_without_zeros(e.X), ref=train, **columns) for e in eval_sets]
+        train = _as_matrix(X, **labels, **columns)
+        held_out = [_as_matrix(e.X, ref=train, **columns) for e in eval_sets]
         raw = xgb.train(
             settings,
             train,
             num_boost_round=params.n_estimators,
-            obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound),
+            obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound, X),
             callbacks=[
                 _MarkSparse(is_sparse(X)),
                 _CheckKnown(params.extra),
@@ -166,11 +167,25 @@ def _without_zeros(X: Any) -> Any:
     return X
 
 
-def _as_xgboost_objective(bound: Bound) -> Any:
+def _as_matrix(X: Any, **options: Any) -> xgb.DMatrix:
+    if isinstance(X, ExternalRows):
+        return X.matrix(**options)
+    return xgb.QuantileDMatrix(_without_zeros(X), **options)
+
+
+def _as_xgboost_objective(bound: Bound, X: Any) -> Any:
     def objective(scores: Any, _: xgb.DMatrix) -> Any:
-        return bound.gradient_hessian(np.asarray(scores, dtype=np.float32))
+        scores = np.asarray(scores, dtype=np.float32)
+        if not isinstance(X, ExternalRows):
+            return bound.gradient_hessian(scores)
+        return tuple(map(X.to_files, bound.gradient_hessian(X.to_canonical(scores))))
 
     return objective
+
+
+def _scores(model: xgb.Booster, data: xgb.DMatrix, X: Any) -> Any:
+    scores = model.predict(data, output_margin=True)
+    return X.to_canonical(scores) if isinstance(X, ExternalRows) else scores
 
 
 class _MarkSparse(xgb.callback.TrainingCallback):
@@ -215,5 +230,5 @@ class _AfterRound(xgb.callback.TrainingCallback):
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         self._n_rounds += 1
-        evaluation = {e.key: e.metric(model.predict(d, output_margin=True)) for d, e in self._pairs}
+        evaluation = {e.key: e.metric(_scores(model, d, e.X)) for d, e in self._pairs}
         return finish_round(self._callbacks, self._n_rounds, evaluation, XGBoostModel(model).to_bytes)

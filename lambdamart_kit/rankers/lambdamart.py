@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from lambdamart_kit.core.typing import FloatArray
@@ -15,6 +17,9 @@ from lambdamart_kit.rankers.boosted import BoostedRanker
 from lambdamart_kit.rankers.boosters import BOOSTERS
 from lambdamart_kit.rankers.driving import bind_rows, find_objective
 from lambdamart_kit.rankers.features import Categorical, OrderedRows
+
+if TYPE_CHECKING:
+    from lambdamart_kit.datasets.chunks import Files
 
 
 class LambdaMART(BoostedRanker):
@@ -180,6 +185,77 @@ class LambdaMART(BoostedRanker):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_files(
+        self,
+        files: Files,
+        *,
+        y: str = "label",
+        qid: str = "qid",
+        sample_weight: str | None = None,
+        features: Sequence[str] | None = None,
+        docid: str | None = "docid",
+        eval_files: Files | None = None,
+        work_dir: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Fit on files of more rows than fit in memory; the model is that of `fit` on the same rows.
+
+        The files are read twice, a chunk at a time: once for labels, queries and a sample that the edges of
+        the bins come from, and once to write the bins, one byte a value, to memory-mapped files. Training
+        touches only those. In memory stay labels, ids and what training keeps of each row, about 100 bytes a
+        row however many features there are. With ``booster="native"`` the trees are bit for bit those of
+        `fit`; ``booster="xgboost"`` uses XGBoost's external memory, whose trees depend on how rows fall into
+        chunks.
+
+        Parameters
+        ----------
+        files : path, glob, folder, or list of them
+            LETOR text (plain, ``.gz``, ``.zst``), Parquet (``.parquet``, ``.pq``) or CSV (``.csv``, also
+            compressed), all of one kind. Rows of a query may stand anywhere, in several files too.
+        y, qid : str
+            Columns with the label and the query's id. LETOR lines have both, and nothing is to be named.
+        sample_weight : str, optional
+            Column with the weight of the row's query.
+        features : sequence of str, optional
+            Columns to learn from; all that have no other role by default.
+        docid : str, optional
+            Column with names of documents, if there is one: it is not a feature.
+        eval_files : like `files`, optional
+            Held-out queries to measure on after every round; they win over `validation_fraction`.
+        work_dir : path, optional
+            Where the bins go: 2 to 4 bytes a value while training, 1 byte kept. What is there from an
+            earlier fit on files of the same content is used again. By default a folder in the system's
+            place for temporary files, removed at the end: mind that this may be kept in memory.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a file, a column or a value is not usable: the message names it.
+        OSError
+            If a file cannot be opened, or the disk is full.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from lambdamart_kit.datasets import make_letor, write_letor
+        >>> folder, data = tempfile.mkdtemp(), make_letor(n_queries=20, random_state=0)
+        >>> write_letor(data, folder + "/train.txt")
+        >>> from_files = LambdaMART(n_estimators=3).fit_files(folder + "/*.txt")
+        >>> in_memory = LambdaMART(n_estimators=3).fit(data.X, data.y, data.qid)
+        >>> from_files.booster_.model_to_string() == in_memory.booster_.model_to_string()
+        True
+        """
+        from lambdamart_kit.datasets.chunks import Columns
+        from lambdamart_kit.rankers.fitting_files import fit_files
+
+        named = None if features is None else tuple(features)
+        columns = Columns(y=y, qid=qid, sample_weight=sample_weight, docid=docid, features=named)
+        return fit_files(self, files, columns, eval_files, work_dir)
 
     def _booster_name(self) -> str:
         return self.booster

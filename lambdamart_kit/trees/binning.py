@@ -9,7 +9,7 @@ last. A categorical feature's bin 0 is "none of the listed codes" (NaN and unsee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class BinnedMatrix:
     mapper : BinMapper
         What the codes mean.
     allocate : callable
-        ``(shape, dtype) -> ndarray``: where whatever else is of the size of the matrix goes, memory or a file.
+        ``(shape, dtype) -> ndarray``: where all else of the size of the matrix goes, memory or a file.
     """
 
     columns: Array
@@ -120,7 +120,14 @@ class BinMapper:
         if not 2 <= max_bin <= MAX_BIN:
             raise ValueError(f"'max_bin' must be from 2 to {MAX_BIN}; got {max_bin!r}")
         sample = _sample_rows(RowView.of(X), queries)
-        n_features = X.shape[1]
+        return cls.of_sample(sample, max_bin=max_bin, categorical=categorical, n_threads=n_threads)
+
+    @classmethod
+    def of_sample(
+        cls, sample: RowView, *, max_bin: int = MAX_BIN, categorical: Sequence[int] = (), n_threads: int = 1
+    ) -> BinMapper:
+        """Choose edges at quantiles of all rows of a sample; see `fit`."""
+        n_features = sample.shape[1]
         edges: list[Float32Array] = [np.empty(0, np.float32)] * n_features
         categories: list[Array | None] = [None] * n_features
         for j in categorical:
@@ -149,6 +156,26 @@ class BinMapper:
     def is_categorical(self) -> Array:
         """Which features are categorical, (n_features,) bool."""
         return np.array([c is not None for c in self.categories], dtype=bool)
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Everything, to be saved: `of_arrays` is the inverse."""
+        empty = np.empty(0, dtype=np.int64)
+        codes = [empty if c is None else c for c in self.categories]
+        return {
+            "edges": np.concatenate([np.empty(0, np.float32), *self.edges]),
+            "edge_ptr": np.cumsum([0, *map(len, self.edges)]),
+            "codes": np.concatenate([empty, *codes]),
+            "code_ptr": np.cumsum([0, *map(len, codes)]),
+            "is_categorical": self.is_categorical,
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Array]) -> BinMapper:
+        """The mapper that `to_arrays` gave."""
+        edges = np.split(arrays["edges"], arrays["edge_ptr"][1:-1])
+        codes = np.split(arrays["codes"], arrays["code_ptr"][1:-1])
+        categorical = arrays["is_categorical"].tolist()
+        return cls(tuple(edges), tuple(c if is_one else None for c, is_one in zip(codes, categorical)))
 
     def transform(self, X: Any, *, n_threads: int = 1) -> BinnedMatrix:
         """Bins of `X`, whose columns are the features this mapper was fitted on.

@@ -1,0 +1,106 @@
+"""Rows in files as XGBoost's external memory takes them: batch by batch, in the order of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalRows:
+    """Some of the rows of files; what a learner is given in place of features that do not fit in memory.
+
+    Values of rows, such as scores, come in two orders: that of the files, which the learner sees, and the
+    canonical one, which objectives and metrics see.
+
+    Attributes
+    ----------
+    chunks : callable
+        Starts a pass over the files: iterator of float32 arrays of all rows.
+    rows : (n_samples,) intp
+        Row of the files that stands at each place of the canonical order.
+    n_features : int
+    folder : Path
+        Where the learner may put its own pages.
+    """
+
+    chunks: Callable[[], Iterator[Float32Array]]
+    rows: IndexArray
+    n_features: int
+    folder: Path
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return len(self.rows), self.n_features
+
+    @cached_property
+    def _place(self) -> IndexArray:
+        """Among the rows in the order of the files: which one stands at each place of the canonical order."""
+        place = np.empty(len(self.rows), dtype=np.intp)
+        place[np.argsort(self.rows)] = np.arange(len(self.rows))
+        return place
+
+    def to_canonical(self, values: Array) -> Array:
+        """Values in the order of the files, in canonical order."""
+        return values[self._place]
+
+    def to_files(self, values: Array) -> Array:
+        """Values in canonical order, in the order of the files."""
+        given = np.empty_like(values)
+        given[self._place] = values
+        return given
+
+    def batches(self) -> Iterator[Float32Array]:
+        """The rows in the order of the files."""
+        wanted = np.zeros(self.rows.max(initial=-1) + 1, dtype=bool)
+        wanted[self.rows] = True
+        at = 0
+        for X in self.chunks():
+            part = X[np.flatnonzero(wanted[at : at + len(X)])]
+            at += len(X)
+            if len(part):
+                yield part
+
+    def matrix(self, ref: Any = None, **columns: Any) -> Any:
+        """The rows as an ``xgboost.ExtMemQuantileDMatrix``, with the bins of `ref` if there is one.
+
+        Raises
+        ------
+        ImportError
+            If XGBoost is older than 3.0, which has no such matrix.
+        """
+        import xgboost as xgb
+
+        if not hasattr(xgb, "ExtMemQuantileDMatrix"):
+            raise ImportError(
+                f"fitting files with booster='xgboost' needs xgboost >= 3.0; {xgb.__version__} is installed"
+            )
+        names, kinds = columns.pop("feature_names", None), columns.pop("feature_types", None)
+        outer = self
+
+        class Batches(xgb.DataIter):
+            """Hands XGBoost one batch after the other, as often as it starts anew."""
+
+            def __init__(self) -> None:
+                super().__init__(cache_prefix=str(outer.folder / f"xgboost-{id(outer):x}"))
+                self._batches = outer.batches()
+
+            def reset(self) -> None:
+                self._batches = outer.batches()
+
+            def next(self, input_data: Callable[..., None]) -> bool:
+                batch = next(self._batches, None)
+                if batch is None:
+                    return False
+                input_data(data=batch, feature_names=names, feature_types=kinds)
+                return True
+
+        return xgb.ExtMemQuantileDMatrix(Batches(), ref=ref, **columns)
