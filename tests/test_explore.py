@@ -24,6 +24,7 @@ POLICIES = [
     EpsilonGreedy(0.3, random_state=0),
     LinUCB(random_state=0),
     LinearThompson(random_state=0),
+    LinearThompson(coupled=True, random_state=0),
     LogisticThompson(random_state=0),
 ]
 
@@ -137,7 +138,15 @@ def test_propensities_are_the_frequencies_of_what_is_selected(policy, rng):
     assert (found.standard_errors == 0).all() == exact
 
 
-@pytest.mark.parametrize("policy", [LinearThompson(0.7, random_state=0), LogisticThompson(random_state=0)])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        LinearThompson(0.7, random_state=0),
+        LinearThompson(0.7, coupled=True, random_state=0),
+        LogisticThompson(random_state=0),
+        LogisticThompson(coupled=True, random_state=0),
+    ],
+)
 @pytest.mark.parametrize("arms", [None, ["a", "b"]])
 def test_two_candidates_have_a_closed_form(policy, arms, rng):
     policy = fresh(policy).set_params(arms=arms)
@@ -151,6 +160,24 @@ def test_two_candidates_have_a_closed_form(policy, arms, rng):
     first = np.array(["a"]) if arms else np.array([0])
     slates = policy.select(np.tile(candidates, (20_000,) + (1,) * candidates.ndim), k=1)
     assert (slates == first).mean() == pytest.approx(found.values[0, 0], abs=0.02)
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+@pytest.mark.parametrize("arms", [None, ["a", "b", "c"]])
+def test_coupling_keeps_each_distribution_and_shares_the_draw(coupled, arms, rng):
+    policy = LinearThompson(0.7, arms=arms, coupled=coupled, random_state=0)
+    shown = {} if arms is None else {"arms": rng.choice(arms, 12)}
+    policy.partial_fit(rng.normal(size=(12, 3)), rng.normal(size=12), **shown)
+    one = np.eye(3) if arms is None else rng.normal(size=3)
+    draws = policy._draws(np.repeat(one[None], 20_000, axis=0), rng)
+    lists = one[None]
+    np.testing.assert_allclose(draws.mean(axis=0), policy._means(lists)[0], atol=0.03)
+    np.testing.assert_allclose(draws.std(axis=0), 0.7 * policy._widths(lists)[0], rtol=0.03)
+    correlation = np.corrcoef(draws.T)[0, 1]
+    if coupled:
+        assert correlation == pytest.approx(1.0)
+    elif arms is not None:
+        assert abs(correlation) < 0.03
 
 
 def test_selected_propensities_are_those_of_the_items(rng):

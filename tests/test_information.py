@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambdamart_kit.core.information import Information, laplacian, solve_sparse
+from lambdamart_kit.core.information import Information, InformationStack, accumulate, laplacian, solve_sparse
 
 
 def test_linucb_oracle():
@@ -44,6 +44,48 @@ def test_update_equals_a_new_factorisation(n_features, n_rows, seed):
     assert H.log_det == pytest.approx(again.log_det, abs=1e-8)
     # log det A_t = log det A_{t-1} + log(1 + x' A_{t-1}^-1 x)
     assert H.log_det == pytest.approx(n_features * np.log(0.5) + gains, abs=1e-8)
+
+
+@pytest.mark.parametrize("n_features", [1, 7, 24])
+@pytest.mark.parametrize("n_rows", [1, 5, 60, 400])  # rotations, factorisations, both, and past the kernel
+def test_a_stack_is_its_matrices_one_by_one(n_features, n_rows):
+    rng = np.random.default_rng(n_rows)
+    stack = InformationStack(3, n_features, reg_lambda=0.5)
+    single = [Information.prior(n_features, reg_lambda=0.5) for _ in range(3)]
+    moments, expected = np.zeros((3, n_features)), np.zeros((3, n_features))
+    for _ in range(3):
+        Z, b, model = (
+            rng.normal(size=(n_rows, n_features)),
+            rng.normal(size=n_rows),
+            rng.integers(0, 3, n_rows),
+        )
+        model[model == 1] = 0  # one matrix is never updated
+        stack.update(Z, model)
+        accumulate(moments, Z, b, model)
+        for m in range(3):
+            single[m] = Information(single[m].matrix + Z[model == m].T @ Z[model == m])
+            expected[m] += b[model == m] @ Z[model == m]
+    np.testing.assert_allclose(moments, expected, rtol=1e-10, atol=1e-12)
+    solved, widths = stack.solve(moments), stack.quadratic(Z)
+    for m in range(3):
+        np.testing.assert_allclose(stack[m].matrix, single[m].matrix, rtol=1e-10, atol=1e-12)
+        assert stack[m].log_det == pytest.approx(single[m].log_det, abs=1e-8)
+        np.testing.assert_allclose(stack[m].inverse(), single[m].inverse(), rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(
+            solved[m], np.linalg.solve(single[m].matrix, expected[m]), rtol=1e-7, atol=1e-10
+        )
+        np.testing.assert_allclose(widths[m], single[m].quadratic(Z), rtol=1e-8)
+    assert (stack[1].matrix == 0.5 * np.eye(n_features)).all()
+
+
+def test_matrices_of_a_stack_share_its_memory():
+    stack = InformationStack(2, 2, reg_lambda=1.0)
+    stack[1].update([0.0, 3.0])
+    assert stack.quadratic([[0.0, 1.0]]).ravel().tolist() == pytest.approx([1.0, 0.1])
+    stack[1].update(np.tile([1.0, 0.0], (20_000, 1)))  # past the kernel: a new factorisation
+    assert stack.quadratic([[1.0, 0.0]])[1, 0] == pytest.approx(1 / 20_001)
+    stack[0] = Information([[2.0, 0.0], [0.0, 2.0]])
+    assert stack.quadratic([[1.0, 0.0]])[0, 0] == pytest.approx(0.5)
 
 
 def test_elliptical_potential():
@@ -112,6 +154,11 @@ def test_sparse_solve(n_items, shape):
         (lambda: Information.prior(2, reg_lambda=0.0), "'reg_lambda' must be finite and > 0; got 0.0"),
         (lambda: Information.prior(2).update([1.0, 2.0, 3.0]), "'Z' must have 2 columns"),
         (lambda: Information.prior(2).update([1.0, 2.0], -1.0), "'weight' must hold 1 values >= 0"),
+        (lambda: InformationStack(1, 2).update([[1.0]], np.array([0])), "'Z' must have 2 columns"),
+        (
+            lambda: InformationStack(1, 2).update([[1e200, 0.0]] * 2, np.array([0, 0])),
+            "'Z' makes a matrix that",
+        ),
     ],
 )
 def test_bad_input(call, message):

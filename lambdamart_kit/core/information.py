@@ -13,7 +13,6 @@ the comparison graph: :func:`laplacian` builds it without the one-hots, dense or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,8 @@ from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 # A rank-one update costs 2 d^2 flops in a scalar loop, a new factorisation d^3 / 3 in BLAS: past this share
 # of d rows the factorisation is cheaper.
 _UPDATE_SHARE = 0.05
+# In a kernel of its own a factorisation costs about d / 8 rotations of the factor.
+_ROTATION_COST = 8
 # Below so many products a kernel beats LAPACK, whose threads take longer to wake than the work takes.
 _SMALL_SOLVE = 50_000
 
@@ -70,6 +71,7 @@ class Information:
         if dense.ndim != 2 or dense.shape[0] != dense.shape[1]:
             raise ValueError(f"'matrix' must be square; got shape {dense.shape}")
         self.matrix: FloatArray = dense
+        self._upper: FloatArray = np.empty_like(dense)
         self._refactor()
 
     @classmethod
@@ -159,7 +161,7 @@ class Information:
             raise ValueError(
                 f"'matrix' must be finite and positive definite ({error}); raise 'reg_lambda'"
             ) from None
-        self._upper: FloatArray = np.ascontiguousarray(upper)
+        self._upper[...] = upper  # in place: it may be part of a stack
 
     def _directions(self, Z: ArrayLike) -> FloatArray:
         rows = np.atleast_2d(np.asarray(Z, dtype=np.float64))
@@ -193,19 +195,116 @@ def _rank_one_updates(upper: FloatArray, rows: FloatArray) -> None:
                 upper[i, j] = rotated
 
 
-def quadratics(models: Sequence[Information], Z: ArrayLike) -> FloatArray:
-    """``z' H_m^-1 z`` for each of several matrices of one order, (n_models, n): all arms in one call.
+class InformationStack:
+    r"""Several information matrices of one order, such as one for each arm, updated and read in one call.
+
+    Parameters
+    ----------
+    n_models, n_features : int
+    reg_lambda : float
+        Every matrix starts as ``reg_lambda * I``.
 
     Examples
     --------
-    >>> models = [Information.prior(2, reg_lambda=1.0), Information.prior(2, reg_lambda=4.0)]
-    >>> quadratics(models, [[2.0, 0.0]]).tolist()
-    [[4.0], [1.0]]
+    ``stack[m]`` is the m-th matrix as an :class:`Information` that shares its memory:
+
+    >>> stack = InformationStack(2, 2, reg_lambda=1.0)
+    >>> stack.update([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0]], np.array([0, 1, 0]))
+    >>> stack[0].matrix.tolist(), stack[1].matrix.tolist()
+    ([[3.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 5.0]])
+    >>> stack.quadratic([[0.0, 1.0]]).round(12).tolist()
+    [[1.0], [0.2]]
     """
-    rows = models[0]._directions(Z)
-    if rows.size * models[0].n_features > _SMALL_SOLVE:
-        return np.stack([model.quadratic(rows) for model in models])
-    return np.asarray(_quadratics(np.stack([model._upper for model in models]), rows))
+
+    def __init__(self, n_models: int, n_features: int, *, reg_lambda: float = 1.0) -> None:
+        prior = Information.prior(n_features, reg_lambda=reg_lambda)
+        self._matrices = np.repeat(prior.matrix[None], n_models, axis=0)
+        self._uppers = np.repeat(prior._upper[None], n_models, axis=0)
+
+    def __len__(self) -> int:
+        return len(self._matrices)
+
+    def __getitem__(self, model: int) -> Information:
+        view = object.__new__(Information)
+        view.matrix, view._upper = self._matrices[model], self._uppers[model]
+        return view
+
+    def __setitem__(self, model: int, information: Information) -> None:
+        self._matrices[model], self._uppers[model] = information.matrix, information._upper
+
+    def update(self, Z: ArrayLike, model: IndexArray) -> None:
+        """Add ``z z'`` of each row (n, d) to the matrix that `model` (n,) names."""
+        rows = self[0]._directions(Z)
+        if rows.size * rows.shape[1] > _SMALL_SOLVE:
+            for m in np.unique(model):
+                self[m].update(rows[model == m])
+        elif not _update_stack(self._matrices, self._uppers, rows.copy(), model):
+            raise ValueError("'Z' makes a matrix that is not finite or not positive definite; scale it down")
+
+    def solve(self, b: ArrayLike) -> FloatArray:
+        """``H_m^-1 b_m`` of each matrix and row of `b`, (n_models, d)."""
+        return np.asarray(_solve_stack(self._uppers, np.array(b, dtype=np.float64)))
+
+    def quadratic(self, Z: ArrayLike) -> FloatArray:
+        """``z' H_m^-1 z`` of each matrix and row, (n_models, n)."""
+        rows = self[0]._directions(Z)
+        if rows.size * rows.shape[1] > _SMALL_SOLVE:
+            return np.stack([self[m].quadratic(rows) for m in range(len(self))])
+        return np.asarray(_quadratics(self._uppers, rows))
+
+
+@kernel
+def _update_stack(matrices: FloatArray, uppers: FloatArray, rows: FloatArray, model: IndexArray) -> bool:
+    """Add the rows to their matrices and factors; `rows` is overwritten. False if a factor breaks down."""
+    n_models, d, _ = matrices.shape
+    counts = np.bincount(model, minlength=n_models)
+    for k in range(len(rows)):
+        z, matrix = rows[k], matrices[model[k]]
+        for i in range(d):
+            for j in range(d):
+                matrix[i, j] += z[i] * z[j]
+        if counts[model[k]] * _ROTATION_COST <= d:
+            _rank_one_updates(uppers[model[k]], rows[k : k + 1])
+    for m in range(n_models):
+        if counts[m] * _ROTATION_COST > d and not _factor(matrices[m], uppers[m]):
+            return False
+    return True
+
+
+@kernel
+def accumulate(totals: FloatArray, rows: FloatArray, weight: FloatArray, model: IndexArray) -> None:
+    """Add ``weight_k rows_k`` to the row of `totals` (n_models, d) that ``model_k`` names, in place."""
+    for k in range(len(rows)):
+        total = totals[model[k]]
+        for c in range(len(total)):
+            total[c] += weight[k] * rows[k, c]
+
+
+@kernel
+def _factor(matrix: FloatArray, upper: FloatArray) -> bool:
+    """``matrix = R' R`` into `upper`; False if the matrix is not finite or not positive definite."""
+    d = len(matrix)
+    upper[:] = matrix
+    for i in range(d):
+        row = upper[i]
+        if not (0.0 < row[i] < np.inf):
+            return False
+        root = np.sqrt(row[i])
+        for j in range(i, d):
+            row[j] /= root
+        for j in range(i + 1, d):
+            below, factor = upper[j], row[j]
+            below[i] = 0.0
+            for c in range(j, d):
+                below[c] -= factor * row[c]
+    return True
+
+
+@kernel
+def _solve_stack(uppers: FloatArray, b: FloatArray) -> FloatArray:
+    for m in range(len(uppers)):
+        _solve(uppers[m], b[m])
+    return b
 
 
 @kernel
@@ -227,12 +326,11 @@ def _quadratics(uppers: FloatArray, rows: FloatArray) -> FloatArray:
     """``|R_m^-T z|^2`` of each factor and row: forward substitution, all rows abreast to vectorise."""
     n, d = rows.shape
     squares = np.zeros((len(uppers), n))
+    transposed = rows.T.copy()
     columns = np.empty((d, n))
     for m in range(len(uppers)):
         upper = uppers[m]
-        for k in range(n):
-            for i in range(d):
-                columns[i, k] = rows[k, i]
+        columns[:] = transposed
         for i in range(d):
             inverse, solved = 1.0 / upper[i, i], columns[i]
             for k in range(n):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, Self
 
 import numpy as np
 
-from lambdamart_kit.core.information import Information, quadratics
+from lambdamart_kit.core.information import InformationStack, accumulate
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 from lambdamart_kit.explore.base import Policy, check_contexts, check_lists, check_observations
 from lambdamart_kit.explore.propensities import (
@@ -23,8 +22,8 @@ class LinearPolicy(Policy):
 
     Attributes
     ----------
-    information_ : list of Information
-        ``A`` of the shared model, or of each arm.
+    information_ : InformationStack
+        ``A`` of the shared model, or of each arm: ``information_[m]`` is an Information.
     moments_ : (n_models, d) float64
         ``b = sum r x``.
     coef_ : (n_models, d) float64
@@ -55,21 +54,14 @@ class LinearPolicy(Policy):
         """
         rows, received = check_observations(contexts, rewards)
         self._start(rows.shape[1])
-        code = self._arm_codes(arms, len(rows))
-        order = np.argsort(code, kind="stable")
-        rows, received = rows[order], received[order]
-        ends = np.cumsum(np.bincount(code, minlength=len(self.information_)))
-        for model, (start, end) in enumerate(itertools.pairwise([0, *ends.tolist()])):
-            if end > start:
-                self._learn(model, rows[start:end], received[start:end])
+        self._learn(rows, received, self._arm_codes(arms, len(rows)))
         self.n_observations_ += len(rows)
         return self
 
     def _start(self, n_features: int) -> None:
         if not hasattr(self, "information_"):
             n_models = 1 if self.arms is None else len(self.arms)
-            prior = Information.prior(n_features, reg_lambda=self.reg_lambda)
-            self.information_ = [prior.copy() for _ in range(n_models)]
+            self.information_ = InformationStack(n_models, n_features, reg_lambda=self.reg_lambda)
             self.moments_ = np.zeros((n_models, n_features))
             self.coef_ = np.zeros((n_models, n_features))
             self.n_features_in_ = n_features
@@ -77,10 +69,11 @@ class LinearPolicy(Policy):
         if n_features != self.n_features_in_:
             raise ValueError(f"features must have {self.n_features_in_} columns as before; got {n_features}")
 
-    def _learn(self, model: int, rows: FloatArray, rewards: FloatArray) -> None:
-        self.information_[model].update(rows)
-        self.moments_[model] += rewards @ rows
-        self.coef_[model] = self.information_[model].solve(self.moments_[model])
+    def _learn(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
+        """Take in rows and rewards of the models that `model` (n,) names."""
+        self.information_.update(rows, model)
+        accumulate(self.moments_, rows, rewards, model)
+        self.coef_ = self.information_.solve(self.moments_)
 
     def _arm_codes(self, arms: ArrayLike | None, n_rows: int) -> IndexArray:
         if (self.arms is None) != (arms is None):
@@ -91,12 +84,12 @@ class LinearPolicy(Policy):
             return np.zeros(n_rows, dtype=np.intp)
         known = {arm: code for code, arm in enumerate(np.asarray(self.arms).tolist())}
         shown = np.asarray(arms).tolist()
-        unknown = [arm for arm in shown if arm not in known]
-        if unknown:
-            raise ValueError(f"'arms' must be among those of the policy; got {unknown[0]!r}")
         if len(shown) != n_rows:
             raise ValueError(f"'arms' must hold one arm per row: expected {n_rows}, got {len(shown)}")
-        return np.array([known[arm] for arm in shown], dtype=np.intp)
+        try:
+            return np.fromiter(map(known.__getitem__, shown), dtype=np.intp, count=n_rows)
+        except KeyError as unknown:
+            raise ValueError(f"'arms' must be among those of the policy; got {unknown.args[0]!r}") from None
 
     def _lists(self, candidates: ArrayLike) -> tuple[Array, bool]:
         lists, single = check_lists(candidates) if self.arms is None else check_contexts(candidates)
@@ -118,8 +111,8 @@ class LinearPolicy(Policy):
         """``sqrt(x' A^-1 x)`` of each candidate, (n_lists, n_candidates)."""
         if self.arms is None:
             rows = lists.reshape(-1, lists.shape[-1])
-            return np.sqrt(self.information_[0].quadratic(rows)).reshape(lists.shape[:-1])
-        return np.sqrt(quadratics(self.information_, lists)).T
+            return np.sqrt(self.information_.quadratic(rows)).reshape(lists.shape[:-1])
+        return np.sqrt(self.information_.quadratic(lists)).T
 
 
 class EpsilonGreedy(LinearPolicy):

@@ -48,10 +48,13 @@ class Propensities(NamedTuple):
 
 def top_slates(scores: FloatArray, k: int, rng: np.random.Generator) -> IndexArray:
     """The k best candidates of each row of `scores` (n_lists, n_candidates), equal scores in random order."""
-    jitter = rng.random(scores.shape)
     if k == 1:  # a maximum is several times cheaper than a sort
-        best = scores == scores.max(axis=1, keepdims=True)
-        return np.where(best, jitter, -1.0).argmax(axis=1)[:, None].astype(np.intp, copy=False)
+        first = scores.argmax(axis=1)
+        best = scores == scores[np.arange(len(scores)), first][:, None]
+        if np.count_nonzero(best) > len(best):
+            first = np.where(best, rng.random(scores.shape), -1.0).argmax(axis=1)
+        return first[:, None].astype(np.intp, copy=False)
+    jitter = rng.random(scores.shape)
     return np.lexsort((jitter, -scores), axis=-1)[:, :k].astype(np.intp, copy=False)
 
 

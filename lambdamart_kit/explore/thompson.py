@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from lambdamart_kit.core.information import Information, quadratics
+from lambdamart_kit.core.information import Information
 from lambdamart_kit.core.pairs import pair_terms
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 from lambdamart_kit.explore.linear import LinearPolicy
@@ -26,8 +26,16 @@ class LinearThompson(LinearPolicy):
 
     .. math:: \theta \sim N(A^{-1} b, \; \text{scale}^2 A^{-1})
 
-    A fresh draw for each list. Propensities are exact for two candidates (a normal probability); for
-    more they are estimated from `n_propensity_draws` further draws, with their standard errors.
+    A fresh draw for each list; with `arms`, each arm draws from its own posterior, independently of the
+    others. `coupled` draws a single z ~ N(0, 1) for the list instead (randomised UCB), which leaves every
+    candidate its distribution and takes the independent noise out of the comparison:
+
+    .. math:: \text{score}(x) = \theta^\top x + z \, \text{scale} \sqrt{x^\top A^{-1} x}
+
+    It explores less, and loses less where contexts vary enough to teach every arm by themselves.
+
+    Propensities are exact for two candidates (a normal probability); for more they are estimated from
+    `n_propensity_draws` further draws, with their standard errors.
 
     Parameters
     ----------
@@ -37,13 +45,16 @@ class LinearThompson(LinearPolicy):
         > 0: inverse prior variance, in units of ``scale**2``.
     arms : sequence, optional
         Labels of arms with a model each; None shares one model of the candidates' features.
+    coupled : bool
+        One draw of z for all candidates of a list.
     n_propensity_draws : int
     random_state : int, Generator or None
 
     References
     ----------
     Agrawal and Goyal (2013), "Thompson sampling for contextual bandits with linear payoffs", ICML,
-    algorithm 1.
+    algorithm 1. Vaswani, Mehrabian, Durand, Kveton (2020), "Old dog learns new tricks: randomized UCB for
+    bandit problems", AISTATS, section 2 (coupled).
 
     Examples
     --------
@@ -58,12 +69,14 @@ class LinearThompson(LinearPolicy):
         *,
         reg_lambda: float = 1.0,
         arms: Any = None,
+        coupled: bool = False,
         n_propensity_draws: int = 1000,
         random_state: Any = None,
     ) -> None:
         self.scale = scale
         self.reg_lambda = reg_lambda
         self.arms = arms
+        self.coupled = coupled
         self.n_propensity_draws = n_propensity_draws
         self.random_state = random_state
 
@@ -74,12 +87,13 @@ class LinearThompson(LinearPolicy):
 
     def _draws(self, lists: Array, rng: np.random.Generator) -> FloatArray:
         """Scores of each list under its own draw, (n_lists, n_candidates)."""
-        scale = self._posterior_scale()
+        scale, means = self._posterior_scale(), self._means(lists)
+        if self.coupled:
+            return means + scale * self._widths(lists) * rng.standard_normal((len(means), 1))
         if self.arms is not None:  # independent draws of independent models: only their projections matter
-            means = self._means(lists)
             return means + scale * self._widths(lists) * rng.standard_normal(means.shape)
         noise = self.information_[0].sample(np.zeros(self.n_features_in_), rng, size=len(lists))
-        return self._means(lists) + scale * np.einsum("lcd,ld->lc", lists, noise)
+        return means + scale * np.einsum("lcd,ld->lc", lists, noise)
 
     def _slates(self, lists: Array, k: int) -> IndexArray:
         rng = self._generator()
@@ -97,10 +111,12 @@ class LinearThompson(LinearPolicy):
 
     def _duels(self, lists: Array) -> FloatArray:
         means = self._means(lists)
-        if self.arms is None:
-            variance = self.information_[0].quadratic(lists[:, 0] - lists[:, 1])
+        if self.coupled:
+            variance = np.diff(self._widths(lists), axis=1)[:, 0] ** 2
+        elif self.arms is None:
+            variance = self.information_.quadratic(lists[:, 0] - lists[:, 1])[0]
         else:
-            variance = quadratics(self.information_, lists).sum(axis=0)
+            variance = self.information_.quadratic(lists).sum(axis=0)
         first = gaussian_duel(means[:, 0] - means[:, 1], self._posterior_scale() * np.sqrt(variance))
         rows = np.stack([first, 1.0 - first], axis=1)
         return np.stack([rows, rows[:, ::-1]], axis=2)
@@ -123,6 +139,8 @@ class LogisticThompson(LinearThompson):
         > 0: inverse variance of the prior.
     arms : sequence, optional
         Labels of arms with a model each; None shares one model of the candidates' features.
+    coupled : bool
+        As in :class:`LinearThompson`.
     n_propensity_draws : int
     random_state : int, Generator or None
 
@@ -146,11 +164,13 @@ class LogisticThompson(LinearThompson):
         *,
         reg_lambda: float = 1.0,
         arms: Any = None,
+        coupled: bool = False,
         n_propensity_draws: int = 1000,
         random_state: Any = None,
     ) -> None:
         self.reg_lambda = reg_lambda
         self.arms = arms
+        self.coupled = coupled
         self.n_propensity_draws = n_propensity_draws
         self.random_state = random_state
 
@@ -164,25 +184,34 @@ class LogisticThompson(LinearThompson):
     def _posterior_scale(self) -> float:
         return 1.0
 
-    def _learn(self, model: int, rows: FloatArray, rewards: FloatArray) -> None:
-        if ((rewards < 0) | (rewards > 1)).any():
-            raise ValueError(
-                f"'rewards' must be in [0, 1]; got {rewards[(rewards < 0) | (rewards > 1)][0]:g}"
+    def _learn(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
+        outside = (rewards < 0) | (rewards > 1)
+        if outside.any():
+            raise ValueError(f"'rewards' must be in [0, 1]; got {rewards[outside][0]:g}")
+        for m in np.unique(model):
+            of_model = model == m
+            self.information_[m], self.coef_[m] = _laplace(
+                self.information_[m], self.coef_[m], rows[of_model], rewards[of_model]
             )
-        prior, start = self.information_[model], self.coef_[model]
-        theta = start.copy()
-        for _ in range(_NEWTON_STEPS):
-            terms = pair_terms(rows @ theta, target=rewards)
-            gradient = terms.gradient @ rows + prior.matrix @ (theta - start)
-            posterior = prior.copy()
-            posterior.update(rows, terms.hessian)
-            step = posterior.solve(gradient)
-            theta -= _damped(step, theta, start, prior, rows, rewards)
-            if np.abs(step).max() <= 1e-10 * max(1.0, np.abs(theta).max()):
-                break
+
+
+def _laplace(
+    prior: Information, start: FloatArray, rows: FloatArray, rewards: FloatArray
+) -> tuple[Information, FloatArray]:
+    """The posterior of a logistic model around its maximum, by Newton's method from the prior's mean."""
+    theta = start.copy()
+    for _ in range(_NEWTON_STEPS):
+        terms = pair_terms(rows @ theta, target=rewards)
+        gradient = terms.gradient @ rows + prior.matrix @ (theta - start)
         posterior = prior.copy()
-        posterior.update(rows, pair_terms(rows @ theta, target=rewards).hessian)
-        self.information_[model], self.coef_[model] = posterior, theta
+        posterior.update(rows, terms.hessian)
+        step = posterior.solve(gradient)
+        theta -= _damped(step, theta, start, prior, rows, rewards)
+        if np.abs(step).max() <= 1e-10 * max(1.0, np.abs(theta).max()):
+            break
+    posterior = prior.copy()
+    posterior.update(rows, pair_terms(rows @ theta, target=rewards).hessian)
+    return posterior, theta
 
 
 def _damped(
