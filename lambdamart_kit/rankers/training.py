@@ -137,6 +137,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._started = time.monotonic()
+        self._tenths = 0
 
     def __enter__(self) -> Progress:
         self._started = time.monotonic()
@@ -170,7 +171,8 @@ class Progress:
         measure = "  ".join(f"{name} {value:.4f}" for name, value in evaluation.items())
         if self._bar is not None:
             self._bar.update(self._task, completed=n_rounds, measure=measure)
-        elif n_rounds % max(1, self._total // 10) == 0:
+        elif n_rounds // max(1, self._total // 10) > self._tenths:
+            self._tenths = n_rounds // max(1, self._total // 10)
             left = (time.monotonic() - self._started) / n_rounds * (self._total - n_rounds)
             print(
                 f"{self._label} {n_rounds}/{self._total}  {measure}  {duration(left)} left",

@@ -1,0 +1,23 @@
+"""What goes wrong on a cluster, by name."""
+
+from __future__ import annotations
+
+
+class WorkerLostError(RuntimeError):
+    """A worker left during a fit: killed, out of memory, or unreachable.
+
+    Attributes
+    ----------
+    workers : tuple of str
+        Name and address of those that were lost.
+    n_trees : int
+        Trees in the last checkpoint; 0 without one.
+    """
+
+    def __init__(self, message: str, workers: tuple[str, ...], n_trees: int) -> None:
+        super().__init__(message)
+        self.workers = workers
+        self.n_trees = n_trees
+
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[str, ...], int]]:
+        return type(self), (str(self), self.workers, self.n_trees)

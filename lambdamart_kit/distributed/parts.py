@@ -1,0 +1,207 @@
+"""Dask collections and files as parts: one delayed `Part` a partition, checked where it is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+
+from lambdamart_kit.core.gains import check_relevance
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.datasets.chunks import Columns, RowFiles, stack
+from lambdamart_kit.distributed.threads import own_threads
+from lambdamart_kit.rankers.boosted import BoostedRanker
+from lambdamart_kit.rankers.features import check_codes, flat
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of a partition.
+
+    Attributes
+    ----------
+    number : int
+        Of the partition they came from.
+    X : (n, n_features) float32 array or CSR matrix
+    y : (n,) float64
+    qid : (n,) array
+    sample_weight : (n,) float64, or None
+    """
+
+    number: int
+    X: Any
+    y: FloatArray
+    qid: Array
+    sample_weight: FloatArray | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: Any) -> Part:
+        """The given rows."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return replace(self, X=self.X[rows], y=self.y[rows], qid=self.qid[rows], sample_weight=weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Rows that are not computed yet.
+
+    Attributes
+    ----------
+    parts : list of Delayed
+        Each gives a `Part`.
+    widths_vary : bool
+        Whether parts may have fewer features than others, as LETOR files do: those absent are 0.
+    """
+
+    parts: list[Any]
+    widths_vary: bool = False
+
+
+def collect(
+    ranker: BoostedRanker, X: Any, y: Any, qid: Any, sample_weight: Any, *, suffix: str = ""
+) -> Source:
+    """Parts of row-aligned collections, or of a frame whose columns `y`, `qid` and `sample_weight` name.
+
+    Parameters
+    ----------
+    ranker : BoostedRanker
+        Checks and encodes features as it would its own.
+    X : Dask array or DataFrame; a local array or DataFrame is one partition
+    y, qid, sample_weight : collection like X's rows, or name of a column of X
+    suffix : str
+        Added to parameter names in errors: ``"_val"`` for validation data.
+    """
+    columns = {"y": y, "qid": qid, "sample_weight": sample_weight}
+    for name in ("y", "qid"):
+        if columns[name] is None:
+            raise ValueError(
+                f"'{name}{suffix}' must be given to fit on a cluster, with an entry for each row of "
+                f"'X{suffix}', or as the name of its column; got None"
+            )
+    split = {
+        role: [column] * n_partitions(X) if isinstance(column, str) else split_like(X, column, role + suffix)
+        for role, column in columns.items()
+        if column is not None
+    }
+    make = dask.delayed(_collected_part, pure=False)
+    parts = [
+        make(number, ranker, suffix, rows, {role: column[number] for role, column in split.items()})
+        for number, rows in enumerate(delayed_partitions(X))
+    ]
+    return Source(parts)
+
+
+def columns_of(X: Any, roles: Sequence[Any], suffix: str = "") -> Any:
+    """What tells number, names and types of the features: X, or of a frame its columns without rows.
+
+    Raises
+    ------
+    ValueError
+        If one of `roles` is a name that is not a column of X.
+    """
+    named = [column for column in roles if isinstance(column, str)]
+    missing = [column for column in named if column not in getattr(X, "columns", ())]
+    if missing:
+        raise ValueError(f"'X{suffix}' must be a frame with the columns that are named; it has no {missing}")
+    meta = getattr(X, "_meta", X) if hasattr(X, "columns") else X
+    return meta.drop(columns=named) if named else meta
+
+
+def from_files(ranker: BoostedRanker, found: RowFiles) -> Source:
+    """Parts of Parquet, CSV or LETOR files, one a file: see :mod:`lambdamart_kit.datasets.chunks`."""
+    columns = replace(found.columns, features=found.feature_names)
+    make = dask.delayed(_file_part, pure=False)
+    parts = [make(number, ranker, str(path), columns) for number, path in enumerate(found.paths)]
+    return Source(parts, widths_vary=found.kind == "letor")
+
+
+def n_partitions(X: Any) -> int:
+    """Partitions of the rows of a collection; 1 for local data."""
+    return int(X.numblocks[0]) if isinstance(X, da.Array) else int(getattr(X, "npartitions", 1))
+
+
+def delayed_partitions(X: Any) -> list[Any]:
+    """The partitions of the rows of a collection, each delayed; local data is one."""
+    if isinstance(X, da.Array):
+        if X.ndim == 2 and X.numblocks[1] > 1:
+            X = X.rechunk({1: -1})
+        return list(X.to_delayed().ravel())
+    if hasattr(X, "to_delayed"):
+        return list(X.to_delayed())
+    return [X]
+
+
+def split_like(X: Any, column: Any, name: str, *, to: str = "X") -> list[Any]:
+    """The partitions of `column`, which must be those of `X` (called `to`); known chunks are cut to fit."""
+    local = not hasattr(column, "dask")
+    if _known_chunks(X) and (local or _known_chunks(column)):
+        if len(column) != len(X):
+            raise ValueError(
+                f"{name!r} must have one entry a row of {to!r}: expected {len(X)}, got {len(column)}"
+            )
+        column = da.asarray(np.asarray(column) if local else column).rechunk({0: X.chunks[0]})
+    elif n_partitions(column) != n_partitions(X):
+        raise ValueError(
+            f"{name!r} must have the partitions of {to!r}: expected {n_partitions(X)}, got "
+            f"{n_partitions(column)}; take both from the same collection, or repartition both by the same "
+            "divisions (a Dask array: rechunk)"
+        )
+    return delayed_partitions(column)
+
+
+def _known_chunks(X: Any) -> bool:
+    return isinstance(X, da.Array) and not any(math.isnan(size) for size in X.chunks[0])
+
+
+def _collected_part(number: int, ranker: BoostedRanker, suffix: str, X: Any, columns: dict[str, Any]) -> Part:
+    """Runs on a worker: check and convert one partition."""
+    named = [column for column in columns.values() if isinstance(column, str)]
+    values = {role: X[column] if isinstance(column, str) else column for role, column in columns.items()}
+    try:
+        features = X.drop(columns=named) if named else X
+        return _checked(number, ranker, features, values, suffix)
+    except ValueError as error:
+        raise ValueError(f"partition {number}: {error}") from None
+
+
+def _file_part(number: int, ranker: BoostedRanker, path: str, columns: Columns) -> Part:
+    """Runs on a worker: read one file."""
+    chunks = list(RowFiles(path, columns, n_jobs=own_threads(ranker.n_jobs)).chunks())
+    X = stack([chunk.X for chunk in chunks], max((chunk.X.shape[1] for chunk in chunks), default=0))
+    values = {
+        role: np.concatenate([getattr(chunk, role) for chunk in chunks]) if chunks else np.empty(0)
+        for role in ("y", "qid", "sample_weight")
+        if role != "sample_weight" or columns.sample_weight is not None
+    }
+    try:
+        return _checked(number, ranker, X, values, "")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _checked(number: int, ranker: BoostedRanker, X: Any, values: dict[str, Any], suffix: str) -> Part:
+    labels = check_relevance(flat(values["y"]), name=f"y{suffix}")
+    ids, weight = np.asarray(values["qid"]), values.get("sample_weight")
+    for name, rows in (("y", labels), ("qid", ids), ("sample_weight", weight)):
+        if rows is not None and len(rows) != X.shape[0]:
+            raise ValueError(
+                f"'{name}{suffix}' must have one entry a row of 'X{suffix}': expected {X.shape[0]}, got "
+                f"{len(rows)}"
+            )
+    if len(labels):
+        Queries.from_qid(ids, len(labels))  # refuses missing ids
+        features = ranker._check_features(X, name=f"X{suffix}")
+        check_codes(features, [j for j in ranker._categorical_columns if j not in ranker.categories_])
+    else:  # nothing to check, and scikit-learn refuses to
+        features = np.empty((0, X.shape[1]), dtype=np.float32)
+    return Part(
+        number, features, labels, ids, None if weight is None else np.asarray(weight, dtype=np.float64)
+    )

@@ -1,0 +1,245 @@
+"""What runs on a worker: its part of the fit, in step with the others."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import distributed
+import numpy as np
+from distributed import Queue
+from distributed.comm import get_address_host
+
+import lambdamart_kit
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.distributed.errors import WorkerLostError
+from lambdamart_kit.distributed.group import (
+    EndTogether,
+    Group,
+    GroupMetric,
+    GuardedBound,
+    join,
+    start_tracker,
+    without_network,
+)
+from lambdamart_kit.distributed.shuffling import WorkerRows
+from lambdamart_kit.distributed.threads import own_threads
+from lambdamart_kit.metrics import BoundMetric
+from lambdamart_kit.rankers.boosted import BoostedRanker
+from lambdamart_kit.rankers.boosters import LibraryObjective, find_booster
+from lambdamart_kit.rankers.training import EvalSet, Evaluation, History, MakeBytes, Stopwatch
+
+PACKAGES = ("numpy", "numba", "lightgbm", "xgboost", "dask", "distributed")
+_REPORT_SECONDS = 0.5
+
+_trackers: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What every worker of a fit is told.
+
+    Attributes
+    ----------
+    ranker : BoostedRanker
+        The local estimator: parameters and what it knows of the columns.
+    workers : tuple of str
+        ``worker.id`` by rank. A worker that was started anew is another one, and has no rows.
+    labels : (n_levels,) float64
+        Distinct labels of all rows.
+    start : bytes, or None
+        Model to go on from.
+    history : History
+        Of the rounds before.
+    reports : str
+        Name of the queue for reports.
+    checkpoint_trees : int or None
+        How often a report holds the model.
+    """
+
+    ranker: BoostedRanker
+    workers: tuple[str, ...]
+    labels: FloatArray
+    start: bytes | None
+    history: History
+    reports: str
+    checkpoint_trees: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit ends with, from the worker of rank 0."""
+
+    model: bytes
+    best_iteration: int
+    best_score: float
+    evals_result: dict[str, dict[str, list[float]]]
+    fit_times: dict[str, float]
+
+
+def introduce(dask_worker: Any = None) -> tuple[str, dict[str, str]]:
+    """Runs on a worker: its id, and its versions."""
+    return dask_worker.id, versions()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what workers and client must have in common."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    found = {"python": python, "lambdamart_kit": lambdamart_kit.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def open_tracker(name: str, size: int, dask_worker: Any = None) -> dict[str, Any]:
+    """Start the tracker of fit `name` on this worker: where the others can reach it, as they must anyway."""
+    _trackers[name], arguments = start_tracker(size, _host(dask_worker))
+    return arguments
+
+
+def close_tracker(name: str) -> None:
+    """Stop it."""
+    tracker = _trackers.pop(name, None)
+    if tracker is not None:
+        tracker.free()
+
+
+def train(job: Job, rank: int, tracker: dict[str, Any] | None, rows: WorkerRows) -> Fitted | None:
+    """Grow the trees of this worker's rows with the others; the fitted model on rank 0."""
+    worker = distributed.get_worker()
+    if worker.id != job.workers[rank]:
+        raise WorkerLostError(f"worker {worker.name!r} was lost, and started anew", (worker.name,), 0)
+    ranker = copy.copy(job.ranker)
+    ranker.n_jobs = own_threads(ranker.n_jobs)
+    ranker.verbose = 0
+    with join(rank, len(job.workers), tracker, _host(worker)) as group:
+        _fit_part(job, ranker, rows, group)
+    if rank > 0:
+        return None
+    model = ranker.model_.to_bytes()
+    return Fitted(
+        without_network(model) if ranker._booster_name() == "lightgbm" else model,
+        ranker.best_iteration_,
+        ranker.best_score_,
+        ranker.evals_result_,
+        ranker.fit_times_,
+    )
+
+
+def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -> None:
+    """Fit `ranker` on this worker's rows as part of `group`."""
+    watch = Stopwatch()
+    booster = find_booster(ranker._booster_name())
+    start = None if job.start is None else booster.model.from_bytes(job.start)
+    n_before = 0 if start is None else start.n_trees
+    params = ranker._booster_params(ranker.n_estimators - n_before)
+    try:
+        bound = ranker._bind_part(rows.train, job.labels)
+        metric = _bind_metric(ranker, rows)
+    except Exception as error:
+        group.note(error)
+    group.agree()
+    _check_counts(rows, metric, group)
+    if not isinstance(bound, LibraryObjective):
+        bound = GuardedBound(bound, group, watch)
+    callbacks: list[Any] = [EndTogether(group)]
+    if group.rank == 0:
+        callbacks.append(Reporter(job.reports, group, job.checkpoint_trees, n_before))
+    network: AbstractContextManager[dict[str, Any]] = (
+        group.lightgbm_network() if ranker._booster_name() == "lightgbm" else nullcontext({})
+    )
+    with network as settings, watch.remainder("trees"):
+        ranker._boost(
+            booster,
+            bound,
+            replace(params, extra={**params.extra, **settings}),
+            rows.train,
+            _eval_sets(rows, metric, group, watch),
+            start,
+            history=copy.copy(job.history),
+            callbacks=callbacks,
+        )
+    ranker.fit_times_ = dict(watch.seconds)
+
+
+def _bind_metric(ranker: BoostedRanker, rows: WorkerRows) -> BoundMetric | None:
+    held_out = rows.held_out
+    if held_out is None:
+        return None
+    return ranker._metric().bind(
+        held_out.y, held_out.queries, held_out.sample_weight, n_threads=ranker._n_threads()
+    )
+
+
+def _eval_sets(rows: WorkerRows, metric: BoundMetric | None, group: Group, watch: Stopwatch) -> list[EvalSet]:
+    if rows.held_out is None or metric is None:
+        return []
+    mean = watch.timed("evaluation", GroupMetric(metric, group).__call__)
+    return [EvalSet("validation", rows.held_out.X, str(metric.metric), mean)]
+
+
+def _check_counts(rows: WorkerRows, metric: BoundMetric | None, group: Group) -> None:
+    """Something to learn from and, if queries are held out, something to measure; over all workers."""
+    train = rows.train
+    weighs = train.comparable()
+    if train.sample_weight is not None:
+        weighs &= train.sample_weight[train.queries.ptr[:-1]] > 0
+    measured = np.inf if metric is None else metric.weights[~metric.blank].sum()
+    to_learn, to_measure = group.sum(np.array([weighs.sum(), measured]))
+    if to_learn == 0:
+        raise ValueError(
+            "'y' must hold two different labels in at least one query with weight, or there is nothing to "
+            "learn; in every query of every partition all documents have the same label"
+        )
+    if to_measure == 0:
+        raise ValueError(
+            "the held-out queries must have a relevant document, or there is nothing to stop on; all are "
+            "blank; hold out more queries"
+        )
+
+
+class Reporter:
+    """Callback of rank 0: tells the client how far the fit is, and sends the model now and then.
+
+    A client that does not want to hear any more has closed the queue; that ends the fit.
+    """
+
+    def __init__(self, queue: str, group: Group, checkpoint_trees: int | None, n_before: int) -> None:
+        self._queue = Queue(queue)
+        self._group = group
+        self._checkpoint_trees = checkpoint_trees
+        self._n_before = n_before
+        self._values: list[float] = []
+        self._sent_at = time.monotonic()
+
+    def show(self, n_rounds: int, to_bytes: MakeBytes) -> None:
+        """Take the model so far."""
+        self._to_bytes = to_bytes
+
+    def __call__(self, n_rounds: int, evaluation: Evaluation) -> bool:
+        """Send what is due; never stops."""
+        self._values += evaluation.values()
+        n_trees = self._n_before + n_rounds
+        saves = self._checkpoint_trees is not None and n_trees % self._checkpoint_trees == 0
+        if saves or time.monotonic() - self._sent_at >= _REPORT_SECONDS:
+            report = {"n_trees": n_trees, "evaluation": dict(evaluation)}
+            if saves:
+                report |= {"model": self._to_bytes(), "values": self._values}
+            try:
+                self._queue.put(report)
+            except Exception as error:
+                self._group.note(error)
+            self._sent_at = time.monotonic()
+        return False
+
+
+def _host(worker: Any) -> str:
+    return str(get_address_host(worker.address))
