@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ from lambdamart_kit.preferences.uncertainty import (
     hessian_covariance,
     sandwich_covariance,
 )
+from lambdamart_kit.rankers.blas import one_blas_thread
 
+_SMALL = 500  # items up to which a second BLAS thread costs more than it helps
 _METHODS = ("hessian", "sandwich", "clustered", "bootstrap")
 _DISCONNECTED = ("raise", "components", "prior")
 
@@ -185,7 +188,8 @@ class BradleyTerry(BaseEstimator):
             seen = check_rows(counts, len(comparisons.record), "counts")
             self._clusters = _clusters(groups, comparisons, seen).restricted(used)
         self._model_ = model
-        self._parameters, self.loss_, self.n_iter_ = newton(model, max_iter=self.max_iter, tol=self.tol)
+        with one_blas_thread() if comparisons.n_items <= _SMALL else nullcontext():
+            self._parameters, self.loss_, self.n_iter_ = newton(model, max_iter=self.max_iter, tol=self.tol)
         strengths, coefficients, self._delta = model.split(self._parameters)
         self.items_, self.strengths_ = comparisons.items, strengths
         self.comparisons_, self.components_ = model.comparisons, model.components

@@ -15,6 +15,7 @@ import pandas as pd
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import available_threads, run_tasks
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.preferences.ids import code_ids
 
 WINNERS = {
     **dict.fromkeys(["model_a", "a", "left", "first", "home", "x"], 1.0),
@@ -167,54 +168,50 @@ def encode_items(pairs: Any) -> tuple[Array, IndexArray, IndexArray]:
     if isinstance(pairs, pd.DataFrame):
         if pairs.shape[1] != 2:
             raise ValueError(f"'pairs' must have two columns of item ids; got {list(pairs.columns)}")
-        n_rows = len(pairs)
-        ids: Any = pd.concat([pairs.iloc[:, 0], pairs.iloc[:, 1]], ignore_index=True)
-        if ids.dtype.kind in "iuf":
-            ids = ids.to_numpy()
+        sides: list[Any] = [pairs.iloc[:, 0], pairs.iloc[:, 1]]
     else:
         table = np.asarray(pairs)
         if table.size and (table.ndim != 2 or table.shape[1] != 2):
             raise ValueError(f"'pairs' must have shape (n, 2), two item ids a row; got {table.shape}")
-        n_rows = len(table)
-        ids = table.T.ravel()
+        sides = [table[:, 0], table[:, 1]] if table.size else [table, table]
+    n_rows = len(sides[0])
     if n_rows == 0:
         raise ValueError("'pairs' must hold at least one comparison; got none")
-    items, code = _factorize(ids)
-    first, second = code[:n_rows], code[n_rows:]
-    same = np.flatnonzero(first == second)
-    if len(same):
+    items, codes, places, low = code_ids(sides)
+    first, second = np.empty(n_rows, dtype=np.intp), np.empty(n_rows, dtype=np.intp)
+    threads = available_threads() if n_rows > _SERIAL_ROWS else 1
+    bounds = np.linspace(0, n_rows, threads + 1).astype(np.intp)
+    bad = np.full((threads, 2), n_rows, dtype=np.intp)
+    run_tasks(_place, bounds, threads, *codes, *places, low, first, second, bounds, bad)
+    missing, same = bad.min(axis=0)
+    if missing < n_rows:
+        raise ValueError(f"'pairs' must not hold missing ids; row {missing} has one")
+    if same < n_rows:
+        n_same = np.count_nonzero(first == second)
         raise ValueError(
-            f"'pairs' must compare two different items; row {same[0]} compares "
-            f"{plain(items[first[same[0]]])!r} with itself ({len(same)} such rows); drop those rows"
+            f"'pairs' must compare two different items; row {same} compares "
+            f"{plain(items[first[same]])!r} with itself ({n_same} such rows); drop those rows"
         )
     return items, first, second
 
 
-def _factorize(ids: Any) -> tuple[Array, IndexArray]:
-    """Ascending unique ids and the code of each; `ids` is an array or, to keep its fast dtype, a Series."""
-    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
-        low, high = int(ids.min()), int(ids.max())
-        if high - low < max(4 * len(ids), _DENSE_KEYS):
-            offset = ids.astype(np.intp, copy=False) - low
-            items = np.flatnonzero(np.bincount(offset, minlength=high - low + 1))
-            if len(items) == high - low + 1:
-                return (items + low).astype(ids.dtype), offset
-            position = np.zeros(high - low + 1, dtype=np.intp)
-            position[items] = np.arange(len(items))
-            return (items + low).astype(ids.dtype), position[offset]
-    code, unique = pd.factorize(ids.astype(object) if ids.dtype.kind in "US" else ids)
-    missing = np.flatnonzero(code < 0)
-    if len(missing):
-        row = int(missing[0]) % (len(ids) // 2)
-        raise ValueError(f"'pairs' must not hold missing ids; row {row} has one")
-    unique = np.asarray(unique)
-    try:
-        order = np.argsort(unique, kind="stable")
-    except TypeError:
-        order = np.array(sorted(range(len(unique)), key=lambda i: (type(unique[i]).__name__, str(unique[i]))))
-    position = np.empty(len(unique), dtype=np.intp)
-    position[order] = np.arange(len(unique))
-    return unique[order], position[code]
+@kernel
+def _place(
+    start: int, stop: int, first_code: Array, second_code: Array, first_place: Array, second_place: Array,
+    low: int, first: IndexArray, second: IndexArray, bounds: IndexArray, bad: IndexArray,
+) -> None:  # fmt: skip
+    """Items of each row; the first row with a missing id (-1), and the first of an item with itself."""
+    missing, same = len(first), len(first)
+    for row in range(start, stop):
+        a, b = first_place[first_code[row] - low], second_place[second_code[row] - low]
+        first[row], second[row] = a, b
+        if a < 0 or b < 0:
+            missing = min(missing, row)
+        elif a == b:
+            same = min(same, row)
+    for part in range(len(bad)):
+        if bounds[part] == start:
+            bad[part, 0], bad[part, 1] = missing, same
 
 
 def encode_outcomes(outcomes: Any, items: Array, first: IndexArray, second: IndexArray) -> FloatArray:

@@ -208,6 +208,29 @@ class StrengthModel:
         strengths -= means[self.components]
         return vectors
 
+    def condensed(self) -> StrengthModel:
+        """The same likelihood with one record a pair of items, where outcomes differ only in their mean.
+
+        ``-t log sigma(eta) - (1 - t) log sigma(-eta)`` is linear in t, so wins, ties and losses of a pair are
+        one soft outcome. Records of a pair follow each other.
+        """
+        c = self.comparisons
+        if self.ties.has_parameter or c.covariates.shape[1]:
+            return self
+        starts = np.flatnonzero(np.append(True, (np.diff(c.first) != 0) | (np.diff(c.second) != 0)))
+        weight = np.add.reduceat(c.weight, starts)
+        condensed = dataclasses.replace(
+            c,
+            first=c.first[starts],
+            second=c.second[starts],
+            outcome=np.add.reduceat(c.weight * c.outcome, starts) / weight,
+            covariates=c.covariates[starts],
+            count=weight,
+            sample_weight=np.ones(len(starts)),
+            record=None,
+        )
+        return dataclasses.replace(self, comparisons=condensed)
+
     def restricted(self, kept: FloatArray | IndexArray) -> StrengthModel:
         """The same model on some of the records."""
         c = self.comparisons
@@ -225,6 +248,7 @@ def newton(model: StrengthModel, *, max_iter: int, tol: float) -> tuple[FloatArr
     ValueError
         If the step does not fall below `tol` within `max_iter` iterations.
     """
+    model = model.condensed()
     parameters = model.start()
     derivatives = model.derivatives(parameters)
     loss = model.loss(parameters, derivatives)
