@@ -292,8 +292,10 @@ def _between(low: Float32Array, high: Float32Array) -> Float32Array:
 def _last_of_bins(counts: Array, max_bin: int) -> Array:
     """Index of the last distinct value of each bin but the last, filling bins to the mean of what remains."""
     n = len(counts)
-    mean = counts.sum() / max_bin
-    light = counts.sum()
+    light = np.int64(0)
+    for count in counts:  # counts.sum() would compile for as long as the rest
+        light += count
+    mean = light / max_bin
     light_bins = max_bin
     for count in counts:
         if count >= mean:

@@ -123,7 +123,8 @@ def _count_columns(start: int, stop: int, columns: Array, counts: Array) -> None
         tables[:] = 0
         for i in range(n):
             tables[i & 3, columns[j, i]] += 1
-        counts[j] = tables[0] + tables[1] + tables[2] + tables[3]
+        for b in range(256):  # an expression of arrays would compile for three seconds
+            counts[j, b] = tables[0, b] + tables[1, b] + tables[2, b] + tables[3, b]
 
 
 def _padded(n_bins: IndexArray) -> IndexArray:
