@@ -144,7 +144,7 @@ def _offer(
     allowed, directions = data.allowed[node % data.allowed.shape[0]], data.direction
     features, starts, sizes, nan_bins = layout.feature, layout.start, layout.n_bins, layout.nan_bin
     categorical, block_feature = layout.is_categorical, layout.block_feature
-    left, left_rows, gains = work.scratch[thread, 0], work.scratch[thread, 1], work.gains[thread]
+    left, gains = work.scratch[thread], work.gains[thread]
     for block in range(thread, len(block_feature) - 1, n_threads):
         for f in range(block_feature[block], block_feature[block + 1]):
             feature = features[f]
@@ -157,7 +157,7 @@ def _offer(
             else:
                 gain = search_numeric(
                     feature, starts[f], sizes[f], nan_bins[f], histogram, counts, counted, total, rows,
-                    directions[feature], bounded, low, high, rules, left, left_rows, gains, gain, best,
+                    directions[feature], bounded, low, high, rules, left, gains, gain, best,
                 )  # fmt: skip
     work.offer_gains[thread, child] = gain - parent if best[FEATURE] >= 0 else 0.0
     work.cycles[thread, SEARCH] += cycles() - started
@@ -206,7 +206,8 @@ def _move_rows(
         before += work.lefts[t, 0] if t < thread else 0
         n_left += work.lefts[t, 0]
     if thread > 0:
-        carried[begin + before : begin + before + mine] = moved[start : start + mine]
+        for i in range(mine):  # a slice would compile for three seconds: the message of a mismatch
+            carried[begin + before + i] = moved[start + i]
     target = begin + n_left + (start - begin - before)
     for i in range(stop - start - mine):
         carried[target + i] = moved[stop - 1 - i]
