@@ -48,12 +48,13 @@ def rows_of(tree, binned):
     return leaves
 
 
-def best_split(X, gradient, hessian, rows, *, least=1, reg_lambda=0.0):
+def best_split(X, gradient, hessian, rows, *, least=1, reg_lambda=0.0, reg_alpha=0.0):
     """Best gain of any threshold, NaN on either side, by brute force over raw values."""
     best = 0.0
 
     def score(selected):
-        return gradient[selected].sum() ** 2 / (hessian[selected].sum() + reg_lambda)
+        soft = max(abs(gradient[selected].sum()) - reg_alpha, 0.0)
+        return soft**2 / (hessian[selected].sum() + reg_lambda)
 
     for j in range(X.shape[1]):
         column = X[rows, j]
@@ -98,10 +99,10 @@ def test_wide_data_takes_several_planes(rng):
 
 
 @pytest.mark.parametrize("least", [1, 40])
-@pytest.mark.parametrize("reg_lambda", [0.0, 5.0])
-def test_every_split_is_the_best_there_is(rng, least, reg_lambda):
+@pytest.mark.parametrize("penalty", [{}, {"reg_lambda": 5.0}, {"reg_lambda": 2.0, "reg_alpha": 3.0}])
+def test_every_split_is_the_best_there_is(rng, least, penalty):
     X, gradient, hessian = problem(rng, 200, whole=True)
-    settings = {**LOOSE, "min_child_samples": least, "reg_lambda": reg_lambda, "num_leaves": 8}
+    settings = {**LOOSE, "min_child_samples": least, "num_leaves": 8, **penalty}
     (tree,), _, binned = grow(X, gradient, hessian, **settings)
     members = {~leaf: rows for leaf, rows in enumerate(rows_of(tree, binned))}
     for node in reversed(range(len(tree.feature))):
@@ -109,7 +110,7 @@ def test_every_split_is_the_best_there_is(rng, least, reg_lambda):
     for node in range(len(tree.feature)):
         rows = np.sort(members[node])
         assert tree.node_count[node] == len(rows)
-        expected = best_split(X, gradient, hessian, rows, least=least, reg_lambda=reg_lambda)
+        expected = best_split(X, gradient, hessian, rows, least=least, **penalty)
         # whole gradients have an exact multiple of the scale only up to stochastic rounding of 1 in 1e4
         assert tree.gain[node] == pytest.approx(expected, rel=2e-3)
     assert tree.leaf_count.min() >= least

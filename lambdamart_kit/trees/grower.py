@@ -174,7 +174,7 @@ def _buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
         offers=np.zeros((T, 2, SPLIT_WIDTH), dtype=np.int64),
         offer_gains=np.zeros((T, 8)),
         lefts=np.zeros((T, 8), dtype=np.int64),
-        scratch=np.empty((T, 2, 256), dtype=np.int64),
+        scratch=np.empty((T, 256), dtype=np.int64),
         gains=np.empty((T, 256)),
         peaks=np.zeros((T, 8)),
         sums=np.zeros((T, 8), dtype=np.int64),
