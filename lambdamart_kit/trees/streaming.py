@@ -44,7 +44,7 @@ class EdgeSample:
         self._n_rows = n_rows
         self._parts: list[tuple[Float32Array, Array]] = []
         self._hash_of = np.empty(0, dtype=np.uint64)  # by code
-        self._limit = np.uint64(2**64 - 1)  # hashes of queries that may still be in the sample
+        self._limit: Any = np.uint64(2**64 - 1)  # hashes of queries that may still be in the sample
         self._n_kept = 0
 
     @property
@@ -68,7 +68,7 @@ class EdgeSample:
         sizes = np.bincount(np.concatenate([codes for _, codes in self._parts]))
         kept = np.flatnonzero(sizes)
         by_hash = kept[np.argsort(self._hash_of[kept], kind="stable")]
-        last = min(np.searchsorted(np.cumsum(sizes[by_hash]), self._n_rows), len(by_hash) - 1)
+        last = min(int(np.searchsorted(np.cumsum(sizes[by_hash]), self._n_rows)), len(by_hash) - 1)
         self._limit = self._hash_of[by_hash[last]]
         inside = [(part, self._hash_of[part[1]] <= self._limit) for part in self._parts]
         self._parts = [(X[mask], codes[mask]) for (X, codes), mask in inside if mask.any()]
