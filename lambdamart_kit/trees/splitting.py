@@ -21,7 +21,7 @@ from lambdamart_kit.core.typing import Array
 
 # Columns of a split record (int64).
 FEATURE, BIN, NAN_LEFT, LEFT_TOTAL, MASK = 0, 1, 2, 3, 4
-_STEP = 16  # bins that a vectorised and unrolled loop takes at a time; the rest, one by one, would cost as much again
+_STEP = 16  # bins a vectorised and unrolled loop takes at a time; the rest, one by one, would cost as much
 SPLIT_WIDTH = 8  # the mask takes four: bit b of 256 is set when bin b goes left
 
 
