@@ -401,3 +401,18 @@ TEXTS = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_symmetric_trees_are_native():
+    pairs, _ = synthetic(300)
+    features = small(n_estimators=5).fit_pairs(pairs).rewards_[0].raw.trees_to_dataframe()
+    by_level = features[features["split_feature"].notna()].groupby(["tree_index", "node_depth"])
+    assert (by_level["split_feature"].nunique() == 1).all()
+    assert (by_level["threshold"].nunique() == 1).all()
+    leafwise = small(n_estimators=5, grow_policy="leafwise").fit_pairs(pairs).rewards_[0].raw
+    free = leafwise.trees_to_dataframe().dropna(subset="split_feature").groupby(["tree_index", "node_depth"])
+    assert (free["threshold"].nunique() > 1).any()
+    with pytest.raises(ValueError, match="'grow_policy'='symmetric' needs booster='native'"):
+        small(booster="lightgbm", grow_policy="symmetric").fit_pairs(pairs)
+    with pytest.raises(ValueError, match="'grow_policy' must be"):
+        small(grow_policy="oblivious").fit_pairs(pairs)

@@ -54,11 +54,15 @@ class RewardModel(RewardFile, BaseEstimator):
         Makes features of texts, fitted on the training pairs, where pairs come without features.
     booster : {"native", "lightgbm", "xgboost"}
         Whose trees, for ``scorer="trees"``; so are the parameters down to `early_stopping_rounds`.
-    n_estimators, num_leaves, min_child_samples : int
-        Trees at most, leaves of a tree, and responses in a leaf at least.
+    grow_policy : {"symmetric", "leafwise"}, optional
+        Symmetric trees ask one question a level: on noisy labels they came much closer to known rewards than
+        leaf-wise ones of any size. None for symmetric with native trees and leaf-wise with those of libraries.
+    n_estimators, min_child_samples : int
+        Trees at most, and responses in a leaf at least.
+    num_leaves : int, optional
+        Leaves of a tree; None for 64 of a symmetric tree and 6 of a leaf-wise one.
     learning_rate, subsample, colsample_bytree : float
-        Step, and shares of responses and of features drawn for each tree. Preferences are noisy labels: many
-        small trees on half the responses each did best by far where the reward was known.
+        Step, and shares of responses and of features drawn for each tree.
     early_stopping_rounds : int
         Stop after so many rounds without a lower log loss (of rewards scaled best) on held-out prompts.
     reg_lambda : float, optional
@@ -127,13 +131,14 @@ class RewardModel(RewardFile, BaseEstimator):
         *,
         features: Any = None,
         booster: str = "native",
-        n_estimators: int = 8000,
-        learning_rate: float = 0.03,
-        num_leaves: int = 6,
+        grow_policy: str | None = None,
+        n_estimators: int = 4000,
+        learning_rate: float = 0.05,
+        num_leaves: int | None = None,
         min_child_samples: int = 20,
-        subsample: float = 0.5,
+        subsample: float = 0.8,
         colsample_bytree: float = 1.0,
-        early_stopping_rounds: int = 300,
+        early_stopping_rounds: int = 100,
         reg_lambda: float | None = None,
         validation_fraction: float = 0.1,
         flip_rate: float = 0.0,
@@ -150,6 +155,7 @@ class RewardModel(RewardFile, BaseEstimator):
         self.scorer = scorer
         self.features = features
         self.booster = booster
+        self.grow_policy = grow_policy
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.num_leaves = num_leaves
@@ -302,15 +308,17 @@ class RewardModel(RewardFile, BaseEstimator):
         if self.scorer == "linear":
             return self._linear()
         if self.scorer == "trees":
+            symmetric = self._is_symmetric()
             params = BoosterParams(
                 n_estimators=self.n_estimators,
                 learning_rate=self.learning_rate,
-                num_leaves=self.num_leaves,
+                num_leaves=self.num_leaves or (64 if symmetric else 6),
                 min_child_samples=None if self.booster == "xgboost" else self.min_child_samples,
                 subsample=self.subsample,
                 colsample_bytree=self.colsample_bytree,
                 reg_lambda=20.0 if self.reg_lambda is None else self.reg_lambda,
                 n_threads=resolve_n_jobs(self.n_jobs),
+                extra={"grow_policy": "symmetric"} if symmetric else {},
             )
             return TreeScorer(self.booster, params, self.early_stopping_rounds, noise, bool(self.verbose))
         if self.scorer == "neural":
@@ -322,6 +330,13 @@ class RewardModel(RewardFile, BaseEstimator):
             f"got {self.scorer!r}"
         )
 
+    def _is_symmetric(self) -> bool:
+        if self.grow_policy == "symmetric" and self.booster != "native":
+            raise ValueError(
+                f"'grow_policy'='symmetric' needs booster='native'; got booster={self.booster!r}"
+            )
+        return self.booster == "native" and self.grow_policy != "leafwise"
+
     def _linear(self) -> LinearScorer:
         noise = {"flip_rate": self.flip_rate, "correction": self.correction}
         reg_lambda = 1.0 if self.reg_lambda is None else self.reg_lambda
@@ -329,6 +344,8 @@ class RewardModel(RewardFile, BaseEstimator):
 
     def _check_parameters(self) -> None:
         check_choice(self.correction, ("smoothed", "robust"), name="correction")
+        if self.grow_policy is not None:
+            check_choice(self.grow_policy, ("symmetric", "leafwise"), name="grow_policy")
         for name, low in (("n_estimators", 1), ("n_bags", 1), ("early_stopping_rounds", 1)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name!r} must be at least {low}; got {getattr(self, name)}")
