@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from lambdamart_kit.core.coldstart import compiled_aside
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.boosters import BoosterParams, LibraryObjective, Model, safe_names
@@ -12,6 +13,7 @@ from lambdamart_kit.rankers.boosters_lightgbm import LightGBMModel
 from lambdamart_kit.rankers.training import Callback, EvalSet, finish_round
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
+from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.parameters import SplitCriterion, TreeParameters
 
 _SHARED = (
@@ -59,20 +61,22 @@ class NativeBooster:
             split_criterion=cast(SplitCriterion, params.split_criterion),
         )
         started = None if start is None else start.raw
-        ensemble = boost(
-            X,
-            Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,
-            bound,
-            parameters,
-            n_estimators=params.n_estimators,
-            categorical=params.categorical_features,
-            feature_names=safe_names(params.feature_names),
-            eval_sets=eval_sets,
-            after_round=lambda n_rounds, evaluation: finish_round(callbacks, n_rounds, evaluation),
-            start=started,
-            checkpoint=checkpoint,
-            n_threads=params.n_threads,
-        )
+        # A tree's kernels and a gradient's take about as long to compile, the first time on a machine.
+        with compiled_aside(grow, "lambdamart_kit.trees.warming", n_threads=params.n_threads):
+            ensemble = boost(
+                X,
+                Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,
+                bound,
+                parameters,
+                n_estimators=params.n_estimators,
+                categorical=params.categorical_features,
+                feature_names=safe_names(params.feature_names),
+                eval_sets=eval_sets,
+                after_round=lambda n_rounds, evaluation: finish_round(callbacks, n_rounds, evaluation),
+                start=started,
+                checkpoint=checkpoint,
+                n_threads=params.n_threads,
+            )
         return LightGBMModel(ensemble.to_lightgbm(started))
 
 
