@@ -1,15 +1,16 @@
 """Which objective on which learner?  MQ2008: every combination, tuned on validation queries, paired tests.
 
-    python benchmarks/objectives.py FOLDER [--quick] [--tune 8] [--processes 2] [--out runs.jsonl] [--table FILE.md]
+    python benchmarks/objectives.py FOLDER [--quick] [--tune 8] [--out runs.jsonl] [--table FILE.md]
 
 FOLDER holds Fold1..5 of LETOR 4.0 MQ2008. Every model gets the same number of settings (its defaults, then
 random draws), chosen by NDCG@10 on the validation queries of each fold; NDCG@10, MAP, MRR and ERR on the test
 queries, each against three peers. With ``--out`` a run that was stopped goes on where it stood.
 
-The kit's answer is a choice that test queries have no part in, made twice. *By fold*: in each fold the objective,
-learner and setting with the best NDCG@10 on that fold's validation queries, which are few. *By mean*: the model
-(with each fold's setting) that is best on average over the validation queries of all folds but those that hold
-test queries of the fold at hand; the parts of LETOR rotate, so a fold's test queries are another's validation.
+The kit's answer is a choice that test queries have no part in, made twice. *By fold*: in each fold the
+objective, learner and setting with the best NDCG@10 on that fold's validation queries, which are few. *By mean*:
+the model (with each fold's setting) that is best on average over the validation queries of all folds but those
+that hold test queries of the fold at hand: the parts of LETOR rotate, so a fold's test queries are another's
+validation queries.
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ def report(best, choices: dict[str, dict[str, Run]], runs: Sequence[Run], option
         "",
         f"{len(first)} test queries in {len({run.fold for run in runs})} folds, {int(np.isnan(first).sum())} "
         "blank and left out; "
-        f"{1 + max(run.setting for run in runs)} settings a model and fold, chosen by {options.metrics[0]} on "
-        "the validation queries; paired permutation tests over queries.",
+        f"{1 + max(run.setting for run in runs)} settings a model and fold, chosen by "
+        f"{options.metrics[0]} on the validation queries; paired permutation tests over queries.",
         "",
     ]
     for how, choice in choices.items():

@@ -327,8 +327,8 @@ def _block_steps(
     Between two blocks that is a second difference of `cumulative`, taken in two steps; once a block, not once
     a row, because its entries share it.
     """
-    stop = np.int64(ranked.stop[i])
-    a0, a1 = np.int64(ranked.rank[i]), np.int64(ranked.rank[stop])
+    stop = int(ranked.stop[i])
+    a0, a1 = int(ranked.rank[i]), int(ranked.rank[stop])
     size = np.float64(a1 - a0)
     cut = min(max(truncation, a0), a1)
     if size > 1:

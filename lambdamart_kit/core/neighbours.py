@@ -32,7 +32,8 @@ def neighbour_gradients(
 ) -> None:
     """Pair model over neighbours of noisy rankings, each weighing what swapping the two changes in DCG.
 
-    `factor` and `cost` as in :func:`lambdamart_kit.core.lambdas.lambda_gradients`. Noise is drawn in the canonical order of the documents, so it does not depend on how the rows came.
+    Noise is drawn in the canonical order of the documents, so it does not depend on how the rows came.
+    `factor` and `cost` as in :func:`lambdamart_kit.core.lambdas.lambda_gradients`.
     """
     capacity = largest_query(first, last, queries.ptr)
     ranked = new_ranked(capacity, factor is not None)

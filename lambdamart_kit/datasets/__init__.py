@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from lambdamart_kit.datasets.catalogue import catalogue, info
+from lambdamart_kit.datasets.clicks import (
+    Cascade,
+    ClickLog,
+    DynamicBayesian,
+    PositionBased,
+    TrustBias,
+    simulate_clicks,
+)
 from lambdamart_kit.datasets.convert import convert
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.errors import LetorFormatError
@@ -12,9 +20,14 @@ from lambdamart_kit.datasets.letor import read_letor, write_letor
 from lambdamart_kit.datasets.synthetic import load_sample, make_letor
 
 __all__ = [
+    "Cascade",
+    "ClickLog",
+    "DynamicBayesian",
     "Fold",
     "LetorFormatError",
+    "PositionBased",
     "RankingDataset",
+    "TrustBias",
     "catalogue",
     "convert",
     "data_folder",
@@ -24,5 +37,6 @@ __all__ = [
     "load_sample",
     "make_letor",
     "read_letor",
+    "simulate_clicks",
     "write_letor",
 ]

@@ -31,7 +31,7 @@ from lambdamart_kit.rankers.features import (
 from lambdamart_kit.rankers.training import EvalSet, Stopwatch
 
 _SCORE_CUTOFF = 10
-_FIT = {"qid": True, "sample_weight": True, "X_val": True, "y_val": True, "qid_val": True}
+_FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
 
 
 class BaseRanker(BaseEstimator, ABC):
@@ -44,7 +44,8 @@ class BaseRanker(BaseEstimator, ABC):
     ``categorical_features``, ``random_state`` and ``n_jobs`` if the subclass has them.
 
     Metadata routing needs no ``set_fit_request``: a ranker asks for ``qid`` and ``sample_weight`` in
-    ``fit`` and ``score``, and for ``X_val``, ``y_val`` and ``qid_val`` in ``fit``.
+    ``fit`` and ``score``, and for ``X_val``, ``y_val``, ``qid_val``, ``position`` and ``position_val`` in
+    ``fit``.
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = _FIT
@@ -66,6 +67,8 @@ class BaseRanker(BaseEstimator, ABC):
         X_val: Any = None,
         y_val: ArrayLike | None = None,
         qid_val: Any = None,
+        position: ArrayLike | None = None,
+        position_val: ArrayLike | None = None,
     ) -> Self:
         """Fit the ranker; the result does not depend on the order of the rows.
 
@@ -84,6 +87,12 @@ class BaseRanker(BaseEstimator, ABC):
         X_val, y_val, qid_val : optional
             Held-out queries to measure on after every round; they win over `validation_fraction`. In a
             Pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms them like X.
+        position : (n_samples,) array-like of int, optional
+            For click logs, where `y` says 1 = clicked and `qid` is one list shown once: the position of the
+            document in it, 1 = on top. The ranker's `position_bias` says what is done about it.
+        position_val : array-like of int, optional
+            The same for X_val; held-out clicks then count by their inverse propensity. Leave it out if y_val
+            is relevance.
 
         Returns
         -------
@@ -92,15 +101,18 @@ class BaseRanker(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If labels, ids, weights or features are not usable: the message names the parameter and a row.
+            If labels, ids, weights, positions or features are not usable: the message names the parameter
+            and a row.
         """
         watch = Stopwatch()
         with watch("data"):
             if qid is None:
                 self._warn_single_query()
-            rows = self._training_rows(X, y, qid, sample_weight)
-            train, validation = self._hold_out(rows, X_val, y_val, qid_val, qid is None)
+            rows = self._training_rows(X, y, qid, sample_weight, position)
+            parts = self._hold_out(rows, X_val, y_val, qid_val, qid is None, position_val)
+            train, validation = self._debias(*parts)
         self._fit_ordered(train, validation, watch)
+        self._keep_estimates(train)
         self.fit_times_ = dict(watch.seconds)
         return self
 
@@ -112,7 +124,23 @@ class BaseRanker(BaseEstimator, ABC):
     def _predict_rows(self, X: Any) -> FloatArray:
         """Scores of the rows of a checked float32 array or CSR matrix."""
 
-    def _training_rows(self, X: Any, y: ArrayLike, qid: Any, sample_weight: Any) -> OrderedRows:
+    def _debias(
+        self, train: OrderedRows, validation: OrderedRows | None
+    ) -> tuple[OrderedRows, OrderedRows | None]:
+        """The rows, told how to allow for their positions; here, that there is no way to."""
+        if train.position is not None:
+            raise ValueError(
+                f"'position' must be None with {type(self).__name__}, which does not allow for position "
+                "bias; use LambdaMART, NeuralRanker or LinearRanker"
+            )
+        return train, validation
+
+    def _keep_estimates(self, train: OrderedRows) -> None:
+        """Take over what was estimated of the positions; here nothing."""
+
+    def _training_rows(
+        self, X: Any, y: ArrayLike, qid: Any, sample_weight: Any, position: Any = None
+    ) -> OrderedRows:
         continues = getattr(self, "warm_start", False) and hasattr(self, "fit_times_")
         setting = getattr(self, "categorical_features", None)
         if not continues:
@@ -122,7 +150,7 @@ class BaseRanker(BaseEstimator, ABC):
         checked = self._check_features(X)
         check_codes(checked, [j for j in self._categorical_columns if j not in self.categories_])
         validate_data(self, X, y, skip_check_array=True, reset=not continues)
-        rows = order_rows(checked, y, qid, sample_weight, n_threads=self._n_threads())
+        rows = order_rows(checked, y, qid, sample_weight, position, n_threads=self._n_threads())
         self.n_queries_in_ = rows.queries.n_queries
         self._single_query = qid is None
         return rows
@@ -148,10 +176,12 @@ class BaseRanker(BaseEstimator, ABC):
         return as_csr(checked) if is_sparse(checked) else checked
 
     def _hold_out(
-        self, rows: OrderedRows, X_val: Any, y_val: Any, qid_val: Any, single: bool
+        self, rows: OrderedRows, X_val: Any, y_val: Any, qid_val: Any, single: bool, position_val: Any = None
     ) -> tuple[OrderedRows, OrderedRows | None]:
         """Training and held-out rows: those given, else a share of the queries, else none."""
         fraction = getattr(self, "validation_fraction", None)
+        if position_val is not None and (X_val is None or rows.position is None):
+            raise ValueError("'position_val' must be given with 'X_val' and 'position' only")
         if X_val is None and (y_val is not None or qid_val is not None):
             raise ValueError("'X_val' must be given with 'y_val' and 'qid_val'; got None")
         if X_val is not None:
@@ -161,7 +191,10 @@ class BaseRanker(BaseEstimator, ABC):
                 raise ValueError("'qid_val' must be given with 'X_val', because 'qid' was; got None")
             checked = self._check_features(X_val, name="X_val")
             validate_data(self, X_val, skip_check_array=True, reset=False)
-            return rows, order_rows(checked, y_val, qid_val, None, n_threads=self._n_threads(), suffix="_val")
+            n_threads = self._n_threads()
+            return rows, order_rows(
+                checked, y_val, qid_val, None, position_val, n_threads=n_threads, suffix="_val"
+            )
         if fraction is not None:
             return split_queries(rows, fraction, self._rng())
         if getattr(self, "early_stopping_rounds", None) is not None:
@@ -176,9 +209,7 @@ class BaseRanker(BaseEstimator, ABC):
         if validation is None:
             return []
         metric = self._metric()
-        bound = metric.bind(
-            validation.y, validation.queries, validation.sample_weight, n_threads=self._n_threads()
-        )
+        bound = bind_metric(metric, validation, n_threads=self._n_threads())
         if metric.blank == "skip" and bound.blank.all():
             raise ValueError(
                 "the held-out queries must have a relevant document, or there is nothing to stop on; all "
@@ -307,6 +338,15 @@ class BaseRanker(BaseEstimator, ABC):
     def _restore(self, files: dict[str, bytes]) -> None:
         """Take over what `_files` gave."""
         raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
+
+
+def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:
+    """The metric bound to the rows; debiased if they are clicks with positions."""
+    if rows.debiasing is None or rows.position is None or not (rows.y > 0).any():
+        return metric.bind(rows.y, rows.queries, rows.sample_weight, n_threads=n_threads)
+    return rows.debiasing.measure(
+        metric, rows.y, rows.queries, rows.position, rows.sample_weight, n_threads=n_threads
+    )
 
 
 def split_queries(

@@ -23,6 +23,7 @@ from lambdamart_kit.rankers.boosters import (
     Model,
     find_booster,
 )
+from lambdamart_kit.rankers.clicks import collapse
 from lambdamart_kit.rankers.driving import check_comparable
 from lambdamart_kit.rankers.features import OrderedRows
 from lambdamart_kit.rankers.training import (
@@ -102,6 +103,8 @@ class BoostedRanker(BaseRanker):
             return
         booster, bound = find_booster(self._booster_name()), self._bind(train)
         if not isinstance(bound, LibraryObjective):
+            if train.debiasing is not None:
+                train, bound = collapse(train, bound)
             bound = _Timed(bound, watch)
         params = self._booster_params(self.n_estimators - n_before)
         eval_sets = self._eval_sets(validation, watch)

@@ -42,9 +42,11 @@ def names_rows(objective: Objective) -> bool:
 
 
 def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bound:
-    """The objective bound to the rows, in the words of their user."""
+    """The objective bound to the rows, in the words of their user; debiased if they have positions."""
     y, queries, sample_weight = train.as_given()
-    return objective.bind(y, queries, sample_weight, n_threads=n_threads)
+    if train.debiasing is None or train.position is None:
+        return objective.bind(y, queries, sample_weight, n_threads=n_threads)
+    return train.debiasing.bind(objective, y, queries, train.position, sample_weight, n_threads=n_threads)
 
 
 def check_comparable(train: OrderedRows) -> None:

@@ -10,7 +10,7 @@ features, two cores: 20 ms for the hash, 60 ms for the sort, 55 ms for a copy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -23,9 +23,12 @@ from lambdamart_kit.core.rowhash import mix, row_hashes
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
+from lambdamart_kit.objectives.position_bias import Debiasing
 
 Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | None
 Categories: TypeAlias = dict[int, list[Any]]
+
+_LOWEST_POSITION = 10_000  # more are ids by mistake: a propensity is estimated for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +44,18 @@ class OrderedRows:
         Of the rows as they stand here, so ``queries.order`` is the identity.
     sample_weight : (n_samples,) float64, or None
         The weight of each row's query.
+    position : (n_samples,) intp, or None
+        Where each document stood when `y`, a click, was logged; 1 = on top.
+    debiasing : Debiasing, or None
+        What allows for that.
     """
 
     view: RowView
     y: FloatArray
     queries: Queries
     sample_weight: FloatArray | None
+    position: IndexArray | None = None
+    debiasing: Debiasing | None = None
 
     @cached_property
     def X(self) -> Any:
@@ -77,7 +86,8 @@ class OrderedRows:
         ptr = np.concatenate(([0], np.cumsum(queries.sizes[chosen]))).astype(np.intp)
         part = Queries(np.arange(len(rows), dtype=np.intp), ptr, queries.ids[chosen])
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return OrderedRows(self.view.take(rows), self.y[rows], part, weight)
+        position = None if self.position is None else self.position[rows]
+        return OrderedRows(self.view.take(rows), self.y[rows], part, weight, position, self.debiasing)
 
     def comparable(self) -> BoolArray:
         """Queries that prefer something: those with two different labels, (n_queries,) bool."""
@@ -86,14 +96,21 @@ class OrderedRows:
 
 
 def order_rows(
-    X: Any, y: ArrayLike, qid: Any, sample_weight: ArrayLike | None, *, n_threads: int = 1, suffix: str = ""
+    X: Any,
+    y: ArrayLike,
+    qid: Any,
+    sample_weight: ArrayLike | None,
+    position: ArrayLike | None = None,
+    *,
+    n_threads: int = 1,
+    suffix: str = "",
 ) -> OrderedRows:
     """Rows sorted by query and, within a query, by content.
 
     Parameters
     ----------
     X : (n_samples, n_features) float32 array or CSR matrix
-    y, qid, sample_weight : row-aligned with X
+    y, qid, sample_weight, position : row-aligned with X
     n_threads : int
     suffix : str
         Added to parameter names in errors: ``"_val"`` for validation data.
@@ -106,7 +123,11 @@ def order_rows(
         )
     queries = Queries.from_qid(qid, n_samples)
     content = row_contents(X, labels, n_threads=n_threads)
-    return arrange_rows(X, labels, queries, sample_weight, content)
+    if position is None:
+        return arrange_rows(X, labels, queries, sample_weight, content)
+    places = check_position(position, n_samples, suffix)
+    rows = arrange_rows(X, labels, queries, sample_weight, mix(content ^ mix(places.view(np.uint64))))
+    return replace(rows, position=places[rows.order])
 
 
 def arrange_rows(
@@ -117,6 +138,27 @@ def arrange_rows(
     order = canonical_order(queries, content)
     ordered = Queries(np.arange(len(labels), dtype=np.intp), queries.ptr, queries.ids)
     return OrderedRows(RowView(X, order), labels[order], ordered, None if weight is None else weight[order])
+
+
+def check_position(position: ArrayLike, n_samples: int, suffix: str = "") -> IndexArray:
+    """Positions as whole numbers from 1, one a row, (n_samples,) intp."""
+    given = flat(position)
+    if given.shape != (n_samples,):
+        raise ValueError(
+            f"'position{suffix}' must hold one position per row of 'X{suffix}': expected shape "
+            f"({n_samples},), got {given.shape}"
+        )
+    if given.dtype.kind not in "iuf":
+        raise ValueError(f"'position{suffix}' must hold numbers; got dtype {given.dtype}")
+    whole = np.isfinite(given) & (given == np.floor(given))
+    bad = np.flatnonzero(~(whole & (given >= 1) & (given <= _LOWEST_POSITION)))
+    if len(bad):
+        raise ValueError(
+            f"'position{suffix}' must hold whole numbers from 1 (the top of the list) to "
+            f"{_LOWEST_POSITION:,}; row {bad[0]} has {given[bad[0]]} ({len(bad)} such rows); add 1 if yours "
+            "count from 0"
+        )
+    return np.ascontiguousarray(given, dtype=np.intp)
 
 
 def row_contents(X: Any, labels: FloatArray, *, n_threads: int = 1) -> Array:

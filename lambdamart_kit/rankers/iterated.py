@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.clicks import POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.features import OrderedRows
 from lambdamart_kit.rankers.inputs import KINDS, InputTransform, Kind
 from lambdamart_kit.rankers.training import (
@@ -33,12 +34,13 @@ AfterRound = Callable[[int, Callable[[Any], Array]], bool]
 """Told the rounds done and how to score transformed rows; whether to stop."""
 
 
-class IteratedRanker(BaseRanker):
+class IteratedRanker(LearnsFromClicks, BaseRanker):
     """A ranker on transformed features with rounds (epochs, steps), held-out queries and a best round."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "objective": [str, HasMethods("bind"), callable],
         "reg_lambda": [Interval(Real, 0, None, closed="left")],
+        "position_bias": POSITION_BIAS,
         "max_iter": [COUNT],
         "input_transform": [StrOptions(set(KINDS)), None],
         "early_stopping_rounds": [COUNT, None],
@@ -48,7 +50,9 @@ class IteratedRanker(BaseRanker):
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
-    _fitted = (*BaseRanker._fitted, "n_iter_", "best_score_", "evals_result_")
+    _fitted = (
+        *BaseRanker._fitted, "n_iter_", "best_score_", "evals_result_", *LearnsFromClicks._estimates
+    )  # fmt: skip
 
     inputs_: InputTransform
     n_iter_: int

@@ -15,6 +15,7 @@ from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.boosted import BoostedRanker
 from lambdamart_kit.rankers.boosters import BOOSTERS
+from lambdamart_kit.rankers.clicks import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.driving import bind_rows, find_objective
 from lambdamart_kit.rankers.features import Categorical, OrderedRows
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lambdamart_kit.datasets.chunks import Files
 
 
-class LambdaMART(BoostedRanker):
+class LambdaMART(LearnsFromClicks, BoostedRanker):
     """Boosted trees driven by the gradient of a ranking objective (Burges 2010).
 
     In every round the objective turns the scores of each query into one gradient ``g`` and one hessian
@@ -80,6 +81,10 @@ class LambdaMART(BoostedRanker):
         Measured on held-out queries.
     booster_params : dict, optional
         Further settings in the library's own names.
+    position_bias : str, array-like, callable or PositionBias
+        How to learn from clicks, when fit gets `position`: "gam", "harvest", "joint", known propensities by
+        position (an array, or a function of positions), or an instance such as ``JointPropensities(p=0.5)``;
+        :mod:`lambdamart_kit.objectives.position_bias` explains them. Without `position` it does nothing.
     warm_start : bool
         Keep the trees of the last fit and add to them up to `n_estimators`.
     random_state : int, RandomState or None
@@ -102,6 +107,11 @@ class LambdaMART(BoostedRanker):
         Share of the total split gain.
     fit_times_ : dict
         Seconds spent on "data", "gradient", "evaluation" and "trees" (which is all the rest).
+    propensities_ : (n_positions,) float64, or None
+        How much each position is looked at, relative to position 1, as estimated from `position` and clicks;
+        ``propensity_table()`` and ``plot_propensities()`` show it.
+    unclick_propensities_ : (n_positions,) float64, or None
+        With ``position_bias="joint"``: the same for documents that were not clicked.
     n_features_in_, n_queries_in_ : int
     feature_names_in_ : (n_features,) array of str
         When X had column names.
@@ -127,7 +137,9 @@ class LambdaMART(BoostedRanker):
         "booster": [StrOptions(set(BOOSTERS) - {"catboost"})],
         "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
         "split_criterion": [StrOptions({"newton", "least_squares"})],
+        "position_bias": POSITION_BIAS,
     }
+    _fitted = (*BoostedRanker._fitted, *LearnsFromClicks._estimates)
 
     def __init__(
         self,
@@ -154,6 +166,7 @@ class LambdaMART(BoostedRanker):
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
         booster_params: Mapping[str, Any] | None = None,
+        position_bias: Any = DEFAULT_POSITION_BIAS,
         warm_start: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -181,6 +194,7 @@ class LambdaMART(BoostedRanker):
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
         self.booster_params = booster_params
+        self.position_bias = position_bias
         self.warm_start = warm_start
         self.random_state = random_state
         self.n_jobs = n_jobs

@@ -19,6 +19,7 @@ from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.blas import one_blas_thread
+from lambdamart_kit.rankers.clicks import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.driving import bind_rows, find_objective
 from lambdamart_kit.rankers.features import OrderedRows, is_sparse
 from lambdamart_kit.rankers.inputs import row_blocks
@@ -51,6 +52,9 @@ class LinearRanker(IteratedRanker):
     reg_lambda : float
         L2 penalty ``reg_lambda / 2 * sum((D w) ** 2)`` against the mean loss of a query. "pairwise" sums over
         pairs, so its loss grows with the documents of a query.
+    position_bias : str, array-like, callable or PositionBias
+        What to do about positions when fit gets them, as in `LambdaMART`; a round is an evaluation of the
+        gradient.
     max_iter : int
         Newton steps, at most.
     tol : float
@@ -129,6 +133,7 @@ class LinearRanker(IteratedRanker):
         objective: Any = "ndcg",
         *,
         reg_lambda: float = 1e-3,
+        position_bias: Any = DEFAULT_POSITION_BIAS,
         max_iter: int = 50,
         tol: float = 1e-3,
         input_transform: str | None = "standard",
@@ -141,6 +146,7 @@ class LinearRanker(IteratedRanker):
     ) -> None:
         self.objective = objective
         self.reg_lambda = reg_lambda
+        self.position_bias = position_bias
         self.max_iter = max_iter
         self.tol = tol
         self.input_transform = input_transform

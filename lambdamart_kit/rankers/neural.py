@@ -18,6 +18,7 @@ from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective
 from lambdamart_kit.rankers.blas import one_blas_thread
+from lambdamart_kit.rankers.clicks import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.driving import bind_rows, find_objective, names_rows
 from lambdamart_kit.rankers.features import OrderedRows
 from lambdamart_kit.rankers.inputs import row_blocks
@@ -47,6 +48,8 @@ class NeuralRanker(IteratedRanker):
     objective : str, objective or callable
         As in `LambdaMART`: a name in `lambdamart_kit.objectives.OBJECTIVES`, an objective, or a function.
         A function and `ExplicitPairs`, which speak of rows, train on all rows at once.
+    position_bias : str, array-like, callable or PositionBias
+        What to do about positions when fit gets them, as in `LambdaMART`; a round is an epoch.
     hidden_layer_sizes : int or array-like of int
         Neurons in each hidden layer.
     activation : {"relu", "tanh", "logistic", "identity"}
@@ -131,6 +134,7 @@ class NeuralRanker(IteratedRanker):
         learning_rate: float = 1e-3,
         reg_lambda: float = 1e-4,
         batch_size: int = 16,
+        position_bias: Any = DEFAULT_POSITION_BIAS,
         max_iter: int = 100,
         input_transform: str | None = "standard",
         early_stopping_rounds: int | None = None,
@@ -146,6 +150,7 @@ class NeuralRanker(IteratedRanker):
         self.learning_rate = learning_rate
         self.reg_lambda = reg_lambda
         self.batch_size = batch_size
+        self.position_bias = position_bias
         self.max_iter = max_iter
         self.input_transform = input_transform
         self.early_stopping_rounds = early_stopping_rounds
@@ -224,7 +229,7 @@ class NeuralRanker(IteratedRanker):
             chosen = np.zeros(len(drawn), dtype=bool)
             chosen[queries] = True
             part = train.select(chosen)
-            bound = objective.bind(part.y, part.queries, part.sample_weight, n_threads=n_threads)
+            bound = bind_rows(objective, part, n_threads=n_threads)
             batches.append(_Batch.make(self.inputs_(part.X), bound, len(queries) * unit, watch))
         return batches
 

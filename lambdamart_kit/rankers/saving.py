@@ -181,7 +181,7 @@ def _registered(cls: type) -> bool:
 
 
 def _objective_classes() -> dict[str, type]:
-    """Objectives by class name: only these are ever made from a file."""
-    from lambdamart_kit.objectives import OBJECTIVES
+    """Objectives and position biases by class name: only these are ever made from a file."""
+    from lambdamart_kit.objectives import OBJECTIVES, POSITION_BIASES, KnownPropensities
 
-    return {cls.__name__: cls for cls in OBJECTIVES.values()}
+    return {cls.__name__: cls for cls in (*OBJECTIVES.values(), *POSITION_BIASES.values(), KnownPropensities)}
