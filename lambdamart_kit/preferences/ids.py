@@ -66,7 +66,7 @@ def code_ids(columns: list[Any]) -> CodedIds:
 
 def _small_integers(columns: list[Array]) -> CodedIds | None:
     """Integers are their own codes where a table of all between the least and the largest is small."""
-    extents, used = np.empty((len(columns), 2), dtype=object), np.empty(0, dtype=bool)
+    extents, marks = np.empty((len(columns), 2), dtype=object), [np.empty(0, dtype=bool)] * len(columns)
 
     def measure(start: int, stop: int) -> None:
         for j in range(start, stop):
@@ -74,14 +74,15 @@ def _small_integers(columns: list[Array]) -> CodedIds | None:
 
     def mark(start: int, stop: int) -> None:
         for j in range(start, stop):
-            _mark(columns[j], low, used)
+            marks[j] = np.zeros(high - low + 1, dtype=bool)  # of its own: threads would share cache lines
+            _mark(columns[j], low, marks[j])
 
     _for_each_column(measure, columns)
     low, high = int(extents[:, 0].min()), int(extents[:, 1].max())
     if high - low >= max(8 * len(columns[0]), _DENSE_KEYS) or high >= 2**63:
         return None
-    used = np.zeros(high - low + 1, dtype=bool)
     _for_each_column(mark, columns)
+    used = np.logical_or.reduce(marks)
     place = np.cumsum(used) - 1
     return CodedIds((np.flatnonzero(used) + low).astype(columns[0].dtype), columns, [place, place], low)
 

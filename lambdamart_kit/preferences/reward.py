@@ -56,7 +56,7 @@ class RewardModel(RewardFile, BaseEstimator):
         Whose trees, for ``scorer="trees"``; so are the parameters down to `early_stopping_rounds`.
     grow_policy : {"symmetric", "leafwise"}, optional
         Symmetric trees ask one question a level: on noisy labels they came much closer to known rewards than
-        leaf-wise ones of any size. None for symmetric with native trees and leaf-wise with those of libraries.
+        leaf-wise ones of any size. None for symmetric with native trees, leaf-wise with those of libraries.
     n_estimators, min_child_samples : int
         Trees at most, and responses in a leaf at least.
     num_leaves : int, optional
