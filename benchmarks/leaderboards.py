@@ -102,8 +102,8 @@ def main() -> None:
     )
     ties = fitted.tie_parameter_
     level = 1 / (1 + np.exp(-home) + ties * np.exp(-home / 2))
-    print(f"Home advantage {home:.2f} on the logit scale, not on neutral ground: between equal teams the home "
-          f"team wins {level:.0%} of the games and loses {level * np.exp(-home):.0%}.\n")  # fmt: skip
+    print(f"Home advantage {home:.2f} on the logit scale, not on neutral ground: between equal teams the "
+          f"home team wins {level:.0%} of the games and loses {level * np.exp(-home):.0%}.\n")  # fmt: skip
     for _, row in board.head(10).iterrows():
         print(f"{row['rank']}. {described(row)}")
     if options.plots is not None:

@@ -54,8 +54,7 @@ def quality(margin: np.ndarray, target: np.ndarray) -> tuple[float, float, float
 
 
 def catboost_margin(train: PreferencePairs, test: PreferencePairs) -> tuple[np.ndarray, float, float]:
-    """Margins of CatBoost's PairLogit, stopped early on the last tenth of the prompts; the factor that
-    calibrates them there; and seconds."""
+    """Margins of CatBoost's PairLogit, stopped on the last tenth; what calibrates them there; seconds."""
     from catboost import CatBoost, Pool
 
     def pool(pairs: PreferencePairs) -> Pool:

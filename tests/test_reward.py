@@ -15,8 +15,7 @@ from lambdamart_kit.core.pairs import PairLoss
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.objectives import ExplicitPairs, RankNet
 from lambdamart_kit.preferences import PreferencePairs, RewardModel, TextFeatures, TfidfFeatures
-from lambdamart_kit.preferences.linear import fit_linear
-from lambdamart_kit.preferences.scorers import HeldOutLoss, PairSet
+from lambdamart_kit.preferences.scorers import HeldOutLoss, LinearScorer, PairSet
 from lambdamart_kit.preferences.scoring import (
     accuracy,
     calibration_slope,
@@ -86,18 +85,39 @@ def test_flip_rate_of_the_objective():
 # Scorers ----------------------------------------------------------------------------------------------------
 
 
-def test_linear_is_logistic_regression_on_differences():
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix])
+def test_linear_is_logistic_regression_on_differences(make):
     pairs, _ = synthetic(400)
-    X = pairs.features.astype(float)
-    loss = PairLoss(pairs.chosen, pairs.rejected, len(X))
-    for features in (X, scipy.sparse.csr_matrix(X)):
-        found = fit_linear(features, loss, reg_lambda=1e-6).coef
-        difference = X[pairs.chosen] - X[pairs.rejected]
-        both = np.vstack([difference, -difference])
-        logistic = LogisticRegression(C=1e8, fit_intercept=False, tol=1e-10).fit(
-            both, np.repeat([1, 0], len(difference))
-        )
-        np.testing.assert_allclose(found, logistic.coef_[0], rtol=1e-4)
+    X, ones = pairs.features.astype(float), np.ones(len(pairs))
+    prompt = np.arange(len(pairs))
+    train = PairSet(make(X), pairs.chosen, pairs.rejected, ones, ones, 0 * ones, prompt)
+    found = LinearScorer(1e-6).fit(train, None, seed=0).coef
+    difference = X[pairs.chosen] - X[pairs.rejected]
+    both = np.vstack([difference, -difference])
+    logistic = LogisticRegression(C=1e8, fit_intercept=False, tol=1e-10).fit(
+        both, np.repeat([1, 0], len(difference))
+    )
+    np.testing.assert_allclose(found, logistic.coef_[0], rtol=1e-3)
+
+
+def test_linear_rewards_know_the_penalty():
+    """At the optimum the gradient of the summed loss is minus the penalty's, in units of a deviation."""
+    pairs, _ = synthetic(300)
+    X, ones = pairs.features.astype(float), np.ones(len(pairs))
+    train = PairSet(X, pairs.chosen, pairs.rejected, ones, ones, 0 * ones, np.arange(len(pairs)))
+    coef = LinearScorer(30.0).fit(train, None, seed=0).coef
+    gradient = X.T @ train.loss().gradient_hessian(X @ coef)[0]
+    np.testing.assert_allclose(gradient, -30.0 * X.var(axis=0) * coef, rtol=2e-3, atol=1e-2)
+
+
+def test_missing_values_of_a_linear_reward_count_as_the_mean():
+    pairs, _ = synthetic(300)
+    model = small(scorer="linear", calibrate=False, validation_fraction=0).fit_pairs(pairs)
+    X = pairs.features[:5].copy()
+    X[:, 0] = np.nan
+    filled = X.copy()
+    filled[:, 0] = pairs.features[:, 0].mean(dtype=float)
+    np.testing.assert_allclose(model.predict(X), model.predict(filled), rtol=1e-5, atol=1e-6)
 
 
 def test_linear_does_not_depend_on_units():

@@ -229,7 +229,17 @@ def leaderboard(
         board.to_csv(out, index=False)
     if plot is not None:
         save_leaderboard(board, plot, top=top)
-    print(board.head(top or len(board)).round(3).to_string(index=False))
+    shown = board.head(top or len(board)).round(1 if elo else 3)
+    whole = shown[["wins", "ties", "losses"]]
+    if (whole == whole.round()).all(axis=None):
+        shown = shown.astype(dict.fromkeys(whole, int))
+    if (board["component"] == 0).all():
+        shown = shown.drop(columns="component")
+    print(shown.to_string(index=False))
+    if len(shown) < len(board):
+        print(f"... {len(board) - len(shown)} more; --out FILE.csv has all", file=sys.stderr)
+    if ties is not Ties.half:
+        print(f"tie parameter: {fitted.tie_parameter_:.3f}", file=sys.stderr)
     if order_effect:
         print(f"advantage of the first item: {fitted.order_effect_:.3f}", file=sys.stderr)
 

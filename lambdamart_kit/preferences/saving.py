@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.typing import Array
-from lambdamart_kit.preferences.linear import LinearReward
+from lambdamart_kit.preferences.scorers import LinearReward
 from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.boosters import find_booster
@@ -45,7 +45,8 @@ class RewardFile:
             raise TypeError("a reward model on a ranker has no file format; store it with joblib")
         files = {}
         for k, reward in enumerate(self.rewards_):
-            content = reward.to_bytes() if self.scorer == "trees" else _array_bytes(reward.coef)
+            linear = self.scorer == "linear"
+            content = _array_bytes([reward.coef, reward.mean]) if linear else reward.to_bytes()
             files[f"reward{k}"] = content
         if self.nuisance_coef_ is not None:
             files[_NUISANCE] = _array_bytes(self.nuisance_coef_)
@@ -81,7 +82,7 @@ class RewardFile:
             read = find_booster(model.booster).model.from_bytes
             model.rewards_ = [read(content.files[name]) for name in names]
         else:
-            model.rewards_ = [LinearReward(_array(content.files[name])) for name in names]
+            model.rewards_ = [LinearReward(*_array(content.files[name])) for name in names]
         nuisance = content.files.get(_NUISANCE)
         model.nuisance_coef_ = None if nuisance is None else _array(nuisance)
         return model

@@ -13,10 +13,13 @@ from lambdamart_kit.core.pairs import PairLoss, pair_terms
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.objectives import ExplicitPairs
-from lambdamart_kit.preferences.linear import fit_linear, select_rows
 from lambdamart_kit.preferences.scoring import calibration_slope
+from lambdamart_kit.rankers import LinearRanker
 from lambdamart_kit.rankers.boosters import BoosterParams, find_booster
+from lambdamart_kit.rankers.inputs import row_blocks
 from lambdamart_kit.rankers.training import Callback, EarlyStopping, EvalSet, History, Progress
+
+_MOST_STEPS, _TOLERANCE = 100, 1e-5  # of linear rewards: the tolerance is what float32 features allow
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,8 @@ class PairSet:
 
     def compact(self) -> PairSet:
         """The same pairs over only the rows that they need."""
-        rows, first, second = select_rows(self.first, self.second)
+        rows, code = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
+        first, second = code[: len(self.first)], code[len(self.first) :]
         X = self.X if len(rows) == self.X.shape[0] else self.X[rows]
         return PairSet(X, first, second, self.target, self.weight, self.margin, self.prompt)
 
@@ -151,8 +155,31 @@ class HeldOutLoss:
 
 
 @dataclass(frozen=True, eq=False)
+class LinearReward:
+    """``reward = (X - mean) @ coef``; a missing value counts as the mean.
+
+    Attributes
+    ----------
+    coef, mean : (n_features,) float64
+    """
+
+    coef: FloatArray
+    mean: FloatArray
+
+    def predict(self, X: Any) -> FloatArray:
+        """Reward of each row, (n,) float64."""
+        rewards = np.empty(X.shape[0])
+        for rows in row_blocks(X.shape[0]):
+            block = X[rows].astype(np.float64)
+            if not scipy.sparse.issparse(block):
+                block = np.nan_to_num(block - self.mean)
+            rewards[rows] = np.asarray(block @ self.coef).ravel()
+        return rewards
+
+
+@dataclass(frozen=True, eq=False)
 class LinearScorer:
-    """A linear function of the features with an L2 penalty."""
+    """A linear function of the features with an L2 penalty: `LinearRanker` on the explicit pairs."""
 
     reg_lambda: float
     noise: dict[str, Any] = field(default_factory=dict)
@@ -161,7 +188,17 @@ class LinearScorer:
     def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
         """Newton's method; nothing is held out."""
         rows = train.compact()
-        return fit_linear(rows.X, rows.loss(self.n_threads, **self.noise), reg_lambda=self.reg_lambda)
+        ranker = LinearRanker(
+            rows.objective(**self.noise),
+            reg_lambda=self.reg_lambda,
+            max_iter=_MOST_STEPS,
+            tol=_TOLERANCE,
+            n_jobs=self.n_threads,
+        )
+        # One query: the penalty stands against the loss summed over all pairs.
+        one_query = np.zeros(rows.X.shape[0], dtype=np.intp)
+        ranker.fit(rows.X, np.zeros(len(one_query)), qid=one_query)
+        return LinearReward(ranker.coef_, ranker.mean_)
 
 
 @dataclass(frozen=True, eq=False)
