@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import distributed
@@ -64,18 +64,18 @@ class Cluster:
             raise RuntimeError(
                 "the cluster must have workers; it has none; start some, then client.wait_for_workers(n)"
             )
-        answers = self.client.run(introduce, workers=list(known))
-        found = [
+        listed = [
             Worker(
-                str(known[address]["name"]), address, answers[address][0], bool(known[address].get("nanny")),
-                int(known[address].get("memory_limit") or 0),
+                str(entry["name"]), address, "", bool(entry.get("nanny")), int(entry.get("memory_limit") or 0)
             )
-            for address in answers
+            for address, entry in known.items()
         ]  # fmt: skip
-        found.sort(
-            key=lambda w: (not w.name.isdigit(), int(w.name) if w.name.isdigit() else 0, w.name, w.address)
-        )
-        _check_versions(found, {address: answer[1] for address, answer in answers.items()})
+        listed.sort(key=_by_name)
+        # Tasks, not client.run: the first call imports the libraries, which would block the event loop.
+        asked = [self.client.submit(introduce, workers=[w.address], pure=False) for w in listed]
+        answers = self.results(asked, listed, doing="it was asked for its versions")
+        found = [replace(w, id=answer[0]) for w, answer in zip(listed, answers)]
+        _check_versions(found, {w.address: answer[1] for w, answer in zip(found, answers)})
         return found
 
     def has(self, address: str) -> bool:
@@ -118,10 +118,11 @@ class Cluster:
             if now - failed_at > _GRACE_SECONDS:
                 break
         meanwhile()
-        if any(f.status == "error" for f in futures):
+        errors = [f.exception() for f in futures if f.status == "error"]
+        if errors:
             self._check_all_there(futures, workers, doing)
             self._release(futures, workers)
-            raise _cause([f.exception() for f in futures if f.status == "error"])
+            raise _cause(errors)
         return self.client.gather(list(futures))
 
     def _check_all_there(self, futures: Sequence[Any], workers: Sequence[Worker], doing: str) -> None:
@@ -162,7 +163,14 @@ class Cluster:
         return [w for address, w in workers.items() if keys & set(running.get(address, ()))]
 
     def _listed(self) -> dict[str, Any]:
-        return dict(self.client.scheduler_info(n_workers=-1)["workers"])
+        # client.scheduler_info keeps the answer where a periodic refresh, without workers, may replace it
+        # before it is returned (dask 2026.8): no worker would seem to be there.
+        return dict(self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"])
+
+
+def _by_name(worker: Worker) -> tuple[bool, int, str, str]:
+    number = int(worker.name) if worker.name.isdigit() else 0
+    return not worker.name.isdigit(), number, worker.name, worker.address
 
 
 def _default_client() -> Any:

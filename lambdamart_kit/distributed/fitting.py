@@ -186,7 +186,8 @@ class Boosting:
             return
         home = workers[0].address
         try:
-            yield client.run(worker.open_tracker, self._name, len(workers), workers=[home])[home]
+            opened = client.submit(worker.open_tracker, self._name, len(workers), workers=[home], pure=False)
+            yield self._cluster.results([opened], workers[:1], doing="the workers met")[0]
         finally:
             if self._cluster.has(home):  # else it took its tracker with it
                 client.run(worker.close_tracker, self._name, workers=[home])

@@ -18,6 +18,7 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+import xgboost as xgb
 from xgboost import collective
 from xgboost.tracker import RabitTracker
 
@@ -109,7 +110,7 @@ def join(rank: int, size: int, tracker: dict[str, Any] | None, host: str) -> Ite
         return
     # Ranks follow the sorted task ids.
     arguments = {**tracker, "dmlc_task_id": f"{rank:06d}", "dmlc_timeout": _PATIENCE}
-    with collective.CommunicatorContext(**arguments):
+    with xgb.config_context(verbosity=0), collective.CommunicatorContext(**arguments):
         yield Group(rank, size, host)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import platform
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,6 +14,7 @@ import distributed
 import numpy as np
 from distributed import Queue
 from distributed.comm import get_address_host
+from xgboost.core import XGBoostError
 
 import lambdamart_kit
 from lambdamart_kit.core.typing import FloatArray
@@ -82,9 +83,9 @@ class Fitted:
     fit_times: dict[str, float]
 
 
-def introduce(dask_worker: Any = None) -> tuple[str, dict[str, str]]:
+def introduce() -> tuple[str, dict[str, str]]:
     """Runs on a worker: its id, and its versions."""
-    return dask_worker.id, versions()
+    return distributed.get_worker().id, versions()
 
 
 def versions() -> dict[str, str]:
@@ -99,17 +100,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def open_tracker(name: str, size: int, dask_worker: Any = None) -> dict[str, Any]:
+def open_tracker(name: str, size: int) -> dict[str, Any]:
     """Start the tracker of fit `name` on this worker: where the others can reach it, as they must anyway."""
-    _trackers[name], arguments = start_tracker(size, _host(dask_worker))
+    _trackers[name], arguments = start_tracker(size, _host(distributed.get_worker()))
     return arguments
 
 
 def close_tracker(name: str) -> None:
-    """Stop it."""
+    """Stop it; one whose workers broke off has nothing new to say about that."""
     tracker = _trackers.pop(name, None)
     if tracker is not None:
-        tracker.free()
+        with suppress(XGBoostError):
+            tracker.free()
 
 
 def train(job: Job, rank: int, tracker: dict[str, Any] | None, rows: WorkerRows) -> Fitted | None:
