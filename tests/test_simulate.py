@@ -28,6 +28,17 @@ def test_users_tire_of_a_topic():
     assert world.click_probabilities(visits, np.array([[0, 2, 1]])).tolist() == [[0.8, 0.4, 0.4]]
 
 
+def test_a_new_kind_of_candidate_comes_after_the_cold_rounds(rng):
+    world = World(cold_rounds=3, n_users=200)
+    taste = world.taste(rng)
+    before, after = (world.visits(taste, rng, step) for step in (2, 3))
+    assert (before.features[..., 0] <= 0).all()
+    new = after.features[..., 0]
+    assert (new > 1.3).any()
+    assert after.appeal[new > 1.3].mean() > 0.8  # the best of all, past a stretch that is worst
+    assert after.appeal[(new > 0) & (new < 1)].mean() < before.appeal[before.features[..., 0] < -1].mean() / 2
+
+
 def test_every_strategy_plays_and_repeats():
     options = {"world": World(n_users=4, n_candidates=8, k=3), "n_rounds": 6, "n_seeds": 1}
     one, other = simulate(**options), simulate(**options)
@@ -79,6 +90,7 @@ def test_command_prints_a_table_and_draws(tmp_path):
         (lambda: simulate([]), "'strategies' must be among"),
         (lambda: simulate(["linucb"], n_rounds=0), "'n_rounds' must be a whole number >= 1"),
         (lambda: World(fatigue=2.0), r"'fatigue' must be in \[0, 1\]; got 2.0"),
+        (lambda: World(cold_rounds=-1), "'cold_rounds' must be >= 0; got -1"),
         (lambda: World(k=50), "'k' must be at most 'n_candidates'"),
     ],
 )

@@ -61,6 +61,9 @@ class World:
         In [0, 1]: 0 for users who never tire.
     interaction : float
         Weight of a product of two features, which a linear model does not see.
+    cold_rounds : int
+        Rounds before a new kind of candidate appears; 0 for none. Until then feature 0 is negative and appeal
+        falls as it nears 0, so a model concludes that what lies past 0 is bad; but past 1.3 is the best.
     """
 
     n_users: int = 20
@@ -70,10 +73,13 @@ class World:
     n_topics: int = 6
     fatigue: float = 0.6
     interaction: float = 0.5
+    cold_rounds: int = 0
 
     def __post_init__(self) -> None:
         for name in ("n_users", "n_candidates", "k", "n_features", "n_topics"):
             check_count(getattr(self, name), name=name)
+        if not self.cold_rounds >= 0:
+            raise ValueError(f"'cold_rounds' must be >= 0; got {self.cold_rounds!r}")
         if not 0 <= self.fatigue <= 1:
             raise ValueError(f"'fatigue' must be in [0, 1]; got {self.fatigue!r}")
         if self.k > self.n_candidates or self.n_features < 2:
@@ -87,8 +93,8 @@ class World:
         weights = rng.normal(size=self.n_features)
         return np.asarray(weights / np.linalg.norm(weights))
 
-    def visits(self, taste: FloatArray, rng: np.random.Generator) -> Visits:
-        """A batch of users and their candidates; the last feature is how much the user likes the topic."""
+    def visits(self, taste: FloatArray, rng: np.random.Generator, step: int = 0) -> Visits:
+        """The users of round `step` and their candidates; the last feature: how they like the topic."""
         shape = (self.n_users, self.n_candidates)
         topic = rng.integers(0, self.n_topics, shape)
         liking = rng.normal(size=(self.n_users, self.n_topics))
@@ -96,7 +102,12 @@ class World:
         features[..., -1] = np.take_along_axis(liking, topic, axis=1)
         weights = taste.copy()
         weights[-1] = 1.0
-        logits = features @ weights + self.interaction * features[..., 0] * features[..., 1] - 1.0
+        kind = features[..., 0]
+        if step < self.cold_rounds:
+            kind[:] = -np.abs(kind)
+        logits = features @ weights + self.interaction * kind * features[..., 1] - 1.0
+        if self.cold_rounds:
+            logits += 7.0 * (kind > 1.3) - 4.0 * np.clip(kind + 1.0, 0.0, 1.0)
         return Visits(features, topic, expit(logits))
 
     def click_probabilities(self, visits: Visits, slates: IndexArray) -> FloatArray:
@@ -175,8 +186,8 @@ class DiverseStrategy(PolicyStrategy):
 class RetrainedStrategy:
     """A LambdaMART fitted again on the whole log, with or without exploration on top."""
 
-    def __init__(self, seed: int, *, alpha: float, every: int = 5) -> None:
-        self.alpha, self.every, self.seed = alpha, every, seed
+    def __init__(self, seed: int, *, alpha: float, strategy: str = "ucb", every: int = 5) -> None:
+        self.alpha, self.strategy, self.every, self.seed = alpha, strategy, every, seed
         self._log: list[tuple[Any, FloatArray]] = []
         self._policy: RankerPolicy | None = None
 
@@ -200,7 +211,7 @@ class RetrainedStrategy:
                 objective="pairwise", n_estimators=40, learning_rate=0.1, num_leaves=8, random_state=self.seed
             ).fit(X, y.ravel(), qid=qid)
             self._policy = RankerPolicy(
-                ranker, alpha=self.alpha, n_components=128, random_state=self.seed
+                ranker, alpha=self.alpha, strategy=self.strategy, n_components=128, random_state=self.seed
             ).partial_fit(X)
         elif self._policy is not None:
             self._policy.partial_fit(rows)
@@ -212,7 +223,8 @@ STRATEGIES: dict[str, Callable[[int], Strategy]] = {
     "logistic-thompson": lambda seed: PolicyStrategy(LogisticThompson(random_state=seed)),
     "linucb+coverage": lambda seed: DiverseStrategy(LinUCB(0.3, random_state=seed), trade_off=0.3),
     "lambdamart": lambda seed: RetrainedStrategy(seed, alpha=0.0),
-    "lambdamart+ucb": lambda seed: RetrainedStrategy(seed, alpha=1.0),
+    "lambdamart+ucb": lambda seed: RetrainedStrategy(seed, alpha=3.0),
+    "lambdamart+thompson": lambda seed: RetrainedStrategy(seed, alpha=3.0, strategy="thompson"),
 }
 
 
@@ -316,7 +328,7 @@ def _run(name: str, seed: int, world: World, n_rounds: int) -> list[dict[str, An
     taste, strategy = world.taste(users), STRATEGIES[name](seed)
     records = []
     for step in range(n_rounds):
-        visits = world.visits(taste, users)
+        visits = world.visits(taste, users, step)
         slates = strategy.choose(visits, world.k)
         chances = world.click_probabilities(visits, slates)
         clicks = (clicking.random(chances.shape) < chances).astype(np.float64)

@@ -16,6 +16,9 @@ def simulate(
     seeds: Annotated[int, typer.Option(help="Repetitions, for the intervals.")] = 3,
     users: Annotated[int, typer.Option(help="Users of a round.")] = 20,
     fatigue: Annotated[float, typer.Option(help="How much users tire of a topic, 0 to 1.")] = 0.6,
+    cold_rounds: Annotated[
+        int, typer.Option(help="Rounds before a new kind of candidate appears; 0 for none.")
+    ] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every round as CSV.")] = None,
 ) -> None:
@@ -27,7 +30,7 @@ def simulate(
     with progress_bar() as progress:
         result = simulation.simulate(
             names,
-            world=simulation.World(n_users=users, fatigue=fatigue),
+            world=simulation.World(n_users=users, fatigue=fatigue, cold_rounds=cold_rounds),
             n_rounds=rounds,
             n_seeds=seeds,
             progress=progress,
