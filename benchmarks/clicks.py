@@ -138,8 +138,8 @@ def table(results: list[dict]) -> str:
     lines = [
         f"## {first['task'].user}, {len(results)} seeds",
         "",
-        f"{mean['impressions']:,.0f} impressions and {mean['clicks']:,.0f} clicks a seed; NDCG@10 of production "
-        f"{mean['production']:.4f}, of true labels {np.mean(high):.4f}.",
+        f"{mean['impressions']:,.0f} impressions and {mean['clicks']:,.0f} clicks a seed; NDCG@10 of "
+        f"production {mean['production']:.4f}, of true labels {np.mean(high):.4f}.",
         "",
         "| method | NDCG@10 | recovered | 95 % interval | estimate / true propensity, positions 2-5 "
         "| most off in the mean, 1-5 | in any seed | s a fit |",

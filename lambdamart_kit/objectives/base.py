@@ -54,6 +54,28 @@ class Objective(Protocol):
         ...
 
 
+class CallSeeds:
+    """Seeds of an objective that draws anew at every gradient: a bound objective with a count of its calls.
+
+    A learner that goes on from a checkpoint calls `skip_calls`, so that the next gradient draws what it would
+    have drawn had the run never stopped.
+    """
+
+    def __init__(self, random_state: int) -> None:
+        self._random_state = random_state
+        self._calls = 0
+
+    def next_seed(self) -> np.uint64:
+        """Seed of this gradient."""
+        seed = np.uint64((self._random_state * 1_000_003 + self._calls) % 2**63)
+        self._calls += 1
+        return seed
+
+    def skip_calls(self, n_calls: int) -> None:
+        """Count `n_calls` gradients as taken."""
+        self._calls += n_calls
+
+
 class BoundFunction:
     """A row-aligned function ``scores -> (gradient, hessian)`` as a bound objective.
 
@@ -151,8 +173,3 @@ def check_level(value: int | None, name: str) -> int:
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise ValueError(f"{name!r} must be None (all ranks) or a whole number >= 1; got {value!r}")
     return int(value)
-
-
-def call_seed(random_state: int, call: int) -> np.uint64:
-    """Seed of the `call`-th gradient of an objective with this `random_state`."""
-    return np.uint64((random_state * 1_000_003 + call) % 2**63)

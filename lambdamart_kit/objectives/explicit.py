@@ -36,7 +36,7 @@ class ExplicitPairs:
     References
     ----------
     Bradley and Terry (1952); Ouyang et al. (2022), "Training language models to follow instructions with
-    human feedback", equation 1.
+    human feedback" (loss of the reward model).
 
     Examples
     --------

@@ -18,7 +18,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.sorting import label_order
 from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
 from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import call_seed, check_labels, check_scores
+from lambdamart_kit.objectives.base import CallSeeds, check_labels, check_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class ListNet:
 
     References
     ----------
-    Cao, Qin, Liu, Tsai and Li, "Learning to rank: from pairwise approach to listwise approach", ICML 2007,
-    eqs. 4-6; Bruch, Wang, Bendersky and Najork, "An analysis of the softmax cross entropy loss for
+    Cao, Qin, Liu, Tsai and Li, "Learning to rank: from pairwise approach to listwise approach", ICML 2007
+    (top-one probabilities); Bruch, Wang, Bendersky and Najork, "An analysis of the softmax cross entropy loss for
     learning-to-rank with binary relevance", ICTIR 2019.
 
     Examples
@@ -90,7 +90,7 @@ class XENDCG:
 
     References
     ----------
-    Bruch, "An alternative cross entropy loss for learning-to-rank", WWW 2021, eqs. 3-5.
+    Bruch, "An alternative cross entropy loss for learning-to-rank", WWW 2021.
 
     Examples
     --------
@@ -137,7 +137,7 @@ class ListMLE:
     References
     ----------
     Xia, Liu, Wang, Zhang and Li, "Listwise approach to learning to rank: theory and algorithm", ICML 2008,
-    eq. 8; ties: Breslow, "Covariance analysis of censored survival data", Biometrics 1974.
+    the likelihood loss; ties: Breslow, "Covariance analysis of censored survival data", Biometrics 1974.
 
     Examples
     --------
@@ -197,7 +197,7 @@ class BoundList:
         return float(self._loss.sum())
 
 
-class _BoundXENDCG(BoundList):
+class _BoundXENDCG(BoundList, CallSeeds):
     """Draws a new target before every gradient; the loss keeps the last one drawn."""
 
     def __init__(
@@ -209,15 +209,15 @@ class _BoundXENDCG(BoundList):
         sample_weight: ArrayLike | None,
         n_threads: int | None,
     ) -> None:
-        super().__init__(softmax_gradients, np.zeros(len(power)), layout, queries, sample_weight, n_threads)
+        BoundList.__init__(
+            self, softmax_gradients, np.zeros(len(power)), layout, queries, sample_weight, n_threads
+        )
+        CallSeeds.__init__(self, random_state)
         self._power = power
-        self._random_state = random_state
-        self._calls = 0
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores` for a newly drawn target."""
-        seed = call_seed(self._random_state, self._calls)
-        self._calls += 1
+        seed = self.next_seed()
         run_tasks(sampled_targets, self._bounds, self._n_threads, self._ptr, self._power, seed, self._values)
         return super().gradient_hessian(scores)
 

@@ -205,7 +205,7 @@ class LambdaERR(PairObjective):
 
     References
     ----------
-    Chapelle, Metzler, Zhang and Grinspan, "Expected reciprocal rank for graded relevance", CIKM 2009, eq. 5.
+    Chapelle, Metzler, Zhang and Grinspan, "Expected reciprocal rank for graded relevance", CIKM 2009.
 
     Examples
     --------

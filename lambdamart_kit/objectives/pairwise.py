@@ -24,7 +24,7 @@ from lambdamart_kit.core.sorting import label_order
 from lambdamart_kit.core.swaps import DISCOUNT
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import call_seed, check_labels, check_level, check_positive, check_scores
+from lambdamart_kit.objectives.base import CallSeeds, check_labels, check_level, check_positive, check_scores
 
 PairTies = Literal["expected", "input", "random"]
 Normalize = bool | Literal["scores", "queries"]
@@ -111,8 +111,8 @@ class RankNet(PairObjective):
 
     References
     ----------
-    Burges et al., "Learning to rank using gradient descent", ICML 2005, eq. 3; Burges, "From RankNet to
-    LambdaRank to LambdaMART", 2010, eqs. 1-3.
+    Burges et al., "Learning to rank using gradient descent", ICML 2005; Burges, "From RankNet to
+    LambdaRank to LambdaMART", 2010, sections 2 and 2.1.
 
     Examples
     --------
@@ -171,7 +171,7 @@ class LambdaNDCG(PairObjective):
     References
     ----------
     Burges, Ragno and Le, "Learning to rank with nonsmooth cost functions", NIPS 2006; Burges, "From RankNet
-    to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, eqs. 4-6. Normalisations: LightGBM
+    to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, section 4. Normalisations: LightGBM
     ``lambdarank_norm``.
 
     Examples
@@ -227,7 +227,7 @@ class LambdaNDCG(PairObjective):
         )
 
 
-class BoundPairs:
+class BoundPairs(CallSeeds):
     """A pair objective bound to labels and queries: calls the kernel, owns its buffers."""
 
     def __init__(
@@ -241,6 +241,7 @@ class BoundPairs:
         weights: FloatArray,
         n_threads: int | None,
     ) -> None:
+        super().__init__(objective.random_state)
         self.objective = objective
         self._settings = settings
         self._discount = discount
@@ -251,7 +252,6 @@ class BoundPairs:
         self._bounds = balanced_bounds(cost, self._n_threads, tasks_per_thread=4)
         self._gradient = np.empty(len(labels), dtype=np.float32)
         self._hessian = np.empty(len(labels), dtype=np.float32)
-        self._calls = 0
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
@@ -271,8 +271,7 @@ class BoundPairs:
 
     def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
         ordered = check_scores(scores, len(self._gradient))
-        seed = call_seed(self.objective.random_state, self._calls)
-        self._calls += 1
+        seed = self.next_seed()
         run_tasks(
             lambda_gradients, self._bounds, self._n_threads, self._queries, self._settings, self._discount,
             self._cumulative, seed, ordered, self._gradient, self._hessian, factor, cost,

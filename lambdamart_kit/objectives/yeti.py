@@ -14,7 +14,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import (
-    call_seed,
+    CallSeeds,
     check_labels,
     check_level,
     check_positive,
@@ -83,7 +83,7 @@ class YetiLoss:
         return BoundYeti(self, level, bound, discount, resolve_n_jobs(n_threads))
 
 
-class BoundYeti:
+class BoundYeti(CallSeeds):
     """YetiLoss bound to labels and queries."""
 
     def __init__(
@@ -94,6 +94,7 @@ class BoundYeti:
         discount: FloatArray,
         n_threads: int,
     ) -> None:
+        super().__init__(objective.random_state)
         self.objective = objective
         self._queries = queries
         self._settings = (discount, level, objective.n_permutations, float(objective.noise))
@@ -101,7 +102,6 @@ class BoundYeti:
         self._bounds = balanced_bounds(np.diff(queries.ptr), n_threads, tasks_per_thread=4)
         self._gradient = np.empty(len(queries.label), dtype=np.float32)
         self._hessian = np.empty(len(queries.label), dtype=np.float32)
-        self._calls = 0
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
@@ -118,8 +118,7 @@ class BoundYeti:
 
     def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
         ordered = check_scores(scores, len(self._gradient))
-        seed = call_seed(self.objective.random_state, self._calls)
-        self._calls += 1
+        seed = self.next_seed()
         run_tasks(
             neighbour_gradients, self._bounds, self._n_threads, self._queries, *self._settings, seed,
             ordered, self._gradient, self._hessian, factor, cost,
