@@ -39,8 +39,8 @@ class ListNet:
     References
     ----------
     Cao, Qin, Liu, Tsai and Li, "Learning to rank: from pairwise approach to listwise approach", ICML 2007
-    (top-one probabilities); Bruch, Wang, Bendersky and Najork, "An analysis of the softmax cross entropy loss for
-    learning-to-rank with binary relevance", ICTIR 2019.
+    (top-one probabilities); Bruch, Wang, Bendersky and Najork, "An analysis of the softmax cross entropy
+    loss for learning-to-rank with binary relevance", ICTIR 2019.
 
     Examples
     --------
