@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lambdamart_kit import LambdaMART
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.objectives import XENDCG, LambdaNDCG, RankNet, YetiLoss
 from lambdamart_kit.trees import boosting
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
@@ -81,6 +83,27 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
     assert whole.to_lightgbm().model_to_string() == resumed.to_lightgbm().model_to_string()
     assert rounds == list(range(1, 13))  # early stopping sees the rounds of the first run too
     assert os.listdir(tmp_path) == ["run.npz"]
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [YetiLoss(), XENDCG(), LambdaNDCG(ties="random"), RankNet(n_partners=3)],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_a_resumed_run_draws_what_it_would_have_drawn(objective, tmp_path):
+    X, y, _ = problem()
+    grades, qid = np.digitize(y, [-1, 0, 1]), np.arange(N) // 10
+    X = np.round(X)  # documents tie in every round
+
+    def model(n_estimators, **booster_params):
+        ranker = LambdaMART(
+            objective, n_estimators=n_estimators, num_leaves=7, random_state=0, booster_params=booster_params
+        )
+        return ranker.fit(X, grades, qid=qid).booster_.model_to_string()
+
+    saving = {"checkpoint": str(tmp_path / "run.npz"), "checkpoint_trees": 4}
+    model(4, **saving)
+    assert model(9, **saving) == model(9)
 
 
 def test_a_killed_run_resumes(tmp_path):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.objectives.base import CallSeeds
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.boosters import (
     Booster,
@@ -221,3 +222,5 @@ class _Timed:
 
     def __init__(self, bound: Bound, watch: Stopwatch) -> None:
         self.gradient_hessian = watch.timed("gradient", bound.gradient_hessian)
+        if isinstance(bound, CallSeeds):
+            self.skip_calls = bound.skip_calls

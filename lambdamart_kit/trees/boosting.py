@@ -88,7 +88,8 @@ def boost(
         Model whose raw predictions the scores start from. Its trees are not in the result.
     checkpoint : Checkpoint, optional
         Where and how often to save the trees. If the file is there, training goes on from it, to the same
-        ensemble bit for bit, provided the gradient depends on nothing but the scores.
+        ensemble bit for bit, provided the gradient depends on nothing but the scores and, where `bound` has
+        ``skip_calls``, on the number of gradients before it; it is told how many it missed.
     n_threads : int
         Threads to use; the ensemble does not depend on it.
 
@@ -145,6 +146,8 @@ def boost(
         file = CheckpointFile(checkpoint, fingerprint(binned, parameters, scores))
         ensemble.trees.extend(file.read()[:n_estimators])
     n_saved = len(ensemble.trees)
+    if n_saved and hasattr(bound, "skip_calls"):
+        bound.skip_calls(n_saved)
     rounded = np.empty(len(scores), dtype=np.float32)
     for n_rounds in range(1, n_estimators + 1):
         if n_rounds <= n_saved:
