@@ -208,7 +208,9 @@ def leaderboard(
     ties: Annotated[Ties, typer.Option(help="What a tie says.")] = Ties.half,
     order_effect: Annotated[bool, typer.Option(help="Estimate an advantage of the first item.")] = False,
     prior: Annotated[float, typer.Option(help="Precision of a normal prior on strengths.")] = 0.0,
-    disconnected: Annotated[str, typer.Option(help="raise, components or prior.")] = "raise",
+    on_disconnected: Annotated[
+        str, typer.Option("--on-disconnected", "--disconnected", help="raise, components or prior.")
+    ] = "raise",
     intervals: Annotated[Intervals, typer.Option(help="Where intervals come from.")] = Intervals.sandwich,
     elo: Annotated[bool, typer.Option(help="On the Elo scale, around 1500.")] = False,
     top: Annotated[int | None, typer.Option(help="Only so many.")] = None,
@@ -222,7 +224,7 @@ def leaderboard(
 
     pairs, outcomes = votes(data, first=first, second=second, winner=winner)
     fitted = BradleyTerry(
-        ties=ties.value, order_effect=order_effect, prior=prior, on_disconnected=disconnected
+        ties=ties.value, order_effect=order_effect, prior=prior, on_disconnected=on_disconnected
     ).fit(pairs, outcomes)
     board = fitted.leaderboard(method=intervals.value, scale="elo" if elo else "logit")
     if out is not None:
