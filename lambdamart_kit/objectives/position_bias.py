@@ -23,7 +23,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -281,12 +281,9 @@ class _Offsets(Debiasing):
         n_threads: int | None = None,
     ) -> Bound:
         """Each click a query of its own, at scores with the terms added."""
-        ones = np.ones(queries.n_samples)
-        return _BoundAdditive(
-            self, _BoundClicks(objective, y, queries, ones, sample_weight, n_threads), position
-        )
+        return _BoundShiftedClicks(self, objective, y, queries, position, sample_weight, n_threads)
 
-    def learn(self, position: IndexArray, gradient: Float32Array, hessian: Float32Array) -> None:
+    def learn(self, n_rows: int, position: IndexArray, gradient: Float32Array, hessian: Float32Array) -> None:
         """The terms stay."""
 
 
@@ -335,13 +332,46 @@ class _BoundClicks:
         self._rows = single.rows
         self._n_samples = queries.n_samples
 
+        self._log_rows = single.rows
+
+    def on_documents(self, document: IndexArray, n_documents: int) -> Self:
+        """Seen from the documents behind the rows instead: what was one score a row is one a document."""
+        self._rows, self._n_samples = document[self._log_rows], n_documents
+        return self
+
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian at `scores`, ordered rows."""
+        """Gradient and hessian at `scores`, ordered rows (or documents)."""
         gradient, hessian = self._bound.gradient_hessian(scores[self._rows])
         return self._sum(gradient), self._sum(hessian)
 
     def _sum(self, values: Float32Array) -> Float32Array:
         return np.bincount(self._rows, weights=values, minlength=self._n_samples).astype(np.float32)
+
+
+class _BoundShiftedClicks(_BoundClicks):
+    """The same at scores plus a term for each position, which may learn from the gradient."""
+
+    def __init__(
+        self,
+        state: _Additive | _Offsets,
+        objective: Objective,
+        y: FloatArray,
+        queries: Queries,
+        position: IndexArray,
+        sample_weight: FloatArray | None,
+        n_threads: int | None,
+    ) -> None:
+        super().__init__(objective, y, queries, np.ones(queries.n_samples), sample_weight, n_threads)
+        self._state = state
+        self._position = position[self._log_rows]
+        self._n_log_rows = queries.n_samples
+
+    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient and hessian at `scores` plus the terms."""
+        shifted = scores[self._rows] + self._state.terms.astype(np.float32)[self._position - 1]
+        gradient, hessian = self._bound.gradient_hessian(shifted)
+        self._state.learn(self._n_log_rows, self._position, gradient, hessian)
+        return self._sum(gradient), self._sum(hessian)
 
 
 class _ClickMetric:
@@ -381,12 +411,12 @@ class _Tally:
     seen: int = 0
     sums: dict[str, FloatArray] = field(default_factory=dict)
 
-    def add(self, position: IndexArray, **values: Array) -> bool:
-        """Add values by position; whether every row was seen since the last `take`."""
+    def add(self, n_rows: int, position: IndexArray, **values: Array) -> bool:
+        """Add values by position, from `n_rows` rows; whether every row was seen since the last `take`."""
         for name, value in values.items():
             own: FloatArray = np.bincount(position - 1, value, self.n_positions).astype(np.float64)
             self.sums[name] = self.sums[name] + own if name in self.sums else own
-        self.seen += len(position)
+        self.seen += n_rows
         return self.seen >= self.n_samples
 
     def take(self) -> dict[str, FloatArray]:
@@ -469,10 +499,8 @@ class _Additive(Debiasing):
         """The objective at scores with the terms added."""
         by_labels = getattr(objective, "uses_labels", True) and not isinstance(objective, FunctionObjective)
         if self.clicks and by_labels:
-            ones = np.ones(queries.n_samples)
-            bound: Bound = _BoundClicks(objective, y, queries, ones, sample_weight, n_threads)
-        else:
-            bound = objective.bind(y, queries, sample_weight, n_threads=n_threads)
+            return _BoundShiftedClicks(self, objective, y, queries, position, sample_weight, n_threads)
+        bound = objective.bind(y, queries, sample_weight, n_threads=n_threads)
         return _BoundAdditive(self, bound, position)
 
     def measure(
@@ -490,9 +518,9 @@ class _Additive(Debiasing):
             return super().measure(metric, y, queries, position, sample_weight, n_threads=n_threads)
         return metric.bind(y, queries, sample_weight, n_threads=n_threads)
 
-    def learn(self, position: IndexArray, gradient: Float32Array, hessian: Float32Array) -> None:
+    def learn(self, n_rows: int, position: IndexArray, gradient: Float32Array, hessian: Float32Array) -> None:
         """Book a gradient; move the terms when every row was seen."""
-        if self.tally.add(position, gradient=gradient, hessian=hessian):
+        if self.tally.add(n_rows, position, gradient=gradient, hessian=hessian):
             sums = self.tally.take()
             pull = self.method.reg_lambda * self.counts
             curvature = np.maximum(sums["hessian"] + pull, 1e-12)
@@ -500,14 +528,14 @@ class _Additive(Debiasing):
 
 
 class _BoundAdditive:
-    def __init__(self, state: _Additive | _Offsets, bound: Bound, position: IndexArray) -> None:
+    def __init__(self, state: _Additive, bound: Bound, position: IndexArray) -> None:
         self._state, self._bound, self._position = state, bound, position
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores` plus the terms, ordered rows."""
         shifted = scores + self._state.terms[self._position - 1].astype(np.float32)
         gradient, hessian = self._bound.gradient_hessian(shifted)
-        self._state.learn(self._position, gradient, hessian)
+        self._state.learn(len(self._position), self._position, gradient, hessian)
         return gradient, hessian
 
 
@@ -593,7 +621,7 @@ class _Joint(Debiasing):
 
     def learn(self, clicked: Array, position: IndexArray, cost: Float32Array) -> None:
         """Book the losses of a gradient; estimate anew when every row was seen."""
-        if self.tally.add(position, clicked=cost * clicked, other=cost * ~clicked):
+        if self.tally.add(len(position), position, clicked=cost * clicked, other=cost * ~clicked):
             sums = self.tally.take()
             self.propensities = _relative(sums["clicked"]) ** self.exponent
             self.unclick_propensities = _relative(sums["other"]) ** self.exponent

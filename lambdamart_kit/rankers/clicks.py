@@ -38,7 +38,9 @@ def collapse(train: OrderedRows, bound: Bound) -> tuple[OrderedRows, Bound]:
     n = len(first)
     queries = Queries(np.arange(n, dtype=np.intp), np.arange(n + 1, dtype=np.intp), np.arange(n))
     documents = OrderedRows(train.view.take(first), train.y[first], queries, None)
-    return documents, _BoundDocuments(bound, code.astype(np.intp, copy=False), n)
+    code = code.astype(np.intp, copy=False)
+    on_documents = getattr(bound, "on_documents", None)  # saves a pass through the impressions
+    return documents, on_documents(code, n) if on_documents else _BoundDocuments(bound, code, n)
 
 
 class _BoundDocuments:
