@@ -1,0 +1,63 @@
+"""The fitted ``booster_`` goes through the converters that read LightGBM models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lambdamart_kit import LambdaMART
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 6)).astype(np.float32)
+    X[:, 1] = np.maximum(X[:, 1], 0)
+    X[rng.random(2000) < 0.2, 2] = np.nan
+    X[:, 5] = rng.integers(0, 40, 2000)
+    y = np.digitize(X[:, 0] + X[:, 1] + np.nan_to_num(X[:, 2], nan=2) + (X[:, 5] % 7 == 3), [0, 1, 2])
+    qid = np.arange(2000) // 20
+
+    def fit(columns):
+        ranker = LambdaMART(n_estimators=30, num_leaves=15, random_state=0, categorical_features=columns)
+        return ranker.fit(X, y, qid=qid).booster_
+
+    return fit
+
+
+def rows_on_thresholds(booster, n=4000):
+    """Rows of values exactly on thresholds, one float32 above them, NaN and infinities."""
+    rng = np.random.default_rng(1)
+    nodes = booster.trees_to_dataframe().query("decision_type == '<='")
+    rows = np.empty((n, 6), dtype=np.float32)
+    for j in range(6):
+        edges = nodes.query(f"split_feature == 'Column_{j}'")["threshold"].astype(float).to_numpy(np.float32)
+        assert j == 5 or len(edges)
+        above = np.nextafter(edges, np.float32(np.inf))
+        special = np.array([np.nan, np.inf, -np.inf, 0.0, 3e38], dtype=np.float32)
+        rows[:, j] = rng.choice(np.concatenate((edges, above, special)), n)
+    return rows
+
+
+@pytest.mark.parametrize("categorical", [False, True])
+def test_treelite_predicts_the_same_to_the_bit(fitted, categorical):
+    treelite = pytest.importorskip("treelite")
+    booster = fitted([5] if categorical else None)
+    rows = rows_on_thresholds(booster).astype(np.float64)
+    if categorical:
+        rows[:, 5] = np.random.default_rng(2).integers(0, 60, len(rows))  # codes never seen among them
+    model = treelite.frontend.from_lightgbm(booster)
+    assert np.array_equal(treelite.gtil.predict(model, rows).ravel(), booster.predict(rows))
+
+
+def test_onnx_predicts_the_same_to_float32(fitted):
+    onnxmltools = pytest.importorskip("onnxmltools")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    booster = fitted(None)
+    rows = rows_on_thresholds(booster)
+    model = onnxmltools.convert_lightgbm(booster, initial_types=[("X", FloatTensorType([None, 6]))])
+    (scores,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"X": rows})
+    # Leaf values and their sum are float32 there; a row sent to another leaf would be off by 0.01 and more.
+    np.testing.assert_allclose(scores.ravel(), booster.predict(rows), rtol=0, atol=2e-6)
