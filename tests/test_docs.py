@@ -25,7 +25,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": page.stem}
     for place, block in blocks(page):
-        exec(compile(block, place, "exec"), namespace)
+        exec(compile(block, place, "exec", dont_inherit=True), namespace)
 
 
 def test_the_worked_objective_is_there():
