@@ -452,7 +452,7 @@ def test_fewer_queries_than_workers(client, rows):
         (lambda X, y, q: (X, y, da.where(da.arange(len(y), chunks=300) == 301, np.nan, q)),
          r"partition 1: 'qid' must not be missing: row 1 has nan"),
         (lambda X, y, q: (X, y[:-3], q), r"'y' must have one entry a row of 'X': expected \d+, got \d+"),
-        (lambda X, y, q: (X[y >= 0], y[y >= 0][:600], q[y >= 0]), "'y' must have the partitions of 'X'"),
+        (lambda X, y, q: (X[y >= 0], y[:600][y[:600] >= 0], q[y >= 0]), "'y' must have the partitions"),
         (lambda X, y, q: (X[y >= 0], y[y >= 1], q[y >= 0]), "partition 0: 'y' must have one entry a row"),
         (lambda X, y, q: (da.where(da.arange(6, chunks=6) == 2, np.inf, X), y, q), "partition 0: .*infinity"),
         (lambda X, y, q: (X, 0 * y, q), "'y' must hold two different labels in at least one query"),

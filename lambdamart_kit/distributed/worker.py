@@ -145,6 +145,8 @@ def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -
     params = ranker._booster_params(ranker.n_estimators - n_before)
     try:
         bound = ranker._bind_part(rows.train, job.labels)
+        if n_before and hasattr(bound, "skip_calls"):
+            bound.skip_calls(n_before)  # draws go on where those of the trees so far ended
         metric = _bind_metric(ranker, rows)
     except Exception as error:
         group.note(error)
