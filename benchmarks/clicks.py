@@ -1,6 +1,6 @@
 """How much of what position bias costs do debiased rankers win back?  Simulated clicks, known propensities.
 
-    python benchmarks/clicks.py [--seeds 20] [--sessions 300] [--processes 2] [--table FILE.md]
+    python benchmarks/clicks.py [--seeds 20] [--sessions 150] [--processes 2] [--table FILE.md]
     python benchmarks/clicks.py --letor FILE --letor-test FILE       # a labelled set of your own
 
 A set of queries is shown by a ranker of little use (one feature, with Plackett-Luce noise, so that documents
@@ -78,6 +78,7 @@ class Task:
     queries: int
     sessions: int
     noise: float
+    gain: str
     methods: tuple[str, ...]
     letor: tuple[Path, Path] | None
 
@@ -110,7 +111,7 @@ def run(task: Task) -> dict:
     noise = {} if "trust" in USERS[task.user] else {"noise": task.noise}
     log = simulate_clicks(
         train, scores, sessions_per_query=task.sessions, n_positions=N_POSITIONS, temperature=0.3,
-        random_state=task.seed, **USERS[task.user], **noise,
+        gain=task.gain, random_state=task.seed, **USERS[task.user], **noise,
     )  # fmt: skip
     trees = {"n_estimators": 60, "num_leaves": 15, "min_child_samples": 30, "n_jobs": 1, "random_state": 0}
     truth = LambdaMART("pairwise", **trees).fit(train.X, train.y, qid=train.qid)
@@ -170,10 +171,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--queries", type=int, default=200, help="queries that are shown")
-    parser.add_argument("--sessions", type=int, default=300, help="lists shown for each query")
+    parser.add_argument("--sessions", type=int, default=150, help="lists shown for each query")
     parser.add_argument(
         "--noise", type=float, default=0.1, help="clicks on examined documents without relevance"
     )
+    parser.add_argument("--gain", default="linear", help="relevance of a label: linear or exp2")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--users", default="position-based", help="comma-separated, or 'all'")
     parser.add_argument("--methods", default=";".join(METHODS), help="semicolon-separated")
@@ -190,7 +192,7 @@ def main() -> None:
     with ProcessPoolExecutor(args.processes) as pool:
         for user in users:
             tasks = [
-                Task(user, seed, args.queries, args.sessions, args.noise, methods, letor)
+                Task(user, seed, args.queries, args.sessions, args.noise, args.gain, methods, letor)
                 for seed in range(args.seeds)
             ]
             written.append(table(list(pool.map(run, tasks))))

@@ -332,7 +332,7 @@ def simulate_clicks(
     >>> data = make_letor(n_queries=20, random_state=0)
     >>> log = simulate_clicks(data, data.X[:, 107], sessions_per_query=50, temperature=1.0, random_state=0)
     >>> log
-    ClickLog(9,900 impressions, 1,000 sessions, 869 clicks)
+    ClickLog(10,000 impressions, 1,000 sessions, 660 clicks)
     >>> log.propensities[:3].round(3).tolist()
     [1.0, 0.5, 0.333]
     """

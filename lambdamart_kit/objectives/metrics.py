@@ -82,8 +82,8 @@ class LambdaMAP(BinaryPairObjective):
     Examples
     --------
     >>> bound = LambdaMAP(normalize=False).bind([0, 1], Queries.from_qid([5, 5], 2))
-    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()  # AP 1/2 or 1: delta 1/2
-    [0.25, -0.25]
+    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].round(4)  # AP 1/2 or 1: delta 1/2
+    array([ 0.25, -0.25], dtype=float32)
     """
 
     def bind(
@@ -162,8 +162,8 @@ class LambdaPrecision(BinaryPairObjective):
     Examples
     --------
     >>> bound = LambdaPrecision(k=1, normalize=False).bind([0, 1], Queries.from_qid([5, 5], 2))
-    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()
-    [0.5, -0.5]
+    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].round(4)
+    array([ 0.5, -0.5], dtype=float32)
     """
 
     k: int = 10
@@ -210,8 +210,8 @@ class LambdaERR(PairObjective):
     Examples
     --------
     >>> bound = LambdaERR(normalize=False).bind([0, 1], Queries.from_qid([5, 5], 2))
-    >>> bound.gradient_hessian(np.array([0, -1e4], dtype=np.float32))[0].tolist()  # 1/2, from rank 1 to 0
-    [0.25, -0.25]
+    >>> bound.gradient_hessian(np.array([0, -1e4], dtype=np.float32))[0].round(4)  # 1/2, from rank 1 to 0
+    array([ 0.25, -0.25], dtype=float32)
     """
 
     normalize: Normalize = True

@@ -117,8 +117,8 @@ class RankNet(PairObjective):
     Examples
     --------
     >>> bound = RankNet().bind([1, 0], Queries.from_qid(["a", "a"], 2))
-    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()
-    [-0.5, 0.5]
+    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].round(4)
+    array([-0.5,  0.5], dtype=float32)
     """
 
     @classmethod
