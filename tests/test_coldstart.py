@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lambdamart_kit.core.coldstart import compiled_aside
+from lambdamart_kit.core.jit import inner, kernel
+
+
+class Kernel:
+    """Just what a dispatcher shows to `compiled_aside`."""
+
+    def __init__(self, index=None, signatures=()):
+        self.signatures = list(signatures)
+        self._cache = SimpleNamespace(_cache_file=SimpleNamespace(_load_index=lambda: index or {}))
+
+    def compile(self, signature):
+        return f"compiled {signature}"
+
+
+@pytest.fixture
+def aside(tmp_path, monkeypatch):
+    """Name of a module that leaves a mark when it has run, and the mark."""
+    mark = tmp_path / "mark"
+    code = f"import time; time.sleep(0.5); open({str(mark)!r}, 'w')"
+    (tmp_path / "compiles_aside.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "compiles_aside", mark
+
+
+def test_the_first_compilation_waits_for_the_other_process(aside):
+    module, mark = aside
+    fake = Kernel()
+    with compiled_aside(fake, module, n_threads=2):
+        assert fake.compile("f8") == "compiled f8"
+        assert mark.exists()
+    assert "compile" not in vars(fake)
+
+
+@pytest.mark.parametrize(
+    ("fake", "n_threads"),
+    [(Kernel(), 1), (Kernel(index={"key": "file"}), 2), (Kernel(signatures=["f8"]), 2), (object(), 2)],
+    ids=["one thread", "cached", "compiled", "no dispatcher"],
+)
+def test_nothing_is_started_without_need(aside, fake, n_threads):
+    with compiled_aside(fake, aside[0], n_threads=n_threads):
+        assert "compile" not in getattr(fake, "__dict__", {})
+
+
+def test_a_process_that_fails_or_is_not_needed_does_no_harm(aside):
+    fake = Kernel()
+    with compiled_aside(fake, "no_such_module_at_all", n_threads=2):
+        assert fake.compile("f8") == "compiled f8"
+    with pytest.raises(KeyError), compiled_aside(fake, aside[0], n_threads=2):
+        raise KeyError
+    assert "compile" not in vars(fake)
+    assert not aside[1].exists()  # it was ended with the block
+    with compiled_aside(fake, aside[0], n_threads=2), compiled_aside(Kernel(), aside[0], n_threads=2):
+        pass  # one at a time
+
+
+def test_a_kernel_compiles_what_it_calls_once_for_a_type():
+    @inner
+    def add(x, flag):
+        if x > 3:
+            raise ValueError("too large", x)
+        return x + 1 if flag else x
+
+    @kernel(cache=False)
+    def middle(x):
+        return add(x, True) + add(0, False) + add(1, True)
+
+    @kernel(cache=False)
+    def outer(a):
+        return middle(a[0])
+
+    assert outer(np.array([2])) == 5
+    assert middle(2) == 5
+    assert len(add.signatures) == 1
+    with pytest.raises(ValueError, match="too large"):
+        outer(np.array([4]))
