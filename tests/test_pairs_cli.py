@@ -119,3 +119,21 @@ def test_pairs_survive_a_round_trip(prefs, tmp_path):
     write_records(read_records(prefs), tmp_path / "copy.parquet")
     one, two = PreferencePairs.read(prefs), PreferencePairs.read(tmp_path / "copy.parquet")
     assert one.to_frame().equals(two.to_frame())
+
+
+@pytest.mark.filterwarnings("ignore:the model is not better than length")
+def test_reports_by_subset_and_pairs_of_equal_responses(prefs, tmp_path):
+    rows = [{**row, "subset": "ab"[i % 2]} for i, row in enumerate(read_records(prefs))]
+    rows[5]["rejected"] = rows[5]["chosen"]
+    write_records(rows, tmp_path / "subsets.jsonl")
+    model = tmp_path / "rm.lmk"
+    report = run(
+        "fit", tmp_path / "subsets.jsonl", "-m", model, "--scorer", "linear", "--by", "subset"
+    ).stdout
+    assert report.splitlines()[0].split()[:4] == ["subset", "pairs", "accuracy", "log_loss"]
+    assert [line.split()[0] for line in report.splitlines()[1:]] == ["all", "a", "b"]
+    assert max(map(len, report.splitlines())) < 130
+    selected = run("select", model, tmp_path / "subsets.jsonl", "-k", 60)
+    assert "left out 1 pairs of two equal responses" in selected.stderr
+    chosen = [json.loads(line)["id"] for line in selected.stdout.splitlines()]
+    assert sorted(chosen) == [i for i in range(61) if i != 5]

@@ -110,7 +110,7 @@ def fit(
     ).fit_pairs(train)
     reward.save(model)
     if test is not None:
-        print(reward.report(test, by=by).round(4).T.to_string(header=False))
+        print(_report_text(reward.report(test, by=by)))
     print(f"saved to {model}", file=sys.stderr)
 
 
@@ -132,7 +132,8 @@ def score(
             for record in records:
                 sys.stdout.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
         else:
-            write_records(records, out)
+            n_rows = write_records(records, out)
+            print(f"scored {n_rows} rows, written to {out}", file=sys.stderr)
 
 
 @app.command("filter")
@@ -175,6 +176,8 @@ def select(
     out: Out = None,
 ) -> None:
     """Choose the pairs whose labels would teach the model the most, first choice first."""
+    import numpy as np
+
     from lambdamart_kit.explore import select_pairs
     from lambdamart_kit.preferences import PreferencePairs, RewardModel
     from lambdamart_kit.preferences.pairs import extract
@@ -182,16 +185,20 @@ def select(
 
     reward, records = RewardModel.load(model), list(read_records(data))
     pairs = PreferencePairs.read(records)
-    rows = select_pairs(
+    different = np.flatnonzero(pairs.chosen != pairs.rejected)
+    if len(different) < len(pairs):
+        print(f"left out {len(pairs) - len(different)} pairs of two equal responses", file=sys.stderr)
+    chosen = select_pairs(
         reward,
         extract(reward.extractor_, pairs),
-        list(zip(pairs.chosen, pairs.rejected)),
+        list(zip(pairs.chosen[different], pairs.rejected[different])),
         k,
         method=method.value,
-        prompt=pairs.prompt,
+        prompt=pairs.prompt[different],
         max_per_prompt=max_per_prompt,
         random_state=seed,
     )
+    rows = different[chosen]
     if out is None:
         for row in rows:
             sys.stdout.write(json.dumps(records[row], ensure_ascii=False, default=_plain) + "\n")
@@ -259,6 +266,19 @@ def _rows_bar(verb: str) -> Iterator[Callable[[int], None]]:
             tell(done, done, f"{done:,} rows {verb}")
 
         yield progress
+
+
+def _report_text(report: Any) -> str:
+    """One row as a column of facts; several as lines that fit a terminal, with intervals beside values."""
+    if len(report) == 1:
+        return str(report.round(4).T.to_string(header=False))
+    shown = report[["subset", "pairs"]].copy()
+    for name, value in (("accuracy", "accuracy_half_ties"), ("log_loss", "log_loss")):
+        rows = zip(report[value], report[f"{name}_lower"], report[f"{name}_upper"])
+        shown[name] = [f"{middle:.3f} [{low:.3f}, {high:.3f}]" for middle, low, high in rows]
+    for name in ("ece", "calibration_slope", "longer_wins", "length_matched"):
+        shown[name] = report[name].round(3)
+    return str(shown.to_string(index=False))
 
 
 def _write(text: str, out: Path | None) -> None:
