@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 
 from lambdamart_kit.core import greedy
@@ -172,6 +173,7 @@ def test_no_candidates_make_no_list():
         ([np.nan, 1.0], {"features": np.eye(2)}, "'scores' must not be NaN; row 0"),
         ([np.inf, 1.0], {"features": np.eye(2)}, "'scores' must be finite"),
         ([1.0, 2.0], {"features": np.eye(3)}, "'features' must hold one row per score"),
+        ([1.0, 2.0], {"features": csr_array(np.eye(2))}, "'features' must be dense; got a sparse matrix"),
         ([1.0, 2.0], {"features": [[1.0], [np.nan]]}, "'features' must be finite; row 1"),
         ([1.0, 2.0], {"features": np.eye(2), "k": 0}, "'k' must be a whole number >= 1; got 0"),
         ([1.0, 2.0], {"features": np.eye(2), "trade_off": 1.5}, r"'trade_off' must be in \[0, 1\]; got 1.5"),

@@ -245,6 +245,7 @@ def test_reranking_raises_the_vendi_score(rng):
         (lambda: alpha_ndcg([[1.0]], [1.0], blank="two"), "'blank' must be one of"),
         (lambda: err_ia([[2.0]], [1.0]), "'max_relevance' must be at least the largest label, 2"),
         (lambda: err_ia([[1.0]], [1.0], topic_weight=[1.0, 2.0]), "'topic_weight' must hold 1"),
+        (lambda: gini_exposure([], []), r"'items' must be \(n_samples,\), at least one"),
         (lambda: intra_list_distance([1.0], [1.0]), "'features' must be"),
         (lambda: intra_list_distance([[np.inf]], [1.0]), "'features' must be finite; row 0"),
         (lambda: intra_list_distance([[1.0]], [1.0], distance="edit"), "'distance' must be one of"),

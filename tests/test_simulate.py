@@ -83,6 +83,12 @@ def test_command_prints_a_table_and_draws(tmp_path):
     assert len(pd.read_csv(table)) == 12
 
 
+def test_command_refuses_a_folder_that_does_not_exist_before_it_runs(tmp_path):
+    result = CliRunner().invoke(app, ["simulate", "--out", str(tmp_path / "no" / "rounds.csv")])
+    assert result.exit_code != 0
+    assert "must be in a folder that exists" in str(result.exception) + result.output
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

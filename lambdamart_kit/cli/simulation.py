@@ -26,6 +26,9 @@ def simulate(
     from lambdamart_kit.bench import simulate as simulation
     from lambdamart_kit.cli.output import progress_bar
 
+    for path in (plot, out):
+        if path is not None and not path.resolve().parent.is_dir():  # before minutes of work, not after
+            raise ValueError(f"'{path}' must be in a folder that exists; make {path.resolve().parent} first")
     names = None if strategies is None else [name.strip() for name in strategies.split(",")]
     with progress_bar() as progress:
         result = simulation.simulate(

@@ -289,6 +289,8 @@ def _item_exposure(
 ) -> tuple[FloatArray, IndexArray, int]:  # fmt: skip
     """Expected discount of each ordered row, the code of its item, and how many items there are."""
     ids = np.asarray(items)
+    if ids.ndim != 1 or not len(ids):
+        raise ValueError(f"'items' must be (n_samples,), at least one; got shape {ids.shape}")
     queries, ordered = _ordered_scores(scores, qid, len(ids))
     unique, code = np.unique(ids, return_inverse=True)
     n_catalogue = len(unique) if n_items is None else n_items

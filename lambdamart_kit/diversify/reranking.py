@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from scipy.linalg import lapack
+from scipy.sparse import issparse
 
 from lambdamart_kit.core import greedy
 from lambdamart_kit.core.gains import check_choice, check_count
@@ -312,6 +313,10 @@ def _vectors(
         )
     if similarity is not None:
         return greedy.NO_VECTORS
+    if issparse(given[names[0]]):
+        raise ValueError(
+            f"{names[0]!r} must be dense; got a sparse matrix; reduce it (TruncatedSVD) or .toarray()"
+        )
     rows = np.array(given[names[0]], dtype=np.float32, order="C")
     if n_samples == 0 and rows.size == 0:
         return rows.reshape(0, 0)

@@ -60,7 +60,7 @@ class LinearPolicy(Policy):
 
     def _start(self, n_features: int) -> None:
         if not hasattr(self, "information_"):
-            n_models = 1 if self.arms is None else len(self.arms)
+            n_models = 1 if self.arms is None else _check_arms(self.arms)
             self.information_ = InformationStack(n_models, n_features, reg_lambda=self.reg_lambda)
             self.moments_ = np.zeros((n_models, n_features))
             self.coef_ = np.zeros((n_models, n_features))
@@ -113,6 +113,14 @@ class LinearPolicy(Policy):
             rows = lists.reshape(-1, lists.shape[-1])
             return np.sqrt(self.information_.quadratic(rows)).reshape(lists.shape[:-1])
         return np.sqrt(self.information_.quadratic(lists)).T
+
+
+def _check_arms(arms: Any) -> int:
+    """How many arms: one-dimensional labels, at least one, all different."""
+    labels = np.asarray(arms)
+    if labels.ndim != 1 or not len(labels) or len(set(labels.tolist())) < len(labels):
+        raise ValueError(f"'arms' must be a list of different labels, at least one; got {arms!r}")
+    return len(labels)
 
 
 class EpsilonGreedy(LinearPolicy):
