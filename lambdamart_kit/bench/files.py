@@ -13,28 +13,39 @@ from lambdamart_kit.bench.report import CONFIDENCE, Evaluation
 from lambdamart_kit.bench.significance import bootstrap_interval
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.datasets import read_letor
+from lambdamart_kit.datasets.chunks import Columns, Files, find_files, kind_of
 from lambdamart_kit.metrics import parse_metrics
 
 
 def train_file(
-    train: str | Path,
-    valid: str | Path | None = None,
+    train: Files,
+    valid: Files | None = None,
     *,
     spec: str = "lambdamart",
     params: Mapping[str, Any] | None = None,
+    columns: Columns | None = None,
+    stream: bool = False,
+    work_dir: str | Path | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
 ) -> Any:
-    """Fit the ranker of a model spec on a LETOR file, stopping early on another if there is one.
+    """Fit the ranker of a model spec on files, stopping early on others if there are any.
 
     Parameters
     ----------
-    train, valid : str or Path
-        LETOR files.
+    train, valid : path, glob, folder or list
+        LETOR, Parquet or CSV files.
     spec : str
         See :mod:`lambdamart_kit.bench.models`.
     params : dict
         Estimator parameters, which win over the spec's.
+    columns : Columns, optional
+        Which columns of Parquet and CSV files are what.
+    stream : bool
+        Train by `LambdaMART.fit_files`, for more rows than fit in memory; the model is the same. Parquet, CSV
+        and several files are always read so.
+    work_dir : path, optional
+        Where `fit_files` works; implies `stream`.
     seed : int
         The estimator's ``random_state``.
     n_jobs : int, optional
@@ -54,35 +65,41 @@ def train_file(
     if valid is None:
         estimator.set_params(early_stopping_rounds=None)
     estimator.set_params(**(params or {}))
-    rows = read_letor(train, docid="none", n_jobs=n_jobs)
+    paths = [find_files(files) for files in (train, valid) if files is not None]
+    if stream or work_dir is not None or any(len(p) > 1 or kind_of(p[0]) != "letor" for p in paths):
+        if not hasattr(estimator, "fit_files"):
+            raise ValueError(
+                f"the ranker must be lambdamart to train on several files, Parquet or CSV; got {spec!r}, "
+                "which reads one LETOR file (`lambdamart-kit datasets convert` writes one)"
+            )
+        columns = columns or Columns()
+        return estimator.fit_files(
+            train, **columns.roles, features=columns.features, eval_files=valid, work_dir=work_dir
+        )
+    rows = read_letor(paths[0][0], docid="none", n_jobs=n_jobs)
     if valid is None:
         return estimator.fit(rows.X, rows.y, rows.qid)
-    held_out = read_letor(valid, docid="none", n_features=rows.X.shape[1], n_jobs=n_jobs)
+    held_out = read_letor(paths[1][0], docid="none", n_features=rows.X.shape[1], n_jobs=n_jobs)
     return estimator.fit(rows.X, rows.y, rows.qid, X_val=held_out.X, y_val=held_out.y, qid_val=held_out.qid)
 
 
-def predict_file(model: str | Path, data: str | Path, *, n_jobs: int | None = None) -> FloatArray:
-    """Scores of a saved ranker for the rows of a LETOR file.
-
-    Parameters
-    ----------
-    model : str or Path
-        Written by ``save``.
-    data : str or Path
-        LETOR file.
-    n_jobs : int, optional
-        Threads.
-
-    Returns
-    -------
-    (n_rows,) float64
-        In the order of the file.
-    """
+def predict_files(
+    model: str | Path,
+    data: Files,
+    out: str | Path | None,
+    *,
+    columns: Columns | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> int:
+    """Write the scores of a saved ranker for the rows of files: `score_files`, on `n_jobs` threads."""
     from lambdamart_kit.rankers import load_ranker
+    from lambdamart_kit.rankers.scoring_files import score_files
 
     ranker = load_ranker(model)
-    rows = read_letor(data, docid="none", n_features=ranker.n_features_in_, n_jobs=n_jobs)
-    return np.asarray(ranker.predict(rows.X), dtype=np.float64)
+    if "n_jobs" in ranker.get_params(deep=False):
+        ranker.set_params(n_jobs=n_jobs)
+    return score_files(ranker, data, out, columns=columns, n_jobs=n_jobs, progress=progress)
 
 
 def evaluate_file(
@@ -154,8 +171,3 @@ def read_scores(path: str | Path) -> FloatArray:
     if len(bad):
         raise ValueError(f"{path}, line {bad[0] + 1}: not a finite number: {scores[bad[0]]}")
     return scores
-
-
-def write_scores(scores: FloatArray) -> str:
-    """One number a line, with every digit that tells it from its neighbours."""
-    return "".join(f"{score!r}\n" for score in scores.tolist())

@@ -15,11 +15,22 @@ from lambdamart_kit.cli.output import Format, FormatOption, print_records
 Threads = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")]
 
 
+LabelOption = Annotated[str, typer.Option("--label", help="Column with the label, in Parquet and CSV.")]
+QidOption = Annotated[str, typer.Option("--qid", help="Column with the query's id.")]
+DocidOption = Annotated[str, typer.Option("--docid", help="Column with the document's name, if any.")]
+
+
 def train(
-    data: Annotated[Path, typer.Argument(metavar="TRAIN", help="LETOR file to learn from.")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TRAIN...", help="LETOR, Parquet or CSV files, folders or globs to learn from."
+        ),
+    ],
     model: Annotated[Path, typer.Option("--model", "-o", help="Where to save the ranker.")],
     valid: Annotated[
-        Path | None, typer.Option("--valid", help="LETOR file to stop early on; without, every tree is kept.")
+        str | None,
+        typer.Option("--valid", help="Likewise, to stop early on; without, every tree is kept."),
     ] = None,
     ranker: Annotated[str, typer.Option(help="As `bench --models` names them.")] = "lambdamart",
     objective: Annotated[str, typer.Option(help="Its objective, such as ndcg or pairwise.")] = "",
@@ -30,32 +41,61 @@ def train(
         list[str] | None,
         typer.Option("--param", "-p", help="NAME=VALUE of the ranker, such as num_leaves=63."),
     ] = None,
+    label: LabelOption = "label",
+    qid: QidOption = "qid",
+    docid: DocidOption = "docid",
+    weight: Annotated[str | None, typer.Option(help="Column with the weight of the row's query.")] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Keep no features in memory; the model is the same.")
+    ] = False,
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Stream, with the bins in this folder, and use again what is there.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
     seed: Annotated[int, typer.Option(help="The ranker's random_state.")] = 0,
     n_jobs: Threads = None,
 ) -> None:
-    """Train a ranker on a LETOR file and save it."""
+    """Train a ranker on files and save it."""
     from lambdamart_kit.bench.files import train_file
+    from lambdamart_kit.datasets.chunks import Columns
 
     spec = ranker + (f":{objective}" if objective else "") + (f"@{booster}" if booster else "")
-    fitted = train_file(data, valid, spec=spec, params=_parameters(param), seed=seed, n_jobs=n_jobs)
+    params = ({"verbose": 1} if verbose else {}) | _parameters(param)
+    fitted = train_file(
+        data, valid, spec=spec, params=params, columns=Columns(label, qid, weight, docid), stream=stream,
+        work_dir=work_dir, seed=seed, n_jobs=n_jobs,
+    )  # fmt: skip
     fitted.save(model)
     print(_trained(fitted, model), file=sys.stderr)
 
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Ranker that `train` saved.")],
-    data: Annotated[Path, typer.Argument(metavar="FILE", help="LETOR file.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File for the scores; else stdout.")] = None,
+    data: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="LETOR, Parquet or CSV files, folders or globs.")
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File for the scores: .parquet and .csv have columns qid, docid, score; any other, one "
+            "number a line. A folder gets a file for each input. Nothing: stdout.",
+        ),
+    ] = None,
+    label: LabelOption = "label",
+    qid: QidOption = "qid",
+    docid: DocidOption = "docid",
     n_jobs: Threads = None,
 ) -> None:
-    """Score the rows of a LETOR file: one number a line, in its order."""
-    from lambdamart_kit.bench.files import predict_file, write_scores
+    """Score the rows of files, in their order."""
+    from lambdamart_kit.bench.files import predict_files
+    from lambdamart_kit.datasets.chunks import Columns
 
-    text = write_scores(predict_file(model, data, n_jobs=n_jobs))
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        out.write_text(text)
+    columns = Columns(label, qid, None, docid, required=False)
+    n_rows = predict_files(model, data, out, columns=columns, n_jobs=n_jobs, progress=True)
+    if out is not None:
+        print(f"{n_rows:,} rows scored: {out}", file=sys.stderr)
 
 
 def evaluate(

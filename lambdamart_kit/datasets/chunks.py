@@ -7,6 +7,7 @@ LETOR.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -175,12 +176,12 @@ def _find(name: str) -> list[Path]:
         found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(_HIDDEN))
     elif path.exists() or not glob.has_magic(name):
         if not path.exists():
-            raise FileNotFoundError(2, "there is no such file", name)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return [path]
     else:
         found = sorted(Path(p) for p in glob.glob(name, recursive=True) if Path(p).is_file())
     if not found:
-        raise FileNotFoundError(2, "there are no such files", name)
+        raise FileNotFoundError(errno.ENOENT, "No such files", name)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,10 +39,18 @@ class LetorReader:
             with open_text(path) as text:
                 cuts = text.cuts()
                 share = path.stat().st_size / max(text.size, 1)
-                for start in range(0, len(cuts) - 1, _SECTION_BLOCKS):
-                    section = _Section(text, cuts[start : start + _SECTION_BLOCKS + 1])
+                for section in _sections(text, cuts):
                     parsed = parse_text(section, options, self._n_threads, lambda step: None)
                     yield _as_chunk(path, parsed, int(section.size * share))
+
+
+def _sections(text: Text, cuts: list[int]) -> Iterator[_Section]:
+    """The text in sections; a last line without newline is compared with those before, so never alone."""
+    starts = list(range(0, len(cuts) - 1, _SECTION_BLOCKS))
+    if len(starts) > 1 and starts[-1] == len(cuts) - 2:
+        starts.pop()
+    for start, stop in itertools.pairwise([*starts, len(cuts) - 1]):
+        yield _Section(text, cuts[start : stop + 1])
 
 
 def _as_chunk(path: Path, parsed: Parsed, n_bytes: int) -> Chunk:

@@ -16,6 +16,7 @@ from lambdamart_kit.datasets.chunks import CHUNK_BYTES, Chunk, Columns
 _CSV_BLOCK = 16 << 20
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _TILE = 64
+_LEAST_ROWS = 1024
 
 
 class _TableReader:
@@ -63,7 +64,7 @@ class _TableReader:
 
     @property
     def _batch_rows(self) -> int:
-        return max(1024, CHUNK_BYTES // (4 * len(self.feature_names)))
+        return max(_LEAST_ROWS, CHUNK_BYTES // (4 * len(self.feature_names)))
 
     def _as_chunk(self, path: Path, batch: Any, n_bytes: int) -> Chunk:
         roles = {role: batch.column(name) for role, name in self._roles.items()}

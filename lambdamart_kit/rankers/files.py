@@ -130,7 +130,7 @@ class FileTraining:
         stored = self._store.load("edges", key)
         if stored is not None:
             return BinMapper.of_arrays(stored)
-        X = rows.sample.rows_of(ids) if rows.sample is not None else None
+        X = rows.sample.take(ids) if rows.sample is not None else None
         if X is None:
             X = self._gather(rows, chosen[rows.query_of_row])
         sample = RowView.of(widen(X, rows.n_features))

@@ -13,7 +13,7 @@ from lambdamart_kit.objectives import resolve_objective
 from lambdamart_kit.rankers.driving import names_rows
 from lambdamart_kit.rankers.features import OrderedRows, categorical_columns
 from lambdamart_kit.rankers.files import FileRows, FileTraining, sample_size
-from lambdamart_kit.rankers.store import open_store
+from lambdamart_kit.rankers.store import Store, open_store
 from lambdamart_kit.rankers.training import Stopwatch
 
 if TYPE_CHECKING:
@@ -29,24 +29,31 @@ def fit_files(
 ) -> LambdaMART:
     """Fit `ranker` on the rows of `files`; see `LambdaMART.fit_files`."""
     _check_parameters(ranker)
-    watch, n_threads = Stopwatch(), ranker._n_threads()
+    watch = Stopwatch()
     with open_store(work_dir) as store:
         with watch("data"):
-            training = FileTraining(store, n_threads=n_threads, verbose=bool(ranker.verbose))
-            opened = RowFiles(files, columns, n_jobs=n_threads)
-            held_out = None
-            if eval_files is not None:
-                known = replace(columns, sample_weight=None, features=opened.feature_names)
-                held_out = RowFiles(eval_files, known, n_jobs=n_threads)
-            native = ranker.booster == "native"
-            n_sample = sample_size(None if held_out is not None else ranker.validation_fraction)
-            rows = training.scan(opened, sample_rows=n_sample if native else 0)
-            _note_columns(ranker, rows)
-            prepare = _prepare_native if native else _prepare_external
-            train, validation = prepare(ranker, training, rows, held_out)
+            train, validation = _prepare(ranker, store, files, columns, eval_files)
         ranker._fit_ordered(train, validation, watch)
     ranker.fit_times_ = dict(watch.seconds)
     return ranker
+
+
+def _prepare(
+    ranker: LambdaMART, store: Store, files: Files, columns: Columns, eval_files: Files | None
+) -> tuple[OrderedRows, OrderedRows | None]:
+    """Training and held-out rows; what only their making needs, such as the sample, is gone afterwards."""
+    n_threads = ranker._n_threads()
+    training = FileTraining(store, n_threads=n_threads, verbose=bool(ranker.verbose))
+    opened = RowFiles(files, columns, n_jobs=n_threads)
+    held_out = None
+    if eval_files is not None:
+        known = replace(columns, sample_weight=None, features=opened.feature_names)
+        held_out = RowFiles(eval_files, known, n_jobs=n_threads)
+    native = ranker.booster == "native"
+    n_sample = sample_size(None if held_out is not None else ranker.validation_fraction)
+    rows = training.scan(opened, sample_rows=n_sample if native else 0)
+    _note_columns(ranker, rows)
+    return (_prepare_native if native else _prepare_external)(ranker, training, rows, held_out)
 
 
 def _check_parameters(ranker: LambdaMART) -> None:

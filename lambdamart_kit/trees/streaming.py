@@ -36,7 +36,7 @@ class EdgeSample:
     >>> for _ in range(100):
     ...     new = np.array(["a", "b"][sample.n_known :])
     ...     sample.add(np.zeros((2, 1), np.float32), np.array([0, 1]), new)
-    >>> len(sample.rows_of(np.array(["b"])))
+    >>> len(sample.take(np.array(["a"])))
     100
     """
 
@@ -70,12 +70,17 @@ class EdgeSample:
         by_hash = kept[np.argsort(self._hash_of[kept], kind="stable")]
         last = min(int(np.searchsorted(np.cumsum(sizes[by_hash]), self._n_rows)), len(by_hash) - 1)
         self._limit = self._hash_of[by_hash[last]]
-        inside = [(part, self._hash_of[part[1]] <= self._limit) for part in self._parts]
-        self._parts = [(X[mask], codes[mask]) for (X, codes), mask in inside if mask.any()]
+        for i, (X, codes) in enumerate(self._parts):  # one by one: all at once would be in memory twice
+            inside = self._hash_of[codes] <= self._limit
+            if not inside.all():
+                self._parts[i] = X[inside], codes[inside]
         self._n_kept = sum(len(codes) for _, codes in self._parts)
 
-    def rows_of(self, ids: Array) -> Float32Array | None:
-        """The rows of the queries of these `ids`, or None if the stream went by without keeping them all."""
+    def take(self, ids: Array) -> Float32Array | None:
+        """The rows of the queries of these `ids`, or None if the stream went by without keeping them all.
+
+        The sample is empty afterwards: with both, its rows would be in memory twice.
+        """
         hashes = id_hashes(ids)
         if len(hashes) and hashes.max() > self._limit:
             return None
@@ -83,7 +88,9 @@ class EdgeSample:
         chosen = np.isin(self._hash_of, hashes)
         rows = np.zeros((sum(int(chosen[codes].sum()) for _, codes in self._parts), n_features), np.float32)
         at = 0
-        for X, codes in self._parts:
+        self._parts.reverse()
+        while self._parts:
+            X, codes = self._parts.pop()
             part = X[chosen[codes]]
             rows[at : at + len(part), : X.shape[1]] = part
             at += len(part)

@@ -1,0 +1,119 @@
+"""Scoring: `Model.predict` against LightGBM and Treelite, in batches and one query at a time.
+
+The model is LambdaMART's own (500 trees); LightGBM scores the same file, and Treelite what it makes of it:
+compiled to machine code by tl2cgen and gcc, and by its own interpreter (GTIL). Rows are generated like
+MSLR's. All three work on arrays; what the estimator's `predict` adds is reported beside.
+
+    python benchmarks/serving.py                  # a million rows; minutes, most of them gcc's
+    python benchmarks/serving.py --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+
+from lambdamart_kit import LambdaMART
+from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.trees.forest import Forest
+
+
+def seconds(call: Callable[[], object], repeats: int) -> np.ndarray:
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - started)
+    return np.sort(taken)
+
+
+def compiled(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The model as machine code."""
+    import tl2cgen
+    import treelite
+
+    model = treelite.frontend.load_lightgbm_model(path)
+    library = path.with_suffix(".so")
+    tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": 32}, verbose=False)
+    predictor = tl2cgen.Predictor(library, nthread=threads)
+    return lambda X: predictor.predict(tl2cgen.DMatrix(X), pred_margin=True).ravel()
+
+
+def interpreted(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    import treelite
+
+    model = treelite.frontend.load_lightgbm_model(path)
+    return lambda X: treelite.gtil.predict(model, X, nthread=threads, pred_margin=True).ravel()
+
+
+def contestants(path: Path, ranker: LambdaMART, threads: int, with_gcc: bool) -> dict[str, Callable]:
+    booster, forest = lightgbm.Booster(model_file=path), Forest.of_text(path.read_text())
+    n = booster.num_trees()
+    found = {
+        "lambdamart_kit": lambda X: forest.predict(X, 0, n, n_threads=threads),
+        "its estimator's predict": ranker.set_params(n_jobs=threads).predict,
+        "lightgbm": lambda X: booster.predict(X, raw_score=True, num_threads=threads),
+    }
+    try:
+        found["treelite, interpreted"] = interpreted(path, threads)
+        if with_gcc:
+            found["treelite, compiled"] = compiled(path, threads)
+    except ImportError as error:
+        print(f"without treelite: {error}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--leaves", type=int, default=31)
+    parser.add_argument("--trees", type=int, default=500)
+    parser.add_argument("--model", help="train once, keep it here")
+    parser.add_argument("--no-gcc", action="store_true", help="without the compiled contestant")
+    parser.add_argument("--quick", action="store_true", help="50,000 rows, one repetition")
+    options = parser.parse_args()
+    n_rows, repeats = (50_000, 1) if options.quick else (options.rows, 2)
+    train = make_letor(400, random_state=0)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(options.model or f"{folder}/model.lmk")
+        if not saved.exists():
+            ranker = LambdaMART(n_estimators=options.trees, num_leaves=options.leaves, random_state=0)
+            ranker.fit(train.X, train.y, qid=train.qid).save(saved)
+        ranker = LambdaMART.load(saved)
+        path = Path(folder) / "model.txt"
+        path.write_text(ranker.booster_.model_to_string())
+        base = make_letor(400, random_state=1).X
+        X = np.resize(base, (n_rows, base.shape[1]))
+        X *= np.random.default_rng(0).uniform(0.9, 1.1, (n_rows, 1)).astype(np.float32)
+        queries = [X[i * 100 : i * 100 + 100].copy() for i in range(50)]
+        versions = f"{len(os.sched_getaffinity(0))} cores, lightgbm {lightgbm.__version__}"
+        size = f"{n_rows:,} rows x 136, {ranker.model_.n_trees} trees of {options.leaves} leaves"
+        print(f"{datetime.date.today()}, {versions}; {size}\n")
+        heads = ("threads", 8), ("batch s", 10), ("us a row", 10), ("p50 ms", 9), ("p99 ms", 9), ("differs by", 12)
+        print(" " * 26 + "".join(f"{text:>{width}}" for text, width in heads))
+        for threads in (1, 2):
+            expected = None
+            for name, predict in contestants(path, ranker, threads, not options.no_gcc).items():
+                scores = predict(X[:20_000])
+                expected = scores if expected is None else expected
+                batch = seconds(lambda: predict(X), repeats)[0]
+                for q in queries[:5]:
+                    predict(q)
+                n_single = 100 if options.quick else 600
+                single = np.sort([seconds(lambda: predict(queries[i % 50]), 1)[0] for i in range(n_single)]) * 1e3
+                differs = np.abs(scores - expected).max()
+                print(f"{name:26}{threads:8}{batch:10.2f}{batch / n_rows * 1e6:10.2f}"
+                      f"{single[n_single // 2]:9.3f}{single[int(0.99 * n_single)]:9.3f}{differs:12.1g}",
+                      flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
