@@ -1,12 +1,13 @@
 """Training from files on data several times the memory limit: to the same bits, and at what cost.
 
 Rows are generated and written to Parquet a part at a time. Then two processes train on them: one under a
-limit on its memory, with `fit_files`; one without a limit, which loads X as float32 and calls `fit`. The models
-are compared, and the seconds of training once the rows are binned.
+limit on its memory, with `fit_files`; one without a limit, which loads X as float32 and calls `fit`. The
+models are compared, and the seconds of training once the rows are binned.
 
-The limit is on RssAnon, the memory that is the process's own; pages of files, which the system can drop, do not
-count. A watchdog ends the process when it goes over. (``RLIMIT_DATA`` would count address space that allocators
-and threads reserve and never touch, ``RLIMIT_AS`` the mapped files themselves; a cgroup needs privileges.)
+The limit is on RssAnon, the memory that is the process's own; pages of files, which the system can drop, do
+not count. A watchdog ends the process when it goes over. (``RLIMIT_DATA`` would count address space that
+allocators and threads reserve and never touch, ``RLIMIT_AS`` the mapped files themselves; a cgroup needs
+privileges.)
 
     python benchmarks/out_of_core.py                             # 4,000,000 rows x 220: 3.5 GB
     python benchmarks/out_of_core.py --rows 400000 --quick

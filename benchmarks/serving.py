@@ -35,6 +35,11 @@ def seconds(call: Callable[[], object], repeats: int) -> np.ndarray:
     return np.sort(taken)
 
 
+def one_by_one(predict: Callable, queries: list[np.ndarray], n: int) -> np.ndarray:
+    """Milliseconds of n single queries, ascending."""
+    return np.sort([seconds(lambda q=q: predict(q), 1)[0] for q in (queries * n)[:n]]) * 1e3
+
+
 def compiled(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """The model as machine code."""
     import tl2cgen
@@ -97,18 +102,19 @@ def main() -> None:
         versions = f"{len(os.sched_getaffinity(0))} cores, lightgbm {lightgbm.__version__}"
         size = f"{n_rows:,} rows x 136, {ranker.model_.n_trees} trees of {options.leaves} leaves"
         print(f"{datetime.date.today()}, {versions}; {size}\n")
-        heads = ("threads", 8), ("batch s", 10), ("us a row", 10), ("p50 ms", 9), ("p99 ms", 9), ("differs by", 12)
+        names = "threads", "batch s", "us a row", "p50 ms", "p99 ms", "differs by"
+        heads = zip(names, (8, 10, 10, 9, 9, 12))
         print(" " * 26 + "".join(f"{text:>{width}}" for text, width in heads))
         for threads in (1, 2):
             expected = None
             for name, predict in contestants(path, ranker, threads, not options.no_gcc).items():
                 scores = predict(X[:20_000])
                 expected = scores if expected is None else expected
-                batch = seconds(lambda: predict(X), repeats)[0]
+                batch = seconds(lambda p=predict: p(X), repeats)[0]
                 for q in queries[:5]:
                     predict(q)
                 n_single = 100 if options.quick else 600
-                single = np.sort([seconds(lambda: predict(queries[i % 50]), 1)[0] for i in range(n_single)]) * 1e3
+                single = one_by_one(predict, queries, n_single)
                 differs = np.abs(scores - expected).max()
                 print(f"{name:26}{threads:8}{batch:10.2f}{batch / n_rows * 1e6:10.2f}"
                       f"{single[n_single // 2]:9.3f}{single[int(0.99 * n_single)]:9.3f}{differs:12.1g}",

@@ -298,4 +298,6 @@ def _recall(files: RowFiles, stored: dict[str, Array], key: str) -> FileRows:
 
 def sample_size(validation_fraction: float | None) -> int:
     """Rows to keep on the first pass, before it is known which queries will be held out."""
-    return math.ceil(1.1 * SAMPLE_ROWS / (1.0 - (validation_fraction or 0.0)))
+    if validation_fraction is None:
+        return SAMPLE_ROWS
+    return math.ceil(1.1 * SAMPLE_ROWS / (1.0 - validation_fraction))
