@@ -68,6 +68,18 @@ class PairSettings(NamedTuple):
     shuffle: bool
 
 
+class Switches(NamedTuple):
+    """What most objectives do without: for what is None no code is compiled.
+
+    That spares time before the first gradient, and keeps the pair loop short enough to be optimised well.
+    """
+
+    other_metric: bool | None  # True: `PairSettings.metric` is not the discounted gain
+    partners: bool | None  # True: `PairSettings.n_partners` is in force
+    shuffle: bool | None  # True: tied documents stand in random order
+    near: Float32Array | None  # for DISTANCE, by distance d: discount(d - 1) - discount(d)
+
+
 class LabelledQueries(NamedTuple):
     """What an objective knows of the queries; everything but `ptr` stands in layout order."""
 
@@ -81,18 +93,19 @@ class LabelledQueries(NamedTuple):
 @kernel
 def lambda_gradients(
     first: int, last: int, queries: LabelledQueries, settings: PairSettings, discount: FloatArray,
-    cumulative: FloatArray, seed: np.uint64, scores: Float32Array, gradient: Float32Array,
+    cumulative: FloatArray, other_metric: bool | None, partners: bool | None, shuffle_ties: bool | None,
+    near: Float32Array | None, seed: np.uint64, scores: Float32Array, gradient: Float32Array,
     hessian: Float32Array, factor: Float32Array | None, cost: Float32Array | None,
 ) -> None:  # fmt: skip
     """Fill `gradient` and `hessian` (ordered rows) for the queries `first` to `last` - 1.
 
-    With a `factor` of each ordered row, `cost` is filled too: the loss of the row's pairs, each times the
-    factor of the other document. Both are None otherwise, and no code is compiled for them.
+    The four arguments after `cumulative` are `Switches`. With a `factor` of each ordered row, `cost` is
+    filled too: the loss of the row's pairs, each times the factor of the other document; else both are None.
     """
     capacity = largest_query(first, last, queries.ptr)
     ranked = new_ranked(capacity, factor is not None)
     laid = np.empty(capacity, np.float32)
-    distances = _new_distances(capacity, settings, cumulative)
+    distances = None if near is None else _new_distances(capacity, near)
     for q in range(first, last):
         start, stop = queries.ptr[q], queries.ptr[q + 1]
         if queries.scale[q] == 0.0:
@@ -103,7 +116,7 @@ def lambda_gradients(
             continue
         layout, label, gain = queries.layout[start:stop], queries.label[start:stop], queries.gain[start:stop]
         own_seed = query_seed(seed, q)
-        if settings.shuffle:
+        if shuffle_ties is not None:
             places = np.arange(stop - start)
             shuffle(places, own_seed)
             layout, label, gain = layout[places], label[places], gain[places]
@@ -113,10 +126,14 @@ def lambda_gradients(
         n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
         if factor is not None:
             weigh_entries(n_entries, factor[layout], ranked)
-        _fill_swaps(n_entries, tied, settings, discount, cumulative, ranked)
-        if tied and settings.weighting == DISTANCE:
+        if other_metric is not None:
+            _fill_other_swaps(n_entries, settings, ranked)
+        elif tied or ranked.ready[1] < n_entries:  # else as the query before left them
+            winner = settings.weighting == WINNER
+            discount_swaps(n_entries, tied, discount, cumulative, settings.truncation, winner, ranked)
+        if near is not None and tied:
             _lay_blocks(n_entries, ranked, distances)
-        total = pair_rows(n_entries, tied, settings, cumulative, distances, own_seed, ranked, cost)
+        total = pair_rows(n_entries, tied, settings, cumulative, distances, partners, own_seed, ranked, cost)
         scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total
@@ -129,23 +146,13 @@ def lambda_gradients(
 
 
 @inner(inline="always")
-def _fill_swaps(
-    n_entries: int,
-    tied: bool,
-    settings: PairSettings,
-    discount: FloatArray,
-    cumulative: FloatArray,
-    ranked: Ranked,
-) -> None:
+def _fill_other_swaps(n_entries: int, settings: PairSettings, ranked: Ranked) -> None:
     if settings.metric == AVERAGE_PRECISION:
         average_precision_swaps(n_entries, settings.truncation, ranked)
     elif settings.metric == RECIPROCAL_RANK:
         reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
     elif settings.metric == EXPECTED_RECIPROCAL_RANK:
         expected_reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
-    elif tied or ranked.ready[1] < n_entries:  # else as the query before left them
-        winner = settings.weighting == WINNER
-        discount_swaps(n_entries, tied, discount, cumulative, settings.truncation, winner, ranked)
 
 
 @inner(inline="always")
@@ -190,7 +197,8 @@ def pair_rows(
     tied: bool,
     settings: PairSettings,
     cumulative: FloatArray,
-    distances: Distances,
+    distances: Distances | None,
+    partners: bool | None,
     seed: np.uint64,
     ranked: Ranked,
     costs: Float32Array | None,
@@ -218,19 +226,20 @@ def pair_rows(
             _winner_weights(row, stop, padded, ranked)
         else:
             _swap_weights(row, stop, padded, ranked)
-            if settings.weighting == DISTANCE:
-                _add_distances(i, n_entries, tied, settings, cumulative, distances, ranked)
-        n_below = n_entries - 1 - i
-        if settings.n_partners <= 0 or settings.n_partners >= n_below:
-            for j in range(end, padded):
-                ranked.weight[j] = np.float32(0.0)
-            total += _pair_row(row, row + np.uint64(1), padded, sigma, offset, slope, ranked)
-            if costs is not None:
-                _pair_costs(i, i + 1, n_entries, sigma, offset, slope, ranked)
-        else:
-            seed = next_state(seed)
-            at = np.int64(scramble(seed) % np.uint64(n_below))
-            total += _partners(i, at, n_entries, settings.n_partners, sigma, offset, slope, ranked, costs)
+        if distances is not None:
+            _add_distances(i, n_entries, tied, settings, cumulative, distances, ranked)
+        if partners is not None:
+            n_below = n_entries - 1 - i
+            if settings.n_partners < n_below:
+                seed = next_state(seed)
+                at = np.int64(scramble(seed) % np.uint64(n_below))
+                total += _partners(i, at, n_entries, settings.n_partners, sigma, offset, slope, ranked, costs)
+                continue
+        for j in range(end, padded):
+            ranked.weight[j] = np.float32(0.0)
+        total += _pair_row(row, row + np.uint64(1), padded, sigma, offset, slope, ranked)
+        if costs is not None:
+            _pair_costs(i, i + 1, n_entries, sigma, offset, slope, ranked)
     return total
 
 
@@ -258,7 +267,7 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
 
 
 class Distances(NamedTuple):
-    """Scratch for the weights of DISTANCE; empty for the others."""
+    """Scratch for the weights of DISTANCE."""
 
     near: Float32Array  # discount(d - 1) - discount(d) of a distance d
     step: Float32Array  # its expectation between the block at hand and the block of each entry
@@ -269,18 +278,15 @@ class Distances(NamedTuple):
 
 
 @inner
-def _new_distances(capacity: int, settings: PairSettings, cumulative: FloatArray) -> Distances:
-    room = capacity + 1 if settings.weighting == DISTANCE else 0
-    near = np.zeros(room, np.float32)
-    for d in range(1, room - 1):
-        near[d] = 2.0 * cumulative[d] - cumulative[d - 1] - cumulative[d + 1]
+def _new_distances(capacity: int, near: Float32Array) -> Distances:
+    room = capacity + 1
     return Distances(
         near, np.zeros(room, np.float32), np.zeros(room), np.zeros(room, np.intp), np.zeros(room, np.intp),
         np.zeros(room),
     )  # fmt: skip
 
 
-@inner(inline="always")
+@inner
 def _add_distances(
     i: int,
     n_entries: int,

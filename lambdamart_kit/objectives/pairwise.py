@@ -16,7 +16,15 @@ from typing import Any, Literal
 import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
-from lambdamart_kit.core.lambdas import SWAP, WINNER, LabelledQueries, PairSettings, lambda_gradients
+from lambdamart_kit.core.lambdas import (
+    DISTANCE,
+    SWAP,
+    WINNER,
+    LabelledQueries,
+    PairSettings,
+    Switches,
+    lambda_gradients,
+)
 from lambdamart_kit.core.pairs import label_pair_losses
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
@@ -246,6 +254,12 @@ class BoundPairs(CallSeeds):
         self._settings = settings
         self._discount = discount
         self._cumulative = np.concatenate(([0.0], np.cumsum(discount)))
+        self._switches = Switches(
+            other_metric=settings.metric != DISCOUNT or None,
+            partners=settings.n_partners > 0 or None,
+            shuffle=settings.shuffle or None,
+            near=_distance_weights(discount) if settings.weighting == DISTANCE else None,
+        )
         self._queries = labelled_queries(labels, gain, queries, weights, as_input=objective.ties == "input")
         self._n_threads = resolve_n_jobs(n_threads)
         cost = _cost(queries, settings.truncation)
@@ -274,7 +288,7 @@ class BoundPairs(CallSeeds):
         seed = self.next_seed()
         run_tasks(
             lambda_gradients, self._bounds, self._n_threads, self._queries, self._settings, self._discount,
-            self._cumulative, seed, ordered, self._gradient, self._hessian, factor, cost,
+            self._cumulative, *self._switches, seed, ordered, self._gradient, self._hessian, factor, cost,
         )  # fmt: skip
 
 
@@ -319,6 +333,11 @@ def ideal_dcg_of_rows(
     ideal[ideal == 0] = 1.0
     per_row: FloatArray = np.repeat(ideal, queries.sizes)
     return per_row
+
+
+def _distance_weights(discount: FloatArray) -> Float32Array:
+    """``discount(d - 1) - discount(d)`` by the distance d of two ranks; 0 at distance 0."""
+    return np.concatenate(([0.0], -np.diff(discount), [0.0, 0.0])).astype(np.float32)
 
 
 def _has_pairs(labels: IndexArray, queries: Queries) -> BoolArray:
