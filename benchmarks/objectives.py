@@ -7,10 +7,10 @@ random draws), chosen by NDCG@10 on the validation queries of each fold; NDCG@10
 queries, each against three peers. With ``--out`` a run that was stopped goes on where it stood.
 
 The kit's answer is a choice that test queries have no part in, made twice. *By fold*: in each fold the
-objective, learner and setting with the best NDCG@10 on that fold's validation queries, which are few. *By mean*:
-the model (with each fold's setting) that is best on average over the validation queries of all folds but those
-that hold test queries of the fold at hand: the parts of LETOR rotate, so a fold's test queries are another's
-validation queries.
+objective, learner and setting with the best NDCG@10 on that fold's validation queries, which are few. *By
+mean*: the model (with each fold's setting) that is best on average over the validation queries of all folds
+but those that hold test queries of the fold at hand: the parts of LETOR rotate, so a fold's test queries
+are another's validation queries.
 """
 
 from __future__ import annotations
