@@ -262,8 +262,8 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         >>> from lambdamart_kit.datasets import make_letor, write_letor
         >>> folder, data = tempfile.mkdtemp(), make_letor(n_queries=20, random_state=0)
         >>> write_letor(data, folder + "/train.txt")
-        >>> from_files = LambdaMART(n_estimators=3).fit_files(folder + "/*.txt")
-        >>> in_memory = LambdaMART(n_estimators=3).fit(data.X, data.y, data.qid)
+        >>> from_files = LambdaMART(n_estimators=3, random_state=0).fit_files(folder + "/*.txt")
+        >>> in_memory = LambdaMART(n_estimators=3, random_state=0).fit(data.X, data.y, data.qid)
         >>> from_files.booster_.model_to_string() == in_memory.booster_.model_to_string()
         True
         """
