@@ -29,7 +29,8 @@ from lambdamart_kit.objectives import (
     RankNet,
     YetiLoss,
 )
-from lambdamart_kit.objectives.position_bias import Impressions, resolve_position_bias
+from lambdamart_kit.objectives.impressions import Impressions
+from lambdamart_kit.objectives.position_bias import resolve_position_bias
 from lambdamart_kit.rankers import LambdaMART, LightGBMRanker, LinearRanker, NeuralRanker
 
 THETA = np.array([1.0, 0.6, 0.3])

@@ -12,6 +12,9 @@ from typing import Any
 
 from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective
 from lambdamart_kit.objectives.explicit import ExplicitPairs
+from lambdamart_kit.objectives.fixed_propensities import HarvestedPropensities, KnownPropensities
+from lambdamart_kit.objectives.impressions import PositionBias
+from lambdamart_kit.objectives.learned_propensities import JointPropensities, PositionGAM
 from lambdamart_kit.objectives.listwise import XENDCG, ListMLE, ListNet
 from lambdamart_kit.objectives.metrics import (
     LambdaERR,
@@ -23,15 +26,7 @@ from lambdamart_kit.objectives.metrics import (
     NDCGLoss2pp,
 )
 from lambdamart_kit.objectives.pairwise import LambdaNDCG, RankNet
-from lambdamart_kit.objectives.position_bias import (
-    POSITION_BIASES,
-    HarvestedPropensities,
-    JointPropensities,
-    KnownPropensities,
-    PositionBias,
-    PositionGAM,
-    resolve_position_bias,
-)
+from lambdamart_kit.objectives.position_bias import POSITION_BIASES, resolve_position_bias
 from lambdamart_kit.objectives.yeti import YetiLoss
 
 __all__ = [

@@ -13,7 +13,8 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import row_hashes
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.objectives.position_bias import Impressions, resolve_position_bias
+from lambdamart_kit.objectives.impressions import Impressions
+from lambdamart_kit.objectives.position_bias import resolve_position_bias
 from lambdamart_kit.rankers.features import OrderedRows
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from lambdamart_kit.core.rowhash import mix, row_hashes
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.position_bias import Debiasing
+from lambdamart_kit.objectives.impressions import Debiasing
 
 Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | None
 Categories: TypeAlias = dict[int, list[Any]]
