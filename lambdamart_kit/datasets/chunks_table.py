@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ _TILE = 64
 _LEAST_ROWS = 1024
 
 
-class _TableReader:
+class _TableReader(ABC):
     """What Parquet and CSV have in common: columns with names, the same in every file."""
 
     def __init__(self, paths: Sequence[Path], columns: Columns) -> None:
@@ -34,11 +35,13 @@ class _TableReader:
         for path in paths:
             self._check_columns(path)
 
+    @abstractmethod
     def _names(self, path: Path) -> list[str]:
-        raise NotImplementedError
+        """Names of the file's columns."""
 
+    @abstractmethod
     def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
-        raise NotImplementedError
+        """Tables of the file's rows, each with the bytes of the file it took."""
 
     def _check_columns(self, path: Path) -> None:
         names = self._names(path)
