@@ -142,7 +142,9 @@ def same(a, b):
 def test_trees_do_not_depend_on_threads_or_order_of_rows(rng):
     X, gradient, hessian = problem(rng, 4000)
     X[2000:2100] = X[:100]  # twins with gradients of their own
-    settings = {"num_leaves": 31, "subsample": 0.7, "colsample_bynode": 0.7, "trees": 3}
+    gradient[::3] *= 0.01
+    hessian[::3] *= 0.01
+    settings = {"num_leaves": 31, "subsample": 0.7, "colsample_bynode": 0.7, "trees": 3, "mvs_noise": 0.5}
     queries = Queries.from_qid(np.arange(4000) // 10, 4000)
     order = rng.permuted(np.arange(4000).reshape(-1, 10), axis=1).ravel()
     trees, scores, _ = grow(X, gradient, hessian, queries=queries, **settings)
@@ -172,35 +174,105 @@ def test_the_scale_of_gradients_cancels(rng, factor):
     assert other.gain[0] == pytest.approx(tree.gain[0] * factor**2, rel=1e-2)
 
 
-def test_sums_never_leave_their_fields(rng):
+def scales_of(g, h, noise, *, constant=False):
+    arrivals, peaks, sums = np.zeros(16, np.int64), np.zeros((1, 8)), np.zeros((1, 8), np.int64)
+    return quantising.Scales(*quantising.find_scales(0, 1, g, h, constant, noise, peaks, sums, arrivals))
+
+
+def quantised(g, h, content, scales, *, seed=7):
+    """Rows that take part, the others, and quantised gradients and hessians of the former."""
+    n = len(g)
+    words, rows = np.empty(n, np.int64), np.arange(n, dtype=np.int32)
+    heavy, total = quantising.quantise(0, n, rows, g, h, content, seed, False, scales, words, words)
+    g_int, h_int = words[:heavy] >> 48, words[:heavy] >> 32 & 0xFFFF
+    assert total == (g_int << 32).sum() + h_int.sum()
+    numbers = words & 0xFFFFFFFF
+    assert np.array_equal(np.sort(numbers), rows)  # no row is lost
+    return numbers[:heavy], numbers[heavy:], g_int, h_int
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2, 1.0])
+def test_sums_never_leave_their_fields(rng, noise):
     """One heavy row in a crowd, and a crowd of equal rows: the bounds are reached, not crossed."""
+    content = rng.integers(0, 2**63, 200_000).astype(np.uint64)
     for gradient in (np.ones(200_000), np.where(np.arange(200_000) == 5, 1e6, 1.0), -np.ones(200_000)):
         g, h = gradient.astype(np.float32), np.abs(gradient).astype(np.float32)
-        rows = np.arange(len(g), dtype=np.int32)
-        arrivals, peaks, sums = np.zeros(16, np.int64), np.zeros((1, 8)), np.zeros((1, 8), np.int64)
-        scales = quantising.find_scales(0, 1, rows, g, h, False, peaks, sums, arrivals)
-        carried = np.empty(len(g), np.int64)
-        content = rng.integers(0, 2**63, len(g)).astype(np.uint64)
-        quantising.quantise(0, len(g), rows, g, h, content, 7, False, scales, carried)
-        g_int, h_int = carried >> 48, carried >> 32 & 0xFFFF
+        scales = scales_of(g, h, noise)
+        rows, _, g_int, h_int = quantised(g, h, content, scales)
         assert np.abs(g_int).sum() < 2**31
         assert h_int.sum() < 2**32
-        assert np.array_equal(carried & 0xFFFFFFFF, rows)
-        assert np.abs(g_int - g * scales.gradient).max() <= 1
-        assert g_int.sum() / scales.gradient == pytest.approx(g.sum(), rel=0.01)
-        assert np.abs(g_int).sum() > 2**30 or np.abs(g_int).max() > 32_000  # as fine as it can be
+        if noise == 0.0:
+            assert len(rows) == len(g)
+            assert np.abs(g_int - g * scales.gradient).max() <= 1
+            assert g_int.sum() / scales.gradient == pytest.approx(g.sum(), rel=0.01)
+            assert np.abs(g_int).sum() > 2**30 or np.abs(g_int).max() > 32_000  # as fine as it can be
+
+
+def test_the_bound_holds_even_if_every_light_row_takes_part():
+    """Content whose hash draws 0: the worst that can happen to the sums."""
+    g = np.r_[np.full(100_000, 1e-3), np.full(300, 1.0)].astype(np.float32)
+    scales = scales_of(g, g, 1.0)
+    assert 1e-3 * scales.per_gradient < 1  # the crowd is light
+    worst = np.maximum(g, 1 / scales.per_gradient).sum(dtype=float)
+    assert worst * scales.gradient + len(g) < 2**31
+    assert np.maximum(g, 1 / scales.per_hessian).sum(dtype=float) * scales.hessian + len(g) < 2**32
 
 
 def test_stochastic_rounding_is_unbiased(rng):
     n = 100_000
     g = np.full(n, 1.0, np.float32)
-    rows = np.arange(n, dtype=np.int32)
-    scales = quantising.Scales(0.3, 0.6, 2.0**20, 2.0**20)
-    carried = np.empty(n, np.int64)
+    scales = quantising.Scales(0.3, 0.6, 2.0**20, 2.0**20, 0.0, 0.0)
     content = rng.integers(0, 2**63, n).astype(np.uint64)
-    quantising.quantise(0, n, rows, g, g, content, 7, False, scales, carried)
-    assert (carried >> 48).mean() == pytest.approx(0.3, abs=0.006)
-    assert (carried >> 32 & 0xFFFF).mean() == pytest.approx(0.6, abs=0.006)
+    rows, light, g_int, h_int = quantised(g, g, content, scales)
+    assert len(rows) == n
+    assert len(light) == 0
+    assert g_int.mean() == pytest.approx(0.3, abs=0.006)
+    assert h_int.mean() == pytest.approx(0.6, abs=0.006)
+
+
+def test_sampling_small_gradients_is_unbiased_and_its_noise_is_bounded(rng):
+    n, draws = 3000, 400
+    g = (rng.standard_t(2, n) * 0.1).astype(np.float32)
+    h = np.abs(rng.standard_t(2, n) * 0.05).astype(np.float32)
+    g[:50] = h[:50] = 0.0
+    content = rng.integers(0, 2**63, n).astype(np.uint64)
+    scales = scales_of(g, h, 0.2)
+    sums, squares, taken = np.zeros((2, n)), np.zeros((2, n)), np.zeros(n)
+    for seed in range(draws):
+        rows, light, g_int, h_int = quantised(g, h, content, scales, seed=seed)
+        values = np.stack([g_int / scales.gradient, h_int / scales.hessian])
+        sums[:, rows] += values
+        squares[:, rows] += values**2
+        taken[rows] += 1
+        assert set(light) >= set(range(50))  # what weighs nothing never takes part
+    for real, total, square in zip((g, h), sums, squares):
+        mean, variance = total / draws, square / draws - (total / draws) ** 2
+        error = np.sqrt(np.maximum(variance, 1e-12) / draws)
+        assert (np.abs(mean - real) < 6 * error + 1e-3 * np.abs(real) + 1e-4 * np.abs(real).max()).all()
+        assert variance.sum() < 0.2 * (real.astype(float) ** 2).sum()
+    share = np.minimum(1, np.maximum(np.abs(g) * scales.per_gradient, h * scales.per_hessian))
+    assert np.abs(taken / draws - share).max() < 6 * 0.5 / np.sqrt(draws)
+    assert 0.3 < share.mean() < 0.7
+    heavy = share == 1
+    assert (taken[heavy] == draws).all()
+
+
+def test_light_rows_count_and_move_the_leaves(rng):
+    """Rows left out of histograms are in the counts, in the leaf values and in the scores."""
+    X, _, _ = problem(rng, 3000)
+    gradient = (X[:, 0] * np.exp(2 * rng.normal(size=3000))).astype(np.float32)
+    hessian = np.abs(gradient) + np.float32(1e-3)
+    (tree,), scores, binned = grow(X, gradient, hessian, num_leaves=12, min_child_samples=60, mvs_noise=1.0)
+    (whole,), _, _ = grow(X, gradient, hessian, num_leaves=12, min_child_samples=60, mvs_noise=0.0)
+    assert tree.leaf_count.sum() == 3000
+    assert tree.leaf_count.min() >= 60
+    assert tree.gain[0] != whole.gain[0]
+    assert tree.gain[0] == pytest.approx(whole.gain[0], rel=0.3)
+    for leaf, rows in enumerate(rows_of(tree, binned)):
+        G, H = gradient[rows].astype(float).sum(), hessian[rows].astype(float).sum()
+        assert tree.leaf_value[leaf] == pytest.approx(-0.1 * G / H, rel=1e-6)
+        assert tree.leaf_count[leaf] == len(rows)
+        assert (scores[rows] == tree.leaf_value[leaf]).all()
 
 
 @pytest.mark.parametrize("direction", [1, -1])
@@ -279,6 +351,7 @@ def test_nothing_to_split(rng):
     [
         ({"num_leaves": 1}, "'num_leaves' must be from 2 to 65535; got 1"),
         ({"subsample": 0.0}, "'subsample' must be above 0 and at most 1; got 0.0"),
+        ({"mvs_noise": 1.5}, "'mvs_noise' must be from 0 to 1; got 1.5"),
         ({"split_criterion": "gini"}, "'split_criterion' must be one of 'newton', 'least_squares'"),
         ({"monotone_constraints": (2,)}, "'monotone_constraints' must hold -1, 0 or 1"),
     ],

@@ -93,7 +93,10 @@ class Grower:
         rows = sample_rows(self._queries, parameters.subsample, rng)
         n_nodes = 2 * parameters.num_leaves - 1
         allowed = sample_features(parameters, self._binned.columns.shape[0], n_nodes, rng)
-        data = Data(self._binned.columns, self._content, rows, gradient, hessian, allowed, self._direction)
+        content = self._content
+        if len(rows) < len(content):
+            gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
+        data = Data(self._binned.columns, content, rows, gradient, hessian, allowed, self._direction)
         work = self._work._replace(scores=scores)
         work.arrivals[:] = 0
         run(grow, self._n_threads, self._layout, data, _limits(parameters, seed), work)
@@ -156,7 +159,7 @@ def _limits(p: TreeParameters, seed: int) -> Limits:
     return Limits(
         p.num_leaves, p.max_depth, p.min_child_samples, float(p.min_child_weight), float(p.min_split_gain),
         float(p.reg_lambda), float(p.reg_alpha), float(p.learning_rate), float(p.cat_smooth), float(p.cat_l2),
-        p.max_cat_threshold, p.split_criterion == "least_squares", any(p.monotone_constraints), seed,
+        p.max_cat_threshold, p.split_criterion == "least_squares", float(p.mvs_noise), any(p.monotone_constraints), seed,
     )  # fmt: skip
 
 
@@ -174,6 +177,7 @@ def _buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
         offers=np.zeros((T, 2, SPLIT_WIDTH), dtype=np.int64),
         offer_gains=np.zeros((T, 8)),
         lefts=np.zeros((T, 8), dtype=np.int64),
+        parts=np.zeros((T, 2, 8), dtype=np.int64),
         scratch=np.empty((T, 256), dtype=np.int64),
         gains=np.empty((T, 256)),
         peaks=np.zeros((T, 8)),

@@ -20,9 +20,9 @@ import numpy as np
 
 from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.typing import Array
-from lambdamart_kit.trees.histogram import Layout, accumulate, complete, spread
+from lambdamart_kit.trees.histogram import Layout, accumulate, complete
 from lambdamart_kit.trees.lockstep import cycles, meet
-from lambdamart_kit.trees.quantising import find_scales, quantise
+from lambdamart_kit.trees.quantising import Scales, find_scales, quantise
 from lambdamart_kit.trees.splitting import (
     FEATURE,
     LEFT_TOTAL,
@@ -37,9 +37,10 @@ from lambdamart_kit.trees.splitting import (
     search_numeric,
 )
 
-# Columns of the table of leaves: the record of the best split, then
-BEGIN, COUNT, TOTAL, DEPTH, SLOT, EXACT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 8)
-LEAF_WIDTH = SPLIT_WIDTH + 8
+# Columns of the table of leaves: the record of the best split, then. Rows of a leaf are two runs of `carried`:
+# those that take part in histograms from BEGIN, light ones (see `quantising`) from LIGHT; COUNT is of both.
+BEGIN, HEAVY, LIGHT, COUNT, TOTAL, DEPTH, SLOT, EXACT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 10)
+LEAF_WIDTH = SPLIT_WIDTH + 10
 GAIN, LOW, HIGH = range(3)
 _ROWS_TO_SHARE = 1500  # rows a thread from which a leaf is shared out by rows
 # Columns of the table of nodes: the record of the split, then
@@ -51,7 +52,10 @@ STAGES = ("quantise", "histogram", "subtract", "search", "partition", "leaf valu
 
 
 class Data(NamedTuple):
-    """What does not change while a tree grows. `allowed` has one row for all nodes, or one for each."""
+    """What does not change while a tree grows. `content`, `gradient` and `hessian` are those of `rows`.
+
+    `allowed` has one row for all nodes, or one for each.
+    """
 
     columns: Array
     content: Array
@@ -77,6 +81,7 @@ class Limits(NamedTuple):
     cat_l2: float
     max_cat: int
     least_squares: bool
+    mvs_noise: float
     bounded: bool
     seed: int
 
@@ -94,6 +99,7 @@ class Work(NamedTuple):
     offers: Array
     offer_gains: Array
     lefts: Array
+    parts: Array
     scratch: Array
     gains: Array
     peaks: Array
@@ -177,52 +183,72 @@ def _take_best_offer(thread: int, n_threads: int, leaf: int, child: int, work: W
 
 
 @inner
-def _move_rows(
-    thread: int, n_threads: int, column: Array, begin: int, count: int, split: Array, work: Work
-) -> int:
-    """Stable partition of a leaf's rows by the split's mask; returns how many go left. Threads meet twice."""
+def _move_rows(thread: int, n_threads: int, column: Array, leaf: int, work: Work) -> tuple[int, int]:
+    """Stable partition of both runs of a leaf by its split; returns how many of each go left.
+
+    Threads meet twice.
+    """
     started = cycles()
+    mine, part, counts = work.leaves[thread], work.parts[thread], work.lefts[thread]
     goes_left = np.empty(256, dtype=np.uint8)
     for b in range(256):
-        goes_left[b] = (split[MASK + (b >> 6)] >> np.int64(b & 63)) & np.int64(1)
+        goes_left[b] = (mine[leaf, MASK + (b >> 6)] >> np.int64(b & 63)) & np.int64(1)
     carried, moved = work.carried, work.moved
-    start, stop = begin + count * thread // n_threads, begin + count * (thread + 1) // n_threads
     # The first thread's left rows can stay where they are; the others' would be written over.
     lefts = carried if thread == 0 else moved
     low, one = np.uint64(0xFFFFFFFF), np.uint64(1)
-    at, end = np.uint64(start), np.uint64(stop - 1)
-    for i in range(np.uint64(start), np.uint64(stop)):
-        row = carried[i]
-        left = np.uint64(goes_left[column[np.uint64(row) & low]])
-        lefts[at] = row
-        moved[end] = row
-        at += left
-        end -= one - left
-    mine = np.int64(at) - start
-    work.lefts[thread, 0] = mine
+    for run in range(2):
+        begin, count = mine[leaf, LIGHT if run else BEGIN], mine[leaf, HEAVY]
+        count = mine[leaf, COUNT] - count if run else count
+        start, stop = begin + count * thread // n_threads, begin + count * (thread + 1) // n_threads
+        at, end = np.uint64(start), np.uint64(stop - 1)
+        for i in range(np.uint64(start), np.uint64(stop)):
+            row = carried[i]
+            left = np.uint64(goes_left[column[np.uint64(row) & low]])
+            lefts[at] = row
+            moved[end] = row
+            at += left
+            end -= one - left
+        part[run, 0], part[run, 1], part[run, 2] = begin, start, stop
+        counts[run] = np.int64(at) - start
     meet(work.arrivals, thread, n_threads)
-    before, n_left = 0, 0
-    for t in range(n_threads):
-        before += work.lefts[t, 0] if t < thread else 0
-        n_left += work.lefts[t, 0]
-    if thread > 0:
-        for i in range(mine):  # a slice would compile for three seconds: the message of a mismatch
-            carried[begin + before + i] = moved[start + i]
-    target = begin + n_left + (start - begin - before)
-    for i in range(stop - start - mine):
-        carried[target + i] = moved[stop - 1 - i]
+    n_heavy = _join(thread, n_threads, 0, work)
+    n_light = _join(thread, n_threads, 1, work)
     meet(work.arrivals, thread, n_threads)
     work.cycles[thread, MOVE] += cycles() - started
-    return n_left
+    return n_heavy, n_light
+
+
+@inner
+def _join(thread: int, n_threads: int, run: int, work: Work) -> int:
+    """Put together what the threads parted; returns the length of the first part.
+
+    A thread left its first part at the start of its share in order (thread 0 in `carried`, where it belongs,
+    the others in `moved`), and its second part at the end of it in `moved`, backwards.
+    """
+    carried, moved = work.carried, work.moved
+    begin, start, stop = work.parts[thread, run, 0], work.parts[thread, run, 1], work.parts[thread, run, 2]
+    n_mine, before, n_first = work.lefts[thread, run], 0, 0
+    for t in range(n_threads):
+        before += work.lefts[t, run] if t < thread else 0
+        n_first += work.lefts[t, run]
+    if thread > 0:
+        for i in range(n_mine):  # a slice would compile for three seconds: the message of a mismatch
+            carried[begin + before + i] = moved[start + i]
+    target = begin + n_first + (start - begin - before)
+    for i in range(stop - start - n_mine):
+        carried[target + i] = moved[stop - 1 - i]
+    return n_first
 
 
 @inner
 def _open_leaf(
-    mine: Array, reals: Array, leaf: int, begin: int, count: int, total: int, depth: int, slot: int,
-    node: int, parent: int, low: float, high: float,
+    mine: Array, reals: Array, leaf: int, begin: int, heavy: int, light: int, count: int, total: int,
+    depth: int, slot: int, node: int, parent: int, low: float, high: float,
 ) -> None:  # fmt: skip
-    mine[leaf, BEGIN], mine[leaf, COUNT], mine[leaf, TOTAL], mine[leaf, DEPTH] = begin, count, total, depth
-    mine[leaf, SLOT], mine[leaf, EXACT], mine[leaf, NODE], mine[leaf, PARENT] = slot, 0, node, parent
+    mine[leaf, BEGIN], mine[leaf, HEAVY], mine[leaf, LIGHT], mine[leaf, COUNT] = begin, heavy, light, count
+    mine[leaf, TOTAL], mine[leaf, DEPTH], mine[leaf, SLOT], mine[leaf, EXACT] = total, depth, slot, 0
+    mine[leaf, NODE], mine[leaf, PARENT] = node, parent
     reals[leaf, GAIN], reals[leaf, LOW], reals[leaf, HIGH] = 0.0, low, high
 
 
@@ -251,33 +277,30 @@ def _note_node(leaf: int, node: int, mine: Array, reals: Array, work: Work) -> N
 
 @inner
 def _divide(
-    leaf: int, node: int, n_left: int, direction: int, mine: Array, reals: Array, rules: SplitRules,
-    bounded: bool
+    leaf: int, node: int, heavy_left: int, light_left: int, direction: int, mine: Array, reals: Array,
+    rules: SplitRules, bounded: bool
 ) -> None:  # fmt: skip
     """Leaf `leaf` becomes the left child, leaf ``node + 1`` the right; the larger keeps the histogram."""
-    begin, count, total, depth = (
-        mine[leaf, BEGIN],
-        mine[leaf, COUNT],
-        mine[leaf, TOTAL],
-        mine[leaf, DEPTH] + 1,
-    )
+    begin, heavy, light, count = mine[leaf, BEGIN], mine[leaf, HEAVY], mine[leaf, LIGHT], mine[leaf, COUNT]
+    total, depth = mine[leaf, TOTAL], mine[leaf, DEPTH] + 1
     slot, low, high = mine[leaf, SLOT], reals[leaf, LOW], reals[leaf, HIGH]
     left_total, right_total = mine[leaf, LEFT_TOTAL], total - mine[leaf, LEFT_TOTAL]
     middle = 0.0
     if bounded and direction != 0:
         middle = leaf_output(gradient_of(left_total), hessian_of(left_total), rules, low, high) / 2
         middle += leaf_output(gradient_of(right_total), hessian_of(right_total), rules, low, high) / 2
-    right = node + 1
-    left_slot, right_slot = (right, slot) if 2 * n_left <= count else (slot, right)
+    right, n_left = node + 1, heavy_left + light_left
+    left_slot, right_slot = (right, slot) if 2 * heavy_left <= heavy else (slot, right)
     # A rising feature: the left child stays below the middle, the right one above.
     falls, rises = bounded and direction < 0, bounded and direction > 0
     _open_leaf(
-        mine, reals, leaf, begin, n_left, left_total, depth, left_slot, 2 * node + 1, 2 * node,
-        middle if falls else low, middle if rises else high,
+        mine, reals, leaf, begin, heavy_left, light, n_left, left_total, depth, left_slot, 2 * node + 1,
+        2 * node, middle if falls else low, middle if rises else high,
     )  # fmt: skip
     _open_leaf(
-        mine, reals, right, begin + n_left, count - n_left, right_total, depth, right_slot, 2 * node + 2,
-        2 * node + 1, middle if rises else low, middle if falls else high,
+        mine, reals, right, begin + heavy_left, heavy - heavy_left, light + light_left, count - n_left,
+        right_total, depth, right_slot, 2 * node + 2, 2 * node + 1, middle if rises else low,
+        middle if falls else high,
     )  # fmt: skip
 
 
@@ -289,31 +312,34 @@ def _build(
 
     Many rows are shared out by rows, each thread adding whole lists to a histogram of its own: this reads
     every list once, and in one go. Few rows are not worth adding up those histograms: each thread adds its
-    own blocks.
+    own blocks. Light rows count when `counting` rows only.
     """
     mine = work.leaves[thread]
-    begin, count = mine[leaf, BEGIN], mine[leaf, COUNT]
+    heavy, count = mine[leaf, HEAVY], mine[leaf, COUNT]
     total = count if counting else mine[leaf, TOTAL]
     target = work.histograms[slot]
     n_planes, n_blocks = layout.row_ptr.shape[0], len(layout.block_slot) - 1
-    by_rows = n_threads > 1 and count >= _ROWS_TO_SHARE * n_threads
+    by_rows = n_threads > 1 and heavy >= _ROWS_TO_SHARE * n_threads
+    first, last = (0, n_blocks // n_planes) if by_rows else (thread, thread + 1)
+    share, shares = (thread, n_threads) if by_rows else (0, 1)
+    own = work.partial[thread - 1] if by_rows and thread > 0 else target
     if by_rows:
-        start, stop = begin + count * thread // n_threads, begin + count * (thread + 1) // n_threads
-        own = target if thread == 0 else work.partial[thread - 1]
         own[:] = 0
+    else:
+        for block in range(thread, n_blocks, n_threads):
+            own[layout.block_slot[block] : layout.block_slot[block + 1]] = 0
+    for run in range(2 if counting else 1):
+        begin, n_rows = mine[leaf, LIGHT if run else BEGIN], count - heavy if run else heavy
+        rows = work.carried[begin + n_rows * share // shares : begin + n_rows * (share + 1) // shares]
         for plane in range(n_planes):
-            accumulate(layout, plane, 0, n_blocks // n_planes, work.carried[start:stop], counting, own)
+            accumulate(layout, plane, first, last, rows, counting, own)
+    if by_rows:
         meet(work.arrivals, thread, n_threads)
     for block in range(thread, n_blocks, n_threads):
-        first, last = layout.block_slot[block], layout.block_slot[block + 1]
         if by_rows:
             for t in range(n_threads - 1):
-                for s in range(first, last):
+                for s in range(layout.block_slot[block], layout.block_slot[block + 1]):
                     target[s] += work.partial[t, s]
-        else:
-            target[first:last] = 0
-            rows = work.carried[begin : begin + count]
-            accumulate(layout, block // n_threads, thread, thread + 1, rows, counting, target)
         complete(layout, block, total, target)
 
 
@@ -321,7 +347,7 @@ def _build(
 def _subtract(thread: int, n_threads: int, layout: Layout, child: Array, parent: Array) -> None:
     """Turn the parent's histogram into the other child's, in place."""
     for block in range(thread, len(layout.block_slot) - 1, n_threads):
-        for s in range(layout.block_slot[block], layout.block_slot[block + 1]):
+        for s in range(np.uint64(layout.block_slot[block]), np.uint64(layout.block_slot[block + 1])):
             parent[s] -= child[s]
 
 
@@ -384,16 +410,16 @@ def _finish(
     mine, sums, n = work.leaves[thread], work.leaf_sums[thread], len(data.rows)
     start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
     for leaf in range(n_leaves):
-        first, last = mine[leaf, BEGIN], mine[leaf, BEGIN] + mine[leaf, COUNT]
-        for i in range(max(start, first), min(stop, last)):
-            work.leaf_of_row[work.carried[i] & np.int64(0xFFFFFFFF)] = leaf
+        heavy, light = mine[leaf, HEAVY], mine[leaf, COUNT] - mine[leaf, HEAVY]
+        for first, length in ((mine[leaf, BEGIN], heavy), (mine[leaf, LIGHT], light)):
+            for i in range(max(start, first), min(stop, first + length)):
+                work.leaf_of_row[work.carried[i] & np.int64(0xFFFFFFFF)] = leaf
     sums[:] = 0
     meet(work.arrivals, thread, n_threads)
     for i in range(start, stop):
-        row = data.rows[i]
-        leaf = work.leaf_of_row[row]
-        sums[leaf, 0] += np.int64(data.gradient[row] * fixed_g)
-        sums[leaf, 1] += np.int64(data.hessian[row] * fixed_h)
+        leaf = work.leaf_of_row[data.rows[i]]
+        sums[leaf, 0] += np.int64(data.gradient[i] * fixed_g)
+        sums[leaf, 1] += np.int64(data.hessian[i] * fixed_h)
     meet(work.arrivals, thread, n_threads)
     rules = _rules(limits, 1.0, 1.0, False)
     values = work.leaf_values[thread]
@@ -409,36 +435,44 @@ def _finish(
         work.scores[row] += values[work.leaf_of_row[row], 0]
 
 
+@inner
+def _quantise_rows(
+    thread: int, n_threads: int, data: Data, limits: Limits, scales: Scales, work: Work
+) -> tuple[int, int]:
+    """Fill `carried`, rows that take part first; returns how many those are, and their sum. Threads meet."""
+    n = len(data.rows)
+    start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
+    work.parts[thread, 0, 0], work.parts[thread, 0, 1], work.parts[thread, 0, 2] = 0, start, stop
+    target = work.carried if thread == 0 else work.moved  # as in `_move_rows`
+    work.lefts[thread, 0], work.sums[thread, 4] = quantise(
+        start, stop, data.rows, data.gradient, data.hessian, data.content, limits.seed, limits.least_squares,
+        scales, target, work.moved,
+    )  # fmt: skip
+    meet(work.arrivals, thread, n_threads)
+    heavy, total = _join(thread, n_threads, 0, work), np.int64(0)
+    for t in range(n_threads):
+        total += work.sums[t, 4]
+    meet(work.arrivals, thread, n_threads)
+    return heavy, total
+
+
 @kernel
 def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits, work: Work) -> None:
     """Grow one tree into ``work``; ``work.result`` is its leaves (-1 if gradients are bad) and scales."""
     started = cycles()
     n = len(data.rows)
     mine, reals = work.leaves[thread], work.leaf_reals[thread]
-    constant = limits.least_squares
     scales = find_scales(
-        thread,
-        n_threads,
-        data.rows,
-        data.gradient,
-        data.hessian,
-        constant,
-        work.peaks,
-        work.sums,
-        work.arrivals,
-    )
+        thread, n_threads, data.gradient, data.hessian, limits.least_squares, limits.mvs_noise, work.peaks,
+        work.sums, work.arrivals,
+    )  # fmt: skip
     if scales.hessian < 0:
         work.result[0] = -1
         return
-    quantise(n * thread // n_threads, n * (thread + 1) // n_threads, data.rows, data.gradient, data.hessian,
-             data.content, limits.seed, constant, scales, work.carried)  # fmt: skip
-    rules = _rules(limits, scales.gradient, scales.hessian, constant)
-    meet(work.arrivals, thread, n_threads)
-    total = np.int64(0)
-    for i in range(n):
-        total += spread(work.carried[i])
+    heavy, total = _quantise_rows(thread, n_threads, data, limits, scales, work)
+    rules = _rules(limits, scales.gradient, scales.hessian, limits.least_squares)
     work.cycles[thread, QUANTISE] += cycles() - started
-    _open_leaf(mine, reals, 0, 0, n, total, 0, 0, 0, -1, -np.inf, np.inf)
+    _open_leaf(mine, reals, 0, 0, heavy, heavy, n, total, 0, 0, 0, -1, -np.inf, np.inf)
     if limits.num_leaves > 1 and _splittable(mine, 0, limits, rules):
         _search_leaf(thread, n_threads, 0, False, layout, data, limits, rules, work)
     n_leaves = 1
@@ -449,14 +483,14 @@ def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits
         if reals[leaf, GAIN] <= 0.0:
             break
         feature, count, node = mine[leaf, FEATURE], mine[leaf, COUNT], n_leaves - 1
-        split = mine[leaf, :SPLIT_WIDTH]
-        n_left = _move_rows(thread, n_threads, data.columns[feature], mine[leaf, BEGIN], count, split, work)
+        heavy, light = _move_rows(thread, n_threads, data.columns[feature], leaf, work)
+        n_left = heavy + light
         if min(n_left, count - n_left) < limits.min_child_samples and not mine[leaf, EXACT]:
             _search_leaf(thread, n_threads, leaf, True, layout, data, limits, rules, work)
             continue
         if thread == 0:
             _note_node(leaf, node, mine, reals, work)
-        _divide(leaf, node, n_left, data.direction[feature], mine, reals, rules, limits.bounded)
+        _divide(leaf, node, heavy, light, data.direction[feature], mine, reals, rules, limits.bounded)
         n_leaves += 1
         if n_leaves < limits.num_leaves:
             _search_children(thread, n_threads, leaf, n_leaves - 1, layout, data, limits, rules, work)

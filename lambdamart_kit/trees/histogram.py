@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.core.jit import inner, kernel
+from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import run_tasks
 from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.lockstep import prefetch
+from lambdamart_kit.trees.quantising import spread
 
 _MOST_SLOTS = 65_528  # of a block: slot numbers are 16 bits
 _FAR, _NEAR = (
@@ -224,12 +225,6 @@ def _write_lists(
                     at[i] += 1
 
 
-@inner
-def spread(carried: Any) -> Any:
-    """``g * 2**32 + h`` of a carried row: bits 63-48 are g (signed), 47-32 are h, 31-0 the row."""
-    return ((carried >> np.int64(48)) << np.int64(32)) + ((carried >> np.int64(32)) & np.int64(0xFFFF))
-
-
 @kernel
 def accumulate(
     layout: Layout, plane: int, first: int, last: int, carried: Array, counting: bool, histogram: Array
@@ -281,9 +276,9 @@ def complete(layout: Layout, block: int, total: int, histogram: Array) -> None:
         layout.block_feature,
     )
     for f in range(block_feature[block], block_feature[block + 1]):
-        first, others = starts[f], np.int64(0)
-        default = first + elided[f]
+        first, others = np.uint64(starts[f]), np.int64(0)  # unsigned, as in `accumulate`
+        default = first + np.uint64(elided[f])
         histogram[default] = 0
-        for s in range(first, first + sizes[f]):
+        for s in range(first, first + np.uint64(sizes[f])):
             others += histogram[s]
         histogram[default] = total - others

@@ -44,6 +44,10 @@ class TreeParameters:
     split_criterion : {"newton", "least_squares"}
         "newton" splits by ``G^2 / (H + lambda)``. "least_squares" fits the gradients and ignores hessians and
         regularisation until the leaves, which take a Newton step: LambdaMART as published [1]_.
+    mvs_noise : float
+        In the search for splits, rows with small gradient and hessian are sampled in proportion to them and
+        weighted up (minimal variance sampling, :mod:`.quantising`), such that the variance added is at most
+        this share of the gradients' own; 0 takes all rows. Leaf-wise trees with "newton" splits only.
     cat_smooth, cat_l2 : float
         Categories are sorted by ``G / (H + cat_smooth)``; a split on them has ``cat_l2`` more L2.
     max_cat_threshold : int
@@ -77,6 +81,7 @@ class TreeParameters:
     monotone_constraints: tuple[int, ...] = field(default=())
     grow_policy: GrowPolicy = "leafwise"
     split_criterion: SplitCriterion = "newton"
+    mvs_noise: float = 0.2
     cat_smooth: float = 10.0
     cat_l2: float = 10.0
     max_cat_threshold: int = 32
@@ -97,6 +102,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "min_split_gain": (0, float("inf")),
     "reg_lambda": (0, float("inf")),
     "reg_alpha": (0, float("inf")),
+    "mvs_noise": (0, 1),
     "cat_smooth": (0, float("inf")),
     "cat_l2": (0, float("inf")),
 }

@@ -28,9 +28,8 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.grower import bad_gradient, row_contents, sample_features, sample_rows
-from lambdamart_kit.trees.histogram import spread
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.quantising import Scales, find_scales, quantise
+from lambdamart_kit.trees.quantising import Scales, find_scales, quantise, spread
 from lambdamart_kit.trees.splitting import SplitRules, gradient_of, hessian_of, leaf_gain
 from lambdamart_kit.trees.tree import Tree
 
@@ -83,7 +82,10 @@ class SymmetricGrower:
         seed = int(rng.integers(2**62))
         rows = np.sort(sample_rows(self._queries, parameters.subsample, rng))
         allowed = sample_features(parameters, len(self._n_bins), self._depth, rng)
-        scales, carried = self._quantised(rows, gradient, hessian, seed)
+        content = self._content
+        if len(rows) < n:
+            gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
+        scales, carried = self._quantised(rows, gradient, hessian, content, seed)
         if scales.hessian < 0:
             raise bad_gradient(tree_index)
         rules = _rules(parameters, scales)
@@ -106,14 +108,14 @@ class SymmetricGrower:
         return np.linspace(0, n, (2 * self._n_threads if self._n_threads > 1 else 1) + 1).astype(np.intp)
 
     def _quantised(
-        self, rows: Array, gradient: Float32Array, hessian: Float32Array, seed: int
+        self, rows: Array, gradient: Float32Array, hessian: Float32Array, content: Array, seed: int
     ) -> tuple[Scales, Array]:
         constant = self._parameters.split_criterion == "least_squares"
         peaks, sums, arrivals = np.zeros((1, 8)), np.zeros((1, 8), np.int64), np.zeros(16, np.int64)
-        scales = Scales(*find_scales(0, 1, rows, gradient, hessian, constant, peaks, sums, arrivals))
+        scales = Scales(*find_scales(0, 1, gradient, hessian, constant, 0.0, peaks, sums, arrivals))
         carried = np.empty(len(rows), dtype=np.int64)
         if scales.hessian >= 0:
-            args = (rows, gradient, hessian, self._content, seed, constant, scales, carried)
+            args = (rows, gradient, hessian, content, seed, constant, scales, carried, carried)
             run_tasks(quantise, self._bounds(len(rows)), self._n_threads, *args)
         return scales, carried
 
@@ -257,8 +259,8 @@ def _sum_leaves(
 ) -> None:
     for k in range(len(rows)):
         row = rows[k]
-        sums[leaf[row], 0] += np.int64(gradient[row] * fixed_g)
-        sums[leaf[row], 1] += np.int64(hessian[row] * fixed_h)
+        sums[leaf[row], 0] += np.int64(gradient[k] * fixed_g)
+        sums[leaf[row], 1] += np.int64(hessian[k] * fixed_h)
         sums[leaf[row], 2] += 1
 
 
