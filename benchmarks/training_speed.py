@@ -34,8 +34,8 @@ from lambdamart_kit.objectives import LambdaNDCG
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.grower import Grower
-from lambdamart_kit.trees.growing import STAGES
 from lambdamart_kit.trees.parameters import TreeParameters
+from lambdamart_kit.trees.state import STAGES
 
 Predict = Callable[[np.ndarray], np.ndarray]
 

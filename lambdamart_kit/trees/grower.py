@@ -8,7 +8,12 @@ from lambdamart_kit.core.parallel import run, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.trees.binning import BinnedMatrix
-from lambdamart_kit.trees.growing import (
+from lambdamart_kit.trees.growing import grow
+from lambdamart_kit.trees.histogram import make_layout
+from lambdamart_kit.trees.parameters import TreeParameters
+from lambdamart_kit.trees.quantising import hash_rows
+from lambdamart_kit.trees.splitting import BIN, FEATURE, MASK, NAN_LEFT, SPLIT_WIDTH
+from lambdamart_kit.trees.state import (
     COUNT,
     LEAF_WIDTH,
     LEFT_CHILD,
@@ -19,12 +24,7 @@ from lambdamart_kit.trees.growing import (
     Data,
     Limits,
     Work,
-    grow,
 )
-from lambdamart_kit.trees.histogram import make_layout
-from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.quantising import hash_rows
-from lambdamart_kit.trees.splitting import BIN, FEATURE, MASK, NAN_LEFT, SPLIT_WIDTH
 from lambdamart_kit.trees.tree import Tree
 
 
@@ -159,7 +159,8 @@ def _limits(p: TreeParameters, seed: int) -> Limits:
     return Limits(
         p.num_leaves, p.max_depth, p.min_child_samples, float(p.min_child_weight), float(p.min_split_gain),
         float(p.reg_lambda), float(p.reg_alpha), float(p.learning_rate), float(p.cat_smooth), float(p.cat_l2),
-        p.max_cat_threshold, p.split_criterion == "least_squares", float(p.mvs_noise), any(p.monotone_constraints), seed,
+        p.max_cat_threshold, p.split_criterion == "least_squares", float(p.mvs_noise),
+        any(p.monotone_constraints), seed,
     )  # fmt: skip
 
 

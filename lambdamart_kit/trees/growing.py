@@ -14,19 +14,17 @@ only fall, so taking leaves by the optimistic gain first is still best-first.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.histogram import Layout, accumulate, complete
 from lambdamart_kit.trees.lockstep import cycles, meet
-from lambdamart_kit.trees.quantising import Scales, find_scales, quantise
+from lambdamart_kit.trees.partition import move_rows, quantise_rows
+from lambdamart_kit.trees.quantising import find_scales
 from lambdamart_kit.trees.splitting import (
     FEATURE,
     LEFT_TOTAL,
-    MASK,
     SPLIT_WIDTH,
     SplitRules,
     gradient_of,
@@ -36,82 +34,35 @@ from lambdamart_kit.trees.splitting import (
     search_categorical,
     search_numeric,
 )
+from lambdamart_kit.trees.state import (
+    BEGIN,
+    BUILD,
+    COUNT,
+    DEPTH,
+    EXACT,
+    FINISH,
+    GAIN,
+    HEAVY,
+    HIGH,
+    LEFT_CHILD,
+    LIGHT,
+    LOW,
+    NODE,
+    NODE_TOTAL,
+    PARENT,
+    QUANTISE,
+    RIGHT_CHILD,
+    ROWS,
+    SEARCH,
+    SLOT,
+    SUBTRACT,
+    TOTAL,
+    Data,
+    Limits,
+    Work,
+)
 
-# Columns of the table of leaves: the record of the best split, then. Rows of a leaf are two runs of `carried`:
-# those that take part in histograms from BEGIN, light ones (see `quantising`) from LIGHT; COUNT is of both.
-BEGIN, HEAVY, LIGHT, COUNT, TOTAL, DEPTH, SLOT, EXACT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 10)
-LEAF_WIDTH = SPLIT_WIDTH + 10
-GAIN, LOW, HIGH = range(3)
 _ROWS_TO_SHARE = 1500  # rows a thread from which a leaf is shared out by rows
-# Columns of the table of nodes: the record of the split, then
-LEFT_CHILD, RIGHT_CHILD, ROWS, NODE_TOTAL = range(SPLIT_WIDTH, SPLIT_WIDTH + 4)
-NODE_WIDTH = SPLIT_WIDTH + 4
-# Stages whose cycles are counted, for each thread; waiting for the others is inside them.
-QUANTISE, BUILD, SUBTRACT, SEARCH, MOVE, FINISH = range(6)
-STAGES = ("quantise", "histogram", "subtract", "search", "partition", "leaf values and scores")
-
-
-class Data(NamedTuple):
-    """What does not change while a tree grows. `content`, `gradient` and `hessian` are those of `rows`.
-
-    `allowed` has one row for all nodes, or one for each.
-    """
-
-    columns: Array
-    content: Array
-    rows: Array
-    gradient: Array
-    hessian: Array
-    allowed: Array
-    direction: Array
-
-
-class Limits(NamedTuple):
-    """Shape of the tree, in real units; see :class:`TreeParameters`."""
-
-    num_leaves: int
-    max_depth: int
-    min_child_samples: int
-    min_child_weight: float
-    min_split_gain: float
-    reg_lambda: float
-    reg_alpha: float
-    learning_rate: float
-    cat_smooth: float
-    cat_l2: float
-    max_cat: int
-    least_squares: bool
-    mvs_noise: float
-    bounded: bool
-    seed: int
-
-
-class Work(NamedTuple):
-    """Buffers and results. First axis: threads, where each has its own."""
-
-    arrivals: Array
-    carried: Array
-    moved: Array
-    histograms: Array
-    partial: Array
-    leaves: Array
-    leaf_reals: Array
-    offers: Array
-    offer_gains: Array
-    lefts: Array
-    parts: Array
-    scratch: Array
-    gains: Array
-    peaks: Array
-    sums: Array
-    nodes: Array
-    node_gains: Array
-    leaf_sums: Array
-    leaf_values: Array
-    leaf_of_row: Array
-    scores: Array
-    cycles: Array
-    result: Array
 
 
 @inner
@@ -180,65 +131,6 @@ def _take_best_offer(thread: int, n_threads: int, leaf: int, child: int, work: W
     work.leaf_reals[thread, leaf, GAIN] = top
     for column in range(SPLIT_WIDTH):  # a slice would compile for a second, here and below
         work.leaves[thread, leaf, column] = work.offers[chosen, child, column]
-
-
-@inner
-def _move_rows(thread: int, n_threads: int, column: Array, leaf: int, work: Work) -> tuple[int, int]:
-    """Stable partition of both runs of a leaf by its split; returns how many of each go left.
-
-    Threads meet twice.
-    """
-    started = cycles()
-    mine, part, counts = work.leaves[thread], work.parts[thread], work.lefts[thread]
-    goes_left = np.empty(256, dtype=np.uint8)
-    for b in range(256):
-        goes_left[b] = (mine[leaf, MASK + (b >> 6)] >> np.int64(b & 63)) & np.int64(1)
-    carried, moved = work.carried, work.moved
-    # The first thread's left rows can stay where they are; the others' would be written over.
-    lefts = carried if thread == 0 else moved
-    low, one = np.uint64(0xFFFFFFFF), np.uint64(1)
-    for run in range(2):
-        begin, count = mine[leaf, LIGHT if run else BEGIN], mine[leaf, HEAVY]
-        count = mine[leaf, COUNT] - count if run else count
-        start, stop = begin + count * thread // n_threads, begin + count * (thread + 1) // n_threads
-        at, end = np.uint64(start), np.uint64(stop - 1)
-        for i in range(np.uint64(start), np.uint64(stop)):
-            row = carried[i]
-            left = np.uint64(goes_left[column[np.uint64(row) & low]])
-            lefts[at] = row
-            moved[end] = row
-            at += left
-            end -= one - left
-        part[run, 0], part[run, 1], part[run, 2] = begin, start, stop
-        counts[run] = np.int64(at) - start
-    meet(work.arrivals, thread, n_threads)
-    n_heavy = _join(thread, n_threads, 0, work)
-    n_light = _join(thread, n_threads, 1, work)
-    meet(work.arrivals, thread, n_threads)
-    work.cycles[thread, MOVE] += cycles() - started
-    return n_heavy, n_light
-
-
-@inner
-def _join(thread: int, n_threads: int, run: int, work: Work) -> int:
-    """Put together what the threads parted; returns the length of the first part.
-
-    A thread left its first part at the start of its share in order (thread 0 in `carried`, where it belongs,
-    the others in `moved`), and its second part at the end of it in `moved`, backwards.
-    """
-    carried, moved = work.carried, work.moved
-    begin, start, stop = work.parts[thread, run, 0], work.parts[thread, run, 1], work.parts[thread, run, 2]
-    n_mine, before, n_first = work.lefts[thread, run], 0, 0
-    for t in range(n_threads):
-        before += work.lefts[t, run] if t < thread else 0
-        n_first += work.lefts[t, run]
-    if thread > 0:
-        for i in range(n_mine):  # a slice would compile for three seconds: the message of a mismatch
-            carried[begin + before + i] = moved[start + i]
-    target = begin + n_first + (start - begin - before)
-    for i in range(stop - start - n_mine):
-        carried[target + i] = moved[stop - 1 - i]
-    return n_first
 
 
 @inner
@@ -435,27 +327,6 @@ def _finish(
         work.scores[row] += values[work.leaf_of_row[row], 0]
 
 
-@inner
-def _quantise_rows(
-    thread: int, n_threads: int, data: Data, limits: Limits, scales: Scales, work: Work
-) -> tuple[int, int]:
-    """Fill `carried`, rows that take part first; returns how many those are, and their sum. Threads meet."""
-    n = len(data.rows)
-    start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
-    work.parts[thread, 0, 0], work.parts[thread, 0, 1], work.parts[thread, 0, 2] = 0, start, stop
-    target = work.carried if thread == 0 else work.moved  # as in `_move_rows`
-    work.lefts[thread, 0], work.sums[thread, 4] = quantise(
-        start, stop, data.rows, data.gradient, data.hessian, data.content, limits.seed, limits.least_squares,
-        scales, target, work.moved,
-    )  # fmt: skip
-    meet(work.arrivals, thread, n_threads)
-    heavy, total = _join(thread, n_threads, 0, work), np.int64(0)
-    for t in range(n_threads):
-        total += work.sums[t, 4]
-    meet(work.arrivals, thread, n_threads)
-    return heavy, total
-
-
 @kernel
 def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits, work: Work) -> None:
     """Grow one tree into ``work``; ``work.result`` is its leaves (-1 if gradients are bad) and scales."""
@@ -469,7 +340,7 @@ def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits
     if scales.hessian < 0:
         work.result[0] = -1
         return
-    heavy, total = _quantise_rows(thread, n_threads, data, limits, scales, work)
+    heavy, total = quantise_rows(thread, n_threads, data, limits, scales, work)
     rules = _rules(limits, scales.gradient, scales.hessian, limits.least_squares)
     work.cycles[thread, QUANTISE] += cycles() - started
     _open_leaf(mine, reals, 0, 0, heavy, heavy, n, total, 0, 0, 0, -1, -np.inf, np.inf)
@@ -483,7 +354,7 @@ def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits
         if reals[leaf, GAIN] <= 0.0:
             break
         feature, count, node = mine[leaf, FEATURE], mine[leaf, COUNT], n_leaves - 1
-        heavy, light = _move_rows(thread, n_threads, data.columns[feature], leaf, work)
+        heavy, light = move_rows(thread, n_threads, data.columns[feature], leaf, work)
         n_left = heavy + light
         if min(n_left, count - n_left) < limits.min_child_samples and not mine[leaf, EXACT]:
             _search_leaf(thread, n_threads, leaf, True, layout, data, limits, rules, work)

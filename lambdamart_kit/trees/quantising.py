@@ -7,7 +7,8 @@ from exact sums: floats are first rounded to fixed point, whose integer sums do 
 either.
 
 Rows that hardly matter are rounded further, to nothing or to something: with thresholds
-t_g = e sum g^2 / sum |g| and t_h = e sum h^2 / sum h, a row takes part in the search for splits with probability
+t_g = e sum g^2 / sum |g| and t_h = e sum h^2 / sum h, a row takes part in the search for splits with
+probability
 
     p = min(1, max(|g| / t_g, h / t_h))        as (g / p, h / p), otherwise as (0, 0),
 
@@ -126,7 +127,7 @@ def spread(carried: Any) -> Any:
 def quantise(
     start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
     constant: bool, scales: Scales, heavy: Array, light: Array,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Any, Any]:  # fmt: skip
     """Rows `start` to `stop` - 1 as 64-bit words: bits 63-48 quantised gradient, 47-32 hessian, 31-0 the row.
 
     Those that take part go to `heavy` from `start` upwards, the others to `light` from `stop` - 1 downwards,

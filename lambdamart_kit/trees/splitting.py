@@ -129,7 +129,7 @@ def _may_beat(left: Array, n: int, total: int, rules: SplitRules, best_gain: flo
         dl = hl + lam
         x = gradient_of(left[b]) * D - G * dl
         found += (x * x >= threshold * (dl * (D - dl))) & (hl >= least) & (H - hl >= least)
-    return found > 0
+    return bool(found > 0)
 
 
 @inner
