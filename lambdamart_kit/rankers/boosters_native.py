@@ -21,15 +21,15 @@ _SHARED = (
     "colsample_bytree", "colsample_bynode", "max_bin", "seed",
 )  # fmt: skip
 _CHECKPOINT = {"checkpoint": "path", "checkpoint_trees": "every_trees", "checkpoint_seconds": "every_seconds"}
-_OWN = ("grow_policy", "cat_smooth", "cat_l2", "max_cat_threshold")
+_OWN = ("grow_policy", "mvs_noise", "cat_smooth", "cat_l2", "max_cat_threshold")
 
 
 class NativeBooster:
     """Leaf-wise trees by :mod:`lambdamart_kit.trees`.
 
     ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them
-    after a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``grow_policy``, ``cat_smooth``,
-    ``cat_l2`` and ``max_cat_threshold``.
+    after a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``grow_policy``, ``mvs_noise``,
+    ``cat_smooth``, ``cat_l2`` and ``max_cat_threshold``; all but the first three are explained in `TreeParameters`.
     """
 
     model = LightGBMModel
