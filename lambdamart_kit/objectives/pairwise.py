@@ -180,7 +180,7 @@ class LambdaNDCG(PairObjective):
     References
     ----------
     Burges, Ragno and Le, "Learning to rank with nonsmooth cost functions", NIPS 2006; Burges, "From RankNet
-    to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, section 4. Normalisations: LightGBM
+    to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, section 4, equation 6. Normalisations: LightGBM
     ``lambdarank_norm``.
 
     Examples
