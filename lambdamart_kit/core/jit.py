@@ -30,18 +30,19 @@ _PATIENCE = 1.0  # seconds of compilation a user sits through before being told 
 _SETTINGS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
-def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def kernel(function: Callable[..., Any] | None = None, /, *, borrows: bool = False, **options: Any) -> Any:
     """``numba.njit`` with the kit's defaults: ``nogil``, on-disk ``cache``, NumPy division semantics.
 
-    What other kernels call is its `inner` twin; only a call from Python compiles the kernel itself.
+    What other kernels call is its `inner` twin (which may `borrow`); only a call from Python compiles the
+    kernel itself.
 
     Numba's cache looks at the kernel's own file only: after editing a kernel that a kernel of *another*
     module calls, delete ``__pycache__``.
     """
     if function is None:
-        return lambda function: kernel(function, **options)
+        return lambda function: kernel(function, borrows=borrows, **options)
     entry = numba.njit(**{**_SETTINGS, "cache": True, "pipeline_class": _EntryCompiler, **options})(function)
-    linked = inner(function, **options)
+    linked = inner(function, borrows=borrows, **options)
     entry.get_call_template, entry.get_overload = linked.get_call_template, linked.get_overload
     return entry
 

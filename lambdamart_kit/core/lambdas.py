@@ -126,7 +126,7 @@ def lambda_gradients(
             laid[i] = scores[np.uint64(layout[i])]
         n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
         if factor is not None:
-            weigh_entries(n_entries, factor[layout], ranked)
+            weigh_entries(n_entries, layout, factor, ranked)
         if other_metric is not None:
             _fill_other_swaps(n_entries, settings, ranked)
         elif tied or ranked.ready[1] < n_entries:  # else as the query before left them
@@ -149,7 +149,7 @@ def lambda_gradients(
             _scatter_factors(layout, np.float32(scale), ranked, factor, gradient, hessian, cost)
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def _fill_other_swaps(n_entries: int, settings: PairSettings, ranked: Ranked) -> None:
     if settings.metric == AVERAGE_PRECISION:
         average_precision_swaps(n_entries, settings.truncation, ranked)
@@ -159,7 +159,7 @@ def _fill_other_swaps(n_entries: int, settings: PairSettings, ranked: Ranked) ->
         expected_reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def _scatter(
     layout: IndexArray,
     by_gradient: np.float32,
@@ -177,7 +177,7 @@ def _scatter(
         hessian[row] = by_hessian * max(curvature[entry], np.float32(0.0))
 
 
-@inner
+@inner(borrows=True)
 def _scatter_factors(
     layout: IndexArray,
     scale: np.float32,
