@@ -161,6 +161,25 @@ def test_gam_finds_odds_of_a_pair():
     np.testing.assert_allclose(gam.propensities, [1.0, 0.25], rtol=1e-4)
 
 
+def concluded(y, position, documents, terms):
+    gam = PositionGAM().start(log_of(y, position, documents))
+    gam.terms = np.log(terms)
+    np.testing.assert_allclose(gam.propensities, terms / terms[0])
+    gam.conclude()
+    return gam.propensities
+
+
+def test_gam_concludes_from_documents_that_moved():
+    """A document with 40 clicks above, 20 below; position 3, where nothing moved, is half of 2 by term."""
+    y = np.tile(np.arange(100), 4) < np.repeat([40, 20, 30, 0], 100)
+    position, terms = np.repeat([1, 2, 3, 1], 100), np.array([2.0, 1.4, 0.7])
+    moved = concluded(y * 1.0, position, np.repeat([0, 0, 1, 2], 100), terms)
+    np.testing.assert_allclose(moved, [1, 0.5, 0.25], rtol=0.02)  # one virtual click
+    for documents, clicks in (([0, 1, 2, 3], y * 1.0), ([0, 0, 1, 2], y * 2.0)):  # in place; graded
+        unchanged = concluded(clicks, position, np.repeat(documents, 100), terms)
+        np.testing.assert_allclose(unchanged, [1, 0.7, 0.35])
+
+
 # ------------------------------------------------------------------------------------------ rankers
 
 

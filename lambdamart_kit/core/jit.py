@@ -30,30 +30,37 @@ _PATIENCE = 1.0  # seconds of compilation a user sits through before being told 
 _SETTINGS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
-def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def kernel(function: Callable[..., Any] | None = None, /, *, borrows: bool = False, **options: Any) -> Any:
     """``numba.njit`` with the kit's defaults: ``nogil``, on-disk ``cache``, NumPy division semantics.
 
-    What other kernels call is its `inner` twin; only a call from Python compiles the kernel itself.
+    What other kernels call is its `inner` twin (which may `borrow`); only a call from Python compiles the
+    kernel itself.
 
     Numba's cache looks at the kernel's own file only: after editing a kernel that a kernel of *another*
     module calls, delete ``__pycache__``.
     """
     if function is None:
-        return lambda function: kernel(function, **options)
+        return lambda function: kernel(function, borrows=borrows, **options)
     entry = numba.njit(**{**_SETTINGS, "cache": True, "pipeline_class": _EntryCompiler, **options})(function)
-    linked = inner(function, **options)
+    linked = inner(function, borrows=borrows, **options)
     entry.get_call_template, entry.get_overload = linked.get_call_template, linked.get_overload
     return entry
 
 
-def inner(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def inner(function: Callable[..., Any] | None = None, /, *, borrows: bool = False, **options: Any) -> Any:
     """A function that only kernels call: without an entry from Python, and compiled as part of its caller.
 
     It is compiled once for each set of argument types; that an argument is a literal makes no difference.
+
+    What `borrows` its arrays neither makes any nor calls what does, and nothing that it writes to overlaps
+    with another of its arguments. So it counts no references (which costs an atomic operation for every array
+    that is passed on) and its loops are vectorised without a test for overlaps at each start.
     """
     if function is None:
-        return lambda function: inner(function, **options)
+        return lambda function: inner(function, borrows=borrows, **options)
     settings = {**_SETTINGS, "no_cpython_wrapper": True, "pipeline_class": _InnerCompiler, **options}
+    if borrows:
+        settings |= {"_nrt": False, "pipeline_class": _BorrowerCompiler}
     linked = numba.njit(**settings)(function)
     specialise = linked.get_call_template
 
@@ -142,6 +149,12 @@ class _EntryCompiler(compiler.CompilerBase):
 
 class _InnerCompiler(_EntryCompiler):
     _lowering = _InnerLowering
+
+
+class _BorrowerCompiler(_InnerCompiler):
+    def define_pipelines(self) -> list[Any]:
+        self.state.flags.noalias = True
+        return super().define_pipelines()
 
 
 class _CompileNotice(event.Listener):

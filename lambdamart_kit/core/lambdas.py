@@ -25,6 +25,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from lambdamart_kit.core.distances import Distances, block_steps, distance_weights, list_tied, new_distances
 from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.ranked import LANES, Ranked, new_ranked, rank_query, weigh_entries
 from lambdamart_kit.core.sorting import largest_query
@@ -105,7 +106,7 @@ def lambda_gradients(
     capacity = largest_query(first, last, queries.ptr)
     ranked = new_ranked(capacity, factor is not None)
     laid = np.empty(capacity, np.float32)
-    distances = None if near is None else _new_distances(capacity, near)
+    distances = None if near is None else new_distances(capacity, near)
     for q in range(first, last):
         start, stop = queries.ptr[q], queries.ptr[q + 1]
         if queries.scale[q] == 0.0:
@@ -125,15 +126,18 @@ def lambda_gradients(
             laid[i] = scores[np.uint64(layout[i])]
         n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
         if factor is not None:
-            weigh_entries(n_entries, factor[layout], ranked)
+            weigh_entries(n_entries, layout, factor, ranked)
         if other_metric is not None:
             _fill_other_swaps(n_entries, settings, ranked)
         elif tied or ranked.ready[1] < n_entries:  # else as the query before left them
             winner = settings.weighting == WINNER
             discount_swaps(n_entries, tied, discount, cumulative, settings.truncation, winner, ranked)
+        n_tied = 0
         if near is not None and tied:
-            _lay_blocks(n_entries, ranked, distances)
-        total = pair_rows(n_entries, tied, settings, cumulative, distances, partners, own_seed, ranked, cost)
+            n_tied = list_tied(n_entries, ranked, distances)
+        total = pair_rows(
+            n_entries, n_tied, settings, cumulative, distances, partners, own_seed, ranked, cost
+        )
         scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total
@@ -145,7 +149,7 @@ def lambda_gradients(
             _scatter_factors(layout, np.float32(scale), ranked, factor, gradient, hessian, cost)
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def _fill_other_swaps(n_entries: int, settings: PairSettings, ranked: Ranked) -> None:
     if settings.metric == AVERAGE_PRECISION:
         average_precision_swaps(n_entries, settings.truncation, ranked)
@@ -155,7 +159,7 @@ def _fill_other_swaps(n_entries: int, settings: PairSettings, ranked: Ranked) ->
         expected_reciprocal_rank_swaps(n_entries, settings.truncation, ranked)
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def _scatter(
     layout: IndexArray,
     by_gradient: np.float32,
@@ -173,7 +177,7 @@ def _scatter(
         hessian[row] = by_hessian * max(curvature[entry], np.float32(0.0))
 
 
-@inner
+@inner(borrows=True)
 def _scatter_factors(
     layout: IndexArray,
     scale: np.float32,
@@ -191,10 +195,10 @@ def _scatter_factors(
         cost[row] = scale * max(ranked.cost[ranked.entry[rank]], np.float32(0.0))
 
 
-@inner(fastmath=True)
+@inner(fastmath=True, borrows=True)
 def pair_rows(
     n_entries: int,
-    tied: bool,
+    n_tied: int,
     settings: PairSettings,
     cumulative: FloatArray,
     distances: Distances | None,
@@ -214,7 +218,8 @@ def pair_rows(
     sigma, offset, slope = np.float32(settings.sigma), np.float32(settings.offset), np.float32(settings.slope)
     if ranked.score[0] == ranked.score[n_entries - 1]:
         offset, slope = np.float32(1.0), np.float32(0.0)
-    total, lanes = 0.0, np.uint64(LANES)
+    swap_share, distance_share = np.float32(settings.swap_share), np.float32(settings.distance_share)
+    total, lanes, below = 0.0, np.uint64(LANES), 0
     # Loops run to a whole number of steps: the remainder, one pair at a time, would cost as much again.
     ranked.score[n_entries : n_entries + LANES] = ranked.score[n_entries - 1]
     for i in range(n_entries - 1):
@@ -222,12 +227,16 @@ def pair_rows(
             break  # below the truncation, and so is every row after it
         row, stop, end = np.uint64(i), np.uint64(ranked.stop[i]), np.uint64(n_entries)
         padded = row + np.uint64(1) + (end - row - np.uint64(1) + lanes - np.uint64(1)) // lanes * lanes
-        if settings.weighting == WINNER:
+        if distances is not None:
+            if n_tied > 0 and (i == 0 or ranked.stop[i - 1] == i):
+                below = block_steps(
+                    i, n_entries, below, n_tied, settings.truncation, cumulative, ranked, distances
+                )
+            distance_weights(row, stop, padded, n_tied > 0, swap_share, distance_share, ranked, distances)
+        elif settings.weighting == WINNER:
             _winner_weights(row, stop, padded, ranked)
         else:
             _swap_weights(row, stop, padded, ranked)
-        if distances is not None:
-            _add_distances(i, n_entries, tied, settings, cumulative, distances, ranked)
         if partners is not None:
             n_below = n_entries - 1 - i
             if settings.n_partners < n_below:
@@ -266,95 +275,7 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
         ranked.weight[j] = upper * gain if label > ranked.label[j] else lost
 
 
-class Distances(NamedTuple):
-    """Scratch for the weights of DISTANCE."""
-
-    near: Float32Array  # discount(d - 1) - discount(d) of a distance d
-    step: Float32Array  # its expectation between the block at hand and the block of each entry
-    window: FloatArray  # by rank r: sum of discounts(r - 1 - a) over the ranks a of the block at hand
-    first: IndexArray  # by entry: first rank of its block
-    last: IndexArray  # by entry: rank after its block
-    inverse: FloatArray  # by entry: one over the documents of its block
-
-
-@inner
-def _new_distances(capacity: int, near: Float32Array) -> Distances:
-    room = capacity + 1
-    return Distances(
-        near, np.zeros(room, np.float32), np.zeros(room), np.zeros(room, np.intp), np.zeros(room, np.intp),
-        np.zeros(room),
-    )  # fmt: skip
-
-
-@inner
-def _add_distances(
-    i: int,
-    n_entries: int,
-    tied: bool,
-    settings: PairSettings,
-    cumulative: FloatArray,
-    distances: Distances,
-    ranked: Ranked,
-) -> None:
-    """Mix ``|gain difference| * (discount(d - 1) - discount(d))`` into the swap weights of entry `i`."""
-    swap, distance = np.float32(settings.swap_share), np.float32(settings.distance_share)
-    row, end = np.uint64(i), np.uint64(n_entries)
-    if tied and (i == 0 or ranked.stop[i - 1] == i):
-        _block_steps(i, n_entries, settings.truncation, cumulative, ranked, distances)
-    if tied:
-        for j in range(row + np.uint64(1), end):
-            change = abs(ranked.gain[row] - ranked.gain[j]) * distances.step[j]
-            ranked.weight[j] = swap * ranked.weight[j] + distance * change
-    else:
-        for j in range(row + np.uint64(1), end):
-            change = abs(ranked.gain[row] - ranked.gain[j]) * distances.near[j - row]
-            ranked.weight[j] = swap * ranked.weight[j] + distance * change
-
-
-@inner
-def _lay_blocks(n_entries: int, ranked: Ranked, distances: Distances) -> None:
-    """Where the block of each entry begins and ends."""
-    start = 0
-    while start < n_entries:
-        stop = ranked.stop[start]
-        first, last = ranked.rank[start], ranked.rank[stop]
-        for entry in range(start, stop):
-            distances.first[entry], distances.last[entry] = first, last
-            distances.inverse[entry] = 1.0 / (last - first)
-        start = stop
-
-
-@inner
-def _block_steps(
-    i: int, n_entries: int, truncation: int, cumulative: FloatArray, ranked: Ranked, distances: Distances
-) -> None:
-    """Fill `step` for the block that begins at entry `i`: E[discount(d - 1) - discount(d)] of the distance d.
-
-    Between two blocks that is a second difference of `cumulative`, taken in two steps; once a block, not once
-    a row, because its entries share it.
-    """
-    stop = int(ranked.stop[i])
-    a0, a1 = int(ranked.rank[i]), int(ranked.rank[stop])
-    size = np.float64(a1 - a0)
-    cut = min(max(truncation, a0), a1)
-    if size > 1:
-        # Pairs of the block that lie wholly below the truncation are left out in proportion.
-        kept = 1.0 - (a1 - cut) * (a1 - cut - 1.0) / (size * (size - 1.0))
-        mean = kept * 2.0 * (size * cumulative[1] - cumulative[a1 - a0]) / (size * (size - 1.0))
-        distances.step[i:stop] = np.float32(mean)
-    step, window, first, last = distances.step, distances.window, distances.first, distances.last
-    inverse = distances.inverse
-    begin, end = np.uint64(a1), np.uint64(ranked.rank[n_entries]) + np.uint64(1)
-    to_top, to_end = np.uint64(a0), np.uint64(a1)
-    for r in range(begin, end):
-        window[r] = cumulative[r - to_top] - cumulative[r - to_end]
-    counted = (cut - a0) / (size * size)
-    for j in range(np.uint64(stop), np.uint64(n_entries)):
-        change = window[np.uint64(first[j])] - window[np.uint64(last[j])]
-        step[j] = np.float32(change * inverse[j] * counted)
-
-
-@inner(fastmath=True)
+@inner(fastmath=True, borrows=True)
 def _partners(
     i: int,
     at: int,
@@ -385,7 +306,7 @@ def _partners(
     )
 
 
-@inner(inline="always")
+@inner(fastmath=True, borrows=True)
 def _pair_row(
     i: np.uint64,
     begin: np.uint64,
@@ -396,31 +317,33 @@ def _pair_row(
     ranked: Ranked,
 ) -> np.float32:
     """The pair model between entry `i` and the entries `begin` to `end` - 1 below it."""
+    scores, labels, masses, weights = ranked.score, ranked.label, ranked.mass, ranked.weight
+    forces, curvatures = ranked.force, ranked.curvature
     one, zero = np.float32(1.0), np.float32(0.0)
     own_force, own_curvature, total = zero, zero, zero
-    score, label, n_own = ranked.score[i], ranked.label[i], ranked.mass[i]
+    score, label, n_own = scores[i], labels[i], masses[i]
     for j in range(begin, end):
-        difference = score - ranked.score[j]
+        difference = score - scores[j]
         e = falling_exp(sigma * difference)
         divisor = offset + slope * difference
         inverse = one / ((one + e) * divisor)
-        lost = ranked.weight[j] * inverse  # weight * (1 - p) when j is the better document
+        lost = weights[j] * inverse  # weight * (1 - p) when j is the better document
         won = lost * e  # the same when i is
         curvature = won * (inverse * divisor)
-        i_is_better = label > ranked.label[j]
+        i_is_better = label > labels[j]
         absolute = won if i_is_better else lost
         force = won if i_is_better else -lost
-        ranked.force[j] -= n_own * force
-        ranked.curvature[j] += n_own * curvature
-        own_force += ranked.mass[j] * force
-        own_curvature += ranked.mass[j] * curvature
-        total += ranked.mass[j] * absolute
-    ranked.force[i] += own_force
-    ranked.curvature[i] += own_curvature
+        forces[j] -= n_own * force
+        curvatures[j] += n_own * curvature
+        own_force += masses[j] * force
+        own_curvature += masses[j] * curvature
+        total += masses[j] * absolute
+    forces[i] += own_force
+    curvatures[i] += own_curvature
     return total * n_own
 
 
-@inner
+@inner(borrows=True)
 def _pair_costs(
     i: int, begin: int, end: int, sigma: np.float32, offset: np.float32, slope: np.float32, ranked: Ranked
 ) -> None:

@@ -54,7 +54,7 @@ def neighbour_gradients(
         ranked.force[:n] = 0.0
         ranked.curvature[:n] = 0.0
         if factor is not None:
-            weigh_entries(n, factor[layout], ranked)
+            weigh_entries(n, layout, factor, ranked)
             ranked.cost[:n] = 0.0
         state = query_seed(seed, q)
         for _ in range(n_permutations):

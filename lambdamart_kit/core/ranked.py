@@ -73,7 +73,7 @@ def new_ranked(capacity: int, weighted: bool) -> Ranked:
     )  # fmt: skip
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def rank_query(
     scores: Float32Array, label: Float32Array, gain: Float32Array, merge: bool, ranked: Ranked
 ) -> tuple[int, bool]:
@@ -102,7 +102,7 @@ def rank_query(
     return n, False
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def _has_ties(score: Float32Array, n: int) -> bool:
     ties = 0
     for rank in range(np.uint64(1), np.uint64(n)):
@@ -110,7 +110,7 @@ def _has_ties(score: Float32Array, n: int) -> bool:
     return ties > 0
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Ranked) -> int:
     """Entries of documents with equal score and label from the sorted scores; returns how many."""
     entry = -1
@@ -136,9 +136,9 @@ def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Rank
     return n_entries
 
 
-@inner(inline="always")
-def weigh_entries(n_entries: int, factor: Float32Array, ranked: Ranked) -> None:
-    """Fill `mass` from the `factor` of each document, in layout order; call it after `rank_query`."""
+@inner(borrows=True)
+def weigh_entries(n_entries: int, layout: IndexArray, factor: Float32Array, ranked: Ranked) -> None:
+    """Fill `mass` from the `factor` of each row; call it after `rank_query`."""
     ranked.mass[:n_entries] = 0.0
-    for rank in range(len(factor)):
-        ranked.mass[ranked.entry[rank]] += factor[ranked.order[rank]]
+    for rank in range(len(layout)):
+        ranked.mass[ranked.entry[rank]] += factor[layout[ranked.order[rank]]]

@@ -39,7 +39,7 @@ def reciprocal_rank(relevant: FloatArray) -> float:
 
 
 def expected_reciprocal_rank(stop: FloatArray) -> float:
-    """ERR from stop probabilities (Chapelle et al. 2009, eq. 5)."""
+    """ERR from stop probabilities (Chapelle et al. 2009)."""
     reach = np.concatenate(([1.0], np.cumprod(1 - stop)[:-1]))
     return float(np.sum(stop * reach / np.arange(1, len(stop) + 1)))
 

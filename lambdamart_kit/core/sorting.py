@@ -70,7 +70,7 @@ def sort_workspace(max_size: int) -> Array:
     return np.empty(2 * max_size + _RADIX_WORK, dtype=np.uint64)
 
 
-@kernel
+@kernel(borrows=True)
 def stable_descending32(scores: Array, order: IndexArray, work: Array) -> None:
     """Positions of one query's float32 `scores`, highest first, into `order` (n,)."""
     n = len(scores)
@@ -81,7 +81,7 @@ def stable_descending32(scores: Array, order: IndexArray, work: Array) -> None:
     _sort_words(words, order, work[n:])
 
 
-@kernel
+@kernel(borrows=True)
 def stable_descending64(scores: Array, order: IndexArray, work: Array) -> None:
     """Positions of one query's float64 `scores`, highest first, into `order` (n,).
 
@@ -136,7 +136,7 @@ def _descending_word64(bits: np.uint64) -> np.uint64:
     return bits if bits >> np.uint64(63) else np.uint64(0x7FFFFFFFFFFFFFFF) - bits
 
 
-@kernel
+@kernel(borrows=True)
 def _sort_words(words: Array, order: IndexArray, work: Array) -> None:
     """Low halves of distinct `words`, ascending by word, into `order`."""
     if len(words) <= _COUNTING_LIMIT:
@@ -145,7 +145,7 @@ def _sort_words(words: Array, order: IndexArray, work: Array) -> None:
         _sort_by_radix(words, order, work)
 
 
-@kernel
+@kernel(borrows=True)
 def _sort_by_counting(words: Array, order: IndexArray) -> None:
     n = len(words)
     for i in range(n):
@@ -156,7 +156,7 @@ def _sort_by_counting(words: Array, order: IndexArray) -> None:
         order[np.intp(rank)] = np.intp(word & np.uint64(0xFFFFFFFF))
 
 
-@kernel
+@kernel(borrows=True)
 def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
     """Four stable passes over the bytes of the upper halves; lower halves need to ascend beforehand."""
     n = len(words)

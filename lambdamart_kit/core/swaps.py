@@ -21,7 +21,7 @@ DISCOUNT, AVERAGE_PRECISION, RECIPROCAL_RANK, EXPECTED_RECIPROCAL_RANK = range(4
 """Metrics with kernels here; DISCOUNT is any sum of gain * discount(rank)."""
 
 
-@inner(inline="always")
+@inner(borrows=True)
 def discount_swaps(
     n_entries: int,
     tied: bool,
@@ -74,7 +74,7 @@ def discount_swaps(
         start = stop
 
 
-@inner
+@inner(borrows=True)
 def _difference_within(
     first: int, cut: int, last: int, discount: FloatArray, cumulative: FloatArray
 ) -> float:
@@ -86,7 +86,7 @@ def _difference_within(
     return 2.0 * total / (size * (size - 1.0))
 
 
-@inner
+@inner(borrows=True)
 def _winner_within(first: int, cut: int, last: int, cumulative: FloatArray) -> float:
     """Mean of discount(a) over ordered pairs of ranks a, b of a block, pairs wholly below `cut` as 0."""
     size, below = last - first, last - cut
@@ -95,7 +95,7 @@ def _winner_within(first: int, cut: int, last: int, cumulative: FloatArray) -> f
     return (total - lost) / size
 
 
-@inner
+@inner(borrows=True)
 def average_precision_swaps(n_entries: int, truncation: int, ranked: Ranked) -> None:
     """Average precision; labels are 0 or 1 and gains 1 / (relevant documents). Ties exact.
 
@@ -136,7 +136,7 @@ def average_precision_swaps(n_entries: int, truncation: int, ranked: Ranked) -> 
         start = stop
 
 
-@inner
+@inner(borrows=True)
 def _average_precision_within(
     first: int, cut: int, last: int, relevant: float, above: float, whole: float
 ) -> float:
@@ -154,7 +154,7 @@ def _average_precision_within(
     return 2.0 * total / (size * (size - 1.0))
 
 
-@inner
+@inner(borrows=True)
 def _relevant(start: int, stop: int, ranked: Ranked) -> float:
     """Documents with label 1 in a block."""
     relevant = 0.0
@@ -163,7 +163,7 @@ def _relevant(start: int, stop: int, ranked: Ranked) -> float:
     return relevant
 
 
-@inner
+@inner(borrows=True)
 def reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Ranked) -> None:
     """Reciprocal rank; labels are 0 or 1 and gains the labels. Ties exact.
 
@@ -200,7 +200,7 @@ def reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Ranked) -> No
         ranked.within[entry] *= counts
 
 
-@inner
+@inner(borrows=True)
 def _next_best_reciprocal(start: int, n_entries: int, ranked: Ranked) -> None:
     """`lower` of non-relevant entries from `start` on: E[1 / (min(own rank, next relevant rank) + 1)]."""
     target = _block_with_relevant(start, n_entries, ranked)
@@ -218,7 +218,7 @@ def _next_best_reciprocal(start: int, n_entries: int, ranked: Ranked) -> None:
         start = stop
 
 
-@inner
+@inner(borrows=True)
 def _block_with_relevant(start: int, n_entries: int, ranked: Ranked) -> int:
     """First entry of the first block from `start` on that holds a relevant document, else `n_entries`."""
     while start < n_entries and ranked.label[start] == 0:  # blocks stand by label descending
@@ -226,7 +226,7 @@ def _block_with_relevant(start: int, n_entries: int, ranked: Ranked) -> int:
     return start
 
 
-@inner
+@inner(borrows=True)
 def _first_relevant(start: int, ranked: Ranked) -> tuple[float, float, float]:
     """Expectations over the random order of the block at `start`.
 
@@ -251,7 +251,7 @@ def _first_relevant(start: int, ranked: Ranked) -> tuple[float, float, float]:
     return now, gap / plain if plain > 0 else 0.0, second
 
 
-@inner
+@inner(borrows=True)
 def _mean_reciprocal(first: int, last: int) -> float:
     total = 0.0
     for rank in range(first, last):
@@ -259,7 +259,7 @@ def _mean_reciprocal(first: int, last: int) -> float:
     return total / (last - first)
 
 
-@inner
+@inner(borrows=True)
 def expected_reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Ranked) -> None:
     """Expected reciprocal rank; gains are stop probabilities R < 1.
 

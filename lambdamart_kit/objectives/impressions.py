@@ -87,6 +87,10 @@ class Debiasing(ABC):
     ) -> Bound:
         """The objective on these rows, debiased; `position` in ordered rows, the rest row-aligned."""
 
+    def conclude(self) -> None:
+        """Called once the ranker is fitted: last chance to improve the estimates."""
+        return None
+
     def measure(
         self,
         metric: Metric,

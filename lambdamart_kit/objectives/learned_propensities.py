@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.core.propensities import harvested_propensities
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.metrics import Metric
@@ -52,6 +53,12 @@ class PositionGAM:
     click is propensity times relevance, that is exactly what the ratio of two documents' clicks is, and
     :math:`e^{b_k}` are the propensities. Graded labels are taken as they are.
 
+    The terms learn along with scores that do not know the documents yet, and keep some of that. So once the
+    ranker is fitted, the propensities it reports are those of
+    :func:`lambdamart_kit.core.propensities.harvested_propensities` for positions between which clicked
+    documents (rows of equal features) moved; a position without goes by its term, relative to the nearest
+    one above with. The ranking is the same.
+
     Parameters
     ----------
     reg_lambda : float
@@ -90,6 +97,8 @@ class PositionGAM:
 class _Additive(Debiasing):
     def __init__(self, method: PositionGAM, log: Impressions) -> None:
         self.method = method
+        self.log = log
+        self.moved: FloatArray = np.ones(log.n_positions)  # what documents that moved correct
         self.terms = np.zeros(log.n_positions)
         self.counts = np.bincount(log.position - 1, minlength=log.n_positions).astype(np.float64)
         self.clicks = bool(((log.y == 0) | (log.y == 1)).all())
@@ -97,8 +106,17 @@ class _Additive(Debiasing):
 
     @property
     def propensities(self) -> FloatArray:  # type: ignore[override]
-        """Exponentials of the terms."""
-        return np.asarray(np.exp(self.terms - self.terms[0]))
+        """Exponentials of the terms, corrected at the end."""
+        return np.asarray(np.exp(self.terms - self.terms[0]) * self.moved)
+
+    def conclude(self) -> None:
+        """What documents that moved say of positions, where there were any; as the terms go, below them."""
+        if not self.clicks:
+            return
+        log = self.log
+        theta, known = harvested_propensities(log.y, log.position, log.documents(), log.n_positions)
+        nearest = np.maximum.accumulate(np.where(known, np.arange(len(theta)), 0))
+        self.moved = (theta / self.propensities)[nearest]
 
     def bind(
         self,
@@ -177,7 +195,8 @@ class JointPropensities:
 
     References
     ----------
-    Hu, Wang, Peng and Li, "Unbiased LambdaMART: an unbiased pairwise learning-to-rank algorithm", WWW 2019.
+    Hu, Wang, Peng and Li, "Unbiased LambdaMART: an unbiased pairwise learning-to-rank algorithm", WWW 2019,
+    equations 30 and 31.
 
     Examples
     --------

@@ -157,7 +157,8 @@ class LambdaPrecision(BinaryPairObjective):
 
     References
     ----------
-    Burges, "From RankNet to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, section 4: any metric.
+    Burges, "From RankNet to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, section 4: equation 6
+    with any metric.
 
     Examples
     --------

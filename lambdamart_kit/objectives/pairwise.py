@@ -28,6 +28,7 @@ from lambdamart_kit.core.lambdas import (
 from lambdamart_kit.core.pairs import label_pair_losses
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranked import LANES
 from lambdamart_kit.core.sorting import label_order
 from lambdamart_kit.core.swaps import DISCOUNT
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
@@ -179,7 +180,7 @@ class LambdaNDCG(PairObjective):
     References
     ----------
     Burges, Ragno and Le, "Learning to rank with nonsmooth cost functions", NIPS 2006; Burges, "From RankNet
-    to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, section 4. Normalisations: LightGBM
+    to LambdaRank to LambdaMART: an overview", MSR-TR-2010-82, section 4, equation 6. Normalisations: LightGBM
     ``lambdarank_norm``.
 
     Examples
@@ -336,8 +337,8 @@ def ideal_dcg_of_rows(
 
 
 def _distance_weights(discount: FloatArray) -> Float32Array:
-    """``discount(d - 1) - discount(d)`` by the distance d of two ranks; 0 at distance 0."""
-    return np.concatenate(([0.0], -np.diff(discount), [0.0, 0.0])).astype(np.float32)
+    """``discount(d - 1) - discount(d)`` by the distance d of two ranks; padded with 0, as at 0."""
+    return np.concatenate(([0.0], -np.diff(discount), np.zeros(LANES))).astype(np.float32)
 
 
 def _has_pairs(labels: IndexArray, queries: Queries) -> BoolArray:

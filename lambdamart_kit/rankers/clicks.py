@@ -88,6 +88,8 @@ class LearnsFromClicks:
         return replace(train, debiasing=debiasing), held_out
 
     def _keep_estimates(self, train: OrderedRows) -> None:
+        if train.debiasing is not None:
+            train.debiasing.conclude()
         for name in self._estimates:
             setattr(self, name, getattr(train.debiasing, name.removesuffix("_"), None))
 
