@@ -474,6 +474,13 @@ def test_objectives_of_numbered_rows(client, dask_rows):
         DaskLambdaMART(booster="native").fit(X, y, qid=qid)
 
 
+def test_positions_are_for_one_machine(dask_rows):
+    X, y, qid = dask_rows
+    for name in ("position", "position_val"):
+        with pytest.raises(ValueError, match=r"'position' must be None on a cluster.*'sample_weight'"):
+            DaskLambdaMART(**SMALL).fit(X, y, qid=qid, **{name: y})
+
+
 class FailsOnOneWorker:
     """An objective that breaks in its third round where query 7 is."""
 
