@@ -1,14 +1,17 @@
 """What a cluster costs, and whether it learns the same.
 
 Fits LambdaMART locally and on Dask with 1 and 2 worker processes of one thread each, on the same rows, and
-compares NDCG@10 on held-out queries, time a row and tree, memory a worker and bytes over the network a tree.
+compares NDCG@10 on held-out queries, time and CPU time a row, memory a worker and bytes over the network a
+tree. CPU time is that of all workers, and what to believe where other work shares the cores. "Bytes a row" is
+what the fullest worker needed at most, above what it needed before, a row that it trained on.
 
     python benchmarks/dask_cluster.py                          # 500,000 rows, both libraries
+    python benchmarks/dask_cluster.py --trees 20 --memory-limit 6GiB --rows 60000 250000 500000 1000000
     python benchmarks/dask_cluster.py --booster lightgbm --rows 200000
     python benchmarks/dask_cluster.py --namespaces             # workers in network namespaces; needs root
 
-Bytes are those that the loopback device passes on, or those that worker 0 sends from its namespace. Those of
-the trees are told from those of the rows by the difference between a short and a long fit.
+Bytes are those that the loopback device passes on, or those that worker 0 sends from its namespace. What the
+trees cost is told from what the rows cost by the difference between a short and a long fit.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask.array as da
+import numpy as np
 from distributed import Client, LocalCluster, wait
 
 from lambdamart_kit import LambdaMART
@@ -32,12 +36,16 @@ from lambdamart_kit.metrics import ndcg
 
 ROWS_A_QUERY = 116  # of make_letor, on average
 CHUNK = 50_000
-SHORT = 10  # trees of the short fit
+HEAD = [
+    "| booster | rows | where | NDCG@10 | rows to workers, us a row | CPU of it and of preparing, us a row "
+    "| trees, us a row and tree | CPU, us a row and tree | peak memory | bytes a row | MB a tree |",
+    "|---" * 11 + "|",
+]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[500_000])
     parser.add_argument("--trees", type=int, default=50)
     parser.add_argument("--leaves", type=int, default=31)
     parser.add_argument("--booster", choices=["xgboost", "lightgbm"], action="append")
@@ -45,57 +53,75 @@ def main() -> None:
     parser.add_argument("--memory-limit", default="2GiB")
     parser.add_argument("--namespaces", action="store_true", help="each worker in a network namespace")
     arguments = parser.parse_args()
-    train = make_letor(n_queries=round(arguments.rows / ROWS_A_QUERY), random_state=0)
     test = make_letor(n_queries=2000, random_state=1)
-    print(f"{train}, {arguments.trees} trees of {arguments.leaves} leaves; NDCG@10 on {test}", flush=True)
-    print(
-        "| booster | where | NDCG@10 | rows to workers | trees | us a row, tree | peak memory | MB a tree |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    for booster in arguments.booster or ["xgboost", "lightgbm"]:
-        params = {"booster": booster, "num_leaves": arguments.leaves, "random_state": 0}
-        measure_local(train, test, arguments.trees, params)
-        for n_workers in arguments.workers:
-            measure_cluster(train, test, arguments, params, n_workers)
+    print(f"{arguments.trees} trees of {arguments.leaves} leaves; NDCG@10 on {test}", flush=True)
+    lines = []
+    for n_rows in arguments.rows:
+        train = make_letor(n_queries=round(n_rows / ROWS_A_QUERY), random_state=0)
+        for booster in arguments.booster or ["xgboost", "lightgbm"]:
+            params = {"booster": booster, "num_leaves": arguments.leaves, "random_state": 0}
+            lines.append(measure_local(train, test, arguments.trees, params))
+            print(lines[-1], flush=True)
+            for n_workers in arguments.workers:
+                lines.append(measure_cluster(train, test, arguments, params, n_workers))
+                print(lines[-1], flush=True)
+    print("\n".join(["", *HEAD, *lines]))  # LightGBM's workers talk in between
 
 
-def measure_local(train, test, n_trees, params) -> None:
-    ranker = LambdaMART(n_estimators=n_trees, n_jobs=2, **params).fit(train.X, train.y, qid=train.qid)
-    times = ranker.fit_times_
-    show(params["booster"], "local, 2 threads", score(ranker, test), times, len(train), n_trees)
+def measure_local(train, test, n_trees, params) -> str:
+    def fit(n_trees):
+        ranker = LambdaMART(n_estimators=n_trees, n_jobs=2, **params)
+        return ranker.fit(train.X, train.y, qid=train.qid)
+
+    ranker, cost = short_and_long(fit, n_trees, lambda: np.array([time.process_time(), 0]))
+    return line(ranker, "local, 2 threads", score(ranker, test), len(train), cost)
 
 
-def measure_cluster(train, test, arguments, params, n_workers) -> None:
+def measure_cluster(train, test, arguments, params, n_workers) -> str:
     X = da.from_array(train.X, chunks=(CHUNK, -1), name=False)
     y, qid = (da.from_array(column, chunks=CHUNK, name=False) for column in (train.y, train.qid))
     start = in_namespaces if arguments.namespaces else on_loopback
     with start(n_workers, arguments.memory_limit) as (client, device):
+        idle = max(client.run(peak_memory).values())
         X, y, qid = client.persist([X, y, qid])
         wait([X, y, qid])  # else the client's upload would count as the short fit's
-        moved = {}
-        for n_trees in (SHORT, arguments.trees):
-            before = device_bytes(device)
-            ranker = DaskLambdaMART(n_estimators=n_trees, **params).fit(X, y, qid=qid)
-            moved[n_trees] = device_bytes(device) - before
-        peaks = client.run(peak_memory).values()
+
+        def fit(n_trees):
+            return DaskLambdaMART(n_estimators=n_trees, **params).fit(X, y, qid=qid)
+
+        def spent():
+            return np.array([sum(client.run(time.process_time).values()), device_bytes(device)])
+
+        ranker, cost = short_and_long(fit, arguments.trees, spent)
+        peak = max(client.run(peak_memory).values())
         where = f"{n_workers} x 1 thread" + (", namespaces" if arguments.namespaces else "")
-        a_tree = (moved[arguments.trees] - moved[SHORT]) / (arguments.trees - SHORT)
-        show(
-            params["booster"], where, score(ranker, test), ranker.fit_times_, len(train), arguments.trees,
-            memory=max(peaks), a_tree=a_tree,
-        )  # fmt: skip
+        memory = f"{peak / 2**20:.0f} MiB", f"{(peak - idle) / max(ranker.workers_.values()):,.0f}"
+        text = line(ranker, where, score(ranker, test), len(train), cost, memory)
     gc.collect()
+    return text
 
 
-def show(booster, where, value, times, n_rows, n_trees, *, memory=None, a_tree=None) -> None:
+def short_and_long(fit, n_trees, spent):
+    """The ranker of `n_trees`, and what is `spent` on a tree, and on everything else."""
+    short, costs, ranker = max(1, n_trees // 5), [], None
+    for n in (1, short, n_trees):  # the first loads code
+        before = spent()
+        ranker = fit(n)
+        costs.append(spent() - before)
+    a_tree = (costs[2] - costs[1]) / (n_trees - short)
+    return ranker, (a_tree, costs[2] - n_trees * a_tree)
+
+
+def line(ranker, where, value, n_rows, cost, memory=("", "")) -> str:
+    times, (a_tree, rest) = ranker.fit_times_, cost
     seconds = times["trees"] + times.get("gradient", 0.0)
     cells = [
-        booster, where, f"{value:.4f}", f"{times['data']:.1f} s", f"{seconds:.1f} s",
-        f"{seconds / n_rows / n_trees * 1e6:.3f}",
-        "" if memory is None else f"{memory / 2**20:.0f} MiB",
-        "" if a_tree is None else f"{a_tree / 1e6:.2f}",
+        ranker.booster, f"{n_rows:,}", where, f"{value:.4f}",
+        f"{times['data'] / n_rows * 1e6:.1f}", f"{rest[0] / n_rows * 1e6:.1f}",
+        f"{seconds / n_rows / ranker.n_estimators * 1e6:.3f}", f"{a_tree[0] / n_rows * 1e6:.3f}", *memory,
+        f"{a_tree[1] / 1e6:.1f}" if memory[0] else "",
     ]  # fmt: skip
-    print("| " + " | ".join(cells) + " |", flush=True)
+    return "| " + " | ".join(cells) + " |"
 
 
 def score(ranker, test) -> float:

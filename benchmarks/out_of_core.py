@@ -11,6 +11,7 @@ privileges.)
 
     python benchmarks/out_of_core.py                             # 4,000,000 rows x 220: 3.5 GB
     python benchmarks/out_of_core.py --rows 400000 --quick
+    python benchmarks/out_of_core.py --rows 1000000 2000000 4000000 8000000 --features 136    # the cost a row
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +96,7 @@ def work(options: argparse.Namespace) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     ranker = LambdaMART(n_estimators=options.trees, num_leaves=63, random_state=0, n_jobs=2)
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     if options.work == "files":
         ranker.fit_files(f"{options.folder}/*.parquet", work_dir=options.work_dir)
         loading = 0.0
@@ -103,7 +106,7 @@ def work(options: argparse.Namespace) -> None:
         ranker.fit(X, y, qid=qid)
     result = {
         "seconds": time.perf_counter() - started, "loading": loading, "times": ranker.fit_times_,
-        "anon_mb": most[0], "peak_mb": peak("VmHWM"),
+        "cpu": time.process_time() - cpu, "anon_mb": most[0], "peak_mb": peak("VmHWM"),
     }  # fmt: skip
     Path(options.model).write_text(ranker.booster_.model_to_string())
     print(json.dumps(result))
@@ -128,7 +131,7 @@ def trees_of(path: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[4_000_000])
     parser.add_argument("--features", type=int, default=220, help="Istella's by default")
     parser.add_argument("--trees", type=int, default=20)
     parser.add_argument("--limit-mb", type=int, help="memory limit; a quarter of X as float32 by default")
@@ -143,20 +146,39 @@ def main() -> None:
     if options.work:
         work(options)
         return
+    print(
+        f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores; {options.trees} trees of 63 leaves"
+    )
+    if len(options.rows) == 1:
+        compare(options, options.rows[0])
+    else:
+        scale(options)
+
+
+@contextmanager
+def generated(options: argparse.Namespace, n_rows: int) -> Iterator[tuple[Path, float]]:
+    """A folder of files, and their MB."""
     base = Path(tempfile.mkdtemp(prefix="lmk-out-of-core-", dir=options.scratch))
     try:
         folder = base / "data"
         folder.mkdir()
-        on_disk = generate(folder, options.rows, options.features)
-        X_mb = options.rows * options.features * 4 / 2**20
+        yield folder, generate(folder, n_rows, options.features) / 2**20
+    finally:
+        shutil.rmtree(base)
+
+
+def kept(work_dir: Path) -> float:
+    return sum(p.stat().st_size for p in work_dir.rglob("*.npy")) / 2**20
+
+
+def compare(options: argparse.Namespace, n_rows: int) -> None:
+    """Train from files under a limit and in memory without, and compare the trees."""
+    with generated(options, n_rows) as (folder, on_disk):
+        work_dir = folder.parent / "work"
+        X_mb = n_rows * options.features * 4 / 2**20
         limit = 0 if options.quick else options.limit_mb or int(X_mb / 4)
-        cores = len(os.sched_getaffinity(0))
-        size = f"{options.rows:,} rows x {options.features}, {options.trees} trees of 63 leaves"
-        print(f"{datetime.date.today()}, {cores} cores; {size}")
-        print(
-            f"X as float32 {X_mb:,.0f} MB; Parquet {on_disk / 2**20:,.0f} MB; limit {limit:,} MB\n",
-            flush=True,
-        )
+        print(f"{n_rows:,} rows x {options.features}; X as float32 {X_mb:,.0f} MB; "
+              f"Parquet {on_disk:,.0f} MB; limit {limit:,} MB\n", flush=True)  # fmt: skip
         print(f"{'':28}{'data s':>9}{'gradient s':>12}{'trees s':>9}{'all s':>8}{'anon MB':>9}{'peak MB':>9}")
 
         def show(name: str, r: dict) -> float:
@@ -166,18 +188,42 @@ def main() -> None:
                   f"{r['anon_mb']:9.0f}{r['peak_mb']:9.0f}", flush=True)  # fmt: skip
             return t["gradient"] + t["trees"]
 
-        files = show("files, under the limit", run("files", folder, options, limit, base / "work"))
-        again = show("files, bins used again", run("files", folder, options, limit, base / "work"))
-        bits = trees_of(base / "files.txt")
-        bins = sum(p.stat().st_size for p in (base / "work").rglob("*.npy")) / 2**20
-        shutil.rmtree(base / "work")
+        files = show("files, under the limit", run("files", folder, options, limit, work_dir))
+        again = show("files, bins used again", run("files", folder, options, limit, work_dir))
+        bits = trees_of(folder.parent / "files.txt")
+        bins = kept(work_dir)
+        shutil.rmtree(work_dir)
         memory = show("memory, no limit", run("memory", folder, options, 0, None))
-        print(
-            f"\nsame trees, bit for bit: {bits == trees_of(base / 'memory.txt')}; kept on disk {bins:,.0f} MB"
-        )
+        same = bits == trees_of(folder.parent / "memory.txt")
+        print(f"\nsame trees, bit for bit: {same}; kept on disk {bins:,.0f} MB")
         print(f"training once binned, files / memory: {files / memory:.2f}; again {again / memory:.2f}")
-    finally:
-        shutil.rmtree(base)
+
+
+def scale(options: argparse.Namespace) -> None:
+    """What a row costs from files, by the number of rows; CPU time where other work shares the cores."""
+    heads = (
+        "rows", "Parquet, MB", "read and binned, us a row", "CPU, us a row", "trees, us a row and tree",
+        "CPU, us a row and tree", "RssAnon, MB", "bytes a row more", "kept, bytes a row",
+    )  # fmt: skip
+    print(f"{options.features} features\n\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|", flush=True)
+    before = None
+    for n_rows in options.rows:
+        with generated(options, n_rows) as (folder, on_disk):
+            work_dir = folder.parent / "work"
+            first, again = (run("files", folder, options, 0, work_dir) for _ in range(2))
+            times, n_updates = again["times"], n_rows * options.trees
+            more = "" if before is None else (
+                f"{(first['anon_mb'] - before[1]) * 2**20 / (n_rows - before[0]):.0f}"
+            )  # fmt: skip
+            before = n_rows, first["anon_mb"]
+            cells = (
+                f"{n_rows:,}", f"{on_disk:,.0f}", f"{first['times']['data'] / n_rows * 1e6:.1f}",
+                f"{(first['cpu'] - again['cpu']) / n_rows * 1e6:.1f}",
+                f"{(times['gradient'] + times['trees']) / n_updates * 1e6:.3f}",
+                f"{again['cpu'] / n_updates * 1e6:.3f}", f"{first['anon_mb']:,.0f}", more,
+                f"{kept(work_dir) * 2**20 / n_rows:.0f}",
+            )  # fmt: skip
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 The model is LambdaMART's own (500 trees); LightGBM scores the same file, and Treelite what it makes of it:
 compiled to machine code by tl2cgen and gcc, and by its own interpreter (GTIL). Rows are generated like
-MSLR's. All three work on arrays; what the estimator's `predict` adds is reported beside.
+MSLR's. All three work on arrays; what the estimator's `predict` adds is reported beside. The interpreter is
+timed on the first 100,000 rows of a batch, because it takes minutes for a million.
 
-    python benchmarks/serving.py                  # a million rows; minutes, most of them gcc's
+    python benchmarks/serving.py --keep DIR --prepare     # train and compile: minutes, most of them gcc's
+    python benchmarks/serving.py --keep DIR               # a million rows
     python benchmarks/serving.py --quick
 """
 
@@ -16,6 +18,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import lightgbm
@@ -24,6 +27,8 @@ import numpy as np
 from lambdamart_kit import LambdaMART
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.trees.forest import Forest
+
+INTERPRETED_ROWS = 100_000
 
 
 def seconds(call: Callable[[], object], repeats: int) -> np.ndarray:
@@ -41,13 +46,14 @@ def one_by_one(predict: Callable, queries: list[np.ndarray], n: int) -> np.ndarr
 
 
 def compiled(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The model as machine code."""
+    """The model as machine code, compiled once."""
     import tl2cgen
     import treelite
 
-    model = treelite.frontend.load_lightgbm_model(path)
     library = path.with_suffix(".so")
-    tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": 32}, verbose=False)
+    if not library.exists():
+        model = treelite.frontend.load_lightgbm_model(path)
+        tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": 32})
     predictor = tl2cgen.Predictor(library, nthread=threads)
     return lambda X: predictor.predict(tl2cgen.DMatrix(X), pred_margin=True).ravel()
 
@@ -76,49 +82,67 @@ def contestants(path: Path, ranker: LambdaMART, threads: int, with_gcc: bool) ->
     return found
 
 
+def prepare(folder: Path, options: argparse.Namespace) -> Path:
+    """The model of LambdaMART, and as LightGBM's text, from which Treelite's library is made beside it."""
+    saved, path = folder / "model.lmk", folder / "model.txt"
+    if not path.exists():
+        train = make_letor(400, random_state=0)
+        ranker = LambdaMART(n_estimators=options.trees, num_leaves=options.leaves, random_state=0)
+        ranker.fit(train.X, train.y, qid=train.qid).save(saved)
+        path.write_text(ranker.booster_.model_to_string())
+    if not options.no_gcc:
+        with suppress(ImportError):
+            compiled(path, 1)
+    return path
+
+
+def rows(n_rows: int) -> np.ndarray:
+    base = make_letor(400, random_state=1).X
+    X = np.resize(base, (n_rows, base.shape[1]))
+    X *= np.random.default_rng(0).uniform(0.9, 1.1, (n_rows, 1)).astype(np.float32)
+    return X
+
+
+def measure(path: Path, X: np.ndarray, options: argparse.Namespace) -> None:
+    ranker = LambdaMART.load(path.with_suffix(".lmk"))
+    queries = [X[i * 100 : i * 100 + 100].copy() for i in range(50)]
+    repeats, n_single = (1, 100) if options.quick else (2, 600)
+    size = f"{len(X):,} rows x 136, {ranker.model_.n_trees} trees of {options.leaves} leaves"
+    cores = len(os.sched_getaffinity(0))
+    print(f"{datetime.date.today()}, {cores} cores, lightgbm {lightgbm.__version__}; {size}\n")
+    heads = zip(("threads", "batch s", "us a row", "p50 ms", "p99 ms", "differs by"), (8, 10, 10, 9, 9, 12))
+    print(" " * 26 + "".join(f"{text:>{width}}" for text, width in heads))
+    for threads in options.threads:
+        expected = None
+        for name, predict in contestants(path, ranker, threads, not options.no_gcc).items():
+            part = X[:INTERPRETED_ROWS] if name.endswith("interpreted") else X
+            scores = predict(X[:20_000])
+            expected = scores if expected is None else expected
+            batch = seconds(lambda p=predict, part=part: p(part), repeats)[0]
+            for q in queries[:5]:
+                predict(q)
+            single = one_by_one(predict, queries, n_single)
+            differs = np.abs(scores - expected).max()
+            print(f"{name:26}{threads:8}{batch:10.2f}{batch / len(part) * 1e6:10.2f}"
+                  f"{single[n_single // 2]:9.3f}{single[int(0.99 * n_single)]:9.3f}{differs:12.1g}",
+                  flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--leaves", type=int, default=31)
     parser.add_argument("--trees", type=int, default=500)
-    parser.add_argument("--model", help="train once, keep it here")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--keep", type=Path, help="folder for the model and the compiled library")
+    parser.add_argument("--prepare", action="store_true", help="train and compile only")
     parser.add_argument("--no-gcc", action="store_true", help="without the compiled contestant")
     parser.add_argument("--quick", action="store_true", help="50,000 rows, one repetition")
     options = parser.parse_args()
-    n_rows, repeats = (50_000, 1) if options.quick else (options.rows, 2)
-    train = make_letor(400, random_state=0)
     with tempfile.TemporaryDirectory() as folder:
-        saved = Path(options.model or f"{folder}/model.lmk")
-        if not saved.exists():
-            ranker = LambdaMART(n_estimators=options.trees, num_leaves=options.leaves, random_state=0)
-            ranker.fit(train.X, train.y, qid=train.qid).save(saved)
-        ranker = LambdaMART.load(saved)
-        path = Path(folder) / "model.txt"
-        path.write_text(ranker.booster_.model_to_string())
-        base = make_letor(400, random_state=1).X
-        X = np.resize(base, (n_rows, base.shape[1]))
-        X *= np.random.default_rng(0).uniform(0.9, 1.1, (n_rows, 1)).astype(np.float32)
-        queries = [X[i * 100 : i * 100 + 100].copy() for i in range(50)]
-        versions = f"{len(os.sched_getaffinity(0))} cores, lightgbm {lightgbm.__version__}"
-        size = f"{n_rows:,} rows x 136, {ranker.model_.n_trees} trees of {options.leaves} leaves"
-        print(f"{datetime.date.today()}, {versions}; {size}\n")
-        names = "threads", "batch s", "us a row", "p50 ms", "p99 ms", "differs by"
-        heads = zip(names, (8, 10, 10, 9, 9, 12))
-        print(" " * 26 + "".join(f"{text:>{width}}" for text, width in heads))
-        for threads in (1, 2):
-            expected = None
-            for name, predict in contestants(path, ranker, threads, not options.no_gcc).items():
-                scores = predict(X[:20_000])
-                expected = scores if expected is None else expected
-                batch = seconds(lambda p=predict: p(X), repeats)[0]
-                for q in queries[:5]:
-                    predict(q)
-                n_single = 100 if options.quick else 600
-                single = one_by_one(predict, queries, n_single)
-                differs = np.abs(scores - expected).max()
-                print(f"{name:26}{threads:8}{batch:10.2f}{batch / n_rows * 1e6:10.2f}"
-                      f"{single[n_single // 2]:9.3f}{single[int(0.99 * n_single)]:9.3f}{differs:12.1g}",
-                      flush=True)  # fmt: skip
+        path = prepare(options.keep or Path(folder), options)
+        if not options.prepare:
+            measure(path, rows(50_000 if options.quick else options.rows), options)
 
 
 if __name__ == "__main__":

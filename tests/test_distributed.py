@@ -252,6 +252,20 @@ def test_folders_of_files(client, rows, tmp_path, kind):
     assert len(held_out.evals_result_["validation"]["ndcg@10"]) >= 4
 
 
+def test_files_without_rows_or_labels(client, rows, tmp_path):
+    frame = frame_of(rows, rows.qid)
+    frame.to_csv(tmp_path / "0.csv", index=False)
+    for change, message in (
+        (frame.drop(columns="label"), r"1.csv has no 'label', unlike .*leave the file out"),
+        (frame.assign(label=np.nan), r"1.csv: 'y' must hold finite relevance labels >= 0; row 0 has nan"),
+    ):
+        change.to_csv(tmp_path / "1.csv", index=False)
+        with pytest.raises(ValueError, match=message):
+            DaskLambdaMART(**SMALL).fit_files(tmp_path)
+    frame[:0].to_csv(tmp_path / "1.csv", index=False)
+    assert DaskLambdaMART(**SMALL).fit_files(tmp_path).n_queries_in_ == 80
+
+
 def test_weights_are_those_of_queries(client, rows, dask_rows):
     X, y, qid = dask_rows
     weight = 1.0 + rows.qid % 3
@@ -472,6 +486,13 @@ def test_objectives_of_numbered_rows(client, dask_rows):
             DaskLambdaMART(objective, **SMALL).fit(X, y, qid=qid)
     with pytest.raises(ValueError, match="booster"):
         DaskLambdaMART(booster="native").fit(X, y, qid=qid)
+
+
+def test_positions_are_for_one_machine(dask_rows):
+    X, y, qid = dask_rows
+    for name in ("position", "position_val"):
+        with pytest.raises(ValueError, match=r"'position' must be None on a cluster.*'sample_weight'"):
+            DaskLambdaMART(**SMALL).fit(X, y, qid=qid, **{name: y})
 
 
 class FailsOnOneWorker:

@@ -83,11 +83,13 @@ def test_mistakes_leave_nothing_behind(folder, data, ranker):
     assert not list(folder.glob("*out*"))
 
 
-def test_the_commands(folder, data, ranker):
-    model = folder / "m.lmk"
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "txt"])
+def test_the_commands(folder, data, ranker, suffix):
+    model, rows = folder / "m.lmk", folder / f"rows.{suffix}"
+    data.to_frame().to_csv(folder / "rows.csv", index=False)
     for command in (
-        ["train", folder / "rows.parquet", "--model", model, "-p", "n_estimators=5"],
-        ["predict", model, folder / "rows.parquet", "--out", folder / "out.parquet"],
+        ["train", rows, "--model", model, "-p", "n_estimators=5"],
+        ["predict", model, rows, "--out", folder / "out.parquet"],
     ):
         with pytest.raises(SystemExit) as exit:
             app([str(a) for a in command])

@@ -51,10 +51,11 @@ class _TableReader(ABC):
         for what, differing in (("has no", missing), ("also has", extra)):
             if differing:
                 first = "" if path == self._paths[0] else f", unlike {self._paths[0]}"
+                of_rows = any(name in self._roles.values() for name in differing)
+                remedy = "leave the file out" if of_rows else "name the ones to use in 'features'"
+                shown = ", ".join(map(repr, differing[:5])) + (", ..." if len(differing) > 5 else "")
                 raise ValueError(
-                    f"'files' must have the same columns: {path} {what} "
-                    f"{', '.join(map(repr, differing[:5]))}{', ...' if len(differing) > 5 else ''}{first}; "
-                    "name the ones to use in 'features'"
+                    f"'files' must have the same columns: {path} {what} {shown}{first}; {remedy}"
                 )
 
     def chunks(self, n_features: int | None) -> Iterator[Chunk]:

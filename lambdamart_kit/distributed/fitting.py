@@ -206,11 +206,11 @@ def _describe(
 
 
 def _n_features(source: Source, found: Sequence[Description]) -> int:
-    widths = {f.n_features: f.number for f in found}
+    widths = {f.n_features: f.number for f in found if f.n_rows}  # a file without rows may not tell
     if not source.widths_vary and len(widths) > 1:
         told = ", ".join(f"partition {number} has {width}" for width, number in sorted(widths.items()))
         raise ValueError(f"'X' must have the same number of features in all partitions; {told}")
-    return max(widths)
+    return max(widths, default=0)
 
 
 def _dealt(

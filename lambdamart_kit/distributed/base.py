@@ -1,0 +1,406 @@
+"""What the rankers on a Dask cluster share: the fit on its workers, and lazy predictions."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from numbers import Integral
+from threading import Lock
+from typing import Any, ClassVar, Self
+
+import dask
+import dask.array as da
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _get_feature_names, check_is_fitted
+
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.datasets.chunks import Columns, Files, RowFiles
+from lambdamart_kit.distributed.checkpoints import Progression
+from lambdamart_kit.distributed.cluster import Cluster
+from lambdamart_kit.distributed.errors import WorkerLostError
+from lambdamart_kit.distributed.fitting import Boosting, Holding, Layout, distribute
+from lambdamart_kit.distributed.metrics import evaluate
+from lambdamart_kit.distributed.parts import Source, collect, columns_of, delayed_partitions, from_files
+from lambdamart_kit.distributed.threads import own_threads
+from lambdamart_kit.distributed.worker import Fitted
+from lambdamart_kit.metrics import NDCG
+from lambdamart_kit.rankers.boosted import BoostedRanker
+from lambdamart_kit.rankers.boosters import find_booster
+from lambdamart_kit.rankers.features import categorical_columns, learn_categories
+from lambdamart_kit.rankers.training import Progress, Stopwatch
+
+_WAIT_SECONDS = 60.0  # for lost workers to be started anew, with 'retries'
+_SCORE_CUTOFF = 10
+_POSITIONS = (
+    "'position' must be None on a cluster, where no worker has the whole log; fit the local ranker, or, with "
+    "known propensities, give each click a query of its own, in which it is the only relevant document, and "
+    "one over its propensity as 'sample_weight'"
+)
+_predicting = Lock()
+
+
+class DaskRanker(BoostedRanker):
+    """What the rankers on Dask share: a fit on the workers of a cluster, and lazy predictions.
+
+    A subclass stands between this class and its local ranker, which it names in `_local`; its parameters are
+    the local ones and those of this class, which `DaskLambdaMART` describes.
+    """
+
+    _local: ClassVar[type[BoostedRanker]]
+    _dask_constraints: ClassVar[dict[str, list[Any]]] = {
+        "shuffle": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_trees": [Interval(Integral, 1, None, closed="left")],
+        "retries": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    workers_: dict[str, int]
+
+    def __init__(
+        self,
+        objective: Any,
+        *,
+        shuffle: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_trees: int = 50,
+        retries: int = 0,
+        **parameters: Any,
+    ) -> None:
+        super().__init__(objective, **parameters)
+        self.shuffle = shuffle
+        self.checkpoint = checkpoint
+        self.checkpoint_trees = checkpoint_trees
+        self.retries = retries
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the constructor's signature show what is behind its ``**parameters``: scikit-learn reads it."""
+        super().__init_subclass__(**options)
+        own = inspect.signature(cls.__init__)
+        shown = {n: p for n, p in own.parameters.items() if p.kind is not p.VAR_KEYWORD}
+        for constructor in (DaskRanker.__init__, cls._local.__init__):
+            for name, parameter in inspect.signature(constructor).parameters.items():
+                if parameter.kind is not parameter.VAR_KEYWORD:
+                    shown.setdefault(name, parameter.replace(kind=parameter.KEYWORD_ONLY))
+        setattr(cls.__init__, "__signature__", own.replace(parameters=list(shown.values())))  # noqa: B010
+
+    # ------------------------------------------------------------------------------------------ fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        qid: Any = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        qid_val: Any = None,
+        position: Any = None,
+        position_val: Any = None,
+    ) -> Self:
+        """Fit on the workers of the current client (``distributed.Client``, or ``client.as_current()``).
+
+        Parameters
+        ----------
+        X : Dask array (n_samples, n_features) or Dask DataFrame
+            Features; taken as float32. NaN is a missing value.
+        y, qid, sample_weight : Dask array or Series, or str
+            Label, query id (any hashable ids, rows in any order) and weight of each row, in the partitions
+            of X; or the name of a column of X. Weights are optional, and the same within a query.
+        X_val, y_val, qid_val : optional
+            Held-out queries; names of columns are those of `y` and `qid` if not given.
+        position, position_val : None
+            Clicks with positions are for the local ranker.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If rows are not usable: the message names the parameter, the partition and the row.
+        RuntimeError
+            If there is no client, no worker, or a worker has other versions than the client.
+        WorkerLostError
+            If a worker was lost, more often than `retries`.
+        """
+        if position is not None or position_val is not None:
+            raise ValueError(_POSITIONS)
+        ranker = self._template(columns_of(X, (y, qid, sample_weight)))
+        source = collect(ranker, X, y, qid, sample_weight)
+        if X_val is None:
+            return self._fit_source(ranker, source, None, given=(y_val, qid_val))
+        y_val = y if y_val is None and isinstance(y, str) else y_val
+        qid_val = qid if qid_val is None and isinstance(qid, str) else qid_val
+        own = _columns(columns_of(X, (y, qid, sample_weight)))
+        other = _columns(columns_of(X_val, (y_val, qid_val), "_val"))
+        if own != other:
+            raise ValueError(f"'X_val' must have the features of 'X': {own}; got {other}")
+        return self._fit_source(ranker, source, collect(ranker, X_val, y_val, qid_val, None, suffix="_val"))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_files(
+        self,
+        files: Files,
+        *,
+        y: str = "label",
+        qid: str = "qid",
+        sample_weight: str | None = None,
+        features: Sequence[str] | None = None,
+        docid: str | None = "docid",
+        eval_files: Files | None = None,
+    ) -> Self:
+        """Fit on the rows of Parquet, CSV or LETOR files, which workers read: one file is one partition.
+
+        All workers must see the files under the same name. A worker holds a file in memory while its rows go
+        to their workers, so many files of moderate size are better than one large one.
+
+        Parameters
+        ----------
+        files : path, folder, glob or list of them
+        y, qid, sample_weight, docid : str
+            Columns of Parquet and CSV files; LETOR lines say it themselves.
+        features : sequence of str, optional
+            Columns to learn from; all others by default.
+        eval_files : path, folder, glob or list of them, optional
+            Held-out queries.
+
+        Returns
+        -------
+        self
+        """
+        chosen = None if features is None else tuple(features)
+        columns = Columns(y, qid, sample_weight, docid, chosen)
+        found = RowFiles(files, columns)
+        ranker = self._template(_named_columns(found))
+        held_out = None
+        if eval_files is not None:
+            others = RowFiles(eval_files, columns)
+            if found.feature_names != others.feature_names:
+                raise ValueError("'eval_files' must have the features of 'files', in the same order")
+            held_out = from_files(ranker, others)
+        return self._fit_source(ranker, from_files(ranker, found), held_out)
+
+    def _fit_source(
+        self,
+        ranker: BoostedRanker,
+        source: Source,
+        held_out: Source | None,
+        *,
+        given: tuple[Any, Any] = (None, None),
+    ) -> Self:
+        self._check_held_out(held_out, given)
+        cluster, watch = Cluster(), Stopwatch()
+        progression = Progression(ranker, self.checkpoint)
+        if self.warm_start and progression.model is None and hasattr(self, "model_"):
+            progression.take_over(self)
+        for attempt in range(self.retries + 1):
+            n_workers = len(cluster.workers())
+            try:
+                fitted, layout = self._attempt(cluster, progression, source, held_out, watch)
+                break
+            except WorkerLostError as error:
+                if attempt == self.retries:
+                    raise self._explained(error, progression) from None
+                cluster.wait_for(n_workers, _WAIT_SECONDS)
+        self._adopt(progression.ranker, fitted, layout)
+        self.fit_times_ = {**watch.seconds, **fitted.fit_times}
+        return self
+
+    def _attempt(
+        self,
+        cluster: Cluster,
+        progression: Progression,
+        source: Source,
+        held_out: Source | None,
+        watch: Stopwatch,
+    ) -> tuple[Fitted, Layout]:
+        seed = int(progression.ranker._rng().integers(2**63))
+        holding = Holding(held_out, self.validation_fraction, seed)
+        with watch("data"):
+            layout = distribute(cluster, progression.ranker, source, holding, shuffle=self.shuffle)
+        progression.check_rows(layout)
+        ranker, start, history = progression.start()
+        n_before = progression.n_trees
+        n_missing = self.n_estimators - n_before
+        if n_missing == 0:
+            return progression.fitted(), layout
+        label = f"{type(self).__name__} ({self._booster_name()}, {len(layout.workers)} workers)"
+        with Progress(n_missing, label=label, enabled=bool(self.verbose)) as progress:
+
+            def report(entry: dict[str, Any]) -> None:
+                progress(entry["n_trees"] - n_before, entry["evaluation"])
+                if "model" in entry:
+                    progression.save(entry)
+
+            saves = self.checkpoint is not None or self.retries > 0
+            every = self.checkpoint_trees if saves else None
+            return Boosting(cluster, layout, report).run(ranker, start, history, every), layout
+
+    def _explained(self, error: WorkerLostError, progression: Progression) -> WorkerLostError:
+        n_trees, total = progression.n_trees, self.n_estimators
+        if self.checkpoint is None:
+            remedy = "fit again; with 'checkpoint' a fit can go on from the last checkpoint"
+        else:
+            saved = f"{os.fspath(self.checkpoint)!r} has {n_trees} of {total} trees"
+            remedy = f"{saved}; fit again to go on from there"
+        retried = f" (after {self.retries} retries)" if self.retries else ""
+        return WorkerLostError(f"{error}{retried}; {remedy}", error.workers, n_trees)
+
+    def _check_held_out(self, held_out: Source | None, given: tuple[Any, Any]) -> None:
+        if held_out is None and any(value is not None for value in given):
+            raise ValueError("'X_val' must be given with 'y_val' and 'qid_val'; got None")
+        if held_out is None and self.validation_fraction is None and self.early_stopping_rounds is not None:
+            raise ValueError(
+                "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or "
+                "pass X_val, y_val and qid_val to fit"
+            )
+
+    def _template(self, columns: Any) -> BoostedRanker:
+        """The local estimator, knowing its columns; None for columns that show later (LETOR files)."""
+        ranker = self._local(**{name: getattr(self, name) for name in self._local._get_param_names()})
+        names = None if columns is None else _get_feature_names(columns)
+        if columns is not None:
+            ranker.n_features_in_ = columns.shape[1]
+        if names is not None:
+            ranker.feature_names_in_ = names
+        categorical = (
+            [] if columns is None else categorical_columns(columns, self.categorical_features, names)
+        )
+        _check_categories(columns, categorical)
+        ranker.categories_ = learn_categories(columns, categorical)
+        ranker._categorical_columns = tuple(categorical)
+        ranker._single_query = False
+        return ranker
+
+    def _adopt(self, ranker: BoostedRanker, fitted: Fitted, layout: Layout) -> None:
+        shared = (
+            "categories_",
+            "_categorical_columns",
+            "_single_query",
+            "n_features_in_",
+            "feature_names_in_",
+        )
+        for name in shared:
+            if hasattr(ranker, name):
+                setattr(self, name, getattr(ranker, name))
+        self.n_queries_in_ = layout.n_queries
+        self.model_ = find_booster(self._booster_name()).model.from_bytes(fitted.model)
+        self.best_iteration_, self.best_score_ = fitted.best_iteration, fitted.best_score
+        self.evals_result_ = fitted.evals_result
+        self.workers_ = {w.name: s.n_rows for w, s in zip(layout.workers, layout.summaries)}
+
+    # --------------------------------------------------------------------------------------- predicting
+
+    def predict(self, X: Any, *, lengths: bool = True) -> Any:
+        """Score of each row: lazy for a Dask collection, computed for local data.
+
+        Parameters
+        ----------
+        X : Dask array or DataFrame, or what the local ranker takes
+            Of a frame, columns that are not features are passed over.
+        lengths : bool
+            Whether to count the rows of a frame's partitions now, so that the chunks of the result are
+            known; with False nothing is computed and they are not. Chunks of an array are those of X.
+
+        Returns
+        -------
+        Dask array (n_samples,) float64, or array
+            In the order of the rows of X.
+        """
+        check_is_fitted(self)
+        if not hasattr(X, "dask"):
+            return super().predict(X)
+        if hasattr(X, "columns") and hasattr(self, "feature_names_in_"):
+            missing = [name for name in self.feature_names_in_ if name not in X.columns]
+            if missing:
+                raise ValueError(f"'X' must have the features of fit; it lacks {missing[:5]}")
+            X = X[list(self.feature_names_in_)]
+        if len(X.shape) != 2 or X.shape[1] != self.n_features_in_:
+            raise ValueError(f"'X' must have {self.n_features_in_} features, as in fit; got shape {X.shape}")
+        if isinstance(X, da.Array):
+            sizes = X.chunks[0]
+        else:
+            sizes = X.map_partitions(len).compute() if lengths else [np.nan] * X.npartitions
+        ranker = dask.delayed(self.to_local(), pure=False)
+        predict = dask.delayed(_predict_part, pure=False)
+        return da.concatenate([
+            da.from_delayed(predict(ranker, part), shape=(size,), dtype=np.float64)
+            for part, size in zip(delayed_partitions(X), sizes)
+        ])  # fmt: skip
+
+    def score(self, X: Any, y: Any, qid: Any = None, sample_weight: Any = None) -> float:
+        """Mean NDCG@k of the predictions over all partitions; k is that of 'eval_metric' (10 without).
+
+        `y`, `qid` and `sample_weight` may be names of columns of a frame, as in fit.
+        """
+        check_is_fitted(self)
+        if not hasattr(X, "dask"):
+            return super().score(X, y, qid, sample_weight)
+        if qid is None:
+            raise ValueError("'qid' must be given to score on a cluster; got None")
+        y, qid, sample_weight = (X[c] if isinstance(c, str) else c for c in (y, qid, sample_weight))
+        scores = self.predict(X, lengths=False)
+        metric = NDCG(k=self._metric().k or _SCORE_CUTOFF)
+        return float(evaluate(metric, y, scores, qid, sample_weight=sample_weight))
+
+    # --------------------------------------------------------------------------------- the local ranker
+
+    def to_local(self) -> BoostedRanker:
+        """The fitted model as an ordinary ranker, which needs no Dask: `LambdaMART` of `DaskLambdaMART`."""
+        check_is_fitted(self)
+        names = self._local._get_param_names()
+        local = self._local(**{name: getattr(self, name) for name in names})
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        fitted.pop("workers_")
+        local.__dict__.update(
+            fitted, _single_query=self._single_query, _categorical_columns=self._categorical_columns
+        )
+        return local
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as that of the local ranker: ``LambdaMART.load(path)`` reads it."""
+        self.to_local().save(path)
+
+
+def _predict_part(ranker: BoostedRanker, X: Any) -> FloatArray:
+    """Runs on a worker."""
+    if not len(X):
+        return np.empty(0)
+    with _predicting:  # XGBoost takes its number of threads from the model, which the tasks of a worker share
+        ranker.n_jobs = own_threads(ranker.n_jobs)
+        return ranker.predict(X)
+
+
+def _named_columns(found: RowFiles) -> Any:
+    """The features of files as a frame without rows; None where files have no names."""
+    import pandas as pd
+
+    if found.feature_names is None:
+        return None
+    names = list(found.feature_names)
+    return pd.DataFrame(np.empty((0, len(names)), dtype=np.float32), columns=names)
+
+
+def _columns(columns: Any) -> str:
+    names = _get_feature_names(columns)
+    return f"{columns.shape[1]} columns" if names is None else ", ".join(map(str, names))
+
+
+def _check_categories(columns: Any, categorical: Sequence[int]) -> None:
+    """Every worker must code a category alike, so the categories must be known before rows are read."""
+    for j in categorical:
+        if not hasattr(columns, "iloc"):
+            continue
+        values, name = columns.iloc[:, j], columns.columns[j]
+        coded = str(values.dtype) == "category"
+        unknown = coded and "__UNKNOWN_CATEGORIES__" in list(values.cat.categories)
+        if unknown or not (coded or np.issubdtype(values.dtype, np.number)):
+            raise ValueError(
+                f"'X' column {name!r} must have known categories; call X.astype({{{name!r}: 'category'}})"
+                f".categorize([{name!r}]) first"
+            )
