@@ -137,15 +137,11 @@ class LibraryObjective:
 
 
 class Model(Protocol):
-    """A fitted ensemble of trees.
+    """A fitted ensemble of trees."""
 
-    Attributes
-    ----------
-    raw : object
-        The library's own model.
-    """
-
-    raw: Any
+    @property
+    def raw(self) -> Any:
+        """The library's own model."""
 
     @property
     def n_trees(self) -> int:

@@ -36,13 +36,18 @@ class LightGBMModel:
 
     suffix = "txt"
 
-    def __init__(self, raw: lgb.Booster) -> None:
-        self.raw = raw
+    def __init__(self, raw: lgb.Booster | None) -> None:
+        self._raw = raw
         self._n_scored = 0
         self._forest: Forest | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.raw,)
+        return LightGBMModel, (self.raw,)
+
+    @property
+    def raw(self) -> lgb.Booster:
+        """LightGBM's own model."""
+        return self._raw
 
     @property
     def n_trees(self) -> int:
@@ -93,7 +98,7 @@ class LightGBMModel:
     @classmethod
     def from_bytes(cls, content: bytes) -> LightGBMModel:
         """The model that `to_bytes` wrote."""
-        return cls(lgb.Booster(model_str=content.decode()))
+        return LightGBMModel(lgb.Booster(model_str=content.decode()))
 
 
 class LightGBMBooster:

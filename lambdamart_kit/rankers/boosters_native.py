@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from lambdamart_kit.core.coldstart import compiled_aside
 from lambdamart_kit.core.queries import Queries
@@ -13,8 +14,12 @@ from lambdamart_kit.rankers.boosters_lightgbm import LightGBMModel
 from lambdamart_kit.rankers.training import Callback, EvalSet, finish_round
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
+from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.parameters import SplitCriterion, TreeParameters
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 _SHARED = (
     "learning_rate", "min_child_weight", "min_split_gain", "reg_lambda", "reg_alpha", "subsample",
@@ -22,6 +27,40 @@ _SHARED = (
 )  # fmt: skip
 _CHECKPOINT = {"checkpoint": "path", "checkpoint_trees": "every_trees", "checkpoint_seconds": "every_seconds"}
 _OWN = ("grow_policy", "mvs_noise", "cat_smooth", "cat_l2", "max_cat_threshold")
+
+
+class NativeModel(LightGBMModel):
+    """Native trees that become a LightGBM model when it is first asked for.
+
+    On small data, writing its text and reading it back takes as long as one tree in twelve.
+    """
+
+    def __init__(self, ensemble: Ensemble, start: lgb.Booster | None = None) -> None:
+        super().__init__(None)
+        self._ensemble: Ensemble | None = ensemble
+        self._start = start
+        self._n_trees = len(ensemble.trees) + (0 if start is None else start.num_trees())
+
+    @property
+    def raw(self) -> lgb.Booster:
+        """The LightGBM model."""
+        ensemble = self._ensemble
+        if ensemble is not None:  # two threads may both come here: they make equal models
+            self._raw = ensemble.to_lightgbm(self._start)
+            self._ensemble = None
+        return self._raw
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return self._n_trees
+
+    def truncate(self, n_trees: int) -> LightGBMModel:
+        """The model with its first `n_trees` trees."""
+        ensemble, dropped = self._ensemble, self.n_trees - n_trees
+        if ensemble is None or not 0 < dropped <= len(ensemble.trees):
+            return super().truncate(n_trees)
+        return NativeModel(replace(ensemble, trees=ensemble.trees[:-dropped]), self._start)
 
 
 class NativeBooster:
@@ -45,7 +84,7 @@ class NativeBooster:
         eval_sets: Sequence[EvalSet] = (),
         callbacks: Sequence[Callback] = (),
         start: Model | None = None,
-    ) -> LightGBMModel:
+    ) -> NativeModel:
         """Grow trees; see `Booster.fit`."""
         if isinstance(bound, LibraryObjective):
             raise TypeError("the native trees have no objectives of their own; pass one of the kit's")
@@ -77,7 +116,7 @@ class NativeBooster:
                 checkpoint=checkpoint,
                 n_threads=params.n_threads,
             )
-        return LightGBMModel(ensemble.to_lightgbm(started))
+        return NativeModel(ensemble, started)
 
 
 def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:
