@@ -68,7 +68,7 @@ class NativeBooster:
 
     ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them
     after a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``grow_policy``, ``mvs_noise``,
-    ``cat_smooth``, ``cat_l2`` and ``max_cat_threshold``; all but the first three are explained in `TreeParameters`.
+    ``cat_smooth``, ``cat_l2`` and ``max_cat_threshold``; `TreeParameters` explains all but the first three.
     """
 
     model = LightGBMModel
