@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from lambdamart_kit import LambdaMART
 from lambdamart_kit.core.coldstart import compiled_aside
 from lambdamart_kit.core.jit import inner, kernel
+from lambdamart_kit.trees.growing import grow
+from lambdamart_kit.trees.warming import signature
+
+
+class Parts(NamedTuple):
+    whole: np.ndarray
+    value: float
 
 
 class Kernel:
@@ -81,3 +91,39 @@ def test_a_kernel_compiles_what_it_calls_once_for_a_type():
     assert len(add.signatures) == 1
     with pytest.raises(ValueError, match="too large"):
         outer(np.array([4]))
+
+
+def test_the_kernel_compiled_aside_is_the_one_that_grows_trees():
+    rng = np.random.default_rng(0)
+    LambdaMART(n_estimators=1, n_jobs=1).fit(
+        rng.normal(size=(60, 2)), rng.integers(0, 3, 60), qid=np.arange(60) // 10
+    )
+    assert signature() in grow.signatures
+
+
+def test_cycles_are_collected_again_after_compiling():
+    @kernel(cache=False)
+    def add_one(x):
+        return x + 1
+
+    assert gc.isenabled()
+    assert add_one(1) == 2
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_borrows_its_arrays_counts_no_references(shared):
+    @inner(borrows=True, shared=shared)
+    def fill(a, value):
+        for i in range(len(a)):
+            a[i] = value
+
+    @kernel(borrows=True, shared=shared, cache=False)
+    def fill_all(parts):
+        for i in range(parts.whole.shape[0]):
+            fill(parts.whole[i], parts.value)
+
+    parts = Parts(np.zeros((2, 3)), 4.0)
+    fill_all(parts)
+    assert (parts.whole == 4.0).all()
+    assert "NRT_incref" not in fill_all.inspect_llvm(fill_all.signatures[0])

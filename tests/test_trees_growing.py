@@ -183,7 +183,8 @@ def quantised(g, h, content, scales, *, seed=7):
     """Rows that take part, the others, and quantised gradients and hessians of the former."""
     n = len(g)
     words, rows = np.empty(n, np.int64), np.arange(n, dtype=np.int32)
-    heavy, total = quantising.quantise(0, n, rows, g, h, content, seed, False, scales, words, words)
+    drawn = np.empty(quantising.ROWS_AT_ONCE, np.int64), np.empty(quantising.ROWS_AT_ONCE)
+    heavy, total = quantising.quantise(0, n, rows, g, h, content, seed, False, scales, *drawn, words, words)
     g_int, h_int = words[:heavy] >> 48, words[:heavy] >> 32 & 0xFFFF
     assert total == (g_int << 32).sum() + h_int.sum()
     numbers = words & 0xFFFFFFFF

@@ -9,11 +9,14 @@ alone: it is optimised, made into machine code and written to disk; then every c
 optimises it again, as often as the calls are deep. Here such a function is only lowered to LLVM's language,
 and the kernel that Python calls links everything in and is optimised as a whole. Numba also compiles a
 function once more for every literal it is called with (``f(0)``, ``f(1)`` and ``f(n)`` are three); here once
-for each type. Together they halve the processor time from an empty cache to the first tree.
+for each type. Kernels that only borrow arrays have no references to count (see `inner`), which leaves less to
+compile and one round of optimisation to do. And Python's collector of cycles, which would go through all that
+the compiler holds every few milliseconds, rests meanwhile.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -30,37 +33,57 @@ _PATIENCE = 1.0  # seconds of compilation a user sits through before being told 
 _SETTINGS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
-def kernel(function: Callable[..., Any] | None = None, /, *, borrows: bool = False, **options: Any) -> Any:
+def kernel(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    borrows: bool = False,
+    shared: bool = False,
+    **options: Any,
+) -> Any:
     """``numba.njit`` with the kit's defaults: ``nogil``, on-disk ``cache``, NumPy division semantics.
 
-    What other kernels call is its `inner` twin (which may `borrow`); only a call from Python compiles the
-    kernel itself.
+    What other kernels call is its `inner` twin; only a call from Python compiles the kernel itself. Both may
+    `borrow`, as explained there.
 
     Numba's cache looks at the kernel's own file only: after editing a kernel that a kernel of *another*
     module calls, delete ``__pycache__``.
     """
     if function is None:
-        return lambda function: kernel(function, borrows=borrows, **options)
-    entry = numba.njit(**{**_SETTINGS, "cache": True, "pipeline_class": _EntryCompiler, **options})(function)
-    linked = inner(function, borrows=borrows, **options)
+        return lambda function: kernel(function, borrows=borrows, shared=shared, **options)
+    settings = {**_SETTINGS, "cache": True, "pipeline_class": _EntryCompiler, **options}
+    if borrows:
+        settings |= {"_nrt": False, "pipeline_class": _BorrowerCompiler if shared else _ApartBorrowerCompiler}
+    entry = numba.njit(**settings)(function)
+    linked = inner(function, borrows=borrows, shared=shared, **options)
     entry.get_call_template, entry.get_overload = linked.get_call_template, linked.get_overload
     return entry
 
 
-def inner(function: Callable[..., Any] | None = None, /, *, borrows: bool = False, **options: Any) -> Any:
+def inner(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    borrows: bool = False,
+    shared: bool = False,
+    **options: Any,
+) -> Any:
     """A function that only kernels call: without an entry from Python, and compiled as part of its caller.
 
     It is compiled once for each set of argument types; that an argument is a literal makes no difference.
 
-    What `borrows` its arrays neither makes any nor calls what does, and nothing that it writes to overlaps
-    with another of its arguments. So it counts no references (which costs an atomic operation for every array
-    that is passed on) and its loops are vectorised without a test for overlaps at each start.
+    What `borrows` its arrays neither makes any nor calls what does. So it counts no references (which costs
+    an atomic operation for every array that is passed on, and more where threads fight over the count).
+    Unless its arrays are `shared`, nothing that it writes to overlaps with another of its arguments, and no
+    other thread writes to them before it returns: its loops are vectorised without a test for overlaps at
+    each start. What waits for other threads must be `shared`, or the compiler may move reads and writes past
+    the wait.
     """
     if function is None:
-        return lambda function: inner(function, borrows=borrows, **options)
+        return lambda function: inner(function, borrows=borrows, shared=shared, **options)
     settings = {**_SETTINGS, "no_cpython_wrapper": True, "pipeline_class": _InnerCompiler, **options}
     if borrows:
-        settings |= {"_nrt": False, "pipeline_class": _BorrowerCompiler}
+        settings |= {"_nrt": False, "pipeline_class": _InnerCompiler if shared else _ApartInnerCompiler}
     linked = numba.njit(**settings)(function)
     specialise = linked.get_call_template
 
@@ -71,12 +94,12 @@ def inner(function: Callable[..., Any] | None = None, /, *, borrows: bool = Fals
     return linked
 
 
-class _EntryLibrary(codegen.JITCodeLibrary):
-    """A kernel and all it calls, optimised twice: in the second round the loops of inlined functions gain."""
+class _BorrowerLibrary(codegen.JITCodeLibrary):
+    """A kernel and all it calls, without the round that Numba makes first to find needless references."""
 
     def _optimize_final_module(self) -> None:
-        super()._optimize_final_module()
-        super()._optimize_final_module()
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
 
 
 class _InnerLibrary(codegen.JITCodeLibrary):
@@ -108,9 +131,10 @@ class _NoEngine:
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _EntryLowering(typed_passes.NativeLowering):
     _name = "entry_lowering"
+    library: type[codegen.JITCodeLibrary] = codegen.JITCodeLibrary
 
     def run_pass(self, state: Any) -> bool:
-        state.library = _EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         changed = super().run_pass(state)
         for variable in state.library._final_module.global_variables:
@@ -119,6 +143,12 @@ class _EntryLowering(typed_passes.NativeLowering):
             if environment is not None:
                 state.library.codegen.set_env(variable.name, environment)
         return bool(changed)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _BorrowerLowering(_EntryLowering):
+    _name = "borrower_lowering"
+    library = _BorrowerLibrary
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -147,21 +177,35 @@ class _EntryCompiler(compiler.CompilerBase):
         return [passes]
 
 
+class _BorrowerCompiler(_EntryCompiler):
+    _lowering = _BorrowerLowering
+
+
 class _InnerCompiler(_EntryCompiler):
     _lowering = _InnerLowering
 
 
-class _BorrowerCompiler(_InnerCompiler):
+class _Apart(compiler.CompilerBase):
     def define_pipelines(self) -> list[Any]:
         self.state.flags.noalias = True
-        return super().define_pipelines()
+        pipelines: list[Any] = super().define_pipelines()
+        return pipelines
 
 
-class _CompileNotice(event.Listener):
-    """Says on stderr, once per process, that kernels are being compiled when that takes over a second."""
+class _ApartBorrowerCompiler(_Apart, _BorrowerCompiler):
+    """A kernel whose arrays are its own until it returns."""
+
+
+class _ApartInnerCompiler(_Apart, _InnerCompiler):
+    """The same for what kernels call."""
+
+
+class _Compiling(event.Listener):
+    """Collects no cycles meanwhile, and says on stderr, once a process, what takes over a second."""
 
     def __init__(self) -> None:
         self._depth = 0
+        self._collects = False
         self._spent = 0.0
         self._started = 0.0
         self._timer: threading.Timer | None = None
@@ -169,7 +213,11 @@ class _CompileNotice(event.Listener):
 
     def on_start(self, event: Any) -> None:
         self._depth += 1
-        if self._depth == 1 and not self._told:
+        if self._depth > 1:
+            return
+        self._collects = gc.isenabled()
+        gc.disable()
+        if not self._told:
             self._started = time.perf_counter()
             self._timer = threading.Timer(max(0.0, _PATIENCE - self._spent), self._tell)
             self._timer.daemon = True
@@ -177,7 +225,11 @@ class _CompileNotice(event.Listener):
 
     def on_end(self, event: Any) -> None:
         self._depth -= 1
-        if self._depth == 0 and self._timer is not None:
+        if self._depth > 0:
+            return
+        if self._collects:
+            gc.enable()
+        if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._spent += time.perf_counter() - self._started
@@ -188,4 +240,4 @@ class _CompileNotice(event.Listener):
               file=sys.stderr, flush=True)  # fmt: skip
 
 
-event.register("numba:compile", _CompileNotice())
+event.register("numba:compile", _Compiling())

@@ -11,7 +11,7 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.histogram import make_layout
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.quantising import hash_rows
+from lambdamart_kit.trees.quantising import ROWS_AT_ONCE, hash_rows
 from lambdamart_kit.trees.splitting import BIN, FEATURE, MASK, NAN_LEFT, SPLIT_WIDTH
 from lambdamart_kit.trees.state import (
     COUNT,
@@ -61,7 +61,7 @@ class Grower:
         self._content = row_contents(binned, n_threads)
         self._direction = np.array(constraints or [0] * n_features, dtype=np.int64)
         self._all_rows = np.arange(n, dtype=np.int32)
-        self._work = _buffers(n, self._layout.n_slots, parameters.num_leaves, n_threads)
+        self._work = buffers(n, self._layout.n_slots, parameters.num_leaves, n_threads)
 
     def grow(
         self, gradient: Float32Array, hessian: Float32Array, scores: FloatArray, *, tree_index: int
@@ -99,7 +99,7 @@ class Grower:
         data = Data(self._binned.columns, content, rows, gradient, hessian, allowed, self._direction)
         work = self._work._replace(scores=scores)
         work.arrivals[:] = 0
-        run(grow, self._n_threads, self._layout, data, _limits(parameters, seed), work)
+        run(grow, self._n_threads, self._layout, data, limits_of(parameters, seed), work)
         if work.result[0] < 0:
             raise bad_gradient(tree_index)
         tree = _as_tree(work, parameters)
@@ -155,7 +155,8 @@ def bad_gradient(tree_index: int) -> ValueError:
     )
 
 
-def _limits(p: TreeParameters, seed: int) -> Limits:
+def limits_of(p: TreeParameters, seed: int) -> Limits:
+    """The parameters as the kernel takes them."""
     return Limits(
         p.num_leaves, p.max_depth, p.min_child_samples, float(p.min_child_weight), float(p.min_split_gain),
         float(p.reg_lambda), float(p.reg_alpha), float(p.learning_rate), float(p.cat_smooth), float(p.cat_l2),
@@ -164,7 +165,8 @@ def _limits(p: TreeParameters, seed: int) -> Limits:
     )  # fmt: skip
 
 
-def _buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
+def buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
+    """Space to grow trees on `n` rows and histograms of `n_slots`; no scores yet."""
     T, L = n_threads, num_leaves
     return Work(
         arrivals=np.zeros(8 * (T + 1), dtype=np.int64),
@@ -179,8 +181,11 @@ def _buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
         offer_gains=np.zeros((T, 8)),
         lefts=np.zeros((T, 8), dtype=np.int64),
         parts=np.zeros((T, 2, 8), dtype=np.int64),
+        goes_left=np.empty((T, 256), dtype=np.uint8),
         scratch=np.empty((T, 256), dtype=np.int64),
         gains=np.empty((T, 256)),
+        words=np.empty((T, ROWS_AT_ONCE), dtype=np.int64),
+        shares=np.empty((T, ROWS_AT_ONCE)),
         peaks=np.zeros((T, 8)),
         sums=np.zeros((T, 8), dtype=np.int64),
         nodes=np.zeros((max(L - 1, 1), NODE_WIDTH), dtype=np.int64),

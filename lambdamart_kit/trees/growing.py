@@ -81,7 +81,7 @@ def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bo
     )
 
 
-@inner
+@inner(borrows=True)
 def _offer(
     thread: int, n_threads: int, leaf: int, child: int, counted: bool, layout: Layout, data: Data,
     rules: SplitRules, bounded: bool, work: Work,
@@ -109,8 +109,9 @@ def _offer(
                 continue
             if categorical[f]:
                 gain = search_categorical(
-                    feature, starts[f], sizes[f], histogram, counts, counted, total, rows, rules, gain, best
-                )
+                    feature, starts[f], sizes[f], histogram, counts, counted, total, rows, rules, left, gains,
+                    gain, best,
+                )  # fmt: skip
             else:
                 gain = search_numeric(
                     feature, starts[f], sizes[f], nan_bins[f], histogram, counts, counted, total, rows,
@@ -120,7 +121,7 @@ def _offer(
     work.cycles[thread, SEARCH] += cycles() - started
 
 
-@inner
+@inner(borrows=True)
 def _take_best_offer(thread: int, n_threads: int, leaf: int, child: int, work: Work) -> None:
     """Note the best of all threads' offers for `leaf`; equal gains go to the lower feature."""
     chosen, top, feature = 0, 0.0, np.int64(-1)
@@ -133,7 +134,7 @@ def _take_best_offer(thread: int, n_threads: int, leaf: int, child: int, work: W
         work.leaves[thread, leaf, column] = work.offers[chosen, child, column]
 
 
-@inner
+@inner(borrows=True)
 def _open_leaf(
     mine: Array, reals: Array, leaf: int, begin: int, heavy: int, light: int, count: int, total: int,
     depth: int, slot: int, node: int, parent: int, low: float, high: float,
@@ -144,7 +145,7 @@ def _open_leaf(
     reals[leaf, GAIN], reals[leaf, LOW], reals[leaf, HIGH] = 0.0, low, high
 
 
-@inner
+@inner(borrows=True)
 def _splittable(mine: Array, leaf: int, limits: Limits, rules: SplitRules) -> bool:
     return (
         mine[leaf, COUNT] >= 2 * limits.min_child_samples
@@ -153,7 +154,7 @@ def _splittable(mine: Array, leaf: int, limits: Limits, rules: SplitRules) -> bo
     )
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _note_node(leaf: int, node: int, mine: Array, reals: Array, work: Work) -> None:
     """Thread 0 writes the split into the tree. Children are LightGBM's: a node, or ~leaf."""
     nodes = work.nodes
@@ -167,7 +168,7 @@ def _note_node(leaf: int, node: int, mine: Array, reals: Array, work: Work) -> N
         nodes[parent >> 1, LEFT_CHILD + (parent & 1)] = node
 
 
-@inner
+@inner(borrows=True)
 def _divide(
     leaf: int, node: int, heavy_left: int, light_left: int, direction: int, mine: Array, reals: Array,
     rules: SplitRules, bounded: bool
@@ -196,7 +197,7 @@ def _divide(
     )  # fmt: skip
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _build(
     thread: int, n_threads: int, leaf: int, counting: bool, slot: int, layout: Layout, work: Work
 ) -> None:  # fmt: skip
@@ -235,7 +236,7 @@ def _build(
         complete(layout, block, total, target)
 
 
-@inner
+@inner(borrows=True)
 def _subtract(thread: int, n_threads: int, layout: Layout, child: Array, parent: Array) -> None:
     """Turn the parent's histogram into the other child's, in place."""
     for block in range(thread, len(layout.block_slot) - 1, n_threads):
@@ -243,7 +244,7 @@ def _subtract(thread: int, n_threads: int, layout: Layout, child: Array, parent:
             parent[s] -= child[s]
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _search_children(
     thread: int, n_threads: int, leaf: int, right: int, layout: Layout, data: Data, limits: Limits,
     rules: SplitRules, work: Work,
@@ -276,7 +277,7 @@ def _search_children(
         _take_best_offer(thread, n_threads, right, 1, work)
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _search_leaf(
     thread: int, n_threads: int, leaf: int, counting: bool, layout: Layout, data: Data, limits: Limits,
     rules: SplitRules, work: Work,
@@ -293,7 +294,7 @@ def _search_leaf(
     mine[leaf, EXACT] = counting
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _finish(
     thread: int, n_threads: int, n_leaves: int, limits: Limits, data: Data, fixed_g: float, fixed_h: float,
     work: Work
@@ -327,7 +328,7 @@ def _finish(
         work.scores[row] += values[work.leaf_of_row[row], 0]
 
 
-@kernel
+@kernel(borrows=True, shared=True)
 def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits, work: Work) -> None:
     """Grow one tree into ``work``; ``work.result`` is its leaves (-1 if gradients are bad) and scales."""
     started = cycles()

@@ -225,7 +225,7 @@ def _write_lists(
                     at[i] += 1
 
 
-@kernel
+@kernel(borrows=True)
 def accumulate(
     layout: Layout, plane: int, first: int, last: int, carried: Array, counting: bool, histogram: Array
 ) -> None:  # fmt: skip
@@ -266,7 +266,7 @@ def accumulate(
             slots[word >> by48] += value
 
 
-@kernel
+@kernel(borrows=True)
 def complete(layout: Layout, block: int, total: int, histogram: Array) -> None:
     """Fill in the elided bin of each of the block's features: the leaf's total minus the others."""
     starts, sizes, elided, block_feature = (

@@ -97,7 +97,7 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), codegen
 
 
-@kernel
+@kernel(borrows=True, shared=True)
 def meet(arrivals: Array, thread: int, n_threads: int) -> None:
     """Wait until all `n_threads` threads have called this as often as this thread has.
 

@@ -19,7 +19,7 @@ from lambdamart_kit.trees.splitting import MASK
 from lambdamart_kit.trees.state import BEGIN, COUNT, HEAVY, LIGHT, MOVE, Data, Limits, Work
 
 
-@inner
+@inner(borrows=True, shared=True)
 def quantise_rows(
     thread: int, n_threads: int, data: Data, limits: Limits, scales: Scales, work: Work
 ) -> tuple[Any, Any]:
@@ -30,7 +30,7 @@ def quantise_rows(
     target = work.carried if thread == 0 else work.moved  # as in `move_rows`
     work.lefts[thread, 0], work.sums[thread, 4] = quantise(
         start, stop, data.rows, data.gradient, data.hessian, data.content, limits.seed, limits.least_squares,
-        scales, target, work.moved,
+        scales, work.words[thread], work.shares[thread], target, work.moved,
     )  # fmt: skip
     meet(work.arrivals, thread, n_threads)
     heavy, total = _join(thread, n_threads, 0, work), np.int64(0)
@@ -40,7 +40,7 @@ def quantise_rows(
     return heavy, total
 
 
-@inner
+@inner(borrows=True, shared=True)
 def move_rows(thread: int, n_threads: int, column: Array, leaf: int, work: Work) -> tuple[Any, Any]:
     """Stable partition of both runs of a leaf by its split; returns how many of each go left.
 
@@ -48,7 +48,7 @@ def move_rows(thread: int, n_threads: int, column: Array, leaf: int, work: Work)
     """
     started = cycles()
     mine, part, counts = work.leaves[thread], work.parts[thread], work.lefts[thread]
-    goes_left = np.empty(256, dtype=np.uint8)
+    goes_left = work.goes_left[thread]
     for b in range(256):
         goes_left[b] = (mine[leaf, MASK + (b >> 6)] >> np.int64(b & 63)) & np.int64(1)
     carried, moved = work.carried, work.moved
@@ -77,7 +77,7 @@ def move_rows(thread: int, n_threads: int, column: Array, leaf: int, work: Work)
     return n_heavy, n_light
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _join(thread: int, n_threads: int, run: int, work: Work) -> int:
     """Put together what the threads parted; returns the length of the first part.
 

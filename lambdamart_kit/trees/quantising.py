@@ -36,7 +36,7 @@ from lambdamart_kit.trees.lockstep import meet
 _MOST_GRADIENT, _MOST_HESSIAN = 32_766.0, 65_534.0  # one less than fits: rounding up adds at most one
 _MOST_GRADIENTS, _MOST_HESSIANS = 2.0**31 - 1, 2.0**32 - 1
 _LOW_20 = np.uint64(2**20 - 1)
-_AT_ONCE = 1024
+ROWS_AT_ONCE = 1024  # that `quantise` draws for in one go
 
 
 class Scales(NamedTuple):
@@ -61,7 +61,7 @@ def _fixed_scale(largest: float, n_rows: int) -> float:
     return 2.0 ** (61.0 - np.ceil(np.log2(n_rows + 1.0)) - np.ceil(np.log2(np.float64(largest))))
 
 
-@kernel
+@kernel(borrows=True, shared=True)
 def find_scales(
     thread: int, n_threads: int, gradient: Array, hessian: Array, constant: bool, noise: float,
     peaks: Array, sums: Array, arrivals: Array,
@@ -123,21 +123,20 @@ def spread(carried: Any) -> Any:
     return ((carried >> np.int64(48)) << np.int64(32)) + ((carried >> np.int64(32)) & np.int64(0xFFFF))
 
 
-@kernel
+@kernel(borrows=True, shared=True)
 def quantise(
     start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
-    constant: bool, scales: Scales, heavy: Array, light: Array,
+    constant: bool, scales: Scales, words: Array, shares: Array, heavy: Array, light: Array,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Rows `start` to `stop` - 1 as 64-bit words: bits 63-48 quantised gradient, 47-32 hessian, 31-0 the row.
 
     Those that take part go to `heavy` from `start` upwards, the others to `light` from `stop` - 1 downwards,
-    which may be the same array. Returns how many take part, and their `spread` sum.
+    which may be the same array. Returns how many take part, and their `spread` sum. `words` and `shares` are
+    buffers for `ROWS_AT_ONCE` rows.
     """
-    words = np.empty(_AT_ONCE, dtype=np.int64)
-    shares = np.empty(_AT_ONCE, dtype=np.float64)  # p, less what was drawn: takes part where above 0
     at, end, one, total = np.uint64(start), np.uint64(stop - 1), np.uint64(1), np.int64(0)
-    for a in range(start, stop, _AT_ONCE):
-        b = min(a + _AT_ONCE, stop)
+    for a in range(start, stop, ROWS_AT_ONCE):
+        b = min(a + ROWS_AT_ONCE, stop)
         _draw(a, b, rows, gradient, hessian, content, seed, constant, scales, words, shares)
         for i in range(np.uint64(b - a)):
             word, takes_part = words[i], np.uint64(shares[i] > 0.0)
@@ -149,7 +148,7 @@ def quantise(
     return np.int64(at) - start, total
 
 
-@inner
+@inner(borrows=True)
 def _draw(
     start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
     constant: bool, scales: Scales, words: Array, shares: Array,

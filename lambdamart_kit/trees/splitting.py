@@ -95,7 +95,7 @@ def _gain_at(output: float, gradient: float, hessian: float, rules: SplitRules) 
     return -(2 * _soft(gradient, rules.reg_alpha) * w + (hessian + rules.reg_lambda) * w * w)
 
 
-@inner
+@inner(borrows=True)
 def _gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array) -> None:
     """Gains of the `n` splits with packed left sums `left`, for alpha = 0; 0 where a rule forbids the split.
 
@@ -113,7 +113,7 @@ def _gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array) -> 
         gains[b] = gain if (hl >= least) & (H - hl >= least) else 0.0
 
 
-@inner
+@inner(borrows=True)
 def _may_beat(left: Array, n: int, total: int, rules: SplitRules, best_gain: float) -> bool:
     """Whether `_gains` could hold one of at least `best_gain`: its inequality without the division.
 
@@ -132,7 +132,7 @@ def _may_beat(left: Array, n: int, total: int, rules: SplitRules, best_gain: flo
     return bool(found > 0)
 
 
-@inner
+@inner(borrows=True)
 def _soft_gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array) -> None:
     """`_gains` for any alpha."""
     G, H = gradient_of(total), hessian_of(total)
@@ -147,7 +147,7 @@ def _soft_gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array
         gains[b] = gain if (hl >= least) & (hr >= least) else 0.0
 
 
-@inner
+@inner(borrows=True)
 def _bounded_gains(
     left: Array, n: int, total: int, direction: int, low: float, high: float, rules: SplitRules, gains: Array
 ) -> None:  # fmt: skip
@@ -161,13 +161,13 @@ def _bounded_gains(
             gains[b] = 0.0 if turned else _gain_at(wl, gl, hl, rules) + _gain_at(wr, gr, hr, rules)
 
 
-@inner
+@inner(borrows=True)
 def _beats(gain: float, feature: int, best_gain: float, best: Array) -> bool:
     """Equal gains go to the lower feature, so that the order of the search does not matter."""
     return gain > best_gain or (gain == best_gain and feature < best[FEATURE])
 
 
-@inner
+@inner(borrows=True)
 def _largest(gains: Array, n: int) -> float:
     """Largest of the first `n` gains, all >= 0."""
     top = np.int64(0)
@@ -176,7 +176,7 @@ def _largest(gains: Array, n: int) -> float:
     return float_of(top)
 
 
-@inner
+@inner(borrows=True)
 def _keep_best(
     gains: Array, n: int, left: Array, feature: int, nan_left: bool, best_gain: float, best: Array
 ) -> float:  # fmt: skip
@@ -193,7 +193,7 @@ def _keep_best(
     return top
 
 
-@inner
+@inner(borrows=True)
 def search_numeric(
     feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, counts: Array, counted: bool,
     total: int, rows: int, direction: int, bounded: bool, low: float, high: float, rules: SplitRules,
@@ -233,14 +233,15 @@ def search_numeric(
     return best_gain
 
 
-@inner
+@inner(borrows=True)
 def search_categorical(
     feature: int, first: int, n_bins: int, histogram: Array, counts: Array, counted: bool, total: int,
-    rows: int, rules: SplitRules, best_gain: float, best: Array,
+    rows: int, rules: SplitRules, present: Array, ratio: Array, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
-    """Best set of categories of a feature to send left; bin 0 (anything else) always goes right."""
-    present = np.empty(n_bins, dtype=np.int64)
-    ratio = np.empty(n_bins, dtype=np.float64)
+    """Best set of categories of a feature to send left; bin 0 (anything else) always goes right.
+
+    `present` and `ratio` are buffers, as are `left` and `gains` of `search_numeric`.
+    """
     n = 0
     for b in range(1, n_bins):
         packed = histogram[first + b]

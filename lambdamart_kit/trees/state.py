@@ -70,8 +70,11 @@ class Work(NamedTuple):
     offer_gains: Array
     lefts: Array
     parts: Array
+    goes_left: Array
     scratch: Array
     gains: Array
+    words: Array
+    shares: Array
     peaks: Array
     sums: Array
     nodes: Array

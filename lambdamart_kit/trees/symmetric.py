@@ -29,7 +29,7 @@ from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArr
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.grower import bad_gradient, row_contents, sample_features, sample_rows
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.quantising import Scales, find_scales, quantise, spread
+from lambdamart_kit.trees.quantising import ROWS_AT_ONCE, Scales, find_scales, quantise, spread
 from lambdamart_kit.trees.splitting import SplitRules, gradient_of, hessian_of, leaf_gain
 from lambdamart_kit.trees.tree import Tree
 
@@ -115,8 +115,8 @@ class SymmetricGrower:
         scales = Scales(*find_scales(0, 1, gradient, hessian, constant, 0.0, peaks, sums, arrivals))
         carried = np.empty(len(rows), dtype=np.int64)
         if scales.hessian >= 0:
-            args = (rows, gradient, hessian, content, seed, constant, scales, carried, carried)
-            run_tasks(quantise, self._bounds(len(rows)), self._n_threads, *args)
+            args = (rows, gradient, hessian, content, seed, constant, scales, carried)
+            run_tasks(_quantise, self._bounds(len(rows)), self._n_threads, *args)
         return scales, carried
 
     def _best_split(
@@ -232,6 +232,17 @@ def _mask(threshold_bin: int, nan_left: bool, nan_bin: int) -> list[int]:
     bits = (1 << (threshold_bin + 1)) - 1
     bits = bits | 1 << nan_bin if nan_left else bits & ~(1 << nan_bin)
     return [bits >> 64 * word & 0xFFFFFFFFFFFFFFFF for word in range(4)]
+
+
+@kernel
+def _quantise(
+    start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
+    constant: bool, scales: Scales, carried: Array,
+) -> None:  # fmt: skip
+    words, shares = np.empty(ROWS_AT_ONCE, dtype=np.int64), np.empty(ROWS_AT_ONCE)
+    quantise(
+        start, stop, rows, gradient, hessian, content, seed, constant, scales, words, shares, carried, carried
+    )
 
 
 @kernel

@@ -1,34 +1,37 @@
-"""``python -m lambdamart_kit.trees.warming`` compiles the kernels that grow trees, into the cache on disk.
+"""``python -m lambdamart_kit.trees.warming`` compiles the kernel that grows trees, into the cache on disk.
 
-See :mod:`lambdamart_kit.core.coldstart`. It grows one small tree, so the types are those of every other.
+See :mod:`lambdamart_kit.core.coldstart`. Nothing is run, so no other kernel is compiled.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numba
 import numpy as np
 
-from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import Array
-from lambdamart_kit.trees.boosting import boost
+from lambdamart_kit.trees.grower import buffers, limits_of
+from lambdamart_kit.trees.growing import grow
+from lambdamart_kit.trees.histogram import Layout
 from lambdamart_kit.trees.parameters import TreeParameters
+from lambdamart_kit.trees.state import Data
 
 
-class _Residuals:
-    """The gradient of squared error to a target: nothing of it needs compiling."""
-
-    def __init__(self, target: Array) -> None:
-        self._target = target
-
-    def gradient_hessian(self, scores: Array) -> tuple[Array, Array]:
-        return scores - self._target, np.ones_like(scores)
-
-
-def main() -> None:
-    """Grow a tree."""
-    X = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
-    queries = Queries.from_qid(np.arange(60) // 10, 60)
-    boost(X, queries, _Residuals(X[:, 0]), TreeParameters(num_leaves=3), n_estimators=1)
+def signature() -> tuple[Any, ...]:
+    """Types of the arguments that a grower calls `grow` with."""
+    int32, int64, byte, uint64 = np.int32, np.int64, np.uint8, np.uint64
+    one = {t: np.zeros(1, t) for t in (int32, int64, np.uint64, np.float32, np.float64, np.bool_)}
+    layout = Layout(
+        *(one[int32],) * 5, one[np.bool_], *(one[int64],) * 2, np.zeros((1, 1), np.uint32), one[int64],
+        one[uint64],
+    )  # fmt: skip
+    data = Data(
+        np.zeros((1, 1), byte), one[uint64], one[int32], one[np.float32], one[np.float32],
+        np.zeros((1, 1), np.bool_), one[int64],
+    )  # fmt: skip
+    work = buffers(1, 1, 2, 2)._replace(scores=one[np.float64])
+    return tuple(numba.typeof(a) for a in (0, 1, layout, data, limits_of(TreeParameters(), 0), work))
 
 
 if __name__ == "__main__":
-    main()
+    grow.compile(signature())
