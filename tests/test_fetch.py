@@ -141,12 +141,13 @@ def test_what_is_left_of_another_file_is_dropped(server, tmp_path):
 
 
 def test_tampered_file_is_refused_and_leaves_nothing(server, tmp_path):
-    entry = entry_for(server, zipped())
-    server.content = server.content[:-100] + b"\0" * 100
+    content = zipped()  # made once: it holds the time
+    entry = entry_for(server, content)
+    server.content = content[:-100] + b"\0" * 100
     with pytest.raises(ValueError, match="gave another file than the catalogue's checksum says"):
         fetch(entry, folder=tmp_path, accept_terms=True)
     assert list(tmp_path.iterdir()) == []
-    server.content = zipped()
+    server.content = content
     assert fetch(entry, folder=tmp_path, accept_terms=True).is_dir()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from lambdamart_kit.core.parallel import run
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.trees import growing, histogram, quantising
+from lambdamart_kit.trees import grower, growing, histogram, quantising
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.grower import Grower
 from lambdamart_kit.trees.parameters import TreeParameters
@@ -139,6 +139,13 @@ def same(a, b):
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
 
 
+@pytest.fixture
+def samples_few(monkeypatch):
+    """Rows are sampled on small data too."""
+    monkeypatch.setattr(grower, "FEWEST_TO_SAMPLE", 0)
+
+
+@pytest.mark.usefixtures("samples_few")
 def test_trees_do_not_depend_on_threads_or_order_of_rows(rng):
     X, gradient, hessian = problem(rng, 4000)
     X[2000:2100] = X[:100]  # twins with gradients of their own
@@ -258,6 +265,15 @@ def test_sampling_small_gradients_is_unbiased_and_its_noise_is_bounded(rng):
     assert (taken[heavy] == draws).all()
 
 
+def test_few_rows_all_take_part(rng):
+    X, gradient, hessian = problem(rng, 1000)
+    gradient *= np.exp(2 * rng.normal(size=1000)).astype(np.float32)
+    (tree,), _, _ = grow(X, gradient, hessian, mvs_noise=1.0)
+    (whole,), _, _ = grow(X, gradient, hessian, mvs_noise=0.0)
+    assert same(tree, whole)
+
+
+@pytest.mark.usefixtures("samples_few")
 def test_light_rows_count_and_move_the_leaves(rng):
     """Rows left out of histograms are in the counts, in the leaf values and in the scores."""
     X, _, _ = problem(rng, 3000)

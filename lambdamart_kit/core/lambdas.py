@@ -9,8 +9,9 @@ For a pair of documents of one query, `high` with the larger label,
 A query at a time: sort (:mod:`lambdamart_kit.core.ranked`), fill what the pair weights need
 (:mod:`lambdamart_kit.core.swaps`), then for every row i of the ranking one vectorised loop over the entries
 below it. The loop has no branch: scores stand in descending order, so ``e = exp(-sigma (s_i - s_j))`` is at
-most 1 and gives both p and 1 - p, and a pair of equal labels has weight 0. Queries share nothing, so the
-result is the same to the bit on any number of threads.
+most 1 and gives both p and 1 - p, and a pair of equal labels has weight 0. It has no exponential either: e is
+the quotient of two that are taken once a document, from a base that follows the rows down before they leave
+the range of floats. Queries share nothing, so the result is the same to the bit on any number of threads.
 
 A document may carry a factor: the weight of a pair is then multiplied by the factors of both. Documents of
 one entry stay interchangeable but for that, so an entry counts with its mass, the sum of its factors.
@@ -40,6 +41,8 @@ from lambdamart_kit.core.swaps import (
     reciprocal_rank_swaps,
 )
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
+
+_DEEPEST = np.float32(16.0)  # logarithm of a quotient of exponentials; what rounding does to it grows with it
 
 SWAP, WINNER, DISTANCE = range(3)
 """How the weight of a pair follows from the entries: see `_swap_weights` and the two after it."""
@@ -220,6 +223,8 @@ def pair_rows(
         offset, slope = np.float32(1.0), np.float32(0.0)
     swap_share, distance_share = np.float32(settings.swap_share), np.float32(settings.distance_share)
     total, lanes, below = 0.0, np.uint64(LANES), 0
+    base = ranked.score[0]
+    _fall_below(np.uint64(0), np.uint64(n_entries + LANES), base, sigma, ranked)
     # Loops run to a whole number of steps: the remainder, one pair at a time, would cost as much again.
     ranked.score[n_entries : n_entries + LANES] = ranked.score[n_entries - 1]
     for i in range(n_entries - 1):
@@ -227,6 +232,9 @@ def pair_rows(
             break  # below the truncation, and so is every row after it
         row, stop, end = np.uint64(i), np.uint64(ranked.stop[i]), np.uint64(n_entries)
         padded = row + np.uint64(1) + (end - row - np.uint64(1) + lanes - np.uint64(1)) // lanes * lanes
+        if sigma * (base - ranked.score[row]) > _DEEPEST:
+            base = ranked.score[row]
+            _fall_below(row, end + lanes, base, sigma, ranked)
         if distances is not None:
             if n_tied > 0 and (i == 0 or ranked.stop[i - 1] == i):
                 below = block_steps(
@@ -318,14 +326,13 @@ def _pair_row(
 ) -> np.float32:
     """The pair model between entry `i` and the entries `begin` to `end` - 1 below it."""
     scores, labels, masses, weights = ranked.score, ranked.label, ranked.mass, ranked.weight
-    forces, curvatures = ranked.force, ranked.curvature
+    forces, curvatures, fall = ranked.force, ranked.curvature, ranked.fall
     one, zero = np.float32(1.0), np.float32(0.0)
     own_force, own_curvature, total = zero, zero, zero
-    score, label, n_own = scores[i], labels[i], masses[i]
+    score, label, n_own, rise = scores[i], labels[i], masses[i], one / fall[i]
     for j in range(begin, end):
-        difference = score - scores[j]
-        e = falling_exp(sigma * difference)
-        divisor = offset + slope * difference
+        e = rise * fall[j]
+        divisor = offset + slope * (score - scores[j])
         inverse = one / ((one + e) * divisor)
         lost = weights[j] * inverse  # weight * (1 - p) when j is the better document
         won = lost * e  # the same when i is
@@ -361,24 +368,34 @@ def _pair_costs(
     ranked.cost[i] += np.float32(own)
 
 
+@inner(borrows=True)
+def _fall_below(
+    first: np.uint64, last: np.uint64, base: np.float32, sigma: np.float32, ranked: Ranked
+) -> None:
+    scores, fall = ranked.score, ranked.fall
+    for j in range(first, last):
+        fall[j] = falling_exp(sigma * (base - scores[j]))
+
+
 @kernel(inline="always")
 def falling_exp(x: np.float32) -> np.float32:
-    """``exp(-x)`` in float32 for x >= 0, to about 1e-7 (x + 2); at least 2**-126.
+    """``exp(-x)`` in float32 for x >= 0, to 2e-7; at least 2**-126.
 
-    A polynomial and a bit trick, because a call to the C library would keep the pair loop from being
-    vectorised. ``exp(-x) = 2**n * 2**r`` with n whole and r at most 1/2 in size.
+    A polynomial and a bit trick, because a call to the C library would keep loops from being vectorised:
+    ``exp(-x) = 2**n * exp(t)`` with n whole and t at most ``log(2) / 2`` in size. The logarithm of 2 comes in
+    two parts, of which n times the first is exact.
     """
-    power = max(x * np.float32(-1.4426950408889634), np.float32(-126.0))
-    whole = np.floor(power + np.float32(0.5))
-    r = power - whole
-    # Taylor series of 2**r: next term (ln 2 / 2)**7 / 7! = 1.2e-7 relative, below float32's last bit.
-    series = np.float32(1.5403530e-4)
-    series = series * r + np.float32(1.3333558e-3)
-    series = series * r + np.float32(9.6181291e-3)
-    series = series * r + np.float32(5.5504109e-2)
-    series = series * r + np.float32(2.4022651e-1)
-    series = series * r + np.float32(6.9314718e-1)
-    series = series * r + np.float32(1.0)
+    down = min(x, np.float32(87.3))
+    whole = np.floor(down * np.float32(-1.4426950408889634) + np.float32(0.5))
+    t = (-down - whole * np.float32(0.693359375)) - whole * np.float32(-2.12194440e-4)
+    # Taylor series: the next term, (ln 2 / 2)**7 / 7! = 1.2e-7, is below float32's last bit.
+    series = np.float32(1 / 720)
+    series = series * t + np.float32(1 / 120)
+    series = series * t + np.float32(1 / 24)
+    series = series * t + np.float32(1 / 6)
+    series = series * t + np.float32(0.5)
+    series = series * t + np.float32(1.0)
+    series = series * t + np.float32(1.0)
     return series * _float_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 

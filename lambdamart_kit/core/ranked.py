@@ -43,6 +43,7 @@ class Ranked(NamedTuple):
     share: Float32Array
     lower: Float32Array
     within: Float32Array
+    fall: Float32Array  # exp(-sigma (base - score)), the base a score above
     weight: Float32Array  # of the pairs of one row
     force: Float32Array  # minus the gradient, before scaling
     curvature: Float32Array
@@ -68,7 +69,7 @@ def new_ranked(capacity: int, weighted: bool) -> Ranked:
         np.zeros(padded, np.float32), np.zeros(padded, np.float32),
         np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
         np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
-        np.empty(capacity, np.int32),
+        np.zeros(padded, np.float32), np.empty(capacity, np.int32),
         np.zeros(2, np.intp), np.empty(capacity, np.intp), sort_workspace(capacity),
     )  # fmt: skip
 

@@ -121,7 +121,7 @@ class RankNet(PairObjective):
     References
     ----------
     Burges et al., "Learning to rank using gradient descent", ICML 2005; Burges, "From RankNet to
-    LambdaRank to LambdaMART", 2010, sections 2 and 2.1.
+    LambdaRank to LambdaMART", 2010, sections 2 and 2.1, equations 1 and 3.
 
     Examples
     --------

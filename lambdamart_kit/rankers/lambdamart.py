@@ -83,7 +83,8 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         Further settings in the library's own names. Native trees know ``"checkpoint"``,
         ``"checkpoint_trees"``, ``"checkpoint_seconds"``, ``"grow_policy"`` ("leafwise" or "symmetric"),
         ``"mvs_noise"`` (0 looks at every row in the search for splits; 0.2, the default, samples rows with
-        small gradients), ``"cat_smooth"``, ``"cat_l2"`` and ``"max_cat_threshold"``.
+        small gradients where there are 20,000 or more), ``"cat_smooth"``, ``"cat_l2"`` and
+        ``"max_cat_threshold"``.
     position_bias : str, array-like, callable or PositionBias
         How to learn from clicks, when fit gets `position`: "gam", "harvest", "joint", known propensities by
         position (an array, or a function of positions), or an instance such as ``JointPropensities(p=0.5)``;

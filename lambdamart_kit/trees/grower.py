@@ -11,7 +11,7 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.histogram import make_layout
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.quantising import ROWS_AT_ONCE, hash_rows
+from lambdamart_kit.trees.quantising import FEWEST_TO_SAMPLE, ROWS_AT_ONCE, hash_rows
 from lambdamart_kit.trees.splitting import BIN, FEATURE, MASK, NAN_LEFT, SPLIT_WIDTH
 from lambdamart_kit.trees.state import (
     COUNT,
@@ -99,7 +99,7 @@ class Grower:
         data = Data(self._binned.columns, content, rows, gradient, hessian, allowed, self._direction)
         work = self._work._replace(scores=scores)
         work.arrivals[:] = 0
-        run(grow, self._n_threads, self._layout, data, limits_of(parameters, seed), work)
+        run(grow, self._n_threads, self._layout, data, limits_of(parameters, seed, len(rows)), work)
         if work.result[0] < 0:
             raise bad_gradient(tree_index)
         tree = _as_tree(work, parameters)
@@ -155,12 +155,13 @@ def bad_gradient(tree_index: int) -> ValueError:
     )
 
 
-def limits_of(p: TreeParameters, seed: int) -> Limits:
-    """The parameters as the kernel takes them."""
+def limits_of(p: TreeParameters, seed: int, n_rows: int) -> Limits:
+    """The parameters as the kernel takes them, for a tree on `n_rows`."""
+    noise = float(p.mvs_noise) if n_rows >= FEWEST_TO_SAMPLE else 0.0
     return Limits(
         p.num_leaves, p.max_depth, p.min_child_samples, float(p.min_child_weight), float(p.min_split_gain),
         float(p.reg_lambda), float(p.reg_alpha), float(p.learning_rate), float(p.cat_smooth), float(p.cat_l2),
-        p.max_cat_threshold, p.split_criterion == "least_squares", float(p.mvs_noise),
+        p.max_cat_threshold, p.split_criterion == "least_squares", noise,
         any(p.monotone_constraints), seed,
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ from lambdamart_kit.trees.lockstep import meet
 _MOST_GRADIENT, _MOST_HESSIAN = 32_766.0, 65_534.0  # one less than fits: rounding up adds at most one
 _MOST_GRADIENTS, _MOST_HESSIANS = 2.0**31 - 1, 2.0**32 - 1
 _LOW_20 = np.uint64(2**20 - 1)
+FEWEST_TO_SAMPLE = 20_000  # rows of a tree below which all take part
 ROWS_AT_ONCE = 1024  # that `quantise` draws for in one go
 
 

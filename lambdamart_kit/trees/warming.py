@@ -30,7 +30,7 @@ def signature() -> tuple[Any, ...]:
         np.zeros((1, 1), np.bool_), one[int64],
     )  # fmt: skip
     work = buffers(1, 1, 2, 2)._replace(scores=one[np.float64])
-    return tuple(numba.typeof(a) for a in (0, 1, layout, data, limits_of(TreeParameters(), 0), work))
+    return tuple(numba.typeof(a) for a in (0, 1, layout, data, limits_of(TreeParameters(), 0, 1), work))
 
 
 if __name__ == "__main__":
