@@ -63,8 +63,9 @@ def by_query(train: RankingDataset, test: RankingDataset, o: argparse.Namespace)
 
 
 def problems(o: argparse.Namespace) -> Iterator[tuple[str, RankingDataset, RankingDataset]]:
-    for size in (int(s) for s in o.sizes.split(",") if s):
-        test = make_letor(max(200, min(size, 2000)), random_state=1)
+    sizes = [int(s) for s in o.sizes.split(",") if s]
+    test = make_letor(2000, random_state=1) if sizes else None
+    for size in sizes:
         yield f"generated, {size:,} queries", make_letor(size, random_state=0), test
     if o.files:
         train_file, test_file = o.files

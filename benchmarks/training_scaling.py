@@ -35,6 +35,7 @@ from lambdamart_kit.trees.parameters import TreeParameters
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from matplotlib.ticker import LogLocator
 
 AXES = {
     "rows": [50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000],
@@ -175,6 +176,8 @@ def draw(tables: dict[str, tuple[list[int], list[dict[str, Any]]]], path: Path) 
         panel.set(xscale="log", yscale="log", xlabel=axis)
         panel.set_xticks(values, [f"{v:,}" for v in values], rotation=45, ha="right")
         panel.minorticks_off()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("seconds a tree")
     panels[0][0].legend(frameon=False)

@@ -223,10 +223,10 @@ def pair_rows(
         offset, slope = np.float32(1.0), np.float32(0.0)
     swap_share, distance_share = np.float32(settings.swap_share), np.float32(settings.distance_share)
     total, lanes, below = 0.0, np.uint64(LANES), 0
-    base = ranked.score[0]
-    _fall_below(np.uint64(0), np.uint64(n_entries + LANES), base, sigma, ranked)
     # Loops run to a whole number of steps: the remainder, one pair at a time, would cost as much again.
     ranked.score[n_entries : n_entries + LANES] = ranked.score[n_entries - 1]
+    base = ranked.score[0]
+    _fall_below(np.uint64(0), np.uint64(n_entries + LANES), base, sigma, ranked)
     for i in range(n_entries - 1):
         if ranked.upper[i] == 0.0 and ranked.share[i] == 0.0:
             break  # below the truncation, and so is every row after it
