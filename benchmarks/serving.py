@@ -139,6 +139,8 @@ def main() -> None:
     parser.add_argument("--no-gcc", action="store_true", help="without the compiled contestant")
     parser.add_argument("--quick", action="store_true", help="50,000 rows, one repetition")
     options = parser.parse_args()
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         path = prepare(options.keep or Path(folder), options)
         if not options.prepare:
