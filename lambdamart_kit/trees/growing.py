@@ -96,8 +96,6 @@ def _offer(
     best[FEATURE] = -1
     parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
     gain = parent * (1 + 1e-10) + rules.min_gain  # what rounding alone could gain is no gain
-    # Taken out of their tuples once: each look in a shared tuple counts a reference, which the threads fight
-    # over.
     allowed, directions = data.allowed[node % data.allowed.shape[0]], data.direction
     features, starts, sizes, nan_bins = layout.feature, layout.start, layout.n_bins, layout.nan_bin
     categorical, block_feature = layout.is_categorical, layout.block_feature

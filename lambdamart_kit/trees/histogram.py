@@ -26,10 +26,8 @@ from lambdamart_kit.trees.lockstep import prefetch
 from lambdamart_kit.trees.quantising import spread
 
 _MOST_SLOTS = 65_528  # of a block: slot numbers are 16 bits
-_FAR, _NEAR = (
-    24,
-    12,
-)  # rows ahead to ask for a row's place, and for all of its list: 35 ns a line if not
+# Rows ahead to ask for a row's place, and for all of its list: 35 ns a line if not.
+_FAR, _NEAR = 24, 12
 _ROWS_AT_ONCE = 512
 
 
