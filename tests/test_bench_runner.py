@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +34,8 @@ class Ridge(BaseEstimator):
             raise ValueError("'alpha' is not to its liking")
         if self.mode == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.mode == "sleep":
+            time.sleep(60)
         if self.mode == "talk":
             print("I fit")
         X = np.log1p(np.abs(X)).astype(float)
@@ -112,6 +116,31 @@ def test_own_process_gives_the_same_numbers(runs, capfd):
     said = capfd.readouterr()
     assert "I fit" in said.err  # on stderr, whatever the fit wrote to: stdout belongs to the report
     assert said.out == ""
+
+
+def test_two_at_a_time_are_the_same_runs(runs):
+    modes = ["", "kill", "raise"]
+    candidates = [Candidate(mode or "fine", Ridge(mode=mode)) for mode in modes]
+    seen = []
+    found = run_benchmark(candidates, FOLDS, OPTIONS, at_once=2, progress=lambda *now: seen.append(now[0]))
+    assert [(run.model, run.fold) for run in found] == [(c.name, f.name) for c in candidates for f in FOLDS]
+    assert [bool(run.error) for run in found] == [bool(c.estimator.mode) for c in candidates for _ in FOLDS]
+    assert seen == list(range(len(found) + 1))
+    alone = run_benchmark(candidates[:1], FOLDS, OPTIONS, isolated=False)
+    assert [run.test for run in found[: len(FOLDS)]] == [run.test for run in alone]
+
+
+def test_an_interruption_ends_the_fits_under_way():
+    def interrupt(done, total, name):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    slow = Candidate("slow", Ridge(mode="sleep"))
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark([Candidate("fine", Ridge()), slow], FOLDS[:1], OPTIONS, at_once=2, progress=interrupt)
+    for child in multiprocessing.active_children():
+        child.join(10)
+        assert not child.is_alive()
 
 
 def test_failures_and_killed_processes_are_reported_and_do_not_stop_the_rest():

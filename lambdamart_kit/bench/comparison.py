@@ -12,7 +12,7 @@ from lambdamart_kit.bench.models import DEFAULT_MODELS, Candidate, ModelSpec, pa
 from lambdamart_kit.bench.report import Report, summarise
 from lambdamart_kit.bench.results import ResultsFile, Run
 from lambdamart_kit.bench.runner import Options, Progress, run_benchmark
-from lambdamart_kit.core.parallel import resolve_n_jobs
+from lambdamart_kit.core.parallel import available_threads, resolve_n_jobs
 from lambdamart_kit.metrics import parse_metrics
 
 
@@ -92,7 +92,8 @@ def compare(
         Of splits, draws and models.
     n_jobs : int, optional
         Threads of a fit; None is all. For the built-in sample, which is small, None is one: OpenMP's threads
-        take twenty times as long when something else uses their cores, and one thread does not.
+        take twenty times as long when something else uses their cores, and one thread does not. Two fits
+        then run at a time, if there are two cores.
     quick : bool
         Fewer trees, and the first fold only.
     progress : callable
@@ -109,16 +110,20 @@ def compare(
         If a name is unknown, or no model finished.
     """
     specs, notes = _installed(DEFAULT_MODELS if models is None else _split(models))
+    at_once = 1
     if data is None and n_jobs is None:
-        n_jobs = 1
+        n_jobs, at_once = 1, min(2, available_threads())
+        if at_once > 1:
+            notes.append(f"{at_once} fits at a time, of one thread each")
     options = Options(tuple(map(str, parse_metrics(metrics))), n_settings, seed, n_jobs)
     reference = _baseline(baseline, specs)
     found = find_folds(data, folds=folds, seed=seed)
     results = ResultsFile(out)
     candidates: list[Candidate] = [spec.candidate(quick=quick) for spec in specs]
     runs = run_benchmark(
-        candidates, found[:1] if quick else found, options, results=results, progress=progress
-    )
+        candidates, found[:1] if quick else found, options, results=results, at_once=at_once,
+        progress=progress,
+    )  # fmt: skip
     report = summarise(
         runs,
         metrics=options.metrics,

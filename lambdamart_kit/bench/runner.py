@@ -11,7 +11,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TextIO, cast
 
@@ -63,6 +65,7 @@ def run_benchmark(
     *,
     results: ResultsFile | None = None,
     isolated: bool = True,
+    at_once: int = 1,
     progress: Progress | None = None,
 ) -> list[Run]:
     """Fit every candidate on every fold with every setting, except what `results` has already.
@@ -79,6 +82,9 @@ def run_benchmark(
         Where finished runs are looked up and new ones are kept.
     isolated : bool
         Fit in a process of its own; without, peak memory is that of this process.
+    at_once : int
+        How many fits may run at the same time; with more than one, times mean what they say only where each
+        has cores of its own.
     progress : callable
         Called with (runs done, runs in all, what comes next).
 
@@ -98,16 +104,25 @@ def run_benchmark(
     if len(set(names)) < len(names):
         raise ValueError(f"'candidates' must have different names; got {', '.join(names)}")
     tasks = list(plan(candidates, folds, options))
-    execute = _in_own_process if isolated else _here
+    processes: set[Any] = set()
+    execute = partial(_in_own_process, processes) if isolated else _here
+    pool = ThreadPoolExecutor(at_once)
+    todo = [task for task in tasks if results.get(task.key) is None] if at_once > 1 else []
+    ahead = {task.key: pool.submit(execute, task) for task in todo}
     runs = []
-    for done, task in enumerate(tasks):
-        if progress is not None:
-            progress(done, len(tasks), f"{task.model} on {task.fold.name}")
-        run = results.get(task.key)
-        if run is None:
-            run = execute(task)
-            results.add(run)
-        runs.append(run)
+    try:
+        for done, task in enumerate(tasks):
+            if progress is not None:
+                progress(done, len(tasks), f"{task.model} on {task.fold.name}")
+            run = results.get(task.key)
+            if run is None:
+                run = ahead[task.key].result() if ahead else execute(task)
+                results.add(run)
+            runs.append(run)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in tuple(processes):  # after an interruption
+            process.terminate()
     if progress is not None:
         progress(len(tasks), len(tasks), "done")
     return runs
@@ -153,7 +168,7 @@ def _failure(task: FitTask, reason: str) -> Run:
     return Run(task.key, task.model, task.fold.name, task.setting, task.params, error=reason)
 
 
-def _in_own_process(task: FitTask) -> Run:
+def _in_own_process(processes: set[Any], task: FitTask) -> Run:
     """Forked from a server that has imported the libraries and done nothing; fresh on Windows."""
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
@@ -162,6 +177,7 @@ def _in_own_process(task: FitTask) -> Run:
     ours, theirs = context.Pipe()
     process = context.Process(target=_child, args=(theirs, task), daemon=True)
     process.start()
+    processes.add(process)
     theirs.close()
     try:
         while True:
@@ -175,6 +191,7 @@ def _in_own_process(task: FitTask) -> Run:
     finally:
         process.terminate()
         process.join()
+        processes.discard(process)
         ours.close()
 
 

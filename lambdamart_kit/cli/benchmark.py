@@ -48,7 +48,9 @@ def bench(
     seed: Annotated[int, typer.Option(help="Of splits, draws and models.")] = 0,
     n_jobs: Annotated[
         int | None,
-        typer.Option("--n-jobs", "-j", help="Threads of a fit; all by default, one for the sample."),
+        typer.Option(
+            "--n-jobs", "-j", help="Threads of a fit; all by default, two fits of one for the sample."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer trees, and one fold.")] = False,
 ) -> None:
