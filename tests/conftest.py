@@ -7,6 +7,8 @@ from pathlib import Path
 
 # LightGBM's and XGBoost's idle threads spin; with a test process a core they would spin on each other's core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # and what uses all cores by default uses its own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
