@@ -17,16 +17,14 @@ import os
 import time
 
 import numpy as np
+from training_speed import native
 
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import run
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import make_letor
-from lambdamart_kit.objectives import LambdaNDCG
 from lambdamart_kit.trees.binning import BinMapper
-from lambdamart_kit.trees.grower import Grower
 from lambdamart_kit.trees.histogram import make_layout
-from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.tree import Tree
 
 
@@ -82,24 +80,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     o = parser.parse_args()
     data = make_letor(o.queries, random_state=0)
-    queries, n = Queries.from_qid(data.qid, len(data.y)), len(data.y)
-    bound = LambdaNDCG().bind(data.y, queries, n_threads=o.threads)
+    n = len(data.y)
+    queries = Queries.from_qid(data.qid, n)
     binned = BinMapper.fit(data.X, queries, n_threads=o.threads).transform(data.X, n_threads=o.threads)
     layout = make_layout(binned, o.threads)
-    grower = Grower(binned, queries, TreeParameters(num_leaves=o.leaves, mvs_noise=0.0), n_threads=o.threads)
-    scores, trees, gradient_seconds = np.zeros(n), [], 0.0
-    started = time.perf_counter()
-    for i in range(-1, o.trees):
-        if i == 0:  # the first tree compiles
-            started, gradient_seconds, before = time.perf_counter(), 0.0, grower.stage_cycles()
-        at = time.perf_counter()
-        gradient, hessian = bound.gradient_hessian(scores.astype(np.float32))
-        gradient_seconds += time.perf_counter() - at
-        trees.append(grower.grow(gradient, hessian, scores, tree_index=i + 1))
-    growing = time.perf_counter() - started - gradient_seconds
-    cycles = {stage: count - before[stage] for stage, count in grower.stage_cycles().items()}
-    seconds = {stage: growing * count / sum(cycles.values()) for stage, count in cycles.items()}
-    trees = trees[1:]
+    native(make_letor(20, random_state=0), 7, 2, o.threads)  # compile
+    trained = native(data, o.leaves, o.trees, o.threads, mvs_noise=0.0)
+    seconds, trees = trained.parts, trained.trees
 
     numbers = np.ones(2**26, np.uint64)
     bandwidth = (
@@ -123,9 +110,10 @@ def main() -> None:
     bins = layout.n_slots * sum(2 * len(tree.node_count) for tree in trees)
     a_bin = seconds["search"] * o.threads / bins * 1e9
     print(f"search: {seconds['search']:.2f} s; {a_bin:.2f} ns a bin and core")
-    a_row = gradient_seconds * o.threads / n / o.trees * 1e9
-    print(f"gradient: {gradient_seconds:.2f} s, {a_row:.0f} ns a row and core")
-    rest = {k: round(v, 2) for k, v in seconds.items() if k not in ("histogram", "partition", "search")}
+    a_row = seconds["gradient"] * o.threads / n / o.trees * 1e9
+    print(f"gradient: {seconds['gradient']:.2f} s, {a_row:.0f} ns a row and core")
+    shown = ("histogram", "partition", "search", "gradient")
+    rest = {k: round(v, 2) for k, v in seconds.items() if k not in shown}
     print("rest:", ", ".join(f"{k} {v} s" for k, v in rest.items()))
 
 

@@ -21,7 +21,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import lightgbm
@@ -37,6 +37,7 @@ from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.grower import Grower
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.state import STAGES
+from lambdamart_kit.trees.tree import Tree
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -50,6 +51,7 @@ class Run:
     cpu: float
     predict: Predict
     parts: dict[str, float]
+    trees: Sequence[Tree] = ()
 
 
 class Clock:
@@ -84,7 +86,7 @@ def native(data: RankingDataset, leaves: int, trees: int, threads: int, **option
     cycles = grower.stage_cycles()
     per_cycle = (wall - gradient_seconds) / max(1, sum(cycles.values()))
     parts = {"gradient": gradient_seconds, **{s: cycles[s] * per_cycle for s in STAGES}}
-    return Run(binning, wall, cpu, ensemble.predict, parts)
+    return Run(binning, wall, cpu, ensemble.predict, parts, ensemble.trees)
 
 
 def lightgbm_run(data: RankingDataset, leaves: int, trees: int, threads: int, **options: object) -> Run:

@@ -19,17 +19,12 @@ from lambdamart_kit.trees.state import Data
 
 def signature() -> tuple[Any, ...]:
     """Types of the arguments that a grower calls `grow` with."""
-    int32, int64, byte, uint64 = np.int32, np.int64, np.uint8, np.uint64
-    one = {t: np.zeros(1, t) for t in (int32, int64, np.uint64, np.float32, np.float64, np.bool_)}
-    layout = Layout(
-        *(one[int32],) * 5, one[np.bool_], *(one[int64],) * 2, np.zeros((1, 1), np.uint32), one[int64],
-        one[uint64],
-    )  # fmt: skip
-    data = Data(
-        np.zeros((1, 1), byte), one[uint64], one[int32], one[np.float32], one[np.float32],
-        np.zeros((1, 1), np.bool_), one[int64],
-    )  # fmt: skip
-    work = buffers(1, 1, 2, 2)._replace(scores=one[np.float64])
+    kinds = (np.int32, np.int64, np.uint64, np.float32, np.float64, np.bool_)
+    int32, int64, uint64, float32, float64, boolean = (np.zeros(1, kind) for kind in kinds)
+    pointers, bins, allowed = (np.zeros((1, 1), kind) for kind in (np.uint32, np.uint8, np.bool_))
+    layout = Layout(int32, int32, int32, int32, int32, boolean, int64, int64, pointers, int64, uint64)
+    data = Data(bins, uint64, int32, float32, float32, allowed, int64)
+    work = buffers(1, 1, 2, 2)._replace(scores=float64)
     return tuple(numba.typeof(a) for a in (0, 1, layout, data, limits_of(TreeParameters(), 0, 1), work))
 
 
