@@ -4,11 +4,13 @@ Both sides have the same rows, trees, leaves, learning rate, bins, truncation (3
 and several seeds, which draw the features of a tree (95 % on both sides) and, here, the rounding of
 gradients. A query's NDCG@10 is averaged over the seeds of each side; the difference is the mean over queries,
 and its standard error that of the paired queries. A difference within two standard errors says nothing; the
-goal is not to be worse by more than .001.
+goal is not to be worse by more than .001. What a small training set happens to be moves the difference by
+more than that, so generated data come as several sets; their spread is added to the error.
 
     python benchmarks/training_parity.py                                  # generated, three sizes
     python benchmarks/training_parity.py --folds MQ2008                   # and each fold of a folder
     python benchmarks/training_parity.py --files train.txt test.txt --sizes "" --seeds 10
+    python benchmarks/training_parity.py --reg-lambda 1
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ import argparse
 import datetime
 import importlib.metadata
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import lightgbm
@@ -32,8 +33,8 @@ from lambdamart_kit.objectives import LambdaNDCG
 def native(train: RankingDataset, test: RankingDataset, o: argparse.Namespace, seed: int) -> np.ndarray:
     ranker = LambdaMART(
         LambdaNDCG(truncation_level=30), n_estimators=o.trees, num_leaves=o.leaves, learning_rate=0.1,
-        min_child_samples=20, min_child_weight=1e-3, reg_lambda=0.0, colsample_bytree=0.95, max_bin=255,
-        random_state=seed, n_jobs=o.threads,
+        min_child_samples=20, min_child_weight=1e-3, reg_lambda=o.reg_lambda, colsample_bytree=0.95,
+        max_bin=255, random_state=seed, n_jobs=o.threads,
     )  # fmt: skip
     return ranker.fit(train.X, train.y, qid=train.qid).predict(test.X)
 
@@ -42,15 +43,15 @@ def lambdarank(train: RankingDataset, test: RankingDataset, o: argparse.Namespac
     order = train.queries.order
     settings = {
         "objective": "lambdarank", "num_leaves": o.leaves, "learning_rate": 0.1, "max_bin": 255, "seed": seed,
-        "min_data_in_leaf": 20, "min_sum_hessian_in_leaf": 1e-3, "lambda_l2": 0.0, "feature_fraction": 0.95,
-        "num_threads": o.threads, "verbosity": -1,
+        "min_data_in_leaf": 20, "min_sum_hessian_in_leaf": 1e-3, "lambda_l2": o.reg_lambda,
+        "feature_fraction": 0.95, "num_threads": o.threads, "verbosity": -1,
     }  # fmt: skip
     data = lightgbm.Dataset(train.X[order], train.y[order], group=train.queries.sizes)
     return lightgbm.train(settings, data, o.trees).predict(test.X)
 
 
-def by_query(train: RankingDataset, test: RankingDataset, o: argparse.Namespace) -> list[np.ndarray]:
-    """NDCG@10 of each test query that has a relevant document, mean over seeds, of each side."""
+def by_query(train: RankingDataset, test: RankingDataset, o: argparse.Namespace) -> np.ndarray:
+    """NDCG@10 of each test query that has a relevant document, mean over seeds: native's row, LightGBM's."""
     sides = []
     for side in (native, lambdarank):
         runs = [
@@ -58,58 +59,70 @@ def by_query(train: RankingDataset, test: RankingDataset, o: argparse.Namespace)
             for seed in range(o.seeds)
         ]
         sides.append(np.mean(runs, axis=0))
-    counts = np.isfinite(sides[0])
-    return [side[counts] for side in sides]
+    both = np.stack(sides)
+    counting: np.ndarray = both[:, np.isfinite(both[0])]
+    return counting
 
 
-def problems(o: argparse.Namespace) -> Iterator[tuple[str, RankingDataset, RankingDataset]]:
-    sizes = [int(s) for s in o.sizes.split(",") if s]
+def generated(o: argparse.Namespace) -> None:
+    """A row for each size, over several training sets of it and the same test queries."""
+    sizes = [tuple(map(int, s.split("x"))) for s in o.sizes.split(",") if s]
     test = make_letor(2000, random_state=1) if sizes else None
-    for size in sizes:
-        yield f"generated, {size:,} queries", make_letor(size, random_state=0), test
+    for size, n_sets in sizes:
+        sets = [by_query(make_letor(size, random_state=10 * k), test, o) for k in range(n_sets)]
+        report(f"generated, {size:,} queries, {n_sets} training sets", np.stack(sets))
+
+
+def real(o: argparse.Namespace) -> None:
+    """A row for a pair of files, one for each fold of a folder, and one for all its folds."""
     if o.files:
         train_file, test_file = o.files
-        yield Path(train_file).name, read_letor(train_file), read_letor(test_file)
+        report(Path(train_file).name, by_query(read_letor(train_file), read_letor(test_file), o)[None])
     for folder in o.folds or []:
+        parts = []
         for number, fold in enumerate(load_folds(folder), 1):
-            yield f"{Path(folder).name}, fold {number}", fold.train, fold.test
+            parts.append(by_query(fold.train, fold.test, o))
+            report(f"{Path(folder).name}, fold {number}", parts[-1][None])
+        report(f"{Path(folder).name}, all folds", np.concatenate(parts, axis=1)[None])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="100,500,2000", help="queries of the generated sets, by commas")
+    parser.add_argument(
+        "--sizes", default="100x20,500x6,2000x2", help="queries x training sets of generated data, by commas"
+    )
     parser.add_argument("--folds", nargs="*", help="folders of LETOR folds")
     parser.add_argument("--files", nargs=2, metavar=("TRAIN", "TEST"), help="a pair of LETOR files")
     parser.add_argument("--trees", type=int, default=100)
     parser.add_argument("--leaves", type=int, default=31)
+    parser.add_argument("--reg-lambda", type=float, default=0.0, help="L2 on leaf values, of both sides")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     versions = " ".join(f"{p} {importlib.metadata.version(p)}" for p in ("numpy", "numba", "lightgbm"))
-    print(f"{datetime.date.today()}, {options.trees} trees, {options.leaves} leaves, {options.seeds} seeds, "
-          f"{versions}\n")  # fmt: skip
+    print(f"{datetime.date.today()}, {options.trees} trees, {options.leaves} leaves, "
+          f"reg_lambda {options.reg_lambda:g}, {options.seeds} seeds, {versions}\n")  # fmt: skip
     print("| | test queries | native | LightGBM | difference | standard error | |")
     print("|---|---|---|---|---|---|---|")
-    pooled: dict[str, list[np.ndarray]] = {}
-    for name, train, test in problems(options):
-        ours, theirs = by_query(train, test, options)
-        report(name, ours, theirs)
-        if ", fold " in name:
-            pooled.setdefault(name.split(",")[0], []).append(np.stack([ours, theirs]))
-    for name, parts in pooled.items():
-        report(f"{name}, all folds", *np.concatenate(parts, axis=1))
+    generated(options)
+    real(options)
 
 
-def report(name: str, ours: np.ndarray, theirs: np.ndarray) -> None:
-    difference = ours - theirs
-    error = difference.std(ddof=1) / np.sqrt(len(difference))
-    mean = difference.mean()
+def report(name: str, sets: np.ndarray) -> None:
+    """Print a row from NDCG by training set, side and test query."""
+    ours, theirs = sets.mean(axis=(0, 2))
+    differences = sets[:, 0] - sets[:, 1]
+    n_sets, n_queries = differences.shape
+    variance = differences.mean(axis=0).var(ddof=1) / n_queries
+    if n_sets > 1:
+        variance += differences.mean(axis=1).var(ddof=1) / n_sets
+    error, mean = np.sqrt(variance), ours - theirs
     if mean - 2 * error > -0.001:
         verdict = "not worse by .001"
     else:
         verdict = "within noise" if abs(mean) < 2 * error else "worse"
-    print(f"| {name} | {len(ours):,} | {ours.mean():.4f} | {theirs.mean():.4f} | {mean:+.4f} | {error:.4f} "
-          f"| {verdict} |", flush=True)  # fmt: skip
+    print(f"| {name} | {n_queries:,} | {ours:.4f} | {theirs:.4f} | {mean:+.4f} | {error:.4f} | {verdict} |",
+          flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -224,6 +224,21 @@ def test_held_out_loss_is_taken_at_the_best_scale():
     assert loss < held_out(truth + np.random.default_rng(0).normal(size=1000)) < np.log(2)
 
 
+def test_pairs_that_are_all_right_do_not_fit_for_ever():
+    """Without a floor the loss would fall until the last tree: nothing held out is ever wrong."""
+    first, second, ones = np.arange(5), np.arange(5, 10), np.ones(5)
+    held_out = HeldOutLoss(PairSet(None, first, second, ones, ones, np.zeros(5), first))
+    right = np.where(np.arange(10) < 5, 1.0, -1.0)
+    assert held_out(0.5 * right) == pytest.approx(np.log1p(np.exp(-1)))  # as they are: above the floor
+    assert held_out(10 * right) == held_out(100 * right) == pytest.approx(np.log(7 / 6))
+    assert held_out(-100 * right) == pytest.approx(200)  # all wrong: no floor
+
+    X = np.repeat([[1.0], [0.0]], 60, axis=0).astype(np.float32)
+    pairs = PreferencePairs.from_indices(X, np.arange(60), np.arange(60, 120))
+    model = small(n_estimators=3000, early_stopping_rounds=10).fit_pairs(pairs)
+    assert model.rewards_[0].n_trees < 1000
+
+
 def test_refit_uses_all_prompts_and_keeps_the_size():
     train, _ = synthetic(600)
     once, again = small(refit=False).fit_pairs(train), small().fit_pairs(train)

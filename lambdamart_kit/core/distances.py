@@ -31,7 +31,6 @@ class Distances(NamedTuple):
     each: FloatArray  # one over the documents of its block
 
 
-@inner
 def new_distances(capacity: int, near: Float32Array) -> Distances:
     """Scratch for queries of up to `capacity` documents."""
     padded = capacity + LANES

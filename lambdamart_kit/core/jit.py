@@ -109,8 +109,12 @@ class _InnerLibrary(codegen.JITCodeLibrary):
     def codegen(self) -> Any:
         return _NoEngine()
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Left, as all that follows, to the kernel that links this in."""
+        ll_module.data_layout = self._codegen._data_layout
+
     def _optimize_final_module(self) -> None:
-        """Left to the kernel that links this in."""
+        pass
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()

@@ -26,10 +26,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lambdamart_kit.core.distances import Distances, block_steps, distance_weights, list_tied, new_distances
+from lambdamart_kit.core.distances import Distances, block_steps, distance_weights, list_tied
 from lambdamart_kit.core.jit import inner, kernel
-from lambdamart_kit.core.ranked import LANES, Ranked, new_ranked, rank_query, weigh_entries
-from lambdamart_kit.core.sorting import largest_query
+from lambdamart_kit.core.ranked import LANES, Ranked, rank_query, weigh_entries
 from lambdamart_kit.core.splitmix import next_state, query_seed, scramble, shuffle
 from lambdamart_kit.core.swaps import (
     AVERAGE_PRECISION,
@@ -80,8 +79,21 @@ class Switches(NamedTuple):
 
     other_metric: bool | None  # True: `PairSettings.metric` is not the discounted gain
     partners: bool | None  # True: `PairSettings.n_partners` is in force
-    shuffle: bool | None  # True: tied documents stand in random order
-    near: Float32Array | None  # for DISTANCE, by distance d: discount(d - 1) - discount(d)
+
+
+class Shuffled(NamedTuple):
+    """Scratch for a query whose documents are laid out in random order, so that ties fall at random."""
+
+    places: IndexArray
+    layout: IndexArray
+    label: Float32Array
+    gain: Float32Array
+
+
+def new_shuffled(capacity: int) -> Shuffled:
+    """Scratch for queries of up to `capacity` documents."""
+    places, layout = np.empty(capacity, np.intp), np.empty(capacity, np.intp)
+    return Shuffled(places, layout, np.empty(capacity, np.float32), np.empty(capacity, np.float32))
 
 
 class LabelledQueries(NamedTuple):
@@ -94,22 +106,20 @@ class LabelledQueries(NamedTuple):
     scale: FloatArray  # (n_queries,) multiplies gradient and hessian; 0 where no pair can have a weight
 
 
-@kernel
+@kernel(borrows=True, shared=True)
 def lambda_gradients(
-    first: int, last: int, queries: LabelledQueries, settings: PairSettings, discount: FloatArray,
-    cumulative: FloatArray, other_metric: bool | None, partners: bool | None, shuffle_ties: bool | None,
-    near: Float32Array | None, seed: np.uint64, scores: Float32Array, gradient: Float32Array,
-    hessian: Float32Array, factor: Float32Array | None, cost: Float32Array | None,
+    first: int, last: int, ranked: Ranked, distances: Distances | None, shuffled: Shuffled | None,
+    queries: LabelledQueries, settings: PairSettings, discount: FloatArray, cumulative: FloatArray,
+    other_metric: bool | None, partners: bool | None, seed: np.uint64, scores: Float32Array,
+    gradient: Float32Array, hessian: Float32Array, factor: Float32Array | None, cost: Float32Array | None,
 ) -> None:  # fmt: skip
     """Fill `gradient` and `hessian` (ordered rows) for the queries `first` to `last` - 1.
 
-    The four arguments after `cumulative` are `Switches`. With a `factor` of each ordered row, `cost` is
-    filled too: the loss of the row's pairs, each times the factor of the other document; else both are None.
+    The three arguments after `last` are scratch: `distances` for DISTANCE only, `shuffled` to put tied
+    documents in random order. The two after `cumulative` are `Switches`. With a `factor` of each ordered row,
+    and `ranked` from `with_mass`, `cost` is filled too: the loss of the row's pairs, each times the factor of
+    the other document; else both are None.
     """
-    capacity = largest_query(first, last, queries.ptr)
-    ranked = new_ranked(capacity, factor is not None)
-    laid = np.empty(capacity, np.float32)
-    distances = None if near is None else new_distances(capacity, near)
     for q in range(first, last):
         start, stop = queries.ptr[q], queries.ptr[q + 1]
         if queries.scale[q] == 0.0:
@@ -120,14 +130,12 @@ def lambda_gradients(
             continue
         layout, label, gain = queries.layout[start:stop], queries.label[start:stop], queries.gain[start:stop]
         own_seed = query_seed(seed, q)
-        if shuffle_ties is not None:
-            places = np.arange(stop - start)
-            shuffle(places, own_seed)
-            layout, label, gain = layout[places], label[places], gain[places]
         n = np.uint64(len(layout))
+        if shuffled is not None:
+            layout, label, gain = _shuffle(own_seed, layout, label, gain, shuffled)
         for i in range(n):
-            laid[i] = scores[np.uint64(layout[i])]
-        n_entries, tied = rank_query(laid[:n], label, gain, settings.merge, ranked)
+            ranked.laid[i] = scores[np.uint64(layout[i])]
+        n_entries, tied = rank_query(label, gain, settings.merge, ranked)
         if factor is not None:
             weigh_entries(n_entries, layout, factor, ranked)
         if other_metric is not None:
@@ -136,7 +144,7 @@ def lambda_gradients(
             winner = settings.weighting == WINNER
             discount_swaps(n_entries, tied, discount, cumulative, settings.truncation, winner, ranked)
         n_tied = 0
-        if near is not None and tied:
+        if distances is not None and tied:
             n_tied = list_tied(n_entries, ranked, distances)
         total = pair_rows(
             n_entries, n_tied, settings, cumulative, distances, partners, own_seed, ranked, cost
@@ -150,6 +158,21 @@ def lambda_gradients(
         _scatter(layout, by_gradient, by_hessian, ranked, gradient, hessian)
         if factor is not None and cost is not None:
             _scatter_factors(layout, np.float32(scale), ranked, factor, gradient, hessian, cost)
+
+
+@inner(borrows=True)
+def _shuffle(
+    seed: np.uint64, layout: IndexArray, label: Float32Array, gain: Float32Array, shuffled: Shuffled
+) -> tuple[IndexArray, Float32Array, Float32Array]:
+    """Layout, labels and gains of a query in random order."""
+    n, places = len(layout), shuffled.places
+    for i in range(n):
+        places[i] = i
+    shuffle(places[:n], seed)
+    for i in range(n):
+        at = places[i]
+        shuffled.layout[i], shuffled.label[i], shuffled.gain[i] = layout[at], label[at], gain[at]
+    return shuffled.layout[:n], shuffled.label[:n], shuffled.gain[:n]
 
 
 @inner(borrows=True)

@@ -6,18 +6,21 @@ import math
 
 import numpy as np
 
-from lambdamart_kit.core.jit import kernel
+from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.lambdas import LabelledQueries
-from lambdamart_kit.core.ranked import Ranked, new_ranked, rank_query, weigh_entries
-from lambdamart_kit.core.sorting import largest_query, stable_descending32
+from lambdamart_kit.core.ranked import Ranked, rank_query, weigh_entries
+from lambdamart_kit.core.sorting import stable_descending32
 from lambdamart_kit.core.splitmix import next_state, query_seed, uniform
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
 
 
-@kernel
+@kernel(borrows=True, shared=True)
 def neighbour_gradients(
     first: int,
     last: int,
+    ranked: Ranked,
+    noisy: Float32Array,
+    order: IndexArray,
     queries: LabelledQueries,
     discount: FloatArray,
     truncation: int,
@@ -33,12 +36,9 @@ def neighbour_gradients(
     """Pair model over neighbours of noisy rankings, each weighing what swapping the two changes in DCG.
 
     Noise is drawn in the canonical order of the documents, so it does not depend on how the rows came.
-    `factor` and `cost` as in :func:`lambdamart_kit.core.lambdas.lambda_gradients`.
+    `ranked`, `noisy` and `order` are scratch; `factor` and `cost` are as in
+    :func:`lambdamart_kit.core.lambdas.lambda_gradients`.
     """
-    capacity = largest_query(first, last, queries.ptr)
-    ranked = new_ranked(capacity, factor is not None)
-    laid, noisy = np.empty(capacity, np.float32), np.empty(capacity, np.float32)
-    order = np.empty(capacity, np.intp)
     for q in range(first, last):
         start, stop = queries.ptr[q], queries.ptr[q + 1]
         if queries.scale[q] == 0.0:
@@ -49,8 +49,8 @@ def neighbour_gradients(
             continue
         n, layout = stop - start, queries.layout[start:stop]
         for i in range(n):
-            laid[i] = scores[layout[i]]
-        rank_query(laid[:n], queries.label[start:stop], queries.gain[start:stop], False, ranked)
+            ranked.laid[i] = scores[layout[i]]
+        rank_query(queries.label[start:stop], queries.gain[start:stop], False, ranked)
         ranked.force[:n] = 0.0
         ranked.curvature[:n] = 0.0
         if factor is not None:
@@ -73,7 +73,7 @@ def neighbour_gradients(
                 cost[row] = scale * ranked.cost[rank]
 
 
-@kernel
+@inner(borrows=True)
 def _add_neighbours(
     order: IndexArray, n_pairs: int, discount: FloatArray, ranked: Ranked, costs: Float32Array | None
 ) -> None:

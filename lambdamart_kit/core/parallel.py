@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -56,10 +56,20 @@ def run(function: Callable[..., Any], n_threads: int, *args: Any) -> None:
             other.result()
 
 
-def run_tasks(function: Callable[..., Any], bounds: IndexArray, n_threads: int, *args: Any) -> None:
-    """Call ``function(start, stop, *args)`` for each consecutive pair of `bounds`, on `n_threads` threads."""
+def run_tasks(
+    function: Callable[..., Any],
+    bounds: IndexArray,
+    n_threads: int,
+    *args: Any,
+    scratch: Sequence[tuple[Any, ...]] | None = None,
+) -> None:
+    """Call ``function(start, stop, *args)`` for each consecutive pair of `bounds`, on `n_threads` threads.
+
+    What a thread needs for itself is its entry of `scratch`, and goes between `stop` and the other arguments.
+    """
+    own: Sequence[tuple[Any, ...]] = [()] * max(n_threads, 1) if scratch is None else scratch
     if n_threads <= 1 or len(bounds) <= 2:
-        function(bounds[0], bounds[-1], *args)
+        function(bounds[0], bounds[-1], *own[0], *args)
         return
     tasks = deque(itertools.pairwise(bounds))
 
@@ -69,7 +79,7 @@ def run_tasks(function: Callable[..., Any], bounds: IndexArray, n_threads: int, 
                 start, stop = tasks.popleft()
             except IndexError:
                 return
-            function(start, stop, *args)
+            function(start, stop, *own[thread], *args)
 
     run(work, min(n_threads, len(bounds) - 1))
 

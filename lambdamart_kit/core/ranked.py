@@ -51,39 +51,43 @@ class Ranked(NamedTuple):
     entry: Array  # int32: entry of the document at each rank
     ready: IndexArray  # leading entries whose (places, discounts) already are those of an untied query
     order: IndexArray  # position in the layout of the document at each rank
+    laid: Float32Array  # score of the document at each place of the layout
     sort_work: Array
 
 
-@inner
-def new_ranked(capacity: int, weighted: bool) -> Ranked:
+def new_ranked(capacity: int) -> Ranked:
     """Scratch for queries of up to `capacity` documents; zeros, because padding is computed with.
 
-    Unless documents are `weighted`, the mass of an entry is its size, so one array serves for both.
+    The mass of an entry is its size here, so one array serves for both; see `with_mass`.
     """
     padded = capacity + LANES
-    size = np.zeros(padded, np.float32)
-    mass = np.zeros(padded, np.float32) if weighted else size
+    integers = ("rank", "stop", "entry", "ready", "order", "sort_work")
+    reals = {name: np.zeros(padded, np.float32) for name in Ranked._fields if name not in integers}
+    reals["mass"] = reals["size"]
     return Ranked(
-        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
-        size, mass, np.empty(padded, np.int32), np.empty(capacity, np.int32),
-        np.zeros(padded, np.float32), np.zeros(padded, np.float32),
-        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
-        np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(padded, np.float32),
-        np.zeros(padded, np.float32), np.empty(capacity, np.int32),
-        np.zeros(2, np.intp), np.empty(capacity, np.intp), sort_workspace(capacity),
-    )  # fmt: skip
+        **reals,
+        rank=np.empty(padded, np.int32),
+        stop=np.empty(capacity, np.int32),
+        entry=np.empty(capacity, np.int32),
+        ready=np.zeros(2, np.intp),
+        order=np.empty(capacity, np.intp),
+        sort_work=sort_workspace.py_func(capacity),
+    )
+
+
+def with_mass(ranked: Ranked) -> Ranked:
+    """The same scratch for documents that carry factors: mass is not size."""
+    return ranked._replace(mass=np.zeros_like(ranked.mass))
 
 
 @inner(borrows=True)
-def rank_query(
-    scores: Float32Array, label: Float32Array, gain: Float32Array, merge: bool, ranked: Ranked
-) -> tuple[int, bool]:
-    """Sort one query and fill its entries; returns how many there are and whether documents tie.
+def rank_query(label: Float32Array, gain: Float32Array, merge: bool, ranked: Ranked) -> tuple[int, bool]:
+    """Sort one query, whose scores are `laid`; returns how many entries it has and whether documents tie.
 
-    `scores`, `label` and `gain` stand in layout order; with `merge` the layout must be by label descending.
+    `laid`, `label` and `gain` stand in layout order; with `merge` the layout must be by label descending.
     """
-    n = len(scores)
-    order, score = ranked.order[:n], ranked.score
+    n = len(label)
+    order, score, scores = ranked.order[:n], ranked.score, ranked.laid[:n]
     stable_descending32(scores, order, ranked.sort_work)
     for rank in range(np.uint64(n)):
         score[rank] = scores[np.uint64(order[rank])]

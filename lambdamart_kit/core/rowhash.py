@@ -77,7 +77,7 @@ def id_hashes(ids: Array) -> Array:
     return mix(hashes)
 
 
-@kernel
+@kernel(borrows=True)
 def _scramble_next(states: Any, out: Any) -> None:
     for i in range(len(states)):
         out[i] = scramble(next_state(states[i]))
@@ -93,7 +93,7 @@ def _hash_value(bits: Any, column: Any) -> Any:
     return scramble(np.uint64(bits) + np.uint64(column + 1) * _GOLDEN)
 
 
-@kernel
+@kernel(borrows=True)
 def _hash_dense(start: Any, stop: Any, bits: Any, hashes: Any) -> None:
     for row in range(start, stop):
         total = np.uint64(0)
@@ -102,7 +102,7 @@ def _hash_dense(start: Any, stop: Any, bits: Any, hashes: Any) -> None:
         hashes[row] = total
 
 
-@kernel
+@kernel(borrows=True)
 def _hash_csr(start: Any, stop: Any, bits: Any, indices: Any, indptr: Any, hashes: Any) -> None:
     for row in range(start, stop):
         total = np.uint64(0)

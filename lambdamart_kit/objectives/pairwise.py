@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lambdamart_kit.core.distances import new_distances
 from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
 from lambdamart_kit.core.lambdas import (
     DISTANCE,
@@ -24,11 +25,12 @@ from lambdamart_kit.core.lambdas import (
     PairSettings,
     Switches,
     lambda_gradients,
+    new_shuffled,
 )
 from lambdamart_kit.core.pairs import label_pair_losses
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranked import LANES
+from lambdamart_kit.core.ranked import LANES, new_ranked, with_mass
 from lambdamart_kit.core.sorting import label_order
 from lambdamart_kit.core.swaps import DISCOUNT
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
@@ -258,11 +260,10 @@ class BoundPairs(CallSeeds):
         self._switches = Switches(
             other_metric=settings.metric != DISCOUNT or None,
             partners=settings.n_partners > 0 or None,
-            shuffle=settings.shuffle or None,
-            near=_distance_weights(discount) if settings.weighting == DISTANCE else None,
         )
         self._queries = labelled_queries(labels, gain, queries, weights, as_input=objective.ties == "input")
         self._n_threads = resolve_n_jobs(n_threads)
+        self._scratch = [self._new_scratch(largest_size(queries)) for _ in range(self._n_threads)]
         cost = _cost(queries, settings.truncation)
         self._bounds = balanced_bounds(cost, self._n_threads, tasks_per_thread=4)
         self._gradient = np.empty(len(labels), dtype=np.float32)
@@ -286,11 +287,21 @@ class BoundPairs(CallSeeds):
 
     def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
         ordered = check_scores(scores, len(self._gradient))
-        seed = self.next_seed()
+        seed, scratch = self.next_seed(), self._scratch
+        if factor is not None:
+            scratch = [(with_mass(ranked), *others) for ranked, *others in scratch]
         run_tasks(
             lambda_gradients, self._bounds, self._n_threads, self._queries, self._settings, self._discount,
             self._cumulative, *self._switches, seed, ordered, self._gradient, self._hessian, factor, cost,
+            scratch=scratch,
         )  # fmt: skip
+
+    def _new_scratch(self, capacity: int) -> tuple[Any, ...]:
+        """What one thread's calls of the kernel fill, for queries of up to `capacity` documents."""
+        distances = None
+        if self._settings.weighting == DISTANCE:
+            distances = new_distances(capacity, _distance_weights(self._discount))
+        return new_ranked(capacity), distances, new_shuffled(capacity) if self._settings.shuffle else None
 
 
 class BoundRankNet(BoundPairs):

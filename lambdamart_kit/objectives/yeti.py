@@ -11,6 +11,7 @@ from lambdamart_kit.core.lambdas import LabelledQueries
 from lambdamart_kit.core.neighbours import neighbour_gradients
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranked import new_ranked, with_mass
 from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import (
@@ -99,6 +100,11 @@ class BoundYeti(CallSeeds):
         self._queries = queries
         self._settings = (discount, level, objective.n_permutations, float(objective.noise))
         self._n_threads = n_threads
+        capacity = int(np.diff(queries.ptr).max(initial=0))
+        self._scratch = [
+            (new_ranked(capacity), np.empty(capacity, np.float32), np.empty(capacity, np.intp))
+            for _ in range(n_threads)
+        ]
         self._bounds = balanced_bounds(np.diff(queries.ptr), n_threads, tasks_per_thread=4)
         self._gradient = np.empty(len(queries.label), dtype=np.float32)
         self._hessian = np.empty(len(queries.label), dtype=np.float32)
@@ -118,8 +124,10 @@ class BoundYeti(CallSeeds):
 
     def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
         ordered = check_scores(scores, len(self._gradient))
-        seed = self.next_seed()
+        seed, scratch = self.next_seed(), self._scratch
+        if factor is not None:
+            scratch = [(with_mass(ranked), noisy, order) for ranked, noisy, order in scratch]
         run_tasks(
             neighbour_gradients, self._bounds, self._n_threads, self._queries, *self._settings, seed,
-            ordered, self._gradient, self._hessian, factor, cost,
+            ordered, self._gradient, self._hessian, factor, cost, scratch=scratch,
         )  # fmt: skip

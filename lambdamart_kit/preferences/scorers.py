@@ -134,12 +134,15 @@ class HeldOutLoss:
     """Mean log loss on held-out pairs at the best common factor of the scores.
 
     Boosting grows overconfident before it stops learning; rewards are scaled afterwards, so rounds are
-    compared as they will be used.
+    compared as they will be used. Where every one of n pairs is right no factor is best, and the loss would
+    fall for ever: it then counts as no less than ``log((n + 2) / (n + 1))``, that of the probability which
+    Laplace's rule of succession gives the next pair.
     """
 
     def __init__(self, pairs: PairSet) -> None:
         self._pairs = pairs
         self._factor = 1.0
+        self._least_if_all_right = float(np.log1p(1.0 / (len(pairs.first) + 1)))
 
     def __call__(self, scores: FloatArray) -> float:
         """Loss at the scores of the pairs' rows."""
@@ -151,7 +154,8 @@ class HeldOutLoss:
         self._factor = factor if usable else 1.0
         z = self._factor * difference - p.margin
         terms = pair_terms(z, target=p.target, weight=p.weight, n_threads=1)
-        return float(terms.loss.sum() / max(float(p.weight.sum()), 1e-300))
+        loss = float(terms.loss.sum() / max(float(p.weight.sum()), 1e-300))
+        return max(loss, self._least_if_all_right) if factor == np.inf else loss
 
 
 @dataclass(frozen=True, eq=False)

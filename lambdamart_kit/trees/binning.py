@@ -196,9 +196,10 @@ class BinMapper:
             bounds = np.linspace(0, self.n_features, 4 * n_threads + 1).astype(np.intp)
             run_tasks(_transform_sparse, bounds, n_threads, by_column, table, nan_bin, columns)
         else:
-            values = np.asarray(view.source, dtype=np.float32)
+            args = (np.asarray(view.source, dtype=np.float32), view.rows, table, nan_bin, columns)
             bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
-            run_tasks(_transform_rows, bounds, n_threads, values, view.rows, table, nan_bin, columns)
+            scratch = [(np.empty(_BLOCK, dtype=np.float32),) for _ in range(n_threads)]
+            run_tasks(_transform_rows, bounds, n_threads, *args, scratch=scratch)
         for j, codes in enumerate(self.categories):
             if codes is not None:
                 columns[j] = _category_bins(view.column(j), codes)
@@ -273,7 +274,8 @@ def _quantile_edges(ordered: Float32Array, max_bin: int) -> Float32Array:
     values = ordered[starts]
     counts = np.diff(np.append(starts, len(ordered)))
     if len(values) > max_bin:
-        last = _last_of_bins(counts, max_bin)
+        last = np.empty(max_bin - 1, dtype=np.int64)
+        last = last[: _last_of_bins(counts, max_bin, last)]
     else:
         last = np.arange(len(values) - 1)
     return _between(values[last], values[last + 1])
@@ -288,9 +290,12 @@ def _between(low: Float32Array, high: Float32Array) -> Float32Array:
     return np.where(middle == -np.inf, -largest, middle).astype(np.float32)
 
 
-@kernel
-def _last_of_bins(counts: Array, max_bin: int) -> Array:
-    """Index of the last distinct value of each bin but the last, filling bins to the mean of what remains."""
+@kernel(borrows=True)
+def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
+    """Fill `last` (max_bin - 1,) with the last distinct value of each bin but the last; returns how many.
+
+    Values are given by their index; bins are filled to the mean of what remains.
+    """
     n = len(counts)
     light = np.int64(0)
     for count in counts:  # counts.sum() would compile for as long as the rest
@@ -301,7 +306,6 @@ def _last_of_bins(counts: Array, max_bin: int) -> Array:
         if count >= mean:
             light -= count
             light_bins -= 1
-    last = np.empty(max_bin - 1, dtype=np.int64)
     made = 0
     inside = 0
     for i in range(n - 1):
@@ -317,7 +321,7 @@ def _last_of_bins(counts: Array, max_bin: int) -> Array:
             if not heavy:
                 light_bins -= 1
             inside = 0
-    return last[:made]
+    return made
 
 
 def _edge_table(edges: tuple[Float32Array, ...]) -> Float32Array:
@@ -328,7 +332,7 @@ def _edge_table(edges: tuple[Float32Array, ...]) -> Float32Array:
     return table
 
 
-@kernel
+@kernel(borrows=True)
 def _search(edges: Array, values: Array, nan_bin: int, out: Array) -> None:
     """``out`` = number of edges below each value; NaN goes to its own bin. Eight steps without a branch."""
     for i in range(len(values)):
@@ -341,11 +345,11 @@ def _search(edges: Array, values: Array, nan_bin: int, out: Array) -> None:
         out[i] = nan_bin if x != x else position
 
 
-@kernel
+@kernel(borrows=True)
 def _transform_rows(
-    start: int, stop: int, X: Array, rows: IndexArray, table: Array, nan_bin: Array, columns: Array
-) -> None:
-    values = np.empty(_BLOCK, dtype=np.float32)
+    start: int, stop: int, values: Array, X: Array, rows: IndexArray, table: Array, nan_bin: Array,
+    columns: Array,
+) -> None:  # fmt: skip
     for a in range(start, stop, _BLOCK):
         b = min(a + _BLOCK, stop)
         for j in range(X.shape[1]):

@@ -109,14 +109,14 @@ def _count_bins(binned: BinnedMatrix, n_threads: int) -> Array:
     """Rows in each bin of each feature, (n_features, 256)."""
     counts = np.zeros((len(binned.columns), 256), dtype=np.int64)
     bounds = np.linspace(0, len(counts), 4 * n_threads + 1).astype(np.intp)
-    run_tasks(_count_columns, bounds, n_threads, binned.columns, counts)
+    scratch = [(np.empty((4, 256), dtype=np.int64),) for _ in range(n_threads)]
+    run_tasks(_count_columns, bounds, n_threads, binned.columns, counts, scratch=scratch)
     return counts
 
 
-@kernel
-def _count_columns(start: int, stop: int, columns: Array, counts: Array) -> None:
+@kernel(borrows=True)
+def _count_columns(start: int, stop: int, tables: Array, columns: Array, counts: Array) -> None:
     # Four tables in turn: adding to one slot over and over waits for the last addition each time.
-    tables = np.empty((4, 256), dtype=np.int64)
     n = columns.shape[1]
     for j in range(start, stop):
         tables[:] = 0
@@ -161,9 +161,10 @@ def _write(
     n_samples, n_planes = columns.shape[1], (len(block_feature) - 1) // n_threads
     row_ptr = np.zeros((n_planes, n_samples * n_threads + 1), dtype=np.uint32)
     bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
+    scratch = [(np.empty(_ROWS_AT_ONCE, dtype=np.int64),) for _ in range(n_threads)]
     for plane in range(n_planes):
         args = (columns, order, default, block_feature, plane, n_threads, row_ptr[plane])
-        run_tasks(_count_groups, bounds, n_threads, *args)
+        run_tasks(_count_groups, bounds, n_threads, *args, scratch=scratch)
         sums = np.cumsum(row_ptr[plane], dtype=np.int64)
         if sums[-1] >= 2**32:
             raise ValueError("'X' is too large for one machine's engine: over 2**34 values in 65,528 bins")
@@ -174,16 +175,15 @@ def _write(
     for plane in range(n_planes):
         entries = words[plane_word[plane] : plane_word[plane] + sizes[plane]].view(np.uint16)
         args = (columns, order, default, block_feature, plane, n_threads, row_ptr[plane])
-        run_tasks(_write_lists, bounds, n_threads, *args, start, block_slot, entries)
+        run_tasks(_write_lists, bounds, n_threads, *args, start, block_slot, entries, scratch=scratch)
     return row_ptr, plane_word, words
 
 
-@kernel
+@kernel(borrows=True)
 def _count_groups(
-    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int,
-    width: int, groups: Array,
+    start: int, stop: int, listed: Array, columns: Array, order: Array, default: Array, block_feature: Array,
+    plane: int, width: int, groups: Array,
 ) -> None:  # fmt: skip
-    listed = np.empty(_ROWS_AT_ONCE, dtype=np.uint32)
     for a in range(start, stop, _ROWS_AT_ONCE):
         b = min(a + _ROWS_AT_ONCE, stop)
         for part in range(width):
@@ -192,17 +192,16 @@ def _count_groups(
             for f in range(block_feature[block], block_feature[block + 1]):
                 column, elided = columns[order[f], a:b], np.uint8(default[f])
                 for i in range(b - a):
-                    listed[i] += np.uint32(column[i] != elided)
+                    listed[i] += column[i] != elided
             for i in range(b - a):
                 groups[(a + i) * width + part + 1] = (listed[i] + 3) // 4
 
 
-@kernel
+@kernel(borrows=True)
 def _write_lists(
-    start: int, stop: int, columns: Array, order: Array, default: Array, block_feature: Array, plane: int,
-    width: int, row_ptr: Array, slot: Array, block_slot: Array, entries: Array,
+    start: int, stop: int, at: Array, columns: Array, order: Array, default: Array, block_feature: Array,
+    plane: int, width: int, row_ptr: Array, slot: Array, block_slot: Array, entries: Array,
 ) -> None:  # fmt: skip
-    at = np.empty(_ROWS_AT_ONCE, dtype=np.int64)
     origin = block_slot[plane * width]
     for a in range(start, stop, _ROWS_AT_ONCE):
         b = min(a + _ROWS_AT_ONCE, stop)

@@ -174,7 +174,7 @@ def _draw(
         words[i] = (g_int << np.int64(48)) | (h_int << np.int64(32)) | np.int64(rows[at])
 
 
-@kernel
+@kernel(borrows=True)
 def hash_rows(start: int, stop: int, columns: Array, multipliers: Array, content: Array) -> None:
     """64-bit hash of each row's bins: a random multilinear form, mixed."""
     for a in range(start, stop, 512):
