@@ -55,7 +55,8 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
     max_depth : int, optional
         Depth of a tree; None for no limit.
     min_child_samples : int, optional
-        Smallest number of documents in a leaf; None for 20, and for no limit with XGBoost, which has none.
+        Smallest number of documents in a leaf, each counting as its hessian over the mean hessian of the leaf
+        that is split (native and LightGBM); None for 20, and for no limit with XGBoost, which has none.
     min_child_weight : float
         Smallest sum of hessians in a leaf.
     min_split_gain : float

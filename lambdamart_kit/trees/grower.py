@@ -173,8 +173,7 @@ def buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
         arrivals=np.zeros(8 * (T + 1), dtype=np.int64),
         carried=np.empty(n, dtype=np.int64),
         moved=np.empty(n, dtype=np.int64),
-        # one for each leaf and one for counts; pages that are never touched cost nothing
-        histograms=np.empty((L + 1, n_slots), dtype=np.int64),
+        histograms=np.empty((L, n_slots), dtype=np.int64),  # pages that are never touched cost nothing
         partial=np.empty((T - 1, n_slots), dtype=np.int64),
         leaves=np.zeros((T, L, LEAF_WIDTH), dtype=np.int64),
         leaf_reals=np.zeros((T, L, 3)),

@@ -6,10 +6,9 @@ then builds the smaller child's histogram over its own features, gets the larger
 offers its best split of each child; then all take the best offer. Every sum is an integer, so neither the
 number of threads nor the order of rows changes the tree.
 
-Fewest rows of a child: counts are exact, but histograms do not carry them. The best split is searched without
-the rule and the children are counted when the leaf's turn comes; if the rule is broken, which is rare, the
-leaf's rows are counted into a histogram of their own and the search is repeated under the rule. The gain can
-only fall, so taking leaves by the optimistic gain first is still best-first.
+Fewest rows of a child: a row counts as its hessian over the mean hessian of the leaf, as in LightGBM, so
+histograms need not carry counts. It is the better rule, too: what a leaf knows is its hessian. A few
+documents that the metric hangs on make a leaf, many that nothing hangs on do not.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from lambdamart_kit.trees.splitting import (
     hessian_of,
     leaf_gain,
     leaf_output,
+    rules_of_leaf,
     search_categorical,
     search_numeric,
 )
@@ -39,7 +39,6 @@ from lambdamart_kit.trees.state import (
     BUILD,
     COUNT,
     DEPTH,
-    EXACT,
     FINISH,
     GAIN,
     HEAVY,
@@ -73,7 +72,7 @@ def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bo
         0.0 if free else limits.reg_alpha * gradient_scale,
         limits.min_split_gain * gradient_scale * gradient_scale / hessian_scale,
         1.0 if free else max(limits.min_child_weight * hessian_scale, 1.0),
-        limits.min_child_samples,
+        limits.min_child_samples - 0.5 if limits.min_child_samples > 1 else 0.0,
         hessian_scale / gradient_scale,
         limits.cat_smooth if free else limits.cat_smooth * hessian_scale,
         limits.cat_l2 if free else limits.cat_l2 * hessian_scale,
@@ -83,15 +82,15 @@ def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bo
 
 @inner(borrows=True)
 def _offer(
-    thread: int, n_threads: int, leaf: int, child: int, counted: bool, layout: Layout, data: Data,
-    rules: SplitRules, bounded: bool, work: Work,
+    thread: int, n_threads: int, leaf: int, child: int, layout: Layout, data: Data, tree_rules: SplitRules,
+    bounded: bool, work: Work,
 ) -> None:  # fmt: skip
     """Search this thread's features for the best split of `leaf` and put it on the table as offer `child`."""
     started = cycles()
     mine, reals = work.leaves[thread], work.leaf_reals[thread]
-    total, rows, node = mine[leaf, TOTAL], mine[leaf, COUNT], mine[leaf, NODE]
+    total, node, histogram = mine[leaf, TOTAL], mine[leaf, NODE], work.histograms[mine[leaf, SLOT]]
     low, high = reals[leaf, LOW], reals[leaf, HIGH]
-    histogram, counts = work.histograms[mine[leaf, SLOT]], work.histograms[work.histograms.shape[0] - 1]
+    rules = rules_of_leaf(tree_rules, hessian_of(total), mine[leaf, COUNT])
     best = work.offers[thread, child]
     best[FEATURE] = -1
     parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
@@ -107,13 +106,12 @@ def _offer(
                 continue
             if categorical[f]:
                 gain = search_categorical(
-                    feature, starts[f], sizes[f], histogram, counts, counted, total, rows, rules, left, gains,
-                    gain, best,
+                    feature, starts[f], sizes[f], histogram, total, rules, left, gains, gain, best,
                 )  # fmt: skip
             else:
                 gain = search_numeric(
-                    feature, starts[f], sizes[f], nan_bins[f], histogram, counts, counted, total, rows,
-                    directions[feature], bounded, low, high, rules, left, gains, gain, best,
+                    feature, starts[f], sizes[f], nan_bins[f], histogram, total, directions[feature], bounded,
+                    low, high, rules, left, gains, gain, best,
                 )  # fmt: skip
     work.offer_gains[thread, child] = gain - parent if best[FEATURE] >= 0 else 0.0
     work.cycles[thread, SEARCH] += cycles() - started
@@ -138,7 +136,7 @@ def _open_leaf(
     depth: int, slot: int, node: int, parent: int, low: float, high: float,
 ) -> None:  # fmt: skip
     mine[leaf, BEGIN], mine[leaf, HEAVY], mine[leaf, LIGHT], mine[leaf, COUNT] = begin, heavy, light, count
-    mine[leaf, TOTAL], mine[leaf, DEPTH], mine[leaf, SLOT], mine[leaf, EXACT] = total, depth, slot, 0
+    mine[leaf, TOTAL], mine[leaf, DEPTH], mine[leaf, SLOT] = total, depth, slot
     mine[leaf, NODE], mine[leaf, PARENT] = node, parent
     reals[leaf, GAIN], reals[leaf, LOW], reals[leaf, HIGH] = 0.0, low, high
 
@@ -197,18 +195,16 @@ def _divide(
 
 @inner(borrows=True, shared=True)
 def _build(
-    thread: int, n_threads: int, leaf: int, counting: bool, slot: int, layout: Layout, work: Work
+    thread: int, n_threads: int, leaf: int, layout: Layout, work: Work
 ) -> None:  # fmt: skip
-    """Histogram of a leaf in `slot`; on return each thread has the slots of its own blocks.
+    """Histogram of a leaf; on return each thread has the slots of its own blocks.
 
     Many rows are shared out by rows, each thread adding whole lists to a histogram of its own: this reads
     every list once, and in one go. Few rows are not worth adding up those histograms: each thread adds its
-    own blocks. Light rows count when `counting` rows only.
+    own blocks.
     """
     mine = work.leaves[thread]
-    heavy, count = mine[leaf, HEAVY], mine[leaf, COUNT]
-    total = count if counting else mine[leaf, TOTAL]
-    target = work.histograms[slot]
+    begin, heavy, target = mine[leaf, BEGIN], mine[leaf, HEAVY], work.histograms[mine[leaf, SLOT]]
     n_planes, n_blocks = layout.row_ptr.shape[0], len(layout.block_slot) - 1
     by_rows = n_threads > 1 and heavy >= _ROWS_TO_SHARE * n_threads
     first, last = (0, n_blocks // n_planes) if by_rows else (thread, thread + 1)
@@ -219,11 +215,9 @@ def _build(
     else:
         for block in range(thread, n_blocks, n_threads):
             own[layout.block_slot[block] : layout.block_slot[block + 1]] = 0
-    for run in range(2 if counting else 1):
-        begin, n_rows = mine[leaf, LIGHT if run else BEGIN], count - heavy if run else heavy
-        rows = work.carried[begin + n_rows * share // shares : begin + n_rows * (share + 1) // shares]
-        for plane in range(n_planes):
-            accumulate(layout, plane, first, last, rows, counting, own)
+    rows = work.carried[begin + heavy * share // shares : begin + heavy * (share + 1) // shares]
+    for plane in range(n_planes):
+        accumulate(layout, plane, first, last, rows, own)
     if by_rows:
         meet(work.arrivals, thread, n_threads)
     for block in range(thread, n_blocks, n_threads):
@@ -231,7 +225,7 @@ def _build(
             for t in range(n_threads - 1):
                 for s in range(layout.block_slot[block], layout.block_slot[block + 1]):
                     target[s] += work.partial[t, s]
-        complete(layout, block, total, target)
+        complete(layout, block, mine[leaf, TOTAL], target)
 
 
 @inner(borrows=True)
@@ -257,7 +251,7 @@ def _search_children(
         return
     small, large = (leaf, right) if mine[leaf, SLOT] == right else (right, leaf)
     started = cycles()
-    _build(thread, n_threads, small, False, mine[small, SLOT], layout, work)
+    _build(thread, n_threads, small, layout, work)
     built = cycles()
     _subtract(
         thread, n_threads, layout, work.histograms[mine[small, SLOT]], work.histograms[mine[large, SLOT]]
@@ -265,9 +259,9 @@ def _search_children(
     work.cycles[thread, BUILD] += built - started
     work.cycles[thread, SUBTRACT] += cycles() - built
     if left_wanted:
-        _offer(thread, n_threads, leaf, 0, False, layout, data, rules, limits.bounded, work)
+        _offer(thread, n_threads, leaf, 0, layout, data, rules, limits.bounded, work)
     if right_wanted:
-        _offer(thread, n_threads, right, 1, False, layout, data, rules, limits.bounded, work)
+        _offer(thread, n_threads, right, 1, layout, data, rules, limits.bounded, work)
     meet(work.arrivals, thread, n_threads)
     if left_wanted:
         _take_best_offer(thread, n_threads, leaf, 0, work)
@@ -276,20 +270,16 @@ def _search_children(
 
 
 @inner(borrows=True, shared=True)
-def _search_leaf(
-    thread: int, n_threads: int, leaf: int, counting: bool, layout: Layout, data: Data, limits: Limits,
-    rules: SplitRules, work: Work,
+def _search_root(
+    thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits, rules: SplitRules, work: Work
 ) -> None:  # fmt: skip
-    """Histogram of one leaf from its rows, of their gradients or of their number, and its best split."""
-    mine = work.leaves[thread]
-    slot = work.histograms.shape[0] - 1 if counting else mine[leaf, SLOT]
+    """Histogram of all rows and its best split."""
     started = cycles()
-    _build(thread, n_threads, leaf, counting, slot, layout, work)
+    _build(thread, n_threads, 0, layout, work)
     work.cycles[thread, BUILD] += cycles() - started
-    _offer(thread, n_threads, leaf, 0, counting, layout, data, rules, limits.bounded, work)
+    _offer(thread, n_threads, 0, 0, layout, data, rules, limits.bounded, work)
     meet(work.arrivals, thread, n_threads)
-    _take_best_offer(thread, n_threads, leaf, 0, work)
-    mine[leaf, EXACT] = counting
+    _take_best_offer(thread, n_threads, 0, 0, work)
 
 
 @inner(borrows=True, shared=True)
@@ -344,7 +334,7 @@ def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits
     work.cycles[thread, QUANTISE] += cycles() - started
     _open_leaf(mine, reals, 0, 0, heavy, heavy, n, total, 0, 0, 0, -1, -np.inf, np.inf)
     if limits.num_leaves > 1 and _splittable(mine, 0, limits, rules):
-        _search_leaf(thread, n_threads, 0, False, layout, data, limits, rules, work)
+        _search_root(thread, n_threads, layout, data, limits, rules, work)
     n_leaves = 1
     while n_leaves < limits.num_leaves:
         leaf = 0
@@ -352,12 +342,8 @@ def grow(thread: int, n_threads: int, layout: Layout, data: Data, limits: Limits
             leaf = other if reals[other, GAIN] > reals[leaf, GAIN] else leaf
         if reals[leaf, GAIN] <= 0.0:
             break
-        feature, count, node = mine[leaf, FEATURE], mine[leaf, COUNT], n_leaves - 1
+        feature, node = mine[leaf, FEATURE], n_leaves - 1
         heavy, light = move_rows(thread, n_threads, data.columns[feature], leaf, work)
-        n_left = heavy + light
-        if min(n_left, count - n_left) < limits.min_child_samples and not mine[leaf, EXACT]:
-            _search_leaf(thread, n_threads, leaf, True, layout, data, limits, rules, work)
-            continue
         if thread == 0:
             _note_node(leaf, node, mine, reals, work)
         _divide(leaf, node, heavy, light, data.direction[feature], mine, reals, rules, limits.bounded)

@@ -224,12 +224,9 @@ def _write_lists(
 
 @kernel(borrows=True)
 def accumulate(
-    layout: Layout, plane: int, first: int, last: int, carried: Array, counting: bool, histogram: Array
+    layout: Layout, plane: int, first: int, last: int, carried: Array, histogram: Array
 ) -> None:  # fmt: skip
-    """Add the `carried` rows to the slots of the plane's blocks `first` to `last` - 1; listed bins only.
-
-    When `counting`, every row adds 1: the histogram holds numbers of rows.
-    """
+    """Add the `carried` rows to the slots of the plane's blocks `first` to `last` - 1; listed bins only."""
     n_planes = layout.row_ptr.shape[0]
     parts = (len(layout.block_slot) - 1) // n_planes
     row_ptr, words = layout.row_ptr[plane], layout.words[layout.plane_word[plane] :]
@@ -254,7 +251,7 @@ def accumulate(
             for line in range(ahead + 32, stop, 8):
                 prefetch(words, line)
         row = (np.uint64(carried[i]) & low) * width
-        value = np.int64(1) if counting else spread(carried[i])
+        value = spread(carried[i])
         for k in range(np.uint64(row_ptr[row + begin]), np.uint64(row_ptr[row + end])):
             word = words[k]
             slots[word & mask] += value

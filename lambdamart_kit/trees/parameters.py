@@ -24,7 +24,8 @@ class TreeParameters:
     learning_rate : float
         Factor on every leaf value.
     min_child_samples : int
-        Fewest rows of a leaf, exactly.
+        Fewest rows of a leaf, a row counting as its hessian over the mean hessian of the leaf that is split:
+        LightGBM's rule. With one hessian for all rows, and with "least_squares" splits, it is their number.
     min_child_weight : float
         Least hessian of a leaf. Not used with ``split_criterion="least_squares"``.
     min_split_gain : float

@@ -34,8 +34,8 @@ class SplitRules(NamedTuple):
         Regularisation and the least gain.
     min_hessian : float
         Least hessian of a child, at least 1 unit.
-    min_rows : int
-        Least rows of a child; used where a count histogram is given.
+    min_rows : float
+        Least hessian of a child as well, in rows: multiples of the mean hessian of the leaf's rows.
     value_scale : float
         Leaf output = value_scale * -G / (H + lambda).
     cat_smooth, cat_l2 : float
@@ -48,7 +48,7 @@ class SplitRules(NamedTuple):
     reg_alpha: float
     min_gain: float
     min_hessian: float
-    min_rows: int
+    min_rows: float
     value_scale: float
     cat_smooth: float
     cat_l2: float
@@ -65,6 +65,16 @@ def gradient_of(packed: int) -> float:
 def hessian_of(packed: int) -> float:
     """H of a packed sum."""
     return np.float64(packed & np.int64(0xFFFFFFFF))
+
+
+@inner
+def rules_of_leaf(rules: SplitRules, hessian: float, rows: int) -> SplitRules:
+    """The rules with all that a child's hessian must reach in `min_hessian`."""
+    least = max(rules.min_hessian, rules.min_rows * hessian / rows)
+    return SplitRules(
+        rules.reg_lambda, rules.reg_alpha, rules.min_gain, least, rules.min_rows, rules.value_scale,
+        rules.cat_smooth, rules.cat_l2, rules.max_cat,
+    )  # fmt: skip
 
 
 @inner
@@ -195,9 +205,9 @@ def _keep_best(
 
 @inner(borrows=True)
 def search_numeric(
-    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, counts: Array, counted: bool,
-    total: int, rows: int, direction: int, bounded: bool, low: float, high: float, rules: SplitRules,
-    left: Array, gains: Array, best_gain: float, best: Array,
+    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, total: int, direction: int,
+    bounded: bool, low: float, high: float, rules: SplitRules, left: Array, gains: Array, best_gain: float,
+    best: Array,
 ) -> float:  # fmt: skip
     """Best ``bin <= b`` of a feature, with NaN on either side; fills `best` if above `best_gain`."""
     n = n_bins - 1  # the last bin on the left leaves nothing on the right; before a NaN bin it leaves NaN
@@ -216,12 +226,6 @@ def search_numeric(
             _gains(left, whole, total, rules, gains)
         else:
             _soft_gains(left, whole, total, rules, gains)
-        if counted:
-            running = counts[first + nan_bin] if nan_left else np.int64(0)
-            for b in range(n):
-                running += counts[first + b]
-                if running < rules.min_rows or rows - running < rules.min_rows:
-                    gains[b] = 0.0
         if bounded:
             _bounded_gains(left, n, total, direction, low, high, rules, gains)
         best_gain = _keep_best(gains, whole, left, feature, nan_left, best_gain, best)
@@ -235,8 +239,8 @@ def search_numeric(
 
 @inner(borrows=True)
 def search_categorical(
-    feature: int, first: int, n_bins: int, histogram: Array, counts: Array, counted: bool, total: int,
-    rows: int, rules: SplitRules, present: Array, ratio: Array, best_gain: float, best: Array,
+    feature: int, first: int, n_bins: int, histogram: Array, total: int, rules: SplitRules, present: Array,
+    ratio: Array, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
     """Best set of categories of a feature to send left; bin 0 (anything else) always goes right.
 
@@ -258,15 +262,12 @@ def search_categorical(
     G, H = gradient_of(total), hessian_of(total)
     extra = rules.cat_l2
     for backwards in range(2):
-        running, running_rows = np.int64(0), np.int64(0)
+        running = np.int64(0)
         for taken in range(min(n, rules.max_cat)):
             b = present[n - 1 - taken if backwards else taken]
             running += histogram[first + b]
-            running_rows += counts[first + b] if counted else 0
             gl, hl = gradient_of(running), hessian_of(running)
             if hl < rules.min_hessian or H - hl < rules.min_hessian:
-                continue
-            if counted and (running_rows < rules.min_rows or rows - running_rows < rules.min_rows):
                 continue
             gain = leaf_gain(gl, hl + extra, rules) + leaf_gain(G - gl, H - hl + extra, rules)
             if _beats(gain, feature, best_gain, best):

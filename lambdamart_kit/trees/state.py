@@ -10,8 +10,8 @@ from lambdamart_kit.trees.splitting import SPLIT_WIDTH
 # Columns of the table of leaves: the record of the best split, then these. A leaf's rows are two runs of
 # `carried`: HEAVY rows that are in the histograms from BEGIN, and those that are not (see `quantising`) from
 # LIGHT; COUNT is of both.
-BEGIN, HEAVY, LIGHT, COUNT, TOTAL, DEPTH, SLOT, EXACT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 10)
-LEAF_WIDTH = SPLIT_WIDTH + 10
+BEGIN, HEAVY, LIGHT, COUNT, TOTAL, DEPTH, SLOT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 9)
+LEAF_WIDTH = SPLIT_WIDTH + 9
 GAIN, LOW, HIGH = range(3)
 # Columns of the table of nodes: the record of the split, then
 LEFT_CHILD, RIGHT_CHILD, ROWS, NODE_TOTAL = range(SPLIT_WIDTH, SPLIT_WIDTH + 4)

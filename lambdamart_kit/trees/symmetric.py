@@ -185,7 +185,7 @@ def _rules(p: TreeParameters, scales: Scales) -> SplitRules:
         0.0 if free else p.reg_alpha * scales.gradient,
         p.min_split_gain * scales.gradient**2 / scales.hessian,
         1.0 if free else max(p.min_child_weight * scales.hessian, 1.0),
-        p.min_child_samples, scales.hessian / scales.gradient, 0.0, 0.0, 0,
+        0.0, scales.hessian / scales.gradient, 0.0, 0.0, 0,
     )  # fmt: skip
 
 
