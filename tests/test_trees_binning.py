@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
@@ -30,6 +30,7 @@ def test_a_bin_says_how_many_edges_lie_below(column, max_bin):
 @given(arrays(np.float32, st.integers(1, 40), elements=floats))
 def test_few_values_have_a_bin_each(column):
     values = np.unique(column[~np.isnan(column)])
+    assume(not {-np.inf, np.finfo(np.float32).min} <= set(values))  # no finite edge lies between these two
     mapper = BinMapper.fit(column[:, None])
     bins = mapper.transform(values[:, None]).columns[0]
     assert bins.tolist() == list(range(len(values)))
@@ -50,6 +51,15 @@ def test_a_heavy_value_has_a_bin_to_itself(rng):
     bins = mapper.transform(column[:, None]).columns[0]
     assert len(np.unique(column[bins == bins[0]])) == 1
     assert len(np.unique(bins)) == 20
+
+
+def test_no_bin_is_left_over(rng):
+    """A heavy zero must not make values look light that are heavy among the rest."""
+    values = np.ceil(400 * rng.random(2000) ** 2)  # many of the lower ones
+    column = np.concatenate([np.zeros(8000), values]).astype(np.float32)[:, None]
+    mapper = BinMapper.fit(column, max_bin=200)
+    assert len(np.unique(column)) > 220
+    assert len(np.unique(mapper.transform(column).columns[0])) == 200
 
 
 def test_edges_do_not_depend_on_rows_order_or_threads(rng):

@@ -282,7 +282,10 @@ def _quantile_edges(ordered: Float32Array, max_bin: int) -> Float32Array:
 
 
 def _between(low: Float32Array, high: Float32Array) -> Float32Array:
-    """A finite float32 e with low <= e < high for each pair of neighbours."""
+    """A finite float32 e with low <= e < high for each pair of neighbours.
+
+    There is none between minus infinity and the lowest finite number, which share a bin.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         middle = ((low.astype(np.float64) + high) / 2).astype(np.float32)
     largest = np.finfo(np.float32).max
@@ -300,12 +303,15 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
     light = np.int64(0)
     for count in counts:  # counts.sum() would compile for as long as the rest
         light += count
-    mean = light / max_bin
     light_bins = max_bin
-    for count in counts:
-        if count >= mean:
-            light -= count
-            light_bins -= 1
+    mean, heavier = light / max_bin, np.inf
+    while mean < heavier:  # without its heavy values the mean is lower, and others are heavy
+        for count in counts:
+            if mean <= count < heavier:
+                light -= count
+                light_bins -= 1
+        mean, heavier = light / max(light_bins, 1), mean
+    mean = heavier
     made = 0
     inside = 0
     for i in range(n - 1):
