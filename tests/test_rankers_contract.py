@@ -258,8 +258,18 @@ def test_warm_start_adds_trees(name, train, test):
     np.testing.assert_allclose(twice.model_.predict(test.X, iteration_range=(0, 4)), first, atol=1e-6)
     if name not in ("rank_xendcg", "catboost", "regression"):  # draw random numbers, or average labels anew
         np.testing.assert_allclose(twice.predict(test.X), once.predict(test.X), atol=1e-5)
+    if name == "lambdamart-native":
+        assert np.array_equal(twice.predict(test.X), once.predict(test.X))
     with pytest.raises(ValueError, match=r"'n_estimators' must be at least 8.*warm_start"):
         twice.set_params(n_estimators=5).fit(train.X, train.y, qid=train.qid)
+
+
+def test_a_warm_start_draws_as_if_it_had_never_stopped(train, test):
+    ranker = LambdaMART("yeti", subsample=0.7, colsample_bytree=0.8, **SMALL)
+    once = clone(ranker).fit(train.X, train.y, qid=train.qid)
+    twice = ranker.set_params(n_estimators=3, warm_start=True).fit(train.X, train.y, qid=train.qid)
+    twice.set_params(n_estimators=8).fit(train.X, train.y, qid=train.qid)
+    assert np.array_equal(twice.predict(test.X), once.predict(test.X))
 
 
 def test_progress_is_silent_or_a_few_lines(train, test, capfd):

@@ -304,13 +304,13 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
     for count in counts:  # counts.sum() would compile for as long as the rest
         light += count
     light_bins = max_bin
-    mean, heavier = light / max_bin, np.inf
+    mean, heavier = float(light / max_bin), np.inf
     while mean < heavier:  # without its heavy values the mean is lower, and others are heavy
         for count in counts:
             if mean <= count < heavier:
                 light -= count
                 light_bins -= 1
-        mean, heavier = light / max(light_bins, 1), mean
+        mean, heavier = float(light / max(light_bins, 1)), mean
     mean = heavier
     made = 0
     inside = 0

@@ -85,7 +85,8 @@ def boost(
     after_round : callable, optional
         Called with the number of trees and ``{key: value}`` after every tree; True stops.
     start : lightgbm.Booster, optional
-        Model whose raw predictions the scores start from. Its trees are not in the result.
+        Model whose raw predictions the scores start from. Its trees are not in the result, but count where
+        something is drawn: to go on from a native model is to have grown all trees in one run, to the bit.
     checkpoint : Checkpoint, optional
         Where and how often to save the trees. If the file is there, training goes on from it, to the same
         ensemble bit for bit, provided the gradient depends on nothing but the scores and, where `bound` has
@@ -145,9 +146,9 @@ def boost(
     if checkpoint is not None:
         file = CheckpointFile(checkpoint, fingerprint(binned, parameters, scores))
         ensemble.trees.extend(file.read()[:n_estimators])
-    n_saved = len(ensemble.trees)
-    if n_saved and hasattr(bound, "skip_calls"):
-        bound.skip_calls(n_saved)
+    n_saved, n_before = len(ensemble.trees), 0 if start is None else start.num_trees()
+    if hasattr(bound, "skip_calls"):
+        bound.skip_calls(n_before + n_saved)
     rounded = np.empty(len(scores), dtype=np.float32)
     for n_rounds in range(1, n_estimators + 1):
         if n_rounds <= n_saved:
@@ -155,7 +156,8 @@ def boost(
         else:
             rounded[:] = scores
             gradient, hessian = bound.gradient_hessian(rounded)
-            ensemble.trees.append(grower.grow(gradient, hessian, scores, tree_index=n_rounds - 1))
+            tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)
+            ensemble.trees.append(tree)
         evaluation: dict[str, float] = {}
         for eval_set, held_bins, held_scores in held:
             ensemble.trees[n_rounds - 1].add_to(held_scores, held_bins, n_threads=n_threads)
