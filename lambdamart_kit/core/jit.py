@@ -7,7 +7,7 @@ are either not safe to call from two threads at once (workqueue) or not safe aft
 What compiling costs, and what is done about it. Numba compiles a function that kernels call as if it stood
 alone: it is optimised, made into machine code and written to disk; then every caller links it in and
 optimises it again, as often as the calls are deep. Here such a function is only lowered to LLVM's language,
-and the kernel that Python calls links everything in and is optimised as a whole. Numba also compiles a
+and nothing but the kernel that Python calls, which links everything in, is optimised. Numba also compiles a
 function once more for every literal it is called with (``f(0)``, ``f(1)`` and ``f(n)`` are three); here once
 for each type. Kernels that only borrow arrays have no references to count (see `inner`), which leaves less to
 compile and one round of optimisation to do. And Python's collector of cycles, which would go through all that
@@ -72,12 +72,12 @@ def inner(
 
     It is compiled once for each set of argument types; that an argument is a literal makes no difference.
 
-    What `borrows` its arrays neither makes any nor calls what does. So it counts no references (which costs
-    an atomic operation for every array that is passed on, and more where threads fight over the count).
-    Unless its arrays are `shared`, nothing that it writes to overlaps with another of its arguments, and no
-    other thread writes to them before it returns: its loops are vectorised without a test for overlaps at
-    each start. What waits for other threads must be `shared`, or the compiler may move reads and writes past
-    the wait.
+    What `borrows` its arrays neither makes any nor calls what does; its caller brings what it needs to work
+    in (`run_tasks` has `scratch`). So it counts no references (which costs an atomic operation for every
+    array that is passed on, and more where threads fight over the count). Unless its arrays are `shared`,
+    nothing that it writes to overlaps with another of its arguments, and no other thread writes to the same
+    places before it returns: its loops are vectorised without a test for overlaps at each start. What waits
+    for other threads must be `shared`, or the compiler may move reads and writes past the wait.
     """
     if function is None:
         return lambda function: inner(function, borrows=borrows, shared=shared, **options)

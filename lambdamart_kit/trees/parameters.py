@@ -25,7 +25,8 @@ class TreeParameters:
         Factor on every leaf value.
     min_child_samples : int
         Fewest rows of a leaf, a row counting as its hessian over the mean hessian of the leaf that is split:
-        LightGBM's rule. With one hessian for all rows, and with "least_squares" splits, it is their number.
+        LightGBM's rule. With one hessian for all rows, with "least_squares" splits and in symmetric trees, it
+        is their number.
     min_child_weight : float
         Least hessian of a leaf. Not used with ``split_criterion="least_squares"``.
     min_split_gain : float
