@@ -1,10 +1,11 @@
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run, run_tasks
+from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run, run_tasks, threads_used
 
 
 def test_run_calls_once_per_thread():
@@ -24,6 +25,22 @@ def test_tasks_cover_everything_once(rng, n_threads):
 
     run_tasks(touch, balanced_bounds(cost, n_threads), n_threads)
     assert (hits == 1).all()
+
+
+@pytest.mark.parametrize(("n_threads", "n_tasks"), [(1, 8), (3, 2), (3, 40)])
+def test_every_thread_has_scratch_of_its_own(n_threads, n_tasks):
+    bounds = np.arange(n_tasks + 1)
+    users = [(set(),) for _ in range(threads_used(bounds, n_threads))]
+    hits = np.zeros(n_tasks, dtype=int)
+
+    def touch(start, stop, mine, weight):
+        mine.add(threading.get_ident())
+        time.sleep(0.001)
+        hits[start:stop] += weight
+
+    run_tasks(touch, bounds, n_threads, 3, scratch=users)
+    assert (hits == 3).all()
+    assert all(len(mine) <= 1 for (mine,) in users)
 
 
 def test_bounds_of_nothing():

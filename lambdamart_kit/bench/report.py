@@ -60,7 +60,7 @@ class Cost:
     gradient_seconds : float or None
         Part of it spent in the kit's gradients; None where a library computes its own.
     predict_microseconds : float
-        Per document.
+        Per document, of a model that has predicted before.
     fit_memory : float or None
         Bytes by which the process grew at its peak during fit.
     """

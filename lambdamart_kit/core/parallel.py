@@ -65,9 +65,10 @@ def run_tasks(
 ) -> None:
     """Call ``function(start, stop, *args)`` for each consecutive pair of `bounds`, on `n_threads` threads.
 
-    What a thread needs for itself is its entry of `scratch`, and goes between `stop` and the other arguments.
+    What a thread needs for itself is its entry of `scratch`, and goes between `stop` and the other arguments;
+    there need be no more entries than `threads_used` says.
     """
-    own: Sequence[tuple[Any, ...]] = [()] * max(n_threads, 1) if scratch is None else scratch
+    own: Sequence[tuple[Any, ...]] = [()] * threads_used(bounds, n_threads) if scratch is None else scratch
     if n_threads <= 1 or len(bounds) <= 2:
         function(bounds[0], bounds[-1], *own[0], *args)
         return
@@ -81,7 +82,12 @@ def run_tasks(
                 return
             function(start, stop, *own[thread], *args)
 
-    run(work, min(n_threads, len(bounds) - 1))
+    run(work, threads_used(bounds, n_threads))
+
+
+def threads_used(bounds: IndexArray, n_threads: int) -> int:
+    """Threads that `run_tasks` takes: no more than there are tasks."""
+    return max(1, min(n_threads, len(bounds) - 1))
 
 
 def balanced_bounds(cost: np.ndarray, n_threads: int, *, tasks_per_thread: int = 8) -> IndexArray:

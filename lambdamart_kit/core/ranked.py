@@ -77,7 +77,7 @@ def new_ranked(capacity: int) -> Ranked:
 
 def with_mass(ranked: Ranked) -> Ranked:
     """The same scratch for documents that carry factors: mass is not size."""
-    return ranked._replace(mass=np.zeros_like(ranked.mass))
+    return ranked._replace(mass=np.zeros(len(ranked.mass), np.float32))
 
 
 @inner(borrows=True)

@@ -28,7 +28,7 @@ from lambdamart_kit.core.lambdas import (
     new_shuffled,
 )
 from lambdamart_kit.core.pairs import label_pair_losses
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
+from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks, threads_used
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.ranked import LANES, new_ranked, with_mass
 from lambdamart_kit.core.sorting import label_order
@@ -263,9 +263,10 @@ class BoundPairs(CallSeeds):
         )
         self._queries = labelled_queries(labels, gain, queries, weights, as_input=objective.ties == "input")
         self._n_threads = resolve_n_jobs(n_threads)
-        self._scratch = [self._new_scratch(largest_size(queries)) for _ in range(self._n_threads)]
         cost = _cost(queries, settings.truncation)
         self._bounds = balanced_bounds(cost, self._n_threads, tasks_per_thread=4)
+        threads = threads_used(self._bounds, self._n_threads)
+        self._scratch = [self._new_scratch(largest_size(queries)) for _ in range(threads)]
         self._gradient = np.empty(len(labels), dtype=np.float32)
         self._hessian = np.empty(len(labels), dtype=np.float32)
 

@@ -9,7 +9,7 @@ import numpy as np
 from lambdamart_kit.core.gains import Gain, discounts, gains
 from lambdamart_kit.core.lambdas import LabelledQueries
 from lambdamart_kit.core.neighbours import neighbour_gradients
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
+from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks, threads_used
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.ranked import new_ranked, with_mass
 from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
@@ -100,12 +100,12 @@ class BoundYeti(CallSeeds):
         self._queries = queries
         self._settings = (discount, level, objective.n_permutations, float(objective.noise))
         self._n_threads = n_threads
+        self._bounds = balanced_bounds(np.diff(queries.ptr), n_threads, tasks_per_thread=4)
         capacity = int(np.diff(queries.ptr).max(initial=0))
         self._scratch = [
             (new_ranked(capacity), np.empty(capacity, np.float32), np.empty(capacity, np.intp))
-            for _ in range(n_threads)
+            for _ in range(threads_used(self._bounds, n_threads))
         ]
-        self._bounds = balanced_bounds(np.diff(queries.ptr), n_threads, tasks_per_thread=4)
         self._gradient = np.empty(len(queries.label), dtype=np.float32)
         self._hessian = np.empty(len(queries.label), dtype=np.float32)
 
