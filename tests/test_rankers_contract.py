@@ -272,6 +272,15 @@ def test_a_warm_start_draws_as_if_it_had_never_stopped(train, test):
     assert np.array_equal(twice.predict(test.X), once.predict(test.X))
 
 
+@pytest.mark.parametrize("booster", ["lightgbm", "xgboost"])
+def test_objectives_draw_on_with_a_librarys_trees(booster, train, test):
+    ranker = LambdaMART("yeti", booster=booster, **SMALL)
+    once = clone(ranker).fit(train.X, train.y, qid=train.qid)
+    twice = ranker.set_params(n_estimators=3, warm_start=True).fit(train.X, train.y, qid=train.qid)
+    twice.set_params(n_estimators=8).fit(train.X, train.y, qid=train.qid)
+    np.testing.assert_allclose(twice.predict(test.X), once.predict(test.X), atol=1e-5)
+
+
 def test_progress_is_silent_or_a_few_lines(train, test, capfd):
     LambdaMART(**SMALL).fit(train.X, train.y, qid=train.qid)
     assert capfd.readouterr() == ("", "")

@@ -31,6 +31,7 @@ from lambdamart_kit.distributed.group import (
 from lambdamart_kit.distributed.shuffling import WorkerRows
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.metrics import BoundMetric
+from lambdamart_kit.objectives.base import go_on_after
 from lambdamart_kit.rankers.boosted import BoostedRanker
 from lambdamart_kit.rankers.boosters import LibraryObjective, find_booster
 from lambdamart_kit.rankers.training import EvalSet, Evaluation, History, MakeBytes, Stopwatch
@@ -145,8 +146,7 @@ def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -
     params = ranker._booster_params(ranker.n_estimators - n_before)
     try:
         bound = ranker._bind_part(rows.train, job.labels)
-        if n_before and hasattr(bound, "skip_calls"):
-            bound.skip_calls(n_before)  # draws go on where those of the trees so far ended
+        go_on_after(n_before, bound)
         metric = _bind_metric(ranker, rows)
     except Exception as error:
         group.note(error)

@@ -57,8 +57,8 @@ class Objective(Protocol):
 class CallSeeds:
     """Seeds of an objective that draws anew at every gradient: a bound objective with a count of its calls.
 
-    A learner that goes on from a checkpoint calls `skip_calls`, so that the next gradient draws what it would
-    have drawn had the run never stopped.
+    What goes on from a checkpoint or an earlier fit calls `skip_calls`, so that the next gradient draws what
+    it would have drawn had the run never stopped.
     """
 
     def __init__(self, random_state: int) -> None:
@@ -74,6 +74,12 @@ class CallSeeds:
     def skip_calls(self, n_calls: int) -> None:
         """Count `n_calls` gradients as taken."""
         self._calls += n_calls
+
+
+def go_on_after(n_trees: int, bound: Any) -> None:
+    """Have a bound objective that draws, if it does, draw on where the gradients of `n_trees` trees ended."""
+    if hasattr(bound, "skip_calls"):
+        bound.skip_calls(n_trees)
 
 
 class BoundFunction:

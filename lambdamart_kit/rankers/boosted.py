@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.objectives.base import CallSeeds
+from lambdamart_kit.objectives.base import CallSeeds, go_on_after
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.boosters import (
     Booster,
@@ -103,6 +103,7 @@ class BoostedRanker(BaseRanker):
         if self.n_estimators == n_before:
             return
         booster, bound = find_booster(self._booster_name()), self._bind(train)
+        go_on_after(n_before, bound)
         if not isinstance(bound, LibraryObjective):
             if train.debiasing is not None:
                 train, bound = collapse(train, bound)

@@ -86,7 +86,8 @@ def boost(
         Called with the number of trees and ``{key: value}`` after every tree; True stops.
     start : lightgbm.Booster, optional
         Model whose raw predictions the scores start from. Its trees are not in the result, but count where
-        something is drawn: to go on from a native model is to have grown all trees in one run, to the bit.
+        trees draw: if `bound` goes on drawing too, to go on from a native model is to have grown all trees
+        in one run, to the bit.
     checkpoint : Checkpoint, optional
         Where and how often to save the trees. If the file is there, training goes on from it, to the same
         ensemble bit for bit, provided the gradient depends on nothing but the scores and, where `bound` has
@@ -147,8 +148,8 @@ def boost(
         file = CheckpointFile(checkpoint, fingerprint(binned, parameters, scores))
         ensemble.trees.extend(file.read()[:n_estimators])
     n_saved, n_before = len(ensemble.trees), 0 if start is None else start.num_trees()
-    if hasattr(bound, "skip_calls"):
-        bound.skip_calls(n_before + n_saved)
+    if n_saved and hasattr(bound, "skip_calls"):
+        bound.skip_calls(n_saved)
     rounded = np.empty(len(scores), dtype=np.float32)
     for n_rounds in range(1, n_estimators + 1):
         if n_rounds <= n_saved:
