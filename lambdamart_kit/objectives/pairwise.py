@@ -10,6 +10,7 @@ as a constant when the loss is differentiated (Burges 2010, section 4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -238,37 +239,45 @@ class LambdaNDCG(PairObjective):
         )
 
 
-class BoundPairs(CallSeeds):
-    """A pair objective bound to labels and queries: calls the kernel, owns its buffers."""
+class BoundKernel(CallSeeds):
+    """A kernel of the pair model bound to labelled queries; owns its buffers.
+
+    Parameters
+    ----------
+    objective : dataclass
+        What is bound; its `random_state` seeds every gradient.
+    kernel : callable
+        ``kernel(first, last, *scratch, queries, *settings, seed, scores, gradient, hessian, factor, cost)``;
+        see :func:`lambdamart_kit.core.lambdas.lambda_gradients`.
+    queries : LabelledQueries
+    settings : tuple
+        Arguments of the kernel that stay.
+    new_scratch : callable
+        ``(capacity) -> (Ranked, ...)``, what one thread fills for queries of up to `capacity` documents.
+    cost : ndarray (n_queries,)
+        About how long each query takes.
+    n_threads : int or None
+    """
 
     def __init__(
         self,
-        objective: PairObjective,
-        settings: PairSettings,
-        labels: FloatArray,
-        gain: FloatArray,
-        discount: FloatArray,
-        queries: Queries,
-        weights: FloatArray,
+        objective: Any,
+        kernel: Callable[..., None],
+        queries: LabelledQueries,
+        settings: tuple[Any, ...],
+        new_scratch: Callable[[int], tuple[Any, ...]],
+        cost: FloatArray | IndexArray,
         n_threads: int | None,
     ) -> None:
         super().__init__(objective.random_state)
         self.objective = objective
-        self._settings = settings
-        self._discount = discount
-        self._cumulative = np.concatenate(([0.0], np.cumsum(discount)))
-        self._switches = Switches(
-            other_metric=settings.metric != DISCOUNT or None,
-            partners=settings.n_partners > 0 or None,
-        )
-        self._queries = labelled_queries(labels, gain, queries, weights, as_input=objective.ties == "input")
+        self._kernel, self._queries, self._settings = kernel, queries, settings
         self._n_threads = resolve_n_jobs(n_threads)
-        cost = _cost(queries, settings.truncation)
         self._bounds = balanced_bounds(cost, self._n_threads, tasks_per_thread=4)
-        threads = threads_used(self._bounds, self._n_threads)
-        self._scratch = [self._new_scratch(largest_size(queries)) for _ in range(threads)]
-        self._gradient = np.empty(len(labels), dtype=np.float32)
-        self._hessian = np.empty(len(labels), dtype=np.float32)
+        capacity = int(np.diff(queries.ptr).max(initial=0))
+        self._scratch = [new_scratch(capacity) for _ in range(threads_used(self._bounds, self._n_threads))]
+        self._gradient = np.empty(len(queries.label), dtype=np.float32)
+        self._hessian = np.empty(len(queries.label), dtype=np.float32)
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
@@ -292,17 +301,44 @@ class BoundPairs(CallSeeds):
         if factor is not None:
             scratch = [(with_mass(ranked), *others) for ranked, *others in scratch]
         run_tasks(
-            lambda_gradients, self._bounds, self._n_threads, self._queries, self._settings, self._discount,
-            self._cumulative, *self._switches, seed, ordered, self._gradient, self._hessian, factor, cost,
-            scratch=scratch,
+            self._kernel, self._bounds, self._n_threads, self._queries, *self._settings, seed, ordered,
+            self._gradient, self._hessian, factor, cost, scratch=scratch,
         )  # fmt: skip
 
-    def _new_scratch(self, capacity: int) -> tuple[Any, ...]:
-        """What one thread's calls of the kernel fill, for queries of up to `capacity` documents."""
-        distances = None
-        if self._settings.weighting == DISTANCE:
-            distances = new_distances(capacity, _distance_weights(self._discount))
-        return new_ranked(capacity), distances, new_shuffled(capacity) if self._settings.shuffle else None
+
+class BoundPairs(BoundKernel):
+    """A pair objective bound to labels and queries."""
+
+    def __init__(
+        self,
+        objective: PairObjective,
+        settings: PairSettings,
+        labels: FloatArray,
+        gain: FloatArray,
+        discount: FloatArray,
+        queries: Queries,
+        weights: FloatArray,
+        n_threads: int | None,
+    ) -> None:
+        near = _distance_weights(discount) if settings.weighting == DISTANCE else None
+
+        def new_scratch(capacity: int) -> tuple[Any, ...]:
+            distances = None if near is None else new_distances(capacity, near)
+            return new_ranked(capacity), distances, new_shuffled(capacity) if settings.shuffle else None
+
+        switches = Switches(
+            other_metric=settings.metric != DISCOUNT or None,
+            partners=settings.n_partners > 0 or None,
+        )
+        super().__init__(
+            objective,
+            lambda_gradients,
+            labelled_queries(labels, gain, queries, weights, as_input=objective.ties == "input"),
+            (settings, discount, np.concatenate(([0.0], np.cumsum(discount))), *switches),
+            new_scratch,
+            _cost(queries, settings.truncation),
+            n_threads,
+        )
 
 
 class BoundRankNet(BoundPairs):
@@ -318,7 +354,7 @@ class BoundRankNet(BoundPairs):
         losses = np.empty(len(self._queries.scale))
         run_tasks(
             label_pair_losses, self._bounds, self._n_threads, self._queries.ptr, self._queries.label,
-            self._settings.sigma, ordered, losses,
+            float(self.objective.sigma), ordered, losses,
         )  # fmt: skip
         return float(losses @ self._queries.scale)
 

@@ -7,21 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lambdamart_kit.core.gains import Gain, discounts, gains
-from lambdamart_kit.core.lambdas import LabelledQueries
 from lambdamart_kit.core.neighbours import neighbour_gradients
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks, threads_used
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranked import new_ranked, with_mass
-from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.core.ranked import Ranked, new_ranked
+from lambdamart_kit.core.typing import ArrayLike, Float32Array, IndexArray
 from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import (
-    CallSeeds,
-    check_labels,
-    check_level,
-    check_positive,
-    check_scores,
-)
-from lambdamart_kit.objectives.pairwise import ideal_dcg_of_rows, labelled_queries, largest_size
+from lambdamart_kit.objectives.base import check_labels, check_level, check_positive
+from lambdamart_kit.objectives.pairwise import BoundKernel, ideal_dcg_of_rows, labelled_queries, largest_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +64,7 @@ class YetiLoss:
         sample_weight: ArrayLike | None = None,
         *,
         n_threads: int | None = None,
-    ) -> BoundYeti:
+    ) -> BoundKernel:
         """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
         labels = check_labels(y, queries)
         gain, discount = gains(labels, self.gain), discounts(largest_size(queries) + 1)
@@ -80,54 +72,16 @@ class YetiLoss:
         check_level(self.n_permutations, "n_permutations")
         check_positive(self.noise, "noise")
         relative = gain / ideal_dcg_of_rows(gain, discount, level, queries)
-        bound = labelled_queries(labels, relative, queries, query_weights(sample_weight, queries))
-        return BoundYeti(self, level, bound, discount, resolve_n_jobs(n_threads))
+        return BoundKernel(
+            self,
+            neighbour_gradients,
+            labelled_queries(labels, relative, queries, query_weights(sample_weight, queries)),
+            (discount, level, self.n_permutations, float(self.noise)),
+            _new_scratch,
+            queries.sizes,
+            n_threads,
+        )
 
 
-class BoundYeti(CallSeeds):
-    """YetiLoss bound to labels and queries."""
-
-    def __init__(
-        self,
-        objective: YetiLoss,
-        level: int,
-        queries: LabelledQueries,
-        discount: FloatArray,
-        n_threads: int,
-    ) -> None:
-        super().__init__(objective.random_state)
-        self.objective = objective
-        self._queries = queries
-        self._settings = (discount, level, objective.n_permutations, float(objective.noise))
-        self._n_threads = n_threads
-        self._bounds = balanced_bounds(np.diff(queries.ptr), n_threads, tasks_per_thread=4)
-        capacity = int(np.diff(queries.ptr).max(initial=0))
-        self._scratch = [
-            (new_ranked(capacity), np.empty(capacity, np.float32), np.empty(capacity, np.intp))
-            for _ in range(threads_used(self._bounds, n_threads))
-        ]
-        self._gradient = np.empty(len(queries.label), dtype=np.float32)
-        self._hessian = np.empty(len(queries.label), dtype=np.float32)
-
-    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
-        self._run(scores, None, None)
-        return self._gradient, self._hessian
-
-    def weighted(
-        self, scores: Float32Array, factor: Float32Array
-    ) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """With the weight of each pair times the factors of its rows; see `BoundPairs.weighted`."""
-        cost = np.empty_like(self._gradient)
-        self._run(scores, np.ascontiguousarray(factor, dtype=np.float32), cost)
-        return self._gradient, self._hessian, cost
-
-    def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
-        ordered = check_scores(scores, len(self._gradient))
-        seed, scratch = self.next_seed(), self._scratch
-        if factor is not None:
-            scratch = [(with_mass(ranked), noisy, order) for ranked, noisy, order in scratch]
-        run_tasks(
-            neighbour_gradients, self._bounds, self._n_threads, self._queries, *self._settings, seed,
-            ordered, self._gradient, self._hessian, factor, cost, scratch=scratch,
-        )  # fmt: skip
+def _new_scratch(capacity: int) -> tuple[Ranked, Float32Array, IndexArray]:
+    return new_ranked(capacity), np.empty(capacity, np.float32), np.empty(capacity, np.intp)
