@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 _PROGRAM = """
 import sys, time
@@ -56,7 +55,6 @@ def main() -> None:
     for run in range(options.repeats):
         with tempfile.TemporaryDirectory() as cache:
             cold.append(fit_once(cache, options.rows, options.threads)[1])
-            time.sleep(1)  # until the process that compiled aside has left
             imports, seconds = fit_once(cache, options.rows, options.threads)
             warm.append(seconds)
         print(f"| {run + 1} | {imports:.1f} | {cold[-1]:.1f} | {warm[-1]:.2f} |", flush=True)

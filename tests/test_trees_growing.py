@@ -48,6 +48,14 @@ def rows_of(tree, binned):
     return leaves
 
 
+def rows_of_nodes(tree, binned):
+    """Rows of every node and, at ``~leaf``, leaf."""
+    members = {~leaf: rows for leaf, rows in enumerate(rows_of(tree, binned))}
+    for node in reversed(range(len(tree.feature))):
+        members[node] = [r for child in tree.children[node] for r in members[child]]
+    return members
+
+
 def best_split(X, gradient, hessian, rows, *, least=1, reg_lambda=0.0, reg_alpha=0.0):
     """Best gain of any threshold, NaN on either side, by brute force over raw values."""
     best = 0.0
@@ -103,9 +111,7 @@ def test_every_split_is_the_best_there_is(rng, least, penalty):
     X, gradient, hessian = problem(rng, 200, whole=True)
     settings = {**LOOSE, "min_child_samples": least, "num_leaves": 8, **penalty}
     (tree,), _, binned = grow(X, gradient, hessian, **settings)
-    members = {~leaf: rows for leaf, rows in enumerate(rows_of(tree, binned))}
-    for node in reversed(range(len(tree.feature))):
-        members[node] = [r for child in tree.children[node] for r in members[child]]
+    members = rows_of_nodes(tree, binned)
     for node in range(len(tree.feature)):
         rows = np.sort(members[node])
         assert tree.node_count[node] == len(rows)
@@ -124,9 +130,7 @@ def test_rows_of_a_leaf_count_by_their_hessian(rng, categorical):
     hessian = np.where(rng.random(1000) < 0.1, 1.0, 0.01).astype(np.float32)
     settings = {**LOOSE, "min_child_samples": 30, "num_leaves": 20}
     (tree,), _, binned = grow(X, gradient, hessian, categorical=categorical, **settings)
-    members = {~leaf: rows for leaf, rows in enumerate(rows_of(tree, binned))}
-    for node in reversed(range(len(tree.feature))):
-        members[node] = [r for child in tree.children[node] for r in members[child]]
+    members = rows_of_nodes(tree, binned)
     for node, children in enumerate(tree.children):
         mean = hessian[members[node]].mean()
         for child in children:

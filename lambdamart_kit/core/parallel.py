@@ -68,8 +68,9 @@ def run_tasks(
     What a thread needs for itself is its entry of `scratch`, and goes between `stop` and the other arguments;
     there need be no more entries than `threads_used` says.
     """
-    own: Sequence[tuple[Any, ...]] = [()] * threads_used(bounds, n_threads) if scratch is None else scratch
-    if n_threads <= 1 or len(bounds) <= 2:
+    n_used = threads_used(bounds, n_threads)
+    own: Sequence[tuple[Any, ...]] = [()] * n_used if scratch is None else scratch
+    if n_used == 1:
         function(bounds[0], bounds[-1], *own[0], *args)
         return
     tasks = deque(itertools.pairwise(bounds))
@@ -82,7 +83,7 @@ def run_tasks(
                 return
             function(start, stop, *own[thread], *args)
 
-    run(work, threads_used(bounds, n_threads))
+    run(work, n_used)
 
 
 def threads_used(bounds: IndexArray, n_threads: int) -> int:

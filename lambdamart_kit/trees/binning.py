@@ -304,23 +304,22 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
     for count in counts:  # counts.sum() would compile for as long as the rest
         light += count
     light_bins = max_bin
-    mean, heavier = float(light / max_bin), np.inf
-    while mean < heavier:  # without its heavy values the mean is lower, and others are heavy
+    heavy_from, mean = np.inf, float(light / max_bin)
+    while mean < heavy_from:  # without its heavy values the mean is lower, and others are heavy
         for count in counts:
-            if mean <= count < heavier:
+            if mean <= count < heavy_from:
                 light -= count
                 light_bins -= 1
-        mean, heavier = float(light / max(light_bins, 1)), mean
-    mean = heavier
+        heavy_from, mean = mean, float(light / max(light_bins, 1))
     made = 0
     inside = 0
     for i in range(n - 1):
-        heavy = counts[i] >= mean
+        heavy = counts[i] >= heavy_from
         if not heavy:
             light -= counts[i]
         inside += counts[i]
         target = (light + inside) / max(light_bins, 1)
-        close = heavy or inside >= target or (counts[i + 1] >= mean and inside * 2 >= target)
+        close = heavy or inside >= target or (counts[i + 1] >= heavy_from and inside * 2 >= target)
         if close and made < max_bin - 1:
             last[made] = i
             made += 1

@@ -72,6 +72,7 @@ def _rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bo
         0.0 if free else limits.reg_alpha * gradient_scale,
         limits.min_split_gain * gradient_scale * gradient_scale / hessian_scale,
         1.0 if free else max(limits.min_child_weight * hessian_scale, 1.0),
+        # Half a row less, so that quantised hessians do not decide between n rows and n - 1.
         limits.min_child_samples - 0.5 if limits.min_child_samples > 1 else 0.0,
         hessian_scale / gradient_scale,
         limits.cat_smooth if free else limits.cat_smooth * hessian_scale,
