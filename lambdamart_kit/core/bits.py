@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+_WIDTHS = {types.float64: types.int64, types.float32: types.int32}
+_FLOATS = {integer: real for real, integer in _WIDTHS.items()}
 
 
 @intrinsic
 def bits_of(typing_context: Any, value: Any) -> Any:
-    """int64 with the bits of a float64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
-
-    return types.int64(types.float64), generate
+    """The bits of a float64 as an int64, of a float32 as an int32."""
+    return _WIDTHS[value](value), _same_bits
 
 
 @intrinsic
 def float_of(typing_context: Any, bits: Any) -> Any:
-    """float64 with the bits of an int64."""
+    """The float64 with the bits of an int64, the float32 with those of an int32."""
+    return _FLOATS[bits](bits), _same_bits
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
 
-    return types.float64(types.int64), generate
+def _same_bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))

@@ -23,7 +23,9 @@ _pending = threading.Lock()
 
 
 @contextmanager
-def compiled_aside(kernel: Any, module: str, *, n_threads: int) -> Iterator[None]:
+def compiled_aside(
+    kernel: Any, types: tuple[Any, ...], module: str, *words: str, n_threads: int
+) -> Iterator[None]:
     """Inside the block, a process of its own may compile `kernel`; the first call of it waits for that.
 
     ``python -m module`` is started if `kernel` is in no cache yet, there is a core for it and no other is
@@ -34,16 +36,20 @@ def compiled_aside(kernel: Any, module: str, *, n_threads: int) -> Iterator[None
     ----------
     kernel : Numba dispatcher
         What is compiled aside.
+    types : tuple
+        Of the arguments this process is going to call it with.
     module : str
-        A module that, run, compiles `kernel` for the types this process is going to call it with.
+        A module that, run, compiles `kernel` for those.
+    words : str
+        What to call the module with.
     n_threads : int
         Threads this process may use; below 2 nothing is started.
     """
-    if n_threads < 2 or not _can_compile_aside(kernel) or not _pending.acquire(blocking=False):
+    if n_threads < 2 or not _is_missing(kernel, types) or not _pending.acquire(blocking=False):
         yield
         return
     try:
-        child = _start(module)
+        child = _start(module, *words)
         if child is None:
             yield
             return
@@ -68,17 +74,18 @@ def compiled_aside(kernel: Any, module: str, *, n_threads: int) -> Iterator[None
         _pending.release()
 
 
-def _can_compile_aside(kernel: Any) -> bool:
+def _is_missing(kernel: Any, types: tuple[Any, ...]) -> bool:
     """Whether `kernel` is neither compiled nor cached, and a process of ours would find this interpreter."""
     if numba.config.DISABLE_JIT or not sys.executable or getattr(sys, "frozen", False):
         return False
     try:
-        return not kernel.signatures and not kernel._cache._cache_file._load_index()
+        cached = [key[0] for key in kernel._cache._cache_file._load_index()]
+        return types not in (*kernel.signatures, *cached)
     except Exception:
         return False  # another Numba, or a cache that cannot be read: the ordinary way copes
 
 
-def _start(module: str) -> subprocess.Popen[bytes] | None:
+def _start(module: str, *words: str) -> subprocess.Popen[bytes] | None:
     root = str(Path(__file__).parents[2])  # this very package, wherever it was imported from
     path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -87,7 +94,11 @@ def _start(module: str) -> subprocess.Popen[bytes] | None:
     silent = subprocess.DEVNULL
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", module], env=environment, stdin=silent, stdout=silent, stderr=silent
+            [sys.executable, "-m", module, *words],
+            env=environment,
+            stdin=silent,
+            stdout=silent,
+            stderr=silent,
         )
     except OSError:
         return None

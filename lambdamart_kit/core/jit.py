@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core import codegen, compiler, event, typed_passes
+from numba.core import codegen, compiler, event, typed_passes, untyped_passes
 from numba.core.compiler_machinery import register_pass
 from numba.core.environment import lookup_environment
 from numba.core.types.misc import unliteral
@@ -83,7 +83,10 @@ def inner(
         return lambda function: inner(function, borrows=borrows, shared=shared, **options)
     settings = {**_SETTINGS, "no_cpython_wrapper": True, "pipeline_class": _InnerCompiler, **options}
     if borrows:
-        settings |= {"_nrt": False, "pipeline_class": _InnerCompiler if shared else _ApartInnerCompiler}
+        settings |= {
+            "_nrt": False,
+            "pipeline_class": _InnerBorrowerCompiler if shared else _ApartInnerBorrowerCompiler,
+        }
     linked = numba.njit(**settings)(function)
     specialise = linked.get_call_template
 
@@ -94,7 +97,14 @@ def inner(
     return linked
 
 
-class _BorrowerLibrary(codegen.JITCodeLibrary):
+class _LeanLibrary(codegen.JITCodeLibrary):
+    """Code whose functions are not optimised one by one before all of it is."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+
+class _BorrowerLibrary(_LeanLibrary):
     """A kernel and all it calls, without the round that Numba makes first to find needless references."""
 
     def _optimize_final_module(self) -> None:
@@ -102,19 +112,15 @@ class _BorrowerLibrary(codegen.JITCodeLibrary):
         passes.run(self._final_module, builder)
 
 
-class _InnerLibrary(codegen.JITCodeLibrary):
-    """Code that others link in: neither optimised as a whole nor turned into machine code."""
+class _InnerLibrary(_LeanLibrary):
+    """Code that others link in: neither optimised at all nor turned into machine code."""
 
     @property
     def codegen(self) -> Any:
         return _NoEngine()
 
-    def _optimize_functions(self, ll_module: Any) -> None:
-        """Left, as all that follows, to the kernel that links this in."""
-        ll_module.data_layout = self._codegen._data_layout
-
     def _optimize_final_module(self) -> None:
-        pass
+        """Left to the kernel that links this in."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -164,8 +170,44 @@ class _InnerLowering(typed_passes.NativeLowering):
         return bool(super().run_pass(state))
 
 
+class _Remembering:
+    """Numba's typing context for one function, which does not work out the type of a call twice.
+
+    Numba does so for every place of the call, and again in each round until all types are known.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._known: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+        key = (function, tuple(args), tuple(kws.items()))
+        if key not in self._known:
+            found = self._context.resolve_function_type(function, args, kws)
+            if found is None:
+                return None
+            self._known[key] = found
+        return self._known[key]
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _TypeInference(typed_passes.NopythonTypeInference):
+    _name = "remembering_type_inference"
+
+    def run_pass(self, state: Any) -> bool:
+        context, state.typingctx = state.typingctx, _Remembering(state.typingctx)
+        try:
+            return bool(super().run_pass(state))
+        finally:
+            state.typingctx = context
+
+
 class _EntryCompiler(compiler.CompilerBase):
     _lowering = _EntryLowering
+    _needless: tuple[type, ...] = ()
 
     def define_pipelines(self) -> list[Any]:
         build = compiler.DefaultPassBuilder
@@ -175,41 +217,89 @@ class _EntryCompiler(compiler.CompilerBase):
             build.define_typed_pipeline(self.state),
             build.define_nopython_lowering_pipeline(self.state),
         )
+        own = {typed_passes.NopythonTypeInference: _TypeInference, typed_passes.NativeLowering: self._lowering}
         for step, description in (p for part in parts for p in part.passes):
-            passes.add_pass(self._lowering if step is typed_passes.NativeLowering else step, description)
+            if step not in self._needless:
+                passes.add_pass(own.get(step, step), description)
         passes.finalize()
         return [passes]
-
-
-class _BorrowerCompiler(_EntryCompiler):
-    _lowering = _BorrowerLowering
 
 
 class _InnerCompiler(_EntryCompiler):
     _lowering = _InnerLowering
 
 
-class _Apart(compiler.CompilerBase):
+class _Borrower(_EntryCompiler):
+    """Looks neither for comprehensions nor for expressions of arrays: they would make arrays."""
+
+    _needless = (untyped_passes.InlineClosureLikes, typed_passes.NopythonRewrites)
+
+
+class _BorrowerCompiler(_Borrower):
+    _lowering = _BorrowerLowering
+
+
+class _InnerBorrowerCompiler(_Borrower):
+    _lowering = _InnerLowering
+
+
+class _Apart(_EntryCompiler):
+    """What it writes to overlaps with nothing else."""
+
     def define_pipelines(self) -> list[Any]:
         self.state.flags.noalias = True
-        pipelines: list[Any] = super().define_pipelines()
-        return pipelines
+        return super().define_pipelines()
 
 
-class _ApartBorrowerCompiler(_Apart, _BorrowerCompiler):
-    """A kernel whose arrays are its own until it returns."""
+class _ApartBorrowerCompiler(_Apart, _BorrowerCompiler): ...
 
 
-class _ApartInnerCompiler(_Apart, _InnerCompiler):
-    """The same for what kernels call."""
+class _ApartInnerBorrowerCompiler(_Apart, _InnerBorrowerCompiler): ...
+
+
+class _Collector:
+    """Python's collector of cycles, at rest inside ``with``.
+
+    What compilers and modules make is there to stay, and going through all of it takes a tenth of a second.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._was_on = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._was_on = gc.isenabled()
+                gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0 and self._was_on:
+                gc.enable()
+
+
+collector_at_rest = _Collector()
+
+
+class _Loading(event.Listener):
+    """Collects no cycles while Numba compiles a kernel, or reads it from disk."""
+
+    def on_start(self, event: Any) -> None:
+        collector_at_rest.__enter__()
+
+    def on_end(self, event: Any) -> None:
+        collector_at_rest.__exit__()
 
 
 class _Compiling(event.Listener):
-    """Collects no cycles meanwhile, and says on stderr, once a process, what takes over a second."""
+    """Says on stderr, once a process, what takes over a second."""
 
     def __init__(self) -> None:
         self._depth = 0
-        self._collects = False
         self._spent = 0.0
         self._started = 0.0
         self._timer: threading.Timer | None = None
@@ -217,11 +307,7 @@ class _Compiling(event.Listener):
 
     def on_start(self, event: Any) -> None:
         self._depth += 1
-        if self._depth > 1:
-            return
-        self._collects = gc.isenabled()
-        gc.disable()
-        if not self._told:
+        if self._depth == 1 and not self._told:
             self._started = time.perf_counter()
             self._timer = threading.Timer(max(0.0, _PATIENCE - self._spent), self._tell)
             self._timer.daemon = True
@@ -229,11 +315,7 @@ class _Compiling(event.Listener):
 
     def on_end(self, event: Any) -> None:
         self._depth -= 1
-        if self._depth > 0:
-            return
-        if self._collects:
-            gc.enable()
-        if self._timer is not None:
+        if self._depth == 0 and self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._spent += time.perf_counter() - self._started
@@ -244,4 +326,5 @@ class _Compiling(event.Listener):
               file=sys.stderr, flush=True)  # fmt: skip
 
 
+event.register("numba:compiler_lock", _Loading())
 event.register("numba:compile", _Compiling())

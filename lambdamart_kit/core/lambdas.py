@@ -19,13 +19,11 @@ one entry stay interchangeable but for that, so an entry counts with its mass, t
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
+from lambdamart_kit.core.bits import float_of
 from lambdamart_kit.core.distances import Distances, block_steps, distance_weights, list_tied
 from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.ranked import LANES, Ranked, rank_query, weigh_entries
@@ -419,12 +417,4 @@ def falling_exp(x: np.float32) -> np.float32:
     series = series * t + np.float32(0.5)
     series = series * t + np.float32(1.0)
     series = series * t + np.float32(1.0)
-    return series * _float_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
-
-
-@intrinsic
-def _float_of_bits(typing_context: Any, bits: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
+    return series * float_of(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))

@@ -43,14 +43,16 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     return n_jobs if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
 
 
-def run(function: Callable[..., Any], n_threads: int, *args: Any) -> None:
-    """Call ``function(thread, n_threads, *args)`` on each of `n_threads` threads at the same time."""
+def run(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
+    """Call ``function(thread, n_threads, *args)`` on each of `n_threads` threads at the same time.
+
+    Returns what thread 0, the calling one, returns.
+    """
     if n_threads <= 1:
-        function(0, 1, *args)
-        return
+        return function(0, 1, *args)
     others = [_pool(n_threads - 1).submit(function, t, n_threads, *args) for t in range(1, n_threads)]
     try:
-        function(0, n_threads, *args)
+        return function(0, n_threads, *args)
     finally:
         for other in others:
             other.result()

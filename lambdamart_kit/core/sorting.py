@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lambdamart_kit.core.bits import bits_of
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.typing import Array, IndexArray
@@ -75,9 +76,8 @@ def stable_descending32(scores: Array, order: IndexArray, work: Array) -> None:
     """Positions of one query's float32 `scores`, highest first, into `order` (n,)."""
     n = len(scores)
     words = work[:n]
-    bits = scores.view(np.uint32)
     for i in range(n):
-        words[i] = (np.uint64(_descending_word32(bits[i])) << np.uint64(32)) | np.uint64(i)
+        words[i] = (np.uint64(_descending_word32(scores[i])) << np.uint64(32)) | np.uint64(i)
     _sort_words(words, order, work[n:])
 
 
@@ -90,23 +90,22 @@ def stable_descending64(scores: Array, order: IndexArray, work: Array) -> None:
     n = len(scores)
     low_half = np.uint64(0xFFFFFFFF)
     words = work[:n]
-    bits = scores.view(np.uint64)
     for i in range(n):
-        words[i] = (_descending_word64(bits[i]) & ~low_half) | np.uint64(i)
+        words[i] = (_descending_word64(scores[i]) & ~low_half) | np.uint64(i)
     _sort_words(words, order, work[n:])
     start = 0
     while start < n:
-        upper = _descending_word64(bits[order[start]])
+        upper = _descending_word64(scores[order[start]])
         stop, mixed = start + 1, False
         while stop < n:
-            word = _descending_word64(bits[order[stop]])
+            word = _descending_word64(scores[order[stop]])
             if (word ^ upper) > low_half:
                 break
             mixed = mixed or word != upper
             stop += 1
         if mixed:
             for r in range(start, stop):
-                low = _descending_word64(bits[order[r]]) & low_half
+                low = _descending_word64(scores[order[r]]) & low_half
                 work[r - start] = (low << np.uint64(32)) | np.uint64(order[r])
             _sort_words(work[: stop - start], order[start:stop], work[n:])
         start = stop
@@ -122,15 +121,17 @@ def tied_block_stop(ranked: Array, start: int) -> int:
 
 
 @kernel
-def _descending_word32(bits: np.uint32) -> np.uint32:
-    """Unsigned word that grows as the float32 with these `bits` falls."""
+def _descending_word32(score: np.float32) -> np.uint32:
+    """Unsigned word that grows as the score falls."""
+    bits = np.uint32(bits_of(score))
     if bits == np.uint32(0x80000000):  # -0.0
         bits = np.uint32(0)
     return bits if bits >> np.uint32(31) else np.uint32(0x7FFFFFFF) - bits
 
 
 @kernel
-def _descending_word64(bits: np.uint64) -> np.uint64:
+def _descending_word64(score: float) -> np.uint64:
+    bits = np.uint64(bits_of(score))
     if bits == np.uint64(0x8000000000000000):  # -0.0
         bits = np.uint64(0)
     return bits if bits >> np.uint64(63) else np.uint64(0x7FFFFFFFFFFFFFFF) - bits
@@ -161,16 +162,16 @@ def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
     """Four stable passes over the bytes of the upper halves; lower halves need to ascend beforehand."""
     n = len(words)
     source, target = words, work[:n]
-    offsets = work[n : n + _RADIX_WORK].view(np.int64)
-    byte = np.uint64(255)
+    offsets = work[n : n + _RADIX_WORK]
+    byte, one = np.uint64(255), np.uint64(1)
     offsets[:] = 0
     for i in range(n):
         upper = words[i] >> np.uint64(32)
         for digit in range(4):
-            offsets[256 * digit + np.intp((upper >> np.uint64(8 * digit)) & byte)] += 1
+            offsets[np.uint64(256 * digit) + ((upper >> np.uint64(8 * digit)) & byte)] += one
     for digit in range(4):
         of_digit = offsets[256 * digit : 256 * digit + 256]
-        total = 0
+        total = np.uint64(0)
         for value in range(256):
             count = of_digit[value]
             of_digit[value] = total
@@ -178,9 +179,9 @@ def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
         shift = np.uint64(32 + 8 * digit)
         for i in range(n):
             word = source[i]
-            bucket = np.intp((word >> shift) & byte)
+            bucket = (word >> shift) & byte
             target[of_digit[bucket]] = word
-            of_digit[bucket] += 1
+            of_digit[bucket] += one
         source, target = target, source
     for i in range(n):
         order[i] = np.intp(source[i] & np.uint64(0xFFFFFFFF))

@@ -39,6 +39,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from lambdamart_kit.core.jit import collector_at_rest
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
@@ -230,7 +231,8 @@ def find_booster(name: str) -> Booster:
     if name not in BOOSTERS:
         raise ValueError(f"'booster' must be one of {', '.join(map(repr, BOOSTERS))}; got {name!r}")
     module, _, attribute = BOOSTERS[name].partition(":")
-    found: Booster = getattr(importlib.import_module(module), attribute)()
+    with collector_at_rest:
+        found: Booster = getattr(importlib.import_module(module), attribute)()
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -18,87 +18,10 @@ from lambdamart_kit.rankers.boosters import (
     safe_names,
     translate,
 )
+from lambdamart_kit.rankers.lightgbm_model import LightGBMModel
 from lambdamart_kit.rankers.training import Callback, EvalSet, finish_round
 
-if TYPE_CHECKING:
-    from lambdamart_kit.trees.forest import Forest
-
 _MIN_CHILD_SAMPLES = 20
-_WORTH_A_FOREST = 4096  # rows whose scoring by LightGBM takes as long as laying out its trees anew
-
-
-class LightGBMModel:
-    """A model in LightGBM's text format: what its trees, and the native ones, are saved as.
-
-    Scores are LightGBM's to the last bit, and its own for the first few thousand rows; then the trees are
-    laid out as a `Forest`, which is faster.
-    """
-
-    suffix = "txt"
-
-    def __init__(self, raw: lgb.Booster | None) -> None:
-        self._raw = raw
-        self._n_scored = 0
-        self._forest: Forest | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return LightGBMModel, (self.raw,)
-
-    @property
-    def raw(self) -> lgb.Booster:
-        """LightGBM's own model."""
-        return self._raw
-
-    @property
-    def n_trees(self) -> int:
-        """Number of trees."""
-        return int(self.raw.num_trees())
-
-    def predict(
-        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
-    ) -> FloatArray:
-        """Scores of the rows of X, (n_samples,) float64."""
-        start, stop = iteration_range or (0, self.n_trees)
-        if stop <= start:
-            return np.zeros(X.shape[0])
-        forest = self._laid_out(X)
-        if forest is not None:
-            return forest.predict(X, start, min(stop, self.n_trees), n_threads=n_threads)
-        scores = self.raw.predict(
-            X, start_iteration=start, num_iteration=stop - start, raw_score=True, num_threads=n_threads
-        )
-        return np.asarray(scores, dtype=np.float64)
-
-    def _laid_out(self, X: Any) -> Forest | None:
-        """The trees as a forest, if X is what it reads and enough rows were scored to be worth it."""
-        if getattr(X, "dtype", None) != np.float32 or X.shape[1] != self.raw.num_feature():
-            return None
-        if self._n_scored < _WORTH_A_FOREST:
-            self._n_scored += X.shape[0]
-            if self._n_scored >= _WORTH_A_FOREST:
-                from lambdamart_kit.trees.forest import Forest
-
-                self._forest = Forest.of_text(self.raw.model_to_string(num_iteration=-1))
-        return self._forest
-
-    def truncate(self, n_trees: int) -> LightGBMModel:
-        """The model with its first `n_trees` trees."""
-        if n_trees >= self.n_trees:
-            return self
-        return LightGBMModel(lgb.Booster(model_str=self.raw.model_to_string(num_iteration=n_trees)))
-
-    def gain(self) -> FloatArray:
-        """Total split gain of each feature, (n_features,)."""
-        return np.asarray(self.raw.feature_importance("gain"), dtype=np.float64)
-
-    def to_bytes(self) -> bytes:
-        """LightGBM's text format."""
-        return str(self.raw.model_to_string(num_iteration=-1)).encode()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> LightGBMModel:
-        """The model that `to_bytes` wrote."""
-        return LightGBMModel(lgb.Booster(model_str=content.decode()))
 
 
 class LightGBMBooster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,8 +11,9 @@ from lambdamart_kit.core.coldstart import compiled_aside
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.boosters import BoosterParams, LibraryObjective, Model, safe_names
-from lambdamart_kit.rankers.boosters_lightgbm import LightGBMModel
+from lambdamart_kit.rankers.lightgbm_model import LightGBMModel
 from lambdamart_kit.rankers.training import Callback, EvalSet, finish_round
+from lambdamart_kit.trees import warming
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
 from lambdamart_kit.trees.ensemble import Ensemble
@@ -100,8 +102,13 @@ class NativeBooster:
             split_criterion=cast(SplitCriterion, params.split_criterion),
         )
         started = None if start is None else start.raw
-        # A tree's kernels and a gradient's take about as long to compile, the first time on a machine.
-        with compiled_aside(grow, "lambdamart_kit.trees.warming", n_threads=params.n_threads):
+        aside: Any = nullcontext()
+        if parameters.grow_policy == "leafwise":
+            # A tree's kernels and a gradient's take about as long to compile, the first time on a machine.
+            words = warming.words_of(parameters, params.categorical_features)
+            types, n_threads = warming.signature(words), params.n_threads
+            aside = compiled_aside(grow, types, warming.MODULE, *words, n_threads=n_threads)
+        with aside:
             ensemble = boost(
                 X,
                 Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,

@@ -11,18 +11,17 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.histogram import make_layout
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.quantising import FEWEST_TO_SAMPLE, ROWS_AT_ONCE, hash_rows
-from lambdamart_kit.trees.splitting import BIN, FEATURE, MASK, NAN_LEFT, SPLIT_WIDTH
+from lambdamart_kit.trees.quantising import hash_rows
+from lambdamart_kit.trees.splitting import BIN, FEATURE, MASK, NAN_LEFT, CategoryRules, Limits
 from lambdamart_kit.trees.state import (
     COUNT,
-    LEAF_WIDTH,
     LEFT_CHILD,
     NODE_TOTAL,
-    NODE_WIDTH,
     ROWS,
     STAGES,
-    Data,
-    Limits,
+    Rounding,
+    Sample,
+    Scales,
     Work,
 )
 from lambdamart_kit.trees.tree import Tree
@@ -59,9 +58,11 @@ class Grower:
         self._n_threads = n_threads
         self._layout = make_layout(binned, n_threads)
         self._content = row_contents(binned, n_threads)
-        self._direction = np.array(constraints or [0] * n_features, dtype=np.int64)
+        self._monotone = np.array(constraints, dtype=np.int64) if any(constraints) else None
+        self._categories = CategoryRules.of(parameters) if binned.mapper.is_categorical.any() else None
         self._all_rows = np.arange(n, dtype=np.int32)
-        self._work = buffers(n, self._layout.n_slots, parameters.num_leaves, n_threads)
+        self._limits = Limits.of(parameters)
+        self._work = Work.allocate(n, self._layout.n_slots, parameters.num_leaves, n_threads)
 
     def grow(
         self, gradient: Float32Array, hessian: Float32Array, scores: FloatArray, *, tree_index: int
@@ -96,13 +97,15 @@ class Grower:
         content = self._content
         if len(rows) < len(content):
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
-        data = Data(self._binned.columns, content, rows, gradient, hessian, allowed, self._direction)
-        work = self._work._replace(scores=scores)
-        work.arrivals[:] = 0
-        run(grow, self._n_threads, self._layout, data, limits_of(parameters, seed, len(rows)), work)
-        if work.result[0] < 0:
+        self._work.arrivals[:] = 0
+        n_leaves, scales = run(
+            grow, self._n_threads, Sample(rows, gradient, hessian, content),
+            Rounding.of(parameters, seed, len(rows)), self._limits, self._categories, self._monotone,
+            self._layout, self._binned.columns, allowed, self._work, scores,
+        )  # fmt: skip
+        if n_leaves == 0:
             raise bad_gradient(tree_index)
-        tree = _as_tree(work, parameters)
+        tree = _as_tree(self._work, parameters, scales, n_leaves)
         if len(rows) < len(self._all_rows):
             outside = np.delete(self._all_rows, rows)
             tree.add_to(scores, self._binned, rows=outside, n_threads=self._n_threads)
@@ -110,7 +113,7 @@ class Grower:
 
     def stage_cycles(self) -> dict[str, int]:
         """Processor cycles of each stage of growing so far, on the thread that took most."""
-        return dict(zip(STAGES, self._work.cycles.max(axis=0).tolist()))
+        return dict(zip(STAGES, self._work.counters.max(axis=0).tolist()))
 
 
 def row_contents(binned: BinnedMatrix, n_threads: int) -> Array:
@@ -155,67 +158,21 @@ def bad_gradient(tree_index: int) -> ValueError:
     )
 
 
-def limits_of(p: TreeParameters, seed: int, n_rows: int) -> Limits:
-    """The parameters as the kernel takes them, for a tree on `n_rows`."""
-    noise = float(p.mvs_noise) if n_rows >= FEWEST_TO_SAMPLE else 0.0
-    return Limits(
-        p.num_leaves, p.max_depth, p.min_child_samples, float(p.min_child_weight), float(p.min_split_gain),
-        float(p.reg_lambda), float(p.reg_alpha), float(p.learning_rate), float(p.cat_smooth), float(p.cat_l2),
-        p.max_cat_threshold, p.split_criterion == "least_squares", noise,
-        any(p.monotone_constraints), seed,
-    )  # fmt: skip
-
-
-def buffers(n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
-    """Space to grow trees on `n` rows and histograms of `n_slots`; no scores yet."""
-    T, L = n_threads, num_leaves
-    return Work(
-        arrivals=np.zeros(8 * (T + 1), dtype=np.int64),
-        carried=np.empty(n, dtype=np.int64),
-        moved=np.empty(n, dtype=np.int64),
-        histograms=np.empty((L, n_slots), dtype=np.int64),  # pages that are never touched cost nothing
-        partial=np.empty((T - 1, n_slots), dtype=np.int64),
-        leaves=np.zeros((T, L, LEAF_WIDTH), dtype=np.int64),
-        leaf_reals=np.zeros((T, L, 3)),
-        offers=np.zeros((T, 2, SPLIT_WIDTH), dtype=np.int64),
-        offer_gains=np.zeros((T, 8)),
-        lefts=np.zeros((T, 8), dtype=np.int64),
-        parts=np.zeros((T, 2, 8), dtype=np.int64),
-        goes_left=np.empty((T, 256), dtype=np.uint8),
-        scratch=np.empty((T, 256), dtype=np.int64),
-        gains=np.empty((T, 256)),
-        words=np.empty((T, ROWS_AT_ONCE), dtype=np.int64),
-        shares=np.empty((T, ROWS_AT_ONCE)),
-        peaks=np.zeros((T, 8)),
-        sums=np.zeros((T, 8), dtype=np.int64),
-        nodes=np.zeros((max(L - 1, 1), NODE_WIDTH), dtype=np.int64),
-        node_gains=np.zeros(max(L - 1, 1)),
-        leaf_sums=np.zeros((T, L, 2), dtype=np.int64),
-        leaf_values=np.zeros((T, L, 2)),
-        leaf_of_row=np.zeros(n, dtype=np.uint16),
-        scores=np.empty(0),
-        cycles=np.zeros((T, 8), dtype=np.int64),
-        result=np.zeros(3),
-    )
-
-
-def _as_tree(work: Work, parameters: TreeParameters) -> Tree:
-    n_leaves = int(work.result[0])
-    gradient_scale, hessian_scale = work.result[1], work.result[2]
-    nodes = work.nodes[: n_leaves - 1]
+def _as_tree(work: Work, parameters: TreeParameters, scales: Scales, n_leaves: int) -> Tree:
+    nodes, values = work.tables.nodes[: n_leaves - 1], work.sums.values[0, :n_leaves]
     totals = nodes[:, NODE_TOTAL]
-    G, H = (totals >> 32) / gradient_scale, (totals & 0xFFFFFFFF) / hessian_scale
+    G, H = (totals >> 32) / scales.gradient, (totals & 0xFFFFFFFF) / scales.hessian
     return Tree(
         feature=nodes[:, FEATURE].copy(),
         threshold_bin=nodes[:, BIN].copy(),
         nan_left=nodes[:, NAN_LEFT].astype(bool),
         bins_left=np.ascontiguousarray(nodes[:, MASK : MASK + 4]).view(np.uint64),
         children=nodes[:, LEFT_CHILD : LEFT_CHILD + 2].copy(),
-        gain=work.node_gains[: n_leaves - 1] * hessian_scale / gradient_scale**2,
+        gain=work.tables.node_gains[: n_leaves - 1] * scales.hessian / scales.gradient**2,
         node_value=-parameters.learning_rate * G / np.maximum(H + parameters.reg_lambda, 1e-300),
         node_weight=H,
         node_count=nodes[:, ROWS].astype(np.intp),
-        leaf_value=work.leaf_values[0, :n_leaves, 0].copy(),
-        leaf_weight=work.leaf_values[0, :n_leaves, 1].copy(),
-        leaf_count=work.leaves[0, :n_leaves, COUNT].astype(np.intp),
+        leaf_value=values[:, 0].copy(),
+        leaf_weight=values[:, 1].copy(),
+        leaf_count=work.tables.leaves[0, :n_leaves, COUNT].astype(np.intp),
     )

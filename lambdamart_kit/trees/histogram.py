@@ -14,21 +14,25 @@ line with the others.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.parallel import run_tasks
 from lambdamart_kit.core.typing import Array, IndexArray
-from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.lockstep import prefetch
 from lambdamart_kit.trees.quantising import spread
+
+if TYPE_CHECKING:
+    from lambdamart_kit.trees.binning import BinnedMatrix
 
 _MOST_SLOTS = 65_528  # of a block: slot numbers are 16 bits
 # Rows ahead to ask for a row's place, and for all of its list: 35 ns a line if not.
 _FAR, _NEAR = 24, 12
 _ROWS_AT_ONCE = 512
+# Columns of the table of features.
+COLUMN, START, N_BINS, NAN_BIN, DEFAULT_BIN, CATEGORICAL = range(6)
 
 
 class Layout(NamedTuple):
@@ -39,10 +43,9 @@ class Layout(NamedTuple):
 
     Attributes
     ----------
-    feature, start, n_bins, nan_bin, default_bin : ndarray (n_used,), int32
-        Column of the matrix; first slot; bins in use; bin of NaN, in use or not; elided bin.
-    is_categorical : ndarray (n_used,), bool
-        Kind of split to search.
+    features : ndarray (n_used, 6), int32
+        For each feature: its column of the matrix; first slot; bins in use; bin of NaN, in use or not; elided
+        bin; whether its splits are of categories.
     block_feature, block_slot : ndarray (n_blocks + 1,), int64
         First feature and first slot of each block; the last slot of a block is a dummy that fills up lists.
     row_ptr : ndarray (n_planes, n_samples * blocks_per_plane + 1), uint32
@@ -53,12 +56,7 @@ class Layout(NamedTuple):
         The lists.
     """
 
-    feature: Array
-    start: Array
-    n_bins: Array
-    nan_bin: Array
-    default_bin: Array
-    is_categorical: Array
+    features: Array
     block_feature: Array
     block_slot: Array
     row_ptr: Array
@@ -90,13 +88,9 @@ def make_layout(binned: BinnedMatrix, n_threads: int) -> Layout:
         binned, order.astype(np.int64), start.astype(np.int64), default.astype(np.int64), block_feature,
         block_slot, n_threads,
     )  # fmt: skip
+    columns = (order, start, n_bins[order], n_value_bins[order], default, binned.mapper.is_categorical[order])
     return Layout(
-        feature=order.astype(np.int32),
-        start=start.astype(np.int32),
-        n_bins=n_bins[order].astype(np.int32),
-        nan_bin=n_value_bins[order].astype(np.int32),
-        default_bin=default.astype(np.int32),
-        is_categorical=binned.mapper.is_categorical[order],
+        features=np.stack(columns, axis=1).astype(np.int32),
         block_feature=block_feature,
         block_slot=block_slot,
         row_ptr=row_ptr,
@@ -263,16 +257,11 @@ def accumulate(
 @kernel(borrows=True)
 def complete(layout: Layout, block: int, total: int, histogram: Array) -> None:
     """Fill in the elided bin of each of the block's features: the leaf's total minus the others."""
-    starts, sizes, elided, block_feature = (
-        layout.start,
-        layout.n_bins,
-        layout.default_bin,
-        layout.block_feature,
-    )
-    for f in range(block_feature[block], block_feature[block + 1]):
-        first, others = np.uint64(starts[f]), np.int64(0)  # unsigned, as in `accumulate`
-        default = first + np.uint64(elided[f])
+    features = layout.features
+    for f in range(layout.block_feature[block], layout.block_feature[block + 1]):
+        first, others = np.uint64(features[f, START]), np.int64(0)  # unsigned, as in `accumulate`
+        default = first + np.uint64(features[f, DEFAULT_BIN])
         histogram[default] = 0
-        for s in range(first, first + np.uint64(sizes[f])):
+        for s in range(first, first + np.uint64(features[f, N_BINS])):
             others += histogram[s]
         histogram[default] = total - others

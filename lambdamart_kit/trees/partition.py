@@ -1,8 +1,7 @@
-"""Rows in the order of the tree: all threads quantise and sort them at the root, and part a leaf's in two.
+"""Rows in the order of the tree: all threads part a leaf's rows in two, or, at the root, all rows.
 
-Both are the same movement. A thread goes through its share of the rows and puts those of the first part
-together where the share starts, in order, and those of the second where it ends, backwards; then the threads
-join what they have.
+A thread goes through its share of the rows and puts those of the first part together where the share starts,
+in order, and those of the second where it ends, backwards; then the threads join what they have.
 """
 
 from __future__ import annotations
@@ -14,44 +13,35 @@ import numpy as np
 from lambdamart_kit.core.jit import inner
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.lockstep import cycles, meet
-from lambdamart_kit.trees.quantising import Scales, quantise
 from lambdamart_kit.trees.splitting import MASK
-from lambdamart_kit.trees.state import BEGIN, COUNT, HEAVY, LIGHT, MOVE, Data, Limits, Work
+from lambdamart_kit.trees.state import (
+    BEGIN,
+    COUNT,
+    HEAVY,
+    LIGHT,
+    MOVE,
+    N_FIRST,
+    RUN_BEGIN,
+    SHARE_BEGIN,
+    SHARE_END,
+    RowOrder,
+)
 
 
 @inner(borrows=True, shared=True)
-def quantise_rows(
-    thread: int, n_threads: int, data: Data, limits: Limits, scales: Scales, work: Work
-) -> tuple[Any, Any]:
-    """Fill `carried`, rows that take part first; returns how many those are, and their sum. Threads meet."""
-    n = len(data.rows)
-    start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
-    work.parts[thread, 0, 0], work.parts[thread, 0, 1], work.parts[thread, 0, 2] = 0, start, stop
-    target = work.carried if thread == 0 else work.moved  # as in `move_rows`
-    work.lefts[thread, 0], work.sums[thread, 4] = quantise(
-        start, stop, data.rows, data.gradient, data.hessian, data.content, limits.seed, limits.least_squares,
-        scales, work.words[thread], work.shares[thread], target, work.moved,
-    )  # fmt: skip
-    meet(work.arrivals, thread, n_threads)
-    heavy, total = _join(thread, n_threads, 0, work), np.int64(0)
-    for t in range(n_threads):
-        total += work.sums[t, 4]
-    meet(work.arrivals, thread, n_threads)
-    return heavy, total
-
-
-@inner(borrows=True, shared=True)
-def move_rows(thread: int, n_threads: int, column: Array, leaf: int, work: Work) -> tuple[Any, Any]:
+def move_rows(
+    thread: int, n_threads: int, column: Array, leaf: int, mine: Array, order: RowOrder, arrivals: Array,
+    clock: Array,
+) -> tuple[Any, Any]:  # fmt: skip
     """Stable partition of both runs of a leaf by its split; returns how many of each go left.
 
     Threads meet twice.
     """
     started = cycles()
-    mine, part, counts = work.leaves[thread], work.parts[thread], work.lefts[thread]
-    goes_left = work.goes_left[thread]
+    goes_left = order.goes_left[thread]
     for b in range(256):
         goes_left[b] = (mine[leaf, MASK + (b >> 6)] >> np.int64(b & 63)) & np.int64(1)
-    carried, moved = work.carried, work.moved
+    carried, moved = order.carried, order.moved
     # The first thread's left rows can stay where they are; the others' would be written over.
     lefts = carried if thread == 0 else moved
     low, one = np.uint64(0xFFFFFFFF), np.uint64(1)
@@ -67,29 +57,30 @@ def move_rows(thread: int, n_threads: int, column: Array, leaf: int, work: Work)
             moved[end] = row
             at += left
             end -= one - left
-        part[run, 0], part[run, 1], part[run, 2] = begin, start, stop
-        counts[run] = np.int64(at) - start
-    meet(work.arrivals, thread, n_threads)
-    n_heavy = _join(thread, n_threads, 0, work)
-    n_light = _join(thread, n_threads, 1, work)
-    meet(work.arrivals, thread, n_threads)
-    work.cycles[thread, MOVE] += cycles() - started
+        part = order.parts[thread, run]
+        part[RUN_BEGIN], part[SHARE_BEGIN], part[SHARE_END] = begin, start, stop
+        part[N_FIRST] = np.int64(at) - start
+    meet(arrivals, thread, n_threads)
+    n_heavy = join(thread, n_threads, 0, order)
+    n_light = join(thread, n_threads, 1, order)
+    meet(arrivals, thread, n_threads)
+    clock[MOVE] += cycles() - started
     return n_heavy, n_light
 
 
 @inner(borrows=True, shared=True)
-def _join(thread: int, n_threads: int, run: int, work: Work) -> int:
+def join(thread: int, n_threads: int, run: int, order: RowOrder) -> int:
     """Put together what the threads parted; returns the length of the first part.
 
     The first part of thread 0 lies in `carried`, where it belongs; those of the others, and all second parts,
     in `moved`.
     """
-    carried, moved = work.carried, work.moved
-    begin, start, stop = work.parts[thread, run, 0], work.parts[thread, run, 1], work.parts[thread, run, 2]
-    n_mine, before, n_first = work.lefts[thread, run], 0, 0
+    carried, moved, part = order.carried, order.moved, order.parts[thread, run]
+    begin, start, stop, n_mine = part[RUN_BEGIN], part[SHARE_BEGIN], part[SHARE_END], part[N_FIRST]
+    before, n_first = np.int64(0), np.int64(0)
     for t in range(n_threads):
-        before += work.lefts[t, run] if t < thread else 0
-        n_first += work.lefts[t, run]
+        before += order.parts[t, run, N_FIRST] if t < thread else 0
+        n_first += order.parts[t, run, N_FIRST]
     if thread > 0:
         for i in range(n_mine):  # a slice would compile for three seconds: the message of a mismatch
             carried[begin + before + i] = moved[start + i]

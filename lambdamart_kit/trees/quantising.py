@@ -24,7 +24,7 @@ Ibragimov and Gusev (2019), "Minimal variance sampling in stochastic gradient bo
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -32,26 +32,23 @@ from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.splitmix import scramble
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.lockstep import meet
+from lambdamart_kit.trees.partition import join
+from lambdamart_kit.trees.state import (
+    N_FIRST,
+    ROWS_AT_ONCE,
+    RUN_BEGIN,
+    SHARE_BEGIN,
+    SHARE_END,
+    Drawing,
+    Rounding,
+    RowOrder,
+    Sample,
+    Scales,
+)
 
 _MOST_GRADIENT, _MOST_HESSIAN = 32_766.0, 65_534.0  # one less than fits: rounding up adds at most one
 _MOST_GRADIENTS, _MOST_HESSIANS = 2.0**31 - 1, 2.0**32 - 1
 _LOW_20 = np.uint64(2**20 - 1)
-FEWEST_TO_SAMPLE = 20_000  # rows of a tree below which all take part
-ROWS_AT_ONCE = 1024  # that `quantise` draws for in one go
-
-
-class Scales(NamedTuple):
-    """Units of a tree: quantised values are real ones times these, fixed-point ones times `fixed_*`.
-
-    `per_gradient` and `per_hessian` are ``1 / t_g`` and ``1 / t_h``; both 0 where every row takes part.
-    """
-
-    gradient: float
-    hessian: float
-    fixed_gradient: float
-    fixed_hessian: float
-    per_gradient: float
-    per_hessian: float
 
 
 @kernel
@@ -62,15 +59,14 @@ def _fixed_scale(largest: float, n_rows: int) -> float:
     return 2.0 ** (61.0 - np.ceil(np.log2(n_rows + 1.0)) - np.ceil(np.log2(np.float64(largest))))
 
 
-@kernel(borrows=True, shared=True)
+@inner(borrows=True, shared=True)
 def find_scales(
-    thread: int, n_threads: int, gradient: Array, hessian: Array, constant: bool, noise: float,
-    peaks: Array, sums: Array, arrivals: Array,
+    thread: int, n_threads: int, gradient: Array, hessian: Array, rounding: Rounding, peaks: Array,
+    sums: Array, arrivals: Array,
 ) -> Scales:  # fmt: skip
     """Scales of this tree, the same on every thread; hessian -1 if a value is not finite or below 0.
 
-    `noise` is the e of the module's docstring. With `constant`, every hessian counts as 1 row (least-squares
-    splits), and every row takes part.
+    If hessians are `constant`, each counts as 1 row, and every row takes part.
     """
     n = len(gradient)
     start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
@@ -105,13 +101,13 @@ def find_scales(
         squares_g, squares_h = squares_g + sums[t, 2], squares_h + sums[t, 3]
     # Truncation to fixed point lost less than one unit a row.
     whole_g, whole_h = max((total_g + n) / fixed_g, 1e-300), max((total_h + n) / fixed_h, 1e-300)
-    e = 0.0 if constant else noise
+    e = 0.0 if rounding.constant else rounding.noise
     t_g, t_h = e * squares_g / square_g / whole_g, e * squares_h / square_h / whole_h
     # No row weighs more than its peak or its threshold; all light ones together at most n thresholds, even if
     # every one of them takes part. Rounding adds less than one quantum a row.
     scale_g = min(_MOST_GRADIENT / max(top_g, t_g, 1e-300), (_MOST_GRADIENTS - n) / (whole_g + n * t_g))
     scale_h = min(_MOST_HESSIAN / max(top_h, t_h, 1e-300), (_MOST_HESSIANS - n) / (whole_h + n * t_h))
-    if constant:
+    if rounding.constant:
         scale_h = 1.0
     everything = not (t_g > 0.0 and t_h > 0.0)
     per_g, per_h = (0.0, 0.0) if everything else (1.0 / t_g, 1.0 / t_h)
@@ -124,21 +120,20 @@ def spread(carried: Any) -> Any:
     return ((carried >> np.int64(48)) << np.int64(32)) + ((carried >> np.int64(32)) & np.int64(0xFFFF))
 
 
-@kernel(borrows=True, shared=True)
-def quantise(
-    start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
-    constant: bool, scales: Scales, words: Array, shares: Array, heavy: Array, light: Array,
+@inner(borrows=True, shared=True)
+def _sort_share(
+    start: int, stop: int, sample: Sample, rounding: Rounding, scales: Scales, words: Array, shares: Array,
+    heavy: Array, light: Array,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Rows `start` to `stop` - 1 as 64-bit words: bits 63-48 quantised gradient, 47-32 hessian, 31-0 the row.
 
     Those that take part go to `heavy` from `start` upwards, the others to `light` from `stop` - 1 downwards,
-    which may be the same array. Returns how many take part, and their `spread` sum. `words` and `shares` are
-    buffers for `ROWS_AT_ONCE` rows.
+    which may be the same array. Returns how many take part, and their `spread` sum.
     """
     at, end, one, total = np.uint64(start), np.uint64(stop - 1), np.uint64(1), np.int64(0)
     for a in range(start, stop, ROWS_AT_ONCE):
         b = min(a + ROWS_AT_ONCE, stop)
-        _draw(a, b, rows, gradient, hessian, content, seed, constant, scales, words, shares)
+        _draw(a, b, sample, rounding, scales, words, shares)
         for i in range(np.uint64(b - a)):
             word, takes_part = words[i], np.uint64(shares[i] > 0.0)
             heavy[at] = word
@@ -151,10 +146,11 @@ def quantise(
 
 @inner(borrows=True)
 def _draw(
-    start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
-    constant: bool, scales: Scales, words: Array, shares: Array,
-) -> None:  # fmt: skip
+    start: int, stop: int, sample: Sample, rounding: Rounding, scales: Scales, words: Array, shares: Array
+) -> None:
     """Words of some rows, and p less the number drawn for each; a loop of its own, so that it vectorises."""
+    rows, gradient, hessian, content = sample
+    seed = np.uint64(rounding.seed)
     per_g, per_h, scale_g, scale_h = scales.per_gradient, scales.per_hessian, scales.gradient, scales.hessian
     least = 1.0 if per_g == 0.0 else 1e-300  # of p: everything takes part, or no division by 0
     fixed_g, fixed_h = scales.fixed_gradient, scales.fixed_hessian
@@ -164,14 +160,46 @@ def _draw(
         g, h = np.float64(gradient[at]), np.float64(hessian[at])
         # Rows alike in all bins but not in gradient round apart; -0.0 and 0.0 may, and both round to 0.
         bits = np.uint64(np.int64(g * fixed_g)) ^ np.uint64(np.int64(h * fixed_h))
-        noise = scramble(content[at] ^ scramble(bits + np.uint64(seed)))
+        noise = scramble(content[at] ^ scramble(bits + seed))
         share = min(max(abs(g) * per_g, h * per_h, least), 1.0)
         shares[i] = share - np.float64(noise >> np.uint64(40)) * 2.0**-24
         u, v = np.float64((noise >> np.uint64(20)) & _LOW_20), np.float64(noise & _LOW_20)
         inverse = 1.0 / share
         g_int = np.int64(np.floor(g * inverse * scale_g + u * 2.0**-20))
-        h_int = np.int64(1) if constant else np.int64(np.floor(h * inverse * scale_h + v * 2.0**-20))
+        h_int = np.int64(1) if rounding.constant else np.int64(np.floor(h * inverse * scale_h + v * 2.0**-20))
         words[i] = (g_int << np.int64(48)) | (h_int << np.int64(32)) | np.int64(rows[at])
+
+
+@kernel(borrows=True, shared=True)
+def quantise(
+    thread: int, n_threads: int, sample: Sample, rounding: Rounding, order: RowOrder, drawing: Drawing,
+    arrivals: Array,
+) -> tuple[Scales, int, int]:  # fmt: skip
+    """Fill ``order.carried`` with the rows as words, those that take part first.
+
+    Returns the scales, how many rows take part, and their sum, on every thread. The order of rows is kept
+    among those that take part. Nothing is filled in if the scale of hessians is below 0.
+    """
+    scales = find_scales(
+        thread, n_threads, sample.gradient, sample.hessian, rounding, drawing.peaks, drawing.sums, arrivals
+    )
+    heavy, total = np.int64(0), np.int64(0)
+    if scales.hessian >= 0:
+        n = len(sample.rows)
+        start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
+        part, sums = order.parts[thread, 0], drawing.sums
+        part[RUN_BEGIN], part[SHARE_BEGIN], part[SHARE_END] = 0, start, stop
+        target = order.carried if thread == 0 else order.moved  # as in `move_rows`
+        part[N_FIRST], sums[thread, 4] = _sort_share(
+            start, stop, sample, rounding, scales, drawing.words[thread], drawing.shares[thread], target,
+            order.moved,
+        )  # fmt: skip
+        meet(arrivals, thread, n_threads)
+        heavy = join(thread, n_threads, 0, order)
+        for t in range(n_threads):
+            total += sums[t, 4]
+        meet(arrivals, thread, n_threads)
+    return scales, heavy, total
 
 
 @kernel(borrows=True)

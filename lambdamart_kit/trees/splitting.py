@@ -18,11 +18,31 @@ import numpy as np
 from lambdamart_kit.core.bits import bits_of, float_of
 from lambdamart_kit.core.jit import inner
 from lambdamart_kit.core.typing import Array
+from lambdamart_kit.trees.parameters import TreeParameters
 
 # Columns of a split record (int64).
 FEATURE, BIN, NAN_LEFT, LEFT_TOTAL, MASK = 0, 1, 2, 3, 4
 _STEP = 32  # bins a vectorised and unrolled loop takes at a time; the rest, one by one, would cost as much
 SPLIT_WIDTH = 8  # the mask takes four: bit b of 256 is set when bin b goes left
+
+
+class Limits(NamedTuple):
+    """Parameters of a tree as compiled code takes them, in real units; see `TreeParameters`."""
+
+    num_leaves: int
+    max_depth: int
+    min_child_samples: int
+    min_child_weight: float
+    min_split_gain: float
+    reg_lambda: float
+    reg_alpha: float
+    learning_rate: float
+
+    @classmethod
+    def of(cls, p: TreeParameters) -> Limits:
+        """Those of `p`."""
+        kinds = cls.__annotations__
+        return cls(*((int if kinds[name] == "int" else float)(getattr(p, name)) for name in cls._fields))
 
 
 class SplitRules(NamedTuple):
@@ -38,10 +58,6 @@ class SplitRules(NamedTuple):
         Least hessian of a child as well, in rows: multiples of the mean hessian of the leaf's rows.
     value_scale : float
         Leaf output = value_scale * -G / (H + lambda).
-    cat_smooth, cat_l2 : float
-        Smoothing of the order of categories and extra L2 of categorical splits.
-    max_cat : int
-        Most categories that go left.
     """
 
     reg_lambda: float
@@ -50,9 +66,52 @@ class SplitRules(NamedTuple):
     min_hessian: float
     min_rows: float
     value_scale: float
-    cat_smooth: float
-    cat_l2: float
-    max_cat: int
+
+
+class CategoryRules(NamedTuple):
+    """What else holds for splits of categories: smoothing of their order, extra L2, most that go left."""
+
+    smooth: float
+    l2: float
+    most: int
+
+    @classmethod
+    def of(cls, p: TreeParameters) -> CategoryRules:
+        """Those of `p`, in real units."""
+        return cls(float(p.cat_smooth), float(p.cat_l2), int(p.max_cat_threshold))
+
+
+class Bounds(NamedTuple):
+    """Of monotone constraints: direction of the feature, least and largest output below the leaf."""
+
+    direction: int
+    low: float
+    high: float
+
+
+@inner
+def split_rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bool) -> SplitRules:
+    """The rules in the units of the scales. `free` of regularisation are least-squares splits."""
+    return SplitRules(
+        0.0 if free else limits.reg_lambda * hessian_scale,
+        0.0 if free else limits.reg_alpha * gradient_scale,
+        limits.min_split_gain * gradient_scale * gradient_scale / hessian_scale,
+        1.0 if free else max(limits.min_child_weight * hessian_scale, 1.0),
+        # Half a row less, so that quantised hessians do not decide between n rows and n - 1.
+        limits.min_child_samples - 0.5 if limits.min_child_samples > 1 else 0.0,
+        hessian_scale / gradient_scale,
+    )
+
+
+@inner
+def scaled_categories(
+    categories: CategoryRules | None, hessian_scale: float, free: bool
+) -> CategoryRules | None:
+    """The rules in the unit of the scale, `free` as in `split_rules`; None stays None."""
+    if categories is None:
+        return None
+    unit = 1.0 if free else hessian_scale
+    return CategoryRules(categories.smooth * unit, categories.l2 * unit, categories.most)
 
 
 @inner
@@ -72,9 +131,8 @@ def rules_of_leaf(rules: SplitRules, hessian: float, rows: int) -> SplitRules:
     """The rules with all that a child's hessian must reach in `min_hessian`."""
     least = max(rules.min_hessian, rules.min_rows * hessian / rows)
     return SplitRules(
-        rules.reg_lambda, rules.reg_alpha, rules.min_gain, least, rules.min_rows, rules.value_scale,
-        rules.cat_smooth, rules.cat_l2, rules.max_cat,
-    )  # fmt: skip
+        rules.reg_lambda, rules.reg_alpha, rules.min_gain, least, rules.min_rows, rules.value_scale
+    )
 
 
 @inner
@@ -158,10 +216,9 @@ def _soft_gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array
 
 
 @inner(borrows=True)
-def _bounded_gains(
-    left: Array, n: int, total: int, direction: int, low: float, high: float, rules: SplitRules, gains: Array
-) -> None:  # fmt: skip
+def _bounded_gains(left: Array, n: int, total: int, bounds: Bounds, rules: SplitRules, gains: Array) -> None:
     """Gains of allowed splits under output bounds; 0 where a monotone feature would turn back."""
+    direction, low, high = bounds.direction, bounds.low, bounds.high
     for b in range(n):
         if gains[b] > 0.0:
             gl, hl = gradient_of(left[b]), hessian_of(left[b])
@@ -205,9 +262,8 @@ def _keep_best(
 
 @inner(borrows=True)
 def search_numeric(
-    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, total: int, direction: int,
-    bounded: bool, low: float, high: float, rules: SplitRules, left: Array, gains: Array, best_gain: float,
-    best: Array,
+    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, total: int,
+    bounds: Bounds | None, rules: SplitRules, left: Array, gains: Array, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
     """Best ``bin <= b`` of a feature, with NaN on either side; fills `best` if above `best_gain`."""
     n = n_bins - 1  # the last bin on the left leaves nothing on the right; before a NaN bin it leaves NaN
@@ -226,8 +282,8 @@ def search_numeric(
             _gains(left, whole, total, rules, gains)
         else:
             _soft_gains(left, whole, total, rules, gains)
-        if bounded:
-            _bounded_gains(left, n, total, direction, low, high, rules, gains)
+        if bounds is not None:
+            _bounded_gains(left, n, total, bounds, rules, gains)
         best_gain = _keep_best(gains, whole, left, feature, nan_left, best_gain, best)
     if best[FEATURE] == feature:
         if not has_nan:  # nothing was learned about NaN here: it follows the heavier child
@@ -239,8 +295,8 @@ def search_numeric(
 
 @inner(borrows=True)
 def search_categorical(
-    feature: int, first: int, n_bins: int, histogram: Array, total: int, rules: SplitRules, present: Array,
-    ratio: Array, best_gain: float, best: Array,
+    feature: int, first: int, n_bins: int, histogram: Array, total: int, rules: SplitRules,
+    categories: CategoryRules, present: Array, ratio: Array, best_gain: float, best: Array,
 ) -> float:  # fmt: skip
     """Best set of categories of a feature to send left; bin 0 (anything else) always goes right.
 
@@ -251,7 +307,7 @@ def search_categorical(
         packed = histogram[first + b]
         if packed != 0:
             present[n] = b
-            ratio[n] = gradient_of(packed) / (hessian_of(packed) + rules.cat_smooth)
+            ratio[n] = gradient_of(packed) / (hessian_of(packed) + categories.smooth)
             n += 1
     for i in range(1, n):  # insertion sort: stable, and there are at most 254
         b, r, k = present[i], ratio[i], i
@@ -260,10 +316,10 @@ def search_categorical(
             k -= 1
         present[k], ratio[k] = b, r
     G, H = gradient_of(total), hessian_of(total)
-    extra = rules.cat_l2
+    extra = categories.l2
     for backwards in range(2):
         running = np.int64(0)
-        for taken in range(min(n, rules.max_cat)):
+        for taken in range(min(n, categories.most)):
             b = present[n - 1 - taken if backwards else taken]
             running += histogram[first + b]
             gl, hl = gradient_of(running), hessian_of(running)

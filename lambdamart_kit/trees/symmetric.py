@@ -18,19 +18,26 @@ Kohavi (1994), "Bottom-up induction of oblivious read-once decision graphs"; Pro
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from lambdamart_kit.core.jit import inner, kernel
-from lambdamart_kit.core.parallel import run_tasks
+from lambdamart_kit.core.parallel import run, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.trees.binning import BinnedMatrix
-from lambdamart_kit.trees.grower import bad_gradient, row_contents, sample_features, sample_rows
+from lambdamart_kit.trees.grower import (
+    bad_gradient,
+    row_contents,
+    sample_features,
+    sample_rows,
+)
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.quantising import ROWS_AT_ONCE, Scales, find_scales, quantise, spread
-from lambdamart_kit.trees.splitting import SplitRules, gradient_of, hessian_of, leaf_gain
+from lambdamart_kit.trees.quantising import quantise, spread
+from lambdamart_kit.trees.splitting import Limits, SplitRules, gradient_of, hessian_of, leaf_gain, split_rules
+from lambdamart_kit.trees.state import Drawing, Rounding, RowOrder, Sample, Scales
 from lambdamart_kit.trees.tree import Tree
 
 
@@ -88,7 +95,8 @@ class SymmetricGrower:
         scales, carried = self._quantised(rows, gradient, hessian, content, seed)
         if scales.hessian < 0:
             raise bad_gradient(tree_index)
-        rules = _rules(parameters, scales)
+        free = parameters.split_criterion == "least_squares"
+        rules = split_rules.py_func(Limits.of(parameters), scales.gradient, scales.hessian, free)
         leaf, levels = np.zeros(n, dtype=np.uint16), list[_Level]()
         while len(levels) < self._depth:
             features = np.flatnonzero(allowed[len(levels) % len(allowed)] & (self._n_bins > 1))
@@ -110,14 +118,13 @@ class SymmetricGrower:
     def _quantised(
         self, rows: Array, gradient: Float32Array, hessian: Float32Array, content: Array, seed: int
     ) -> tuple[Scales, Array]:
-        constant = self._parameters.split_criterion == "least_squares"
-        peaks, sums, arrivals = np.zeros((1, 8)), np.zeros((1, 8), np.int64), np.zeros(16, np.int64)
-        scales = Scales(*find_scales(0, 1, gradient, hessian, constant, 0.0, peaks, sums, arrivals))
-        carried = np.empty(len(rows), dtype=np.int64)
-        if scales.hessian >= 0:
-            args = (rows, gradient, hessian, content, seed, constant, scales, carried)
-            run_tasks(_quantise, self._bounds(len(rows)), self._n_threads, *args)
-        return scales, carried
+        """Scales, and the rows as words, in order."""
+        T, n = self._n_threads, len(rows)
+        order = RowOrder.allocate(n, T)
+        rounding = Rounding.of(replace(self._parameters, mvs_noise=0.0), seed, n)
+        args = (Sample(rows, gradient, hessian, content), rounding, order, Drawing.allocate(T))
+        scales, _, _ = run(quantise, T, *args, np.zeros(8 * (T + 1), np.int64))
+        return scales, order.carried
 
     def _best_split(
         self, features: IndexArray, rows: Array, leaf: Array, carried: Array, n_nodes: int, rules: SplitRules
@@ -178,17 +185,6 @@ class SymmetricGrower:
         )
 
 
-def _rules(p: TreeParameters, scales: Scales) -> SplitRules:
-    free = p.split_criterion == "least_squares"
-    return SplitRules(
-        0.0 if free else p.reg_lambda * scales.hessian,
-        0.0 if free else p.reg_alpha * scales.gradient,
-        p.min_split_gain * scales.gradient**2 / scales.hessian,
-        1.0 if free else max(p.min_child_weight * scales.hessian, 1.0),
-        0.0, scales.hessian / scales.gradient, 0.0, 0.0, 0,
-    )  # fmt: skip
-
-
 def _leaf_sums(
     rows: Array, leaf: Array, gradient: Float32Array, hessian: Float32Array, scales: Scales, n_leaves: int
 ) -> tuple[FloatArray, FloatArray, IndexArray]:
@@ -232,17 +228,6 @@ def _mask(threshold_bin: int, nan_left: bool, nan_bin: int) -> list[int]:
     bits = (1 << (threshold_bin + 1)) - 1
     bits = bits | 1 << nan_bin if nan_left else bits & ~(1 << nan_bin)
     return [bits >> 64 * word & 0xFFFFFFFFFFFFFFFF for word in range(4)]
-
-
-@kernel
-def _quantise(
-    start: int, stop: int, rows: Array, gradient: Array, hessian: Array, content: Array, seed: int,
-    constant: bool, scales: Scales, carried: Array,
-) -> None:  # fmt: skip
-    words, shares = np.empty(ROWS_AT_ONCE, dtype=np.int64), np.empty(ROWS_AT_ONCE)
-    quantise(
-        start, stop, rows, gradient, hessian, content, seed, constant, scales, words, shares, carried, carried
-    )
 
 
 @kernel

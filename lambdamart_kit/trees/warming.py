@@ -1,32 +1,49 @@
 """``python -m lambdamart_kit.trees.warming`` compiles the kernel that grows trees, into the cache on disk.
 
-See :mod:`lambdamart_kit.core.coldstart`. Nothing is run, so no other kernel is compiled.
+See :mod:`lambdamart_kit.core.coldstart`. Nothing is run, so no other kernel is compiled. The words
+"categories" and "monotone" after it say what the trees have to do with.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
 
-from lambdamart_kit.trees.grower import buffers, limits_of
 from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.histogram import Layout
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.state import Data
+from lambdamart_kit.trees.splitting import CategoryRules, Limits
+from lambdamart_kit.trees.state import Rounding, Sample, Work
+
+MODULE = "lambdamart_kit.trees.warming"
 
 
-def signature() -> tuple[Any, ...]:
+def words_of(parameters: TreeParameters, categorical: Sequence[int]) -> tuple[str, ...]:
+    """What to call this module with for trees on those `categorical` columns."""
+    words = {"categories": len(categorical) > 0, "monotone": any(parameters.monotone_constraints)}
+    return tuple(word for word, is_so in words.items() if is_so)
+
+
+def signature(words: Sequence[str] = ()) -> tuple[Any, ...]:
     """Types of the arguments that a grower calls `grow` with."""
-    kinds = (np.int32, np.int64, np.uint64, np.float32, np.float64, np.bool_)
-    int32, int64, uint64, float32, float64, boolean = (np.zeros(1, kind) for kind in kinds)
-    pointers, bins, allowed = (np.zeros((1, 1), kind) for kind in (np.uint32, np.uint8, np.bool_))
-    layout = Layout(int32, int32, int32, int32, int32, boolean, int64, int64, pointers, int64, uint64)
-    data = Data(bins, uint64, int32, float32, float32, allowed, int64)
-    work = buffers(1, 1, 2, 2)._replace(scores=float64)
-    return tuple(numba.typeof(a) for a in (0, 1, layout, data, limits_of(TreeParameters(), 0, 1), work))
+    kinds = (np.int32, np.int64, np.uint64, np.float32, np.float64)
+    int32, int64, uint64, float32, float64 = (np.zeros(1, kind) for kind in kinds)
+    kinds_of_tables = (np.uint32, np.uint8, np.bool_, np.int32)
+    pointers, bins, allowed, features = (np.zeros((1, 1), kind) for kind in kinds_of_tables)
+    parameters = TreeParameters()
+    arguments = (
+        0, 1, Sample(int32, float32, float32, uint64), Rounding.of(parameters, 0, 1), Limits.of(parameters),
+        CategoryRules.of(parameters) if "categories" in words else None,
+        int64 if "monotone" in words else None,
+        Layout(features, int64, int64, pointers, int64, uint64), bins, allowed, Work.allocate(1, 1, 2, 2),
+        float64,
+    )  # fmt: skip
+    return tuple(numba.typeof(a) for a in arguments)
 
 
 if __name__ == "__main__":
-    grow.compile(signature())
+    grow.compile(signature(sys.argv[1:]))
