@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import gc
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lambdamart_kit import LambdaMART
 from lambdamart_kit.core.coldstart import compiled_aside
 from lambdamart_kit.core.jit import inner, kernel
+from lambdamart_kit.rankers import boosters_native
 from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.warming import signature
 
@@ -19,12 +22,16 @@ class Parts(NamedTuple):
     value: float
 
 
+TYPES = ("f8",)
+
+
 class Kernel:
     """Just what a dispatcher shows to `compiled_aside`."""
 
-    def __init__(self, index=None, signatures=()):
+    def __init__(self, cached=(), signatures=()):
+        index = {(types, "this machine"): "file" for types in cached}
         self.signatures = list(signatures)
-        self._cache = SimpleNamespace(_cache_file=SimpleNamespace(_load_index=lambda: index or {}))
+        self._cache = SimpleNamespace(_cache_file=SimpleNamespace(_load_index=lambda: index))
 
     def compile(self, signature):
         return f"compiled {signature}"
@@ -34,7 +41,7 @@ class Kernel:
 def aside(tmp_path, monkeypatch):
     """Name of a module that leaves a mark when it has run, and the mark."""
     mark = tmp_path / "mark"
-    code = f"import time; time.sleep(0.5); open({str(mark)!r}, 'w')"
+    code = f"import sys, time; time.sleep(0.5); open({str(mark)!r}, 'w').write(' '.join(sys.argv[1:]))"
     (tmp_path / "compiles_aside.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return "compiles_aside", mark
@@ -43,32 +50,37 @@ def aside(tmp_path, monkeypatch):
 def test_the_first_compilation_waits_for_the_other_process(aside):
     module, mark = aside
     fake = Kernel()
-    with compiled_aside(fake, module, n_threads=2):
+    with compiled_aside(fake, TYPES, module, "two", "words", n_threads=2):
         assert fake.compile("f8") == "compiled f8"
-        assert mark.exists()
+        assert mark.read_text() == "two words"
     assert "compile" not in vars(fake)
 
 
 @pytest.mark.parametrize(
     ("fake", "n_threads"),
-    [(Kernel(), 1), (Kernel(index={"key": "file"}), 2), (Kernel(signatures=["f8"]), 2), (object(), 2)],
+    [(Kernel(), 1), (Kernel(cached=[TYPES]), 2), (Kernel(signatures=[TYPES]), 2), (object(), 2)],
     ids=["one thread", "cached", "compiled", "no dispatcher"],
 )
 def test_nothing_is_started_without_need(aside, fake, n_threads):
-    with compiled_aside(fake, aside[0], n_threads=n_threads):
+    with compiled_aside(fake, TYPES, aside[0], n_threads=n_threads):
         assert "compile" not in getattr(fake, "__dict__", {})
 
 
 def test_a_process_that_fails_or_is_not_needed_does_no_harm(aside):
     fake = Kernel()
-    with compiled_aside(fake, "no_such_module_at_all", n_threads=2):
+    with compiled_aside(fake, TYPES, "no_such_module_at_all", n_threads=2):
         assert fake.compile("f8") == "compiled f8"
-    with pytest.raises(KeyError), compiled_aside(fake, aside[0], n_threads=2):
+    with pytest.raises(KeyError), compiled_aside(fake, TYPES, aside[0], n_threads=2):
         raise KeyError
     assert "compile" not in vars(fake)
     assert not aside[1].exists()  # it was ended with the block
-    with compiled_aside(fake, aside[0], n_threads=2), compiled_aside(Kernel(), aside[0], n_threads=2):
-        pass  # one at a time
+    other = Kernel()
+    with (
+        compiled_aside(fake, TYPES, aside[0], n_threads=2),
+        compiled_aside(other, TYPES, aside[0], n_threads=2),
+    ):
+        assert "compile" in vars(fake)
+        assert "compile" not in vars(other)  # one at a time
 
 
 def test_a_kernel_compiles_what_it_calls_once_for_a_type():
@@ -93,12 +105,47 @@ def test_a_kernel_compiles_what_it_calls_once_for_a_type():
         outer(np.array([4]))
 
 
-def test_the_kernel_compiled_aside_is_the_one_that_grows_trees():
+def test_code_for_other_types_does_not_count(aside):
+    fake = Kernel(cached=[("f4",)], signatures=[("i8",)])
+    with compiled_aside(fake, TYPES, aside[0], n_threads=2):
+        assert "compile" in vars(fake)
+
+
+@pytest.mark.parametrize("words", [(), ("categories",), ("monotone",), ("categories", "monotone")])
+def test_the_kernel_compiled_aside_is_the_one_that_grows_trees(words):
     rng = np.random.default_rng(0)
-    LambdaMART(n_estimators=1, n_jobs=1).fit(
-        rng.normal(size=(60, 2)), rng.integers(0, 3, 60), qid=np.arange(60) // 10
-    )
-    assert signature() in grow.signatures
+    X = rng.integers(0, 5, (60, 2))
+    settings = {"monotone_constraints": [1, 0]} if "monotone" in words else {}
+    settings |= {"categorical_features": [1]} if "categories" in words else {}
+    LambdaMART(n_estimators=1, n_jobs=1, **settings).fit(X, rng.integers(0, 3, 60), qid=np.arange(60) // 10)
+    assert signature(words) in grow.signatures
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ()),
+        ({"categorical_features": [1]}, ("categories",)),
+        ({"monotone_constraints": np.array([0, -1])}, ("monotone",)),
+        ({"monotone_constraints": {"0": 0}}, ()),
+        ({"categorical_features": ["1"], "monotone_constraints": {"0": 1}}, ("categories", "monotone")),
+        ({"booster_params": {"grow_policy": "symmetric"}}, None),
+        ({"booster": "lightgbm"}, None),
+    ],
+)
+def test_compiling_begins_with_the_first_line_of_a_fit(settings, expected, monkeypatch):
+    started = []
+
+    @contextmanager
+    def note(kernel, types, module, *words, n_threads):
+        started.append((kernel, types, words))
+        yield
+
+    monkeypatch.setattr(boosters_native, "compiled_aside", note)
+    X = pd.DataFrame(np.ones((4, 2)), columns=["0", "1"])
+    with LambdaMART(n_jobs=2, **settings)._head_start(X):
+        pass
+    assert started == ([] if expected is None else [(grow, signature(expected), expected)])
 
 
 def test_cycles_are_collected_again_after_compiling():

@@ -5,10 +5,11 @@ import pytest
 
 from lambdamart_kit.core.parallel import run
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.trees import grower, growing, histogram, quantising
+from lambdamart_kit.trees import growing, histogram, quantising, state
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.grower import Grower
 from lambdamart_kit.trees.parameters import TreeParameters
+from lambdamart_kit.trees.state import Drawing, Rounding, Sample, Scales
 
 LOOSE = {"min_child_samples": 1, "min_child_weight": 0.0}
 
@@ -88,10 +89,11 @@ def test_histograms_are_numpys(rng, n_threads):
     for thread in range(n_threads):
         histogram.accumulate(layout, 0, thread, thread + 1, carried, out)
         histogram.complete(layout, thread, packed.sum(), out)
-    for f, j in enumerate(layout.feature):
-        expected = np.zeros(layout.n_bins[f], np.int64)
-        np.add.at(expected, binned.columns[j, rows], packed)
-        assert np.array_equal(out[layout.start[f] : layout.start[f] + layout.n_bins[f]], expected)
+    for feature in layout.features:
+        start, n_bins = feature[histogram.START], feature[histogram.N_BINS]
+        expected = np.zeros(n_bins, np.int64)
+        np.add.at(expected, binned.columns[feature[histogram.COLUMN], rows], packed)
+        assert np.array_equal(out[start : start + n_bins], expected)
 
 
 def test_wide_data_takes_several_planes(rng):
@@ -166,7 +168,7 @@ def same(a, b):
 @pytest.fixture
 def samples_few(monkeypatch):
     """Rows are sampled on small data too."""
-    monkeypatch.setattr(grower, "FEWEST_TO_SAMPLE", 0)
+    monkeypatch.setattr(state, "FEWEST_TO_SAMPLE", 0)
 
 
 @pytest.mark.usefixtures("samples_few")
@@ -206,16 +208,19 @@ def test_the_scale_of_gradients_cancels(rng, factor):
 
 
 def scales_of(g, h, noise, *, constant=False):
-    arrivals, peaks, sums = np.zeros(16, np.int64), np.zeros((1, 8)), np.zeros((1, 8), np.int64)
-    return quantising.Scales(*quantising.find_scales(0, 1, g, h, constant, noise, peaks, sums, arrivals))
+    drawing, rounding = Drawing.allocate(1), Rounding(0, noise, constant)
+    arrivals = np.zeros(16, np.int64)
+    return quantising.find_scales(0, 1, g, h, rounding, drawing.peaks, drawing.sums, arrivals)
 
 
 def quantised(g, h, content, scales, *, seed=7):
     """Rows that take part, the others, and quantised gradients and hessians of the former."""
     n = len(g)
-    words, rows = np.empty(n, np.int64), np.arange(n, dtype=np.int32)
-    drawn = np.empty(quantising.ROWS_AT_ONCE, np.int64), np.empty(quantising.ROWS_AT_ONCE)
-    heavy, total = quantising.quantise(0, n, rows, g, h, content, seed, False, scales, *drawn, words, words)
+    words, rows, drawing = np.empty(n, np.int64), np.arange(n, dtype=np.int32), Drawing.allocate(1)
+    sample, rounding, drawn = Sample(rows, g, h, content), Rounding(seed, 0.0, False), drawing[:2]
+    heavy, total = quantising.quantise_share(
+        0, n, sample, rounding, scales, *(buffer[0] for buffer in drawn), words, words
+    )
     g_int, h_int = words[:heavy] >> 48, words[:heavy] >> 32 & 0xFFFF
     assert total == (g_int << 32).sum() + h_int.sum()
     numbers = words & 0xFFFFFFFF
@@ -253,7 +258,7 @@ def test_the_bound_holds_even_if_every_light_row_takes_part():
 def test_stochastic_rounding_is_unbiased(rng):
     n = 100_000
     g = np.full(n, 1.0, np.float32)
-    scales = quantising.Scales(0.3, 0.6, 2.0**20, 2.0**20, 0.0, 0.0)
+    scales = Scales(0.3, 0.6, 2.0**20, 2.0**20, 0.0, 0.0)
     content = rng.integers(0, 2**63, n).astype(np.uint64)
     rows, light, g_int, h_int = quantised(g, g, content, scales)
     assert len(rows) == n

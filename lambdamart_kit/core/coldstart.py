@@ -79,8 +79,9 @@ def _is_missing(kernel: Any, types: tuple[Any, ...]) -> bool:
     if numba.config.DISABLE_JIT or not sys.executable or getattr(sys, "frozen", False):
         return False
     try:
-        cached = [key[0] for key in kernel._cache._cache_file._load_index()]
-        return types not in (*kernel.signatures, *cached)
+        if types in kernel.signatures:
+            return False
+        return all(key[0] != types for key in kernel._cache._cache_file._load_index())
     except Exception:
         return False  # another Numba, or a cache that cannot be read: the ordinary way copes
 

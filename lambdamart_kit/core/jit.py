@@ -217,7 +217,10 @@ class _EntryCompiler(compiler.CompilerBase):
             build.define_typed_pipeline(self.state),
             build.define_nopython_lowering_pipeline(self.state),
         )
-        own = {typed_passes.NopythonTypeInference: _TypeInference, typed_passes.NativeLowering: self._lowering}
+        own = {
+            typed_passes.NopythonTypeInference: _TypeInference,
+            typed_passes.NativeLowering: self._lowering,
+        }
         for step, description in (p for part in parts for p in part.passes):
             if step not in self._needless:
                 passes.add_pass(own.get(step, step), description)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -105,16 +106,21 @@ class BaseRanker(BaseEstimator, ABC):
             and a row.
         """
         watch = Stopwatch()
-        with watch("data"):
-            if qid is None:
-                self._warn_single_query()
-            rows = self._training_rows(X, y, qid, sample_weight, position)
-            parts = self._hold_out(rows, X_val, y_val, qid_val, qid is None, position_val)
-            train, validation = self._debias(*parts)
-        self._fit_ordered(train, validation, watch)
+        with self._head_start(X):
+            with watch("data"):
+                if qid is None:
+                    self._warn_single_query()
+                rows = self._training_rows(X, y, qid, sample_weight, position)
+                parts = self._hold_out(rows, X_val, y_val, qid_val, qid is None, position_val)
+                train, validation = self._debias(*parts)
+            self._fit_ordered(train, validation, watch)
         self._keep_estimates(train)
         self.fit_times_ = dict(watch.seconds)
         return self
+
+    def _head_start(self, X: Any) -> AbstractContextManager[object]:
+        """What can go on beside a fit from its first line; here nothing."""
+        return nullcontext()
 
     @abstractmethod
     def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:

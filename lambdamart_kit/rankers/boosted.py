@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
@@ -26,7 +27,7 @@ from lambdamart_kit.rankers.boosters import (
 )
 from lambdamart_kit.rankers.clicks import collapse
 from lambdamart_kit.rankers.driving import check_comparable
-from lambdamart_kit.rankers.features import OrderedRows
+from lambdamart_kit.rankers.features import OrderedRows, categorical_columns
 from lambdamart_kit.rankers.training import (
     Callback,
     EarlyStopping,
@@ -91,6 +92,18 @@ class BoostedRanker(BaseRanker):
     @abstractmethod
     def _bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound | LibraryObjective:
         """What drives the trees, on whole queries of a larger set with these `labels` (in any number)."""
+
+    def _head_start(self, X: Any) -> AbstractContextManager[object]:
+        """Native trees: what compiles for them."""
+        if self._booster_name() != "native":
+            return nullcontext()
+        from lambdamart_kit.rankers.boosters_native import head_start
+
+        given = self.monotone_constraints if self.monotone_constraints is not None else ()
+        monotone = any(given.values() if isinstance(given, Mapping) else given)
+        columns = categorical_columns(X, self.categorical_features, _get_feature_names(X))
+        params = BoosterParams(n_threads=self._n_threads(), extra=dict(self.booster_params or {}))
+        return head_start(params, categories=len(columns) > 0, monotone=monotone)
 
     def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         start: Model | None = getattr(self, "model_", None) if self.warm_start else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -102,13 +102,8 @@ class NativeBooster:
             split_criterion=cast(SplitCriterion, params.split_criterion),
         )
         started = None if start is None else start.raw
-        aside: Any = nullcontext()
-        if parameters.grow_policy == "leafwise":
-            # A tree's kernels and a gradient's take about as long to compile, the first time on a machine.
-            words = warming.words_of(parameters, params.categorical_features)
-            types, n_threads = warming.signature(words), params.n_threads
-            aside = compiled_aside(grow, types, warming.MODULE, *words, n_threads=n_threads)
-        with aside:
+        monotone = any(parameters.monotone_constraints)
+        with head_start(params, categories=len(params.categorical_features) > 0, monotone=monotone):
             ensemble = boost(
                 X,
                 Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,
@@ -124,6 +119,19 @@ class NativeBooster:
                 n_threads=params.n_threads,
             )
         return NativeModel(ensemble, started)
+
+
+def head_start(params: BoosterParams, *, categories: bool, monotone: bool) -> AbstractContextManager[None]:
+    """The kernel that grows trees compiles aside, if need be, as `compiled_aside` says.
+
+    It takes about as long as all others together, the first time on a machine, so the earlier the better; if
+    `categories` or `monotone` was a wrong guess, the right kernel compiles when it is called.
+    """
+    if params.extra.get("grow_policy", "leafwise") != "leafwise":
+        return nullcontext()
+    words = warming.words_of(categories=categories, monotone=monotone)
+    types, n_threads = warming.signature(words), params.n_threads
+    return compiled_aside(grow, types, warming.MODULE, *words, n_threads=n_threads)
 
 
 def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:

@@ -86,17 +86,16 @@ _ROWS_TO_SHARE = 1500  # rows a thread from which a leaf is shared out by rows
 @inner(borrows=True)
 def _offer(
     thread: int, n_threads: int, leaf: int, layout: Layout, allowed: Array, monotone: Array | None,
-    tree_rules: SplitRules, categories: CategoryRules | None, mine: Array, reals: Array, space: SearchSpace,
-    best: Array,
+    tree_rules: SplitRules, categories: CategoryRules | None, mine: Array, reals: Array, histogram: Array,
+    left: Array, gains: Array, best: Array,
 ) -> None:  # fmt: skip
     """Search this thread's features for the best split of `leaf`: `best`, with its gain in `reals`."""
-    total, node, histogram = mine[leaf, TOTAL], mine[leaf, NODE], space.histograms[mine[leaf, SLOT]]
+    total, node = mine[leaf, TOTAL], mine[leaf, NODE]
     rules = rules_of_leaf(tree_rules, hessian_of(total), mine[leaf, COUNT])
     best[FEATURE] = -1
     parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
     gain = parent * (1 + 1e-10) + rules.min_gain  # what rounding alone could gain is no gain
     may_split, features, block_feature = allowed[node % len(allowed)], layout.features, layout.block_feature
-    left, gains = space.left[thread], space.gains[thread]
     for block in range(thread, len(block_feature) - 1, n_threads):
         for f in range(block_feature[block], block_feature[block + 1]):
             feature, first, n_bins = features[f, COLUMN], features[f, START], features[f, N_BINS]
@@ -269,9 +268,11 @@ def _search(
     subtracted = cycles()
     for child in range(2):
         if right_wanted if child else left_wanted:
+            at = right if child else leaf
             _offer(
-                thread, n_threads, right if child else leaf, layout, allowed, monotone, rules, categories,
-                mine, reals, space, space.offers[2 * thread + child],
+                thread, n_threads, at, layout, allowed, monotone, rules, categories, mine, reals,
+                histograms[mine[at, SLOT]], space.left[thread], space.gains[thread],
+                space.offers[2 * thread + child],
             )  # fmt: skip
     searched = cycles()
     meet(arrivals, thread, n_threads)

@@ -77,7 +77,7 @@ def join(thread: int, n_threads: int, run: int, order: RowOrder) -> int:
     """
     carried, moved, part = order.carried, order.moved, order.parts[thread, run]
     begin, start, stop, n_mine = part[RUN_BEGIN], part[SHARE_BEGIN], part[SHARE_END], part[N_FIRST]
-    before, n_first = np.int64(0), np.int64(0)
+    before, n_first = 0, 0
     for t in range(n_threads):
         before += order.parts[t, run, N_FIRST] if t < thread else 0
         n_first += order.parts[t, run, N_FIRST]

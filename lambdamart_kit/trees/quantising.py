@@ -59,7 +59,7 @@ def _fixed_scale(largest: float, n_rows: int) -> float:
     return 2.0 ** (61.0 - np.ceil(np.log2(n_rows + 1.0)) - np.ceil(np.log2(np.float64(largest))))
 
 
-@inner(borrows=True, shared=True)
+@kernel(borrows=True, shared=True)
 def find_scales(
     thread: int, n_threads: int, gradient: Array, hessian: Array, rounding: Rounding, peaks: Array,
     sums: Array, arrivals: Array,
@@ -120,8 +120,8 @@ def spread(carried: Any) -> Any:
     return ((carried >> np.int64(48)) << np.int64(32)) + ((carried >> np.int64(32)) & np.int64(0xFFFF))
 
 
-@inner(borrows=True, shared=True)
-def _sort_share(
+@kernel(borrows=True, shared=True)
+def quantise_share(
     start: int, stop: int, sample: Sample, rounding: Rounding, scales: Scales, words: Array, shares: Array,
     heavy: Array, light: Array,
 ) -> tuple[Any, Any]:  # fmt: skip
@@ -174,7 +174,7 @@ def _draw(
 def quantise(
     thread: int, n_threads: int, sample: Sample, rounding: Rounding, order: RowOrder, drawing: Drawing,
     arrivals: Array,
-) -> tuple[Scales, int, int]:  # fmt: skip
+) -> tuple[Scales, Any, Any]:  # fmt: skip
     """Fill ``order.carried`` with the rows as words, those that take part first.
 
     Returns the scales, how many rows take part, and their sum, on every thread. The order of rows is kept
@@ -190,7 +190,7 @@ def quantise(
         part, sums = order.parts[thread, 0], drawing.sums
         part[RUN_BEGIN], part[SHARE_BEGIN], part[SHARE_END] = 0, start, stop
         target = order.carried if thread == 0 else order.moved  # as in `move_rows`
-        part[N_FIRST], sums[thread, 4] = _sort_share(
+        part[N_FIRST], sums[thread, 4] = quantise_share(
             start, stop, sample, rounding, scales, drawing.words[thread], drawing.shares[thread], target,
             order.moved,
         )  # fmt: skip

@@ -40,9 +40,11 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, p: TreeParameters) -> Limits:
-        """Those of `p`."""
-        kinds = cls.__annotations__
-        return cls(*((int if kinds[name] == "int" else float)(getattr(p, name)) for name in cls._fields))
+        """Those of `p`; compiled code is for Python's own numbers."""
+        return cls(
+            int(p.num_leaves), int(p.max_depth), int(p.min_child_samples), float(p.min_child_weight),
+            float(p.min_split_gain), float(p.reg_lambda), float(p.reg_alpha), float(p.learning_rate),
+        )  # fmt: skip
 
 
 class SplitRules(NamedTuple):

@@ -22,9 +22,9 @@ from lambdamart_kit.trees.state import Rounding, Sample, Work
 MODULE = "lambdamart_kit.trees.warming"
 
 
-def words_of(parameters: TreeParameters, categorical: Sequence[int]) -> tuple[str, ...]:
-    """What to call this module with for trees on those `categorical` columns."""
-    words = {"categories": len(categorical) > 0, "monotone": any(parameters.monotone_constraints)}
+def words_of(*, categories: bool, monotone: bool) -> tuple[str, ...]:
+    """What to call this module with."""
+    words = {"categories": categories, "monotone": monotone}
     return tuple(word for word, is_so in words.items() if is_so)
 
 
