@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -11,7 +13,7 @@ import pytest
 
 from lambdamart_kit import LambdaMART
 from lambdamart_kit.core.coldstart import compiled_aside
-from lambdamart_kit.core.jit import inner, kernel
+from lambdamart_kit.core.jit import Remembering, collector_at_rest, inner, kernel
 from lambdamart_kit.rankers import boosters_native
 from lambdamart_kit.trees.growing import grow
 from lambdamart_kit.trees.warming import signature
@@ -148,6 +150,40 @@ def test_compiling_begins_with_the_first_line_of_a_fit(settings, expected, monke
     assert started == ([] if expected is None else [(grow, signature(expected), expected)])
 
 
+def test_what_is_none_is_not_compiled():
+    @inner(borrows=True)
+    def fill(a, value):
+        for i in range(len(a)):
+            a[i] = value
+
+    @kernel(borrows=True, cache=False)
+    def fill_if_given(a, value):
+        if value is not None:
+            fill(a, value)
+
+    a = np.zeros(3)
+    fill_if_given(a, None)
+    assert not fill.signatures
+    fill_if_given(a, 2.0)
+    assert a.tolist() == [2.0] * 3
+
+
+def test_the_type_of_a_call_is_worked_out_once():
+    asked = []
+
+    def resolve(function, args, kws):
+        asked.append((function, *args))
+        return f"of {function}" if args != ("unknown",) else None
+
+    context = Remembering(SimpleNamespace(resolve_function_type=resolve, callstack="the context's"))
+    for _ in range(2):
+        assert context.resolve_function_type("max", ["i8", "i8"], {}) == "of max"
+        assert context.resolve_function_type("max", ("i8", "f8"), {}) == "of max"
+        assert context.resolve_function_type("max", ("unknown",), {}) is None  # it may be known by and by
+    assert asked == [("max", "i8", "i8"), ("max", "i8", "f8"), ("max", "unknown"), ("max", "unknown")]
+    assert context.callstack == "the context's"
+
+
 def test_cycles_are_collected_again_after_compiling():
     @kernel(cache=False)
     def add_one(x):
@@ -156,6 +192,35 @@ def test_cycles_are_collected_again_after_compiling():
     assert gc.isenabled()
     assert add_one(1) == 2
     assert gc.isenabled()
+    with collector_at_rest:
+        with collector_at_rest:
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+        assert add_one(1.5) == 2.5
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_who_collects_no_cycles_still_does_not_afterwards():
+    gc.disable()
+    try:
+        with collector_at_rest:
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_fitting_native_trees_does_not_wait_for_lightgbm():
+    code = """
+import sys
+import numpy as np
+from lambdamart_kit import LambdaMART
+ranker = LambdaMART(n_estimators=2, n_jobs=1).fit(np.ones((60, 1)), [0, 1, 2] * 20, qid=[0, 1] * 30)
+assert "lightgbm" not in sys.modules
+assert len(ranker.predict(np.zeros((2, 1)))) == 2
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -9,9 +9,14 @@ alone: it is optimised, made into machine code and written to disk; then every c
 optimises it again, as often as the calls are deep. Here such a function is only lowered to LLVM's language,
 and nothing but the kernel that Python calls, which links everything in, is optimised. Numba also compiles a
 function once more for every literal it is called with (``f(0)``, ``f(1)`` and ``f(n)`` are three); here once
-for each type. Kernels that only borrow arrays have no references to count (see `inner`), which leaves less to
-compile and one round of optimisation to do. And Python's collector of cycles, which would go through all that
-the compiler holds every few milliseconds, rests meanwhile.
+for each type. It works out the type of every call anew, in every round of inference; here it remembers them.
+Kernels that only borrow arrays have no references to count (see `inner`), which leaves less to compile and
+one round of optimisation to do. And Python's collector of cycles, which would go through all that the
+compiler holds every few milliseconds, rests meanwhile.
+
+What is left goes by the number of statements, and of values passed on: a call passes a tuple of arrays field
+by field, seven for each one-dimensional array. So functions get the arrays they use, and what a model does
+without is None, for which nothing is compiled.
 """
 
 from __future__ import annotations
@@ -170,7 +175,7 @@ class _InnerLowering(typed_passes.NativeLowering):
         return bool(super().run_pass(state))
 
 
-class _Remembering:
+class Remembering:
     """Numba's typing context for one function, which does not work out the type of a call twice.
 
     Numba does so for every place of the call, and again in each round until all types are known.
@@ -198,7 +203,7 @@ class _TypeInference(typed_passes.NopythonTypeInference):
     _name = "remembering_type_inference"
 
     def run_pass(self, state: Any) -> bool:
-        context, state.typingctx = state.typingctx, _Remembering(state.typingctx)
+        context, state.typingctx = state.typingctx, Remembering(state.typingctx)
         try:
             return bool(super().run_pass(state))
         finally:
