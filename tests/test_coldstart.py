@@ -120,7 +120,7 @@ def test_the_kernel_compiled_aside_is_the_one_that_grows_trees(words):
     settings = {"monotone_constraints": [1, 0]} if "monotone" in words else {}
     settings |= {"categorical_features": [1]} if "categories" in words else {}
     LambdaMART(n_estimators=1, n_jobs=1, **settings).fit(X, rng.integers(0, 3, 60), qid=np.arange(60) // 10)
-    assert signature(words) in grow.signatures
+    assert signature(*words) in grow.signatures
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_compiling_begins_with_the_first_line_of_a_fit(settings, expected, monke
     X = pd.DataFrame(np.ones((4, 2)), columns=["0", "1"])
     with LambdaMART(n_jobs=2, **settings)._head_start(X):
         pass
-    assert started == ([] if expected is None else [(grow, signature(expected), expected)])
+    assert started == ([] if expected is None else [(grow, signature(*expected), expected)])
 
 
 def test_what_is_none_is_not_compiled():

@@ -189,6 +189,7 @@ class Remembering:
         return getattr(self._context, name)
 
     def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+        """Signature of a call of `function` with arguments of these types; None is not remembered."""
         key = (function, tuple(args), tuple(kws.items()))
         if key not in self._known:
             found = self._context.resolve_function_type(function, args, kws)

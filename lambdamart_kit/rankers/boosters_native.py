@@ -130,7 +130,7 @@ def head_start(params: BoosterParams, *, categories: bool, monotone: bool) -> Ab
     if params.extra.get("grow_policy", "leafwise") != "leafwise":
         return nullcontext()
     words = warming.words_of(categories=categories, monotone=monotone)
-    types, n_threads = warming.signature(words), params.n_threads
+    types, n_threads = warming.signature(*words), params.n_threads
     return compiled_aside(grow, types, warming.MODULE, *words, n_threads=n_threads)
 
 

@@ -7,7 +7,7 @@ See :mod:`lambdamart_kit.core.coldstart`. Nothing is run, so no other kernel is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numba
@@ -28,7 +28,8 @@ def words_of(*, categories: bool, monotone: bool) -> tuple[str, ...]:
     return tuple(word for word, is_so in words.items() if is_so)
 
 
-def signature(words: Sequence[str] = ()) -> tuple[Any, ...]:
+@cache
+def signature(*words: str) -> tuple[Any, ...]:
     """Types of the arguments that a grower calls `grow` with."""
     kinds = (np.int32, np.int64, np.uint64, np.float32, np.float64)
     int32, int64, uint64, float32, float64 = (np.zeros(1, kind) for kind in kinds)
@@ -46,4 +47,4 @@ def signature(words: Sequence[str] = ()) -> tuple[Any, ...]:
 
 
 if __name__ == "__main__":
-    grow.compile(signature(sys.argv[1:]))
+    grow.compile(signature(*sys.argv[1:]))
