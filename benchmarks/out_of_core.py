@@ -124,7 +124,7 @@ def run(kind: str, folder: Path, options: argparse.Namespace, limit_mb: int, wor
 
 
 def trees_of(path: Path) -> list[str]:
-    from lambdamart_kit.trees.ensemble import tree_blocks
+    from lambdamart_kit.trees.model_text import tree_blocks
 
     return tree_blocks(path.read_text())
 

@@ -16,7 +16,7 @@ from lambdamart_kit.datasets.chunks import Columns, RowFiles, find_files, stack
 from lambdamart_kit.rankers import LambdaMART
 from lambdamart_kit.trees import streaming
 from lambdamart_kit.trees.binning import BinMapper, sample_queries
-from lambdamart_kit.trees.ensemble import tree_blocks
+from lambdamart_kit.trees.model_text import tree_blocks
 from lambdamart_kit.trees.streaming import ColumnWriter, EdgeSample
 
 COMMON = {"n_estimators": 8, "num_leaves": 15, "random_state": 0}

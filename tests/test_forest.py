@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from lambdamart_kit.rankers import LambdaMART
-from lambdamart_kit.rankers.lightgbm_model import _WORTH_A_FOREST, LightGBMModel
+from lambdamart_kit.rankers.lightgbm_model import LightGBMModel
 from lambdamart_kit.trees.forest import Forest
 
 ODD = [np.nan, np.inf, -np.inf, 0, -0.0, 1e-36, -1e-35, 1e-35, 1e38, -1, -0.5, 2.5, 31, 32, 63, 64, 1e10]
@@ -127,7 +127,7 @@ def test_a_model_changes_over_without_a_difference(rows):
     X = rows[0]
     model = LightGBMModel(trained(rows, [2]))
     expected = model.raw.predict(X, raw_score=True)
-    for _ in range(2 * _WORTH_A_FOREST // len(X)):
+    for _ in range(2 * model._worth_a_forest() // len(X)):
         assert np.array_equal(model.predict(X), expected)
     assert model._forest is not None
     again = pickle.loads(pickle.dumps(model))
@@ -136,6 +136,38 @@ def test_a_model_changes_over_without_a_difference(rows):
     assert np.array_equal(model.predict(X.astype(np.float64)), expected)  # not float32: LightGBM's own
     with pytest.raises(lightgbm.basic.LightGBMError):
         model.predict(X[:, :3])
+
+
+@pytest.mark.parametrize("start", [None, "native", "lightgbm", "linear"])
+@pytest.mark.parametrize("num_leaves", [31, 300])
+def test_native_models_score_as_what_they_become(rows, num_leaves, start, rng):
+    """Also on trees that training went on from, and where only LightGBM can score."""
+    X, y = rows
+    labels, qid = np.digitize(y, np.quantile(y, [0.3, 0.6])), np.arange(len(X)) // 20
+    ranker = LambdaMART(n_estimators=14, num_leaves=num_leaves, min_child_samples=1, categorical_features=[2])
+    if start is not None:
+        ranker.set_params(
+            warm_start=True, n_estimators=8, booster="native" if start == "native" else "lightgbm",
+            booster_params={"linear_tree": True} if start == "linear" else None,
+        ).fit(X, labels, qid)  # fmt: skip
+        assert np.isfinite(ranker.predict(X)).all()
+    ranker.set_params(booster="native", n_estimators=14, booster_params=None).fit(X, labels, qid)
+    model, odd = ranker.model_, odd_rows(X, rng)
+    found = {
+        (0, -1): model.predict(odd),
+        (3, 8): model.predict(odd, iteration_range=(3, 11)),
+        (0, 10): model.truncate(10).predict(odd),
+    }
+    was_converted = model._ensemble is None
+    assert was_converted == (start == "linear" or num_leaves > 256)
+    with_sparse = model.predict(sparse.csr_matrix(np.nan_to_num(X)))
+    raw = ranker.booster_
+    for (first, n), scores in found.items():
+        expected = raw.predict(odd, raw_score=True, start_iteration=first, num_iteration=n)
+        np.testing.assert_array_equal(scores, expected)
+    np.testing.assert_array_equal(with_sparse, raw.predict(np.nan_to_num(X), raw_score=True))
+    np.testing.assert_array_equal(model.predict(odd), found[0, -1])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(odd), found[0, -1])
 
 
 def test_no_rows_and_no_trees(rows):

@@ -45,7 +45,7 @@ class Run:
     n_iterations : int or None
         Trees or epochs in the model.
     fit_seconds, predict_seconds : float
-        Wall clock, after a warm-up fit on a few queries; of predicting, after a first call.
+        Wall clock, after a warm-up fit on a few queries; of predicting, the fastest of three.
     fit_times : dict
         Part of the fit to its seconds, as the estimator's ``fit_times_`` has it: ``"gradient"`` is there when
         the kit computed the gradients, and not when a library did.

@@ -17,7 +17,9 @@ from lambdamart_kit.trees import warming
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
 from lambdamart_kit.trees.ensemble import Ensemble
+from lambdamart_kit.trees.forest import Forest
 from lambdamart_kit.trees.growing import grow
+from lambdamart_kit.trees.model_text import read_trees
 from lambdamart_kit.trees.parameters import SplitCriterion, TreeParameters
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ _OWN = ("grow_policy", "mvs_noise", "cat_smooth", "cat_l2", "max_cat_threshold")
 class NativeModel(LightGBMModel):
     """Native trees that become a LightGBM model when it is first asked for.
 
-    On small data, writing its text and reading it back takes as long as one tree in twelve.
+    On small data, writing its text and reading it back takes as long as one tree in twelve. Scores do not
+    wait for that, and are the same to the bit.
     """
 
     def __init__(self, ensemble: Ensemble, start: lgb.Booster | None = None) -> None:
@@ -56,6 +59,22 @@ class NativeModel(LightGBMModel):
     def n_trees(self) -> int:
         """Number of trees."""
         return self._n_trees
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows it scores."""
+        ensemble = self._ensemble
+        return super().n_features if ensemble is None else len(ensemble.feature_names)
+
+    def _worth_a_forest(self) -> int:
+        return super()._worth_a_forest() if self._ensemble is None else 0
+
+    def _lay_out(self) -> Forest | None:
+        ensemble, start = self._ensemble, self._start
+        if ensemble is None:
+            return super()._lay_out()
+        before = [] if start is None else read_trees(start.model_to_string(num_iteration=-1))
+        return None if before is None else Forest.of_trees([*before, *ensemble.model_trees()])
 
     def truncate(self, n_trees: int) -> LightGBMModel:
         """The model with its first `n_trees` trees."""

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from lambdamart_kit.trees.forest import Forest
 
-_WORTH_A_FOREST = 4096  # rows whose scoring by LightGBM takes as long as laying out its trees anew
-
 
 class LightGBMModel:
     """A model in LightGBM's text format: what its trees, and the native ones, are saved as.
@@ -29,6 +27,7 @@ class LightGBMModel:
         self._raw = raw
         self._n_scored = 0
         self._forest: Forest | None = None
+        self._is_laid_out = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LightGBMModel, (self.raw,)
@@ -58,17 +57,29 @@ class LightGBMModel:
         )
         return np.asarray(scores, dtype=np.float64)
 
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows it scores."""
+        return int(self.raw.num_feature())
+
     def _laid_out(self, X: Any) -> Forest | None:
         """The trees as a forest, if X is what it reads and enough rows were scored to be worth it."""
-        if getattr(X, "dtype", None) != np.float32 or X.shape[1] != self.raw.num_feature():
+        if getattr(X, "dtype", None) != np.float32 or X.shape[1] != self.n_features:
             return None
-        if self._n_scored < _WORTH_A_FOREST:
-            self._n_scored += X.shape[0]
-            if self._n_scored >= _WORTH_A_FOREST:
-                from lambdamart_kit.trees.forest import Forest
-
-                self._forest = Forest.of_text(self.raw.model_to_string(num_iteration=-1))
+        self._n_scored += X.shape[0]
+        if not self._is_laid_out and self._n_scored >= self._worth_a_forest():
+            self._forest = self._lay_out()
+            self._is_laid_out = True
         return self._forest
+
+    def _worth_a_forest(self) -> int:
+        """Rows whose scoring by LightGBM takes as long as laying out its trees anew."""
+        return 4096
+
+    def _lay_out(self) -> Forest | None:
+        from lambdamart_kit.trees.forest import Forest
+
+        return Forest.of_text(self.raw.model_to_string(num_iteration=-1))
 
     def truncate(self, n_trees: int) -> LightGBMModel:
         """The model with its first `n_trees` trees."""

@@ -1,14 +1,13 @@
 """From grown trees to a LightGBM model, and from any LightGBM model to trees that training can go on from.
 
-The engine trains; LightGBM serves. Its model text (version v4) is written here so that a LightGBM model
-decides every value as the bins did: a bin's edge is the float32 threshold e of ``x <= e``, exact in float64;
+The engine trains; LightGBM serves. Trees are written such that a LightGBM model decides every value as the
+bins did: a bin's edge is the float32 threshold e of ``x <= e``, exact in float64;
 NaN goes to the side that training chose (missing type NaN); categories are a bit set, and codes outside it go
 right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +15,15 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.trees.binning import BinMapper
+from lambdamart_kit.trees.model_text import (
+    CATEGORICAL,
+    DEFAULT_LEFT,
+    MISSING_IS_NAN,
+    ModelTree,
+    model_text,
+    tree_blocks,
+)
 from lambdamart_kit.trees.tree import Tree
-
-_CATEGORICAL, _NAN_LEFT, _MISSING_IS_NAN = 1, 2, 8  # bits of LightGBM's decision_type
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,10 @@ class Ensemble:
             tree.add_to(scores, binned, n_threads=n_threads)
         return scores
 
+    def model_trees(self) -> list[ModelTree]:
+        """The trees as a LightGBM model has them."""
+        return [_in_model(tree, self.mapper) for tree in self.trees]
+
     def to_lightgbm(self, start: Any = None) -> Any:
         """The model as a ``lightgbm.Booster``, after the trees of the booster `start` if there is one."""
         import lightgbm
@@ -59,65 +68,36 @@ class Ensemble:
         return lightgbm.Booster(model_str=model_text(blocks, self.feature_names, _feature_infos(self.mapper)))
 
 
-def model_text(blocks: Sequence[str], feature_names: Sequence[str], feature_infos: Sequence[str]) -> str:
-    """A LightGBM model file of these trees, each given as its block of text without the line ``Tree=``."""
-    numbered = [f"Tree={i}\n{block}\n\n" for i, block in enumerate(blocks)]
-    header = [
-        "tree",
-        "version=v4",
-        "num_class=1",
-        "num_tree_per_iteration=1",
-        "label_index=0",
-        f"max_feature_idx={len(feature_names) - 1}",
-        "objective=lambdarank",
-        f"feature_names={' '.join(feature_names)}",
-        f"feature_infos={' '.join(feature_infos)}",
-        f"tree_sizes={' '.join(str(len(block.encode())) for block in numbered)}",
-    ]
-    return "\n".join(header) + "\n\n" + "".join(numbered) + "end of trees\n"
-
-
-def tree_blocks(text: str) -> list[str]:
-    """The trees of a LightGBM model file, as :func:`model_text` takes them.
-
-    Examples
-    --------
-    >>> tree_blocks(model_text(["num_leaves=1", "num_leaves=1"], ["a"], ["none"]))
-    ['num_leaves=1', 'num_leaves=1']
-    """
-    body = text.partition("\nend of trees")[0]
-    return [block.partition("\n")[2].strip() for block in body.split("\nTree=")[1:]]
-
-
 def _block(tree: Tree, mapper: BinMapper, learning_rate: float) -> str:
-    threshold, decision, boundaries, words = _decisions(tree, mapper)
+    plain = _in_model(tree, mapper)
+    n_bit_sets = len(plain.boundaries) - 1
     lines = [
         f"num_leaves={tree.n_leaves}",
-        f"num_cat={len(boundaries) - 1}",
-        _line("split_feature", tree.feature),
+        f"num_cat={n_bit_sets}",
+        _line("split_feature", plain.feature),
         _line("split_gain", tree.gain),
-        _line("threshold", threshold),
-        _line("decision_type", decision),
-        _line("left_child", tree.children[:, 0]),
-        _line("right_child", tree.children[:, 1]),
-        _line("leaf_value", tree.leaf_value),
+        _line("threshold", plain.threshold),
+        _line("decision_type", plain.decision),
+        _line("left_child", plain.left),
+        _line("right_child", plain.right),
+        _line("leaf_value", plain.value),
         _line("leaf_weight", tree.leaf_weight),
         _line("leaf_count", tree.leaf_count),
         _line("internal_value", tree.node_value),
         _line("internal_weight", tree.node_weight),
         _line("internal_count", tree.node_count),
     ]
-    if len(boundaries) > 1:
-        lines += [_line("cat_boundaries", boundaries), _line("cat_threshold", words)]
+    if n_bit_sets:
+        lines += [_line("cat_boundaries", plain.boundaries), _line("cat_threshold", plain.words)]
     return "\n".join([*lines, "is_linear=0", f"shrinkage={learning_rate!r}"])
 
 
-def _line(name: str, values: Array | Sequence[Any]) -> str:
-    return f"{name}={' '.join(map(repr, np.asarray(values).tolist()))}"
+def _line(name: str, values: Array) -> str:
+    return f"{name}={' '.join(map(repr, values.tolist()))}"
 
 
-def _decisions(tree: Tree, mapper: BinMapper) -> tuple[list[float], list[int], list[int], list[int]]:
-    """Thresholds (of a categorical node: the number of its bit set), decision types, and all bit sets."""
+def _in_model(tree: Tree, mapper: BinMapper) -> ModelTree:
+    """The tree by the values that its bins stand for."""
     threshold: list[float] = []
     decision: list[int] = []
     boundaries, words = [0], list[int]()
@@ -125,7 +105,7 @@ def _decisions(tree: Tree, mapper: BinMapper) -> tuple[list[float], list[int], l
         codes = mapper.categories[j]
         if codes is not None:
             threshold.append(float(len(boundaries) - 1))
-            decision.append(_CATEGORICAL | _MISSING_IS_NAN)
+            decision.append(CATEGORICAL | MISSING_IS_NAN)
             left = np.unpackbits(tree.bins_left[node].view(np.uint8), bitorder="little")
             words += _bit_set(codes[np.flatnonzero(left[1 : len(codes) + 1])])
             boundaries.append(len(words))
@@ -133,8 +113,17 @@ def _decisions(tree: Tree, mapper: BinMapper) -> tuple[list[float], list[int], l
             edges, b = mapper.edges[j], int(tree.threshold_bin[node])
             # Past the last edge: every number goes left, and NaN right.
             threshold.append(float(edges[b]) if b < len(edges) else float("inf"))
-            decision.append(_MISSING_IS_NAN | (_NAN_LEFT if tree.nan_left[node] else 0))
-    return threshold, decision, boundaries, words
+            decision.append(MISSING_IS_NAN | (DEFAULT_LEFT if tree.nan_left[node] else 0))
+    return ModelTree(
+        feature=tree.feature,
+        threshold=np.array(threshold, dtype=np.float64),
+        decision=np.array(decision, dtype=np.int64),
+        left=tree.children[:, 0],
+        right=tree.children[:, 1],
+        value=tree.leaf_value,
+        boundaries=np.array(boundaries, dtype=np.int64),
+        words=np.array(words, dtype=np.uint32),
+    )
 
 
 def _bit_set(codes: Array) -> list[int]:

@@ -30,14 +30,13 @@ from scipy import sparse
 from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.parallel import run_tasks
 from lambdamart_kit.core.typing import Array, FloatArray
-from lambdamart_kit.trees.ensemble import tree_blocks
+from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, ModelTree, read_trees
 
 _WIDTH = 64  # rows that go through a tree together
 _MOST_CODES = 254  # thresholds of a column of codes; one code more than thresholds, and one for "missing"
 _MOST_LEAVES = 256  # their numbers are bytes
 _SPARSE_ROWS = 1 << 14  # rows of a sparse matrix made dense at a time
 _ROWS_TO_SHARE = 256  # from which a second thread pays
-_CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of LightGBM's decision_type; the next two are the missing type
 # Kinds of tables: NaN is taken as zero; zero and NaN are missing; NaN is missing; categories.
 _AS_ZERO, _ZERO_IS_MISSING, _NAN_IS_MISSING, _BIT_SET = range(4)
 _KIND_OF_MISSING = np.array([_AS_ZERO, _ZERO_IS_MISSING, _NAN_IS_MISSING, _AS_ZERO])  # by missing type
@@ -115,13 +114,13 @@ class Forest:
 
         These are models of several classes, averaged ones, linear leaves, and trees of over 256 leaves.
         """
-        header = text.partition("\nTree=")[0].split("\n")
-        if "num_tree_per_iteration=1" not in header or "average_output" in header:
-            return None
-        parsed = [_Tree(block) for block in tree_blocks(text)]
-        if any(tree.is_linear or len(tree.value) > _MOST_LEAVES for tree in parsed):
-            return None
-        return _lay_out(parsed)
+        trees = read_trees(text)
+        return None if trees is None else cls.of_trees(trees)
+
+    @classmethod
+    def of_trees(cls, trees: Sequence[ModelTree]) -> Forest | None:
+        """The forest of these trees; None if one of them has over 256 leaves."""
+        return None if any(len(tree.value) > _MOST_LEAVES for tree in trees) else _lay_out(trees)
 
     def predict(self, X: Any, start: int, stop: int, *, n_threads: int = 1) -> FloatArray:
         """Sum of the trees ``start:stop`` for each row of a float32 array or CSR matrix, (n_samples,)."""
@@ -140,32 +139,29 @@ class Forest:
         n_tiles = -(-len(X) // _WIDTH)
         bounds = np.linspace(0, n_tiles, 1 if n_threads == 1 else 8 * n_threads + 1).astype(np.intp)
         bounds = np.unique(np.append(bounds, n_tiles))
-        run_tasks(_score_tiles, bounds, n_threads, X, self.codes, self.trees, start, stop, scores)
+        scratch = [(_Tile.allocate(self.codes.n_columns),) for _ in range(n_threads)]
+        args = (X, self.codes, self.trees, start, stop, scores)
+        run_tasks(_score_tiles, bounds, n_threads, *args, scratch=scratch)
 
 
-class _Tree:
-    """The lines of a tree's block."""
+class _Tile(NamedTuple):
+    """Space to score 64 rows: their codes, one column's values and counts, nodes reached, leaves and sums."""
 
-    def __init__(self, block: str) -> None:
-        self._lines = dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
-        self.is_linear = self._lines.get("is_linear", "0") != "0"
-        self.value = self._numbers("leaf_value", np.float64)
-        self.feature = self._numbers("split_feature", np.int64)
-        self.threshold = self._numbers("threshold", np.float64)
-        self.decision = self._numbers("decision_type", np.int64)
-        self.left = self._numbers("left_child", np.int64)
-        self.right = self._numbers("right_child", np.int64)
-        self._boundaries = self._numbers("cat_boundaries", np.int64)
-        self._words = self._numbers("cat_threshold", np.uint32)
+    codes: Array
+    values: Array
+    counts: Array
+    reached: Array
+    leaf: Array
+    sums: Array
 
-    def _numbers(self, name: str, dtype: Any) -> Array:
-        return np.array(self._lines.get(name, "").split(), dtype=dtype)
-
-    def bits(self, node: int) -> Array:
-        """Words of the bit set of a categorical split."""
-        at = int(self.threshold[node])
-        words: Array = self._words[self._boundaries[at] : self._boundaries[at + 1]]
-        return words
+    @classmethod
+    def allocate(cls, n_columns: int) -> _Tile:
+        """For codes in `n_columns`."""
+        W = _WIDTH
+        return cls(
+            np.zeros(n_columns * W, np.uint8), np.zeros(W, np.float32), np.zeros(W, np.uint8),
+            np.zeros(2 * _MOST_LEAVES, np.uint64), np.zeros(W, np.uint8), np.zeros(W),
+        )  # fmt: skip
 
 
 class _Tables:
@@ -225,13 +221,13 @@ def _as_float32(threshold: Any) -> Any:
     return np.where(rounded > threshold, below, rounded).astype(np.float32)
 
 
-def _lay_out(trees: Sequence[_Tree]) -> Forest:
+def _lay_out(trees: Sequence[ModelTree]) -> Forest:
     sizes = [len(tree.feature) for tree in trees]
     feature, threshold = _joined(trees, "feature", np.int64), _joined(trees, "threshold", np.float64)
     decision = _joined(trees, "decision", np.int64)
     kind = _KIND_OF_MISSING[(decision >> 2) & 3]
-    kind[decision & _CATEGORICAL > 0] = _BIT_SET
-    side = ((kind != _AS_ZERO) & (decision & _DEFAULT_LEFT > 0)).astype(np.int64)
+    kind[decision & CATEGORICAL > 0] = _BIT_SET
+    side = ((kind != _AS_ZERO) & (decision & DEFAULT_LEFT > 0)).astype(np.int64)
     values, tables = _as_float32(threshold), _Tables()
     column, code = np.zeros(len(feature), dtype=np.int32), np.zeros(len(feature), dtype=np.int64)
     for f, k in np.unique(np.stack((feature, kind), axis=1)[kind != _BIT_SET], axis=0).tolist():
@@ -248,11 +244,11 @@ def _lay_out(trees: Sequence[_Tree]) -> Forest:
     return Forest(tables.codes(), laid_out)
 
 
-def _joined(trees: Sequence[_Tree], name: str, dtype: Any) -> Array:
+def _joined(trees: Sequence[ModelTree], name: str, dtype: Any) -> Array:
     return np.concatenate([np.empty(0, dtype), *(getattr(tree, name) for tree in trees)])
 
 
-def _slots(trees: Sequence[_Tree], name: str) -> Array:
+def _slots(trees: Sequence[ModelTree], name: str) -> Array:
     """Children as places in the list of a tree's splits and leaves."""
     children = [getattr(tree, name) for tree in trees]
     slots = [np.where(child < 0, len(child) + ~child, child) for child in children]
@@ -320,7 +316,7 @@ def _assign(typingctx: Any, target: Any, bits: Any, byte: Any) -> Any:
     return types.void(target, types.uint64, types.uint8), codegen
 
 
-@inner
+@inner(borrows=True)
 def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array, counts: Array) -> None:
     """Fill the tile, 64 bytes a column, with the codes of the rows ``first:first + n`` of X."""
     thresholds, words, features, kinds = codes.thresholds, codes.words, codes.feature, codes.kind
@@ -360,7 +356,7 @@ def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array
                         tile[left + r] = 0
 
 
-@inner
+@inner(borrows=True)
 def _outside(value: float, words: Array) -> Any:
     """0 if the category's bit is set; NaN, negative and unlisted ones are outside."""
     if not (value > -1.0 and value < 32.0 * len(words)):
@@ -369,16 +365,13 @@ def _outside(value: float, words: Array) -> Any:
     return np.uint8(1) - np.uint8((words[category >> 5] >> np.uint32(category & 31)) & np.uint32(1))
 
 
-@kernel
+@kernel(borrows=True)
 def _score_tiles(
-    first_tile: int, last_tile: int, X: Array, codes: Codes, trees: Trees, first: int, last: int,
-    scores: Array,
+    first_tile: int, last_tile: int, scratch: _Tile, X: Array, codes: Codes, trees: Trees, first: int,
+    last: int, scores: Array,
 ) -> None:  # fmt: skip
     """Add the trees ``first:last`` to the scores of tiles of 64 rows."""
-    tile = np.zeros(codes.n_columns * 64, dtype=np.uint8)
-    values, counts = np.zeros(64, dtype=np.float32), np.zeros(64, dtype=np.uint8)
-    reached, leaf = np.zeros(2 * 256, dtype=np.uint64), np.zeros(64, dtype=np.uint8)
-    sums = np.zeros(64)
+    tile, values, counts, reached, leaf, sums = scratch
     node_ptr, value = trees.node_ptr, trees.value
     column, threshold, left, right = trees.column, trees.threshold, trees.left, trees.right
     for t in range(first_tile, last_tile):

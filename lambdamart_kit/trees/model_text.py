@@ -1,0 +1,119 @@
+"""LightGBM's model text (version v4): trees as it has them, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array
+
+# Bits of a decision type; the next two are the missing type.
+CATEGORICAL, DEFAULT_LEFT, MISSING_IS_NAN = 1, 2, 8
+
+
+@dataclass(frozen=True, eq=False)
+class ModelTree:
+    """A tree in LightGBM's terms: what scoring takes.
+
+    Attributes
+    ----------
+    feature, decision : ndarray (n_nodes,), int64
+        Column, and LightGBM's decision type.
+    threshold : ndarray (n_nodes,), float64
+        Largest value that goes left; of a categorical split, the number of its bit set.
+    left, right : ndarray (n_nodes,), int64
+        A node, or ``~leaf``.
+    value : ndarray (n_leaves,), float64
+        Leaf values.
+    boundaries : ndarray (n_bit_sets + 1,), int64
+        Where each bit set begins among the words.
+    words : ndarray, uint32
+        Bit sets of categories that go left.
+    """
+
+    feature: Array
+    threshold: Array
+    decision: Array
+    left: Array
+    right: Array
+    value: Array
+    boundaries: Array
+    words: Array
+
+    def bits(self, node: int) -> Array:
+        """Words of the bit set of a categorical split."""
+        at = int(self.threshold[node])
+        words: Array = self.words[self.boundaries[at] : self.boundaries[at + 1]]
+        return words
+
+
+def read_trees(text: str) -> list[ModelTree] | None:
+    """The trees of a model file; None where scores are not plain sums of leaf values.
+
+    That is in models of several classes, averaged ones, and with linear leaves.
+
+    Examples
+    --------
+    >>> [len(tree.value) for tree in read_trees(model_text(["leaf_value=0.5"], ["a"], ["none"]))]
+    [1]
+    """
+    header = text.partition("\nTree=")[0].split("\n")
+    if "num_tree_per_iteration=1" not in header or "average_output" in header:
+        return None
+    blocks = [_fields(block) for block in tree_blocks(text)]
+    if any(fields.get("is_linear", "0") != "0" for fields in blocks):
+        return None
+    return [_tree(fields) for fields in blocks]
+
+
+def tree_blocks(text: str) -> list[str]:
+    """The trees of a LightGBM model file, as :func:`model_text` takes them.
+
+    Examples
+    --------
+    >>> tree_blocks(model_text(["num_leaves=1", "num_leaves=1"], ["a"], ["none"]))
+    ['num_leaves=1', 'num_leaves=1']
+    """
+    body = text.partition("\nend of trees")[0]
+    return [block.partition("\n")[2].strip() for block in body.split("\nTree=")[1:]]
+
+
+def model_text(blocks: Sequence[str], feature_names: Sequence[str], feature_infos: Sequence[str]) -> str:
+    """A LightGBM model file of these trees, each given as its block of text without the line ``Tree=``."""
+    numbered = [f"Tree={i}\n{block}\n\n" for i, block in enumerate(blocks)]
+    header = [
+        "tree",
+        "version=v4",
+        "num_class=1",
+        "num_tree_per_iteration=1",
+        "label_index=0",
+        f"max_feature_idx={len(feature_names) - 1}",
+        "objective=lambdarank",
+        f"feature_names={' '.join(feature_names)}",
+        f"feature_infos={' '.join(feature_infos)}",
+        f"tree_sizes={' '.join(str(len(block.encode())) for block in numbered)}",
+    ]
+    return "\n".join(header) + "\n\n" + "".join(numbered) + "end of trees\n"
+
+
+def _fields(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
+
+
+def _tree(fields: dict[str, str]) -> ModelTree:
+    def numbers(name: str, dtype: Any) -> Array:
+        return np.array(fields.get(name, "").split(), dtype=dtype)
+
+    return ModelTree(
+        feature=numbers("split_feature", np.int64),
+        threshold=numbers("threshold", np.float64),
+        decision=numbers("decision_type", np.int64),
+        left=numbers("left_child", np.int64),
+        right=numbers("right_child", np.int64),
+        value=numbers("leaf_value", np.float64),
+        boundaries=numbers("cat_boundaries", np.int64),
+        words=numbers("cat_threshold", np.uint32),
+    )
