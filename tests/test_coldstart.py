@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -199,6 +200,16 @@ def test_cycles_are_collected_again_after_compiling():
         assert add_one(1.5) == 2.5
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_collects_cycles_though_the_parent_rests():
+    with collector_at_rest:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if gc.isenabled() else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not gc.isenabled()
 
 
 def test_who_collects_no_cycles_still_does_not_afterwards():

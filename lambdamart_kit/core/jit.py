@@ -22,6 +22,7 @@ without is None, for which nothing is compiled.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -276,6 +277,15 @@ class _Collector:
         self._lock = threading.Lock()
         self._depth = 0
         self._was_on = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_anew)
+
+    def _start_anew(self) -> None:
+        """A fork has none of the threads that may have asked for rest."""
+        self._lock = threading.Lock()
+        if self._depth > 0 and self._was_on:
+            gc.enable()
+        self._depth = 0
 
     def __enter__(self) -> None:
         with self._lock:
@@ -286,7 +296,7 @@ class _Collector:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._depth -= 1
+            self._depth = max(self._depth - 1, 0)
             if self._depth == 0 and self._was_on:
                 gc.enable()
 
