@@ -131,6 +131,7 @@ def test_the_kernel_compiled_aside_is_the_one_that_grows_trees(words):
         ({"categorical_features": [1]}, ("categories",)),
         ({"monotone_constraints": np.array([0, -1])}, ("monotone",)),
         ({"monotone_constraints": {"0": 0}}, ()),
+        ({"monotone_constraints": [[1, 0], [1]]}, ("monotone",)),  # a mistake, but not for here to say
         ({"categorical_features": ["1"], "monotone_constraints": {"0": 1}}, ("categories", "monotone")),
         ({"booster_params": {"grow_policy": "symmetric"}}, None),
         ({"booster": "lightgbm"}, None),

@@ -178,6 +178,7 @@ BAD_PARAMETERS = [
         r"'monotone_constraints' must hold -1, 0 or 1 for each of the 3 features",
     ),
     ({"monotone_constraints": [1, 0, 2]}, r"'monotone_constraints' must hold -1, 0 or 1"),
+    ({"monotone_constraints": [[1, 0], [1], 0]}, r"'monotone_constraints' must hold -1, 0 or 1"),
     ({"monotone_constraints": {"z": 1}}, r"'monotone_constraints' names \['z'\]"),
     ({"categorical_features": ["z"]}, r"'categorical_features' has 'z', which is not a column"),
     ({"categorical_features": [3]}, r"'categorical_features' must be in 0 .. 2"),

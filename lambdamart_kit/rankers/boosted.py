@@ -99,8 +99,9 @@ class BoostedRanker(BaseRanker):
             return nullcontext()
         from lambdamart_kit.rankers.boosters_native import head_start
 
-        given = self.monotone_constraints if self.monotone_constraints is not None else ()
-        monotone = any(given.values() if isinstance(given, Mapping) else given)
+        given = () if self.monotone_constraints is None else self.monotone_constraints
+        values = list(given.values()) if isinstance(given, Mapping) else given
+        monotone = bool((np.asarray(values, dtype=object) != 0).any())  # whatever it holds: checked later
         columns = categorical_columns(X, self.categorical_features, _get_feature_names(X))
         params = BoosterParams(n_threads=self._n_threads(), extra=dict(self.booster_params or {}))
         return head_start(params, categories=len(columns) > 0, monotone=monotone)
@@ -198,8 +199,8 @@ class BoostedRanker(BaseRanker):
             if unknown:
                 raise ValueError(f"'monotone_constraints' names {unknown}, which 'X' does not have")
             given = [given.get(name, 0) for name in names]
-        values = np.asarray(given)
-        if values.shape != (self.n_features_in_,) or not np.isin(values, (-1, 0, 1)).all():
+        values = np.asarray(given, dtype=object)
+        if values.shape != (self.n_features_in_,) or not all(v in (-1, 0, 1) for v in values):
             raise ValueError(
                 f"'monotone_constraints' must hold -1, 0 or 1 for each of the {self.n_features_in_} "
                 f"features; got {given!r}"
