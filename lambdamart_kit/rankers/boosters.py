@@ -35,9 +35,12 @@ ignored.
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import numpy as np
 
 from lambdamart_kit.core.jit import collector_at_rest
 from lambdamart_kit.core.queries import Queries
@@ -165,6 +168,26 @@ class Model(Protocol):
     @classmethod
     def from_bytes(cls, content: bytes) -> Model:
         """The model that `to_bytes` wrote."""
+
+
+class SumOfTrees(ABC):
+    """A `Model` that says how its library scores a run of trees."""
+
+    @property
+    @abstractmethod
+    def n_trees(self) -> int:
+        """Number of trees."""
+
+    @abstractmethod
+    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+        """Scores of the trees ``start:stop``, at least one."""
+
+    def predict(
+        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
+    ) -> FloatArray:
+        """Scores of the rows of X, (n_samples,) float64; of trees ``start:stop`` only, if given."""
+        start, stop = iteration_range or (0, self.n_trees)
+        return self._scores(X, start, stop, n_threads) if stop > start else np.zeros(X.shape[0])
 
 
 class Booster(Protocol):

@@ -17,6 +17,7 @@ from lambdamart_kit.rankers.boosters import (
     BoosterParams,
     LibraryObjective,
     Model,
+    SumOfTrees,
     safe_names,
     translate,
 )
@@ -33,7 +34,7 @@ except ImportError:
 _KEPT = "lambdamart_kit_n_trees"
 
 
-class CatBoostModel:
+class CatBoostModel(SumOfTrees):
     """A model in CatBoost's own binary format (flat buffers, no code in it)."""
 
     suffix = "cbm"
@@ -47,13 +48,7 @@ class CatBoostModel:
         kept = self.raw.get_metadata().get(_KEPT)
         return int(self.raw.tree_count_ or 0) if kept is None else int(kept)
 
-    def predict(
-        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
-    ) -> FloatArray:
-        """Scores of the rows of X, (n_samples,) float64."""
-        start, stop = iteration_range or (0, self.n_trees)
-        if stop <= start:
-            return np.zeros(X.shape[0])
+    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
         categorical = self.raw.get_cat_feature_indices()
         scores = self.raw.predict(
             _table(X, categorical, self.raw.feature_names_),

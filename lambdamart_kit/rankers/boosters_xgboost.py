@@ -20,6 +20,7 @@ from lambdamart_kit.rankers.boosters import (
     BoosterParams,
     LibraryObjective,
     Model,
+    SumOfTrees,
     safe_names,
     translate,
 )
@@ -31,7 +32,7 @@ _ZERO_IS_MISSING = "lambdamart_kit_zero_is_missing"
 _CHUNK = 100_000  # rows made dense at a time
 
 
-class XGBoostModel:
+class XGBoostModel(SumOfTrees):
     """A model in XGBoost's JSON format."""
 
     suffix = "json"
@@ -44,13 +45,7 @@ class XGBoostModel:
         """Number of trees."""
         return int(self.raw.num_boosted_rounds())
 
-    def predict(
-        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
-    ) -> FloatArray:
-        """Scores of the rows of X, (n_samples,) float64."""
-        start, stop = iteration_range or (0, self.n_trees)
-        if stop <= start:
-            return np.zeros(X.shape[0])
+    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
         self.raw.set_param({"nthread": n_threads})
         parts = [
             self.raw.inplace_predict(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.rankers.boosters import SumOfTrees
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from lambdamart_kit.trees.forest import Forest
 
 
-class LightGBMModel:
+class LightGBMModel(SumOfTrees):
     """A model in LightGBM's text format: what its trees, and the native ones, are saved as.
 
     Scores are LightGBM's to the last bit, and its own for the first few thousand rows; then the trees are
@@ -42,13 +43,7 @@ class LightGBMModel:
         """Number of trees."""
         return int(self.raw.num_trees())
 
-    def predict(
-        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
-    ) -> FloatArray:
-        """Scores of the rows of X, (n_samples,) float64."""
-        start, stop = iteration_range or (0, self.n_trees)
-        if stop <= start:
-            return np.zeros(X.shape[0])
+    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
         forest = self._laid_out(X)
         if forest is not None:
             return forest.predict(X, start, min(stop, self.n_trees), n_threads=n_threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambdamart_kit.core.jit import inner
+from lambdamart_kit.core.jit import inner, kernel
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.lockstep import meet
 from lambdamart_kit.trees.splitting import SplitRules, leaf_output
@@ -39,10 +39,7 @@ def finish(
     for leaf in range(n_leaves):
         sums[leaf, 0], sums[leaf, 1] = 0, 0
     meet(arrivals, thread, n_threads)
-    for i in range(start, stop):
-        leaf = result.leaf_of_row[rows[i]]
-        sums[leaf, 0] += np.int64(sample.gradient[i] * scales.fixed_gradient)
-        sums[leaf, 1] += np.int64(sample.hessian[i] * scales.fixed_hessian)
+    sum_leaves(start, stop, sample, result.leaf_of_row, scales, sums)
     meet(arrivals, thread, n_threads)
     for leaf in range(n_leaves):
         g, h = np.int64(0), np.int64(0)
@@ -53,6 +50,18 @@ def finish(
         values[leaf, 1] = H
     for i in range(start, stop):
         scores[rows[i]] += values[result.leaf_of_row[rows[i]], 0]
+
+
+@kernel(borrows=True)
+def sum_leaves(
+    start: int, stop: int, sample: Sample, leaf_of_row: Array, scales: Scales, sums: Array
+) -> None:
+    """Add the gradients and hessians of some rows to the `sums` of their leaves, in fixed point."""
+    rows, gradient, hessian = sample.rows, sample.gradient, sample.hessian
+    for i in range(start, stop):
+        leaf = leaf_of_row[rows[i]]
+        sums[leaf, 0] += np.int64(gradient[i] * scales.fixed_gradient)
+        sums[leaf, 1] += np.int64(hessian[i] * scales.fixed_hessian)
 
 
 @inner(borrows=True, shared=True)

@@ -18,7 +18,6 @@ Kohavi (1994), "Bottom-up induction of oblivious read-once decision graphs"; Pro
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +33,7 @@ from lambdamart_kit.trees.grower import (
     sample_features,
     sample_rows,
 )
+from lambdamart_kit.trees.leaves import sum_leaves
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.quantising import quantise, spread
 from lambdamart_kit.trees.splitting import Limits, SplitRules, gradient_of, hessian_of, leaf_gain, split_rules
@@ -79,6 +79,10 @@ class SymmetricGrower:
         self._depth = parameters.num_leaves.bit_length() - 1
         if parameters.max_depth > 0:
             self._depth = min(self._depth, parameters.max_depth)
+        self._limits, self._free = Limits.of(parameters), parameters.split_criterion == "least_squares"
+        self._order = RowOrder.allocate(binned.n_samples, n_threads)
+        self._drawing = Drawing.allocate(n_threads)
+        self._arrivals = np.zeros(8 * (n_threads + 1), dtype=np.int64)
 
     def grow(
         self, gradient: Float32Array, hessian: Float32Array, scores: FloatArray, *, tree_index: int
@@ -92,11 +96,15 @@ class SymmetricGrower:
         content = self._content
         if len(rows) < n:
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
-        scales, carried = self._quantised(rows, gradient, hessian, content, seed)
+        sample, rounding = Sample(rows, gradient, hessian, content), Rounding(seed, 0.0, self._free)
+        self._arrivals[:] = 0
+        scales, _, _ = run(
+            quantise, self._n_threads, sample, rounding, self._order, self._drawing, self._arrivals
+        )
         if scales.hessian < 0:
             raise bad_gradient(tree_index)
-        free = parameters.split_criterion == "least_squares"
-        rules = split_rules.py_func(Limits.of(parameters), scales.gradient, scales.hessian, free)
+        carried = self._order.carried
+        rules = split_rules.py_func(self._limits, scales.gradient, scales.hessian, self._free)
         leaf, levels = np.zeros(n, dtype=np.uint16), list[_Level]()
         while len(levels) < self._depth:
             features = np.flatnonzero(allowed[len(levels) % len(allowed)] & (self._n_bins > 1))
@@ -108,23 +116,12 @@ class SymmetricGrower:
             nan_bin = self._n_value_bins[level.feature]
             args = (column, level.threshold_bin, level.nan_left, nan_bin, leaf)
             run_tasks(_descend, bounds, self._n_threads, *args)
-        tree = self._tree(levels, rows, leaf, gradient, hessian, scales)
+        tree = self._tree(levels, sample, leaf, scales)
         scores += tree.leaf_value[leaf]
         return tree
 
     def _bounds(self, n: int) -> IndexArray:
         return np.linspace(0, n, (2 * self._n_threads if self._n_threads > 1 else 1) + 1).astype(np.intp)
-
-    def _quantised(
-        self, rows: Array, gradient: Float32Array, hessian: Float32Array, content: Array, seed: int
-    ) -> tuple[Scales, Array]:
-        """Scales, and the rows as words, in order."""
-        T, n = self._n_threads, len(rows)
-        order = RowOrder.allocate(n, T)
-        rounding = Rounding.of(replace(self._parameters, mvs_noise=0.0), seed, n)
-        args = (Sample(rows, gradient, hessian, content), rounding, order, Drawing.allocate(T))
-        scales, _, _ = run(quantise, T, *args, np.zeros(8 * (T + 1), np.int64))
-        return scales, order.carried
 
     def _best_split(
         self, features: IndexArray, rows: Array, leaf: Array, carried: Array, n_nodes: int, rules: SplitRules
@@ -148,13 +145,10 @@ class SymmetricGrower:
         best = int(gains.argmax())
         return _Level(int(features[best]), int(found[best, 0]), bool(found[best, 1]))
 
-    def _tree(
-        self, levels: list[_Level], rows: Array, leaf: Array, gradient: Float32Array, hessian: Float32Array,
-        scales: Scales,
-    ) -> Tree:  # fmt: skip
+    def _tree(self, levels: list[_Level], sample: Sample, leaf: Array, scales: Scales) -> Tree:
         """Leaf values from the unrounded gradients; nodes are numbered level by level."""
         p, depth = self._parameters, len(levels)
-        G, H, count = _leaf_sums(rows, leaf, gradient, hessian, scales, 1 << depth)
+        G, H, count = _leaf_sums(sample, leaf, scales, 1 << depth)
         n_nodes = (1 << depth) - 1
         children = 2 * np.arange(n_nodes)[:, None] + np.array([1, 2])
         children[children >= n_nodes] = ~(children[children >= n_nodes] - n_nodes)
@@ -186,12 +180,13 @@ class SymmetricGrower:
 
 
 def _leaf_sums(
-    rows: Array, leaf: Array, gradient: Float32Array, hessian: Float32Array, scales: Scales, n_leaves: int
+    sample: Sample, leaf: Array, scales: Scales, n_leaves: int
 ) -> tuple[FloatArray, FloatArray, IndexArray]:
     """Gradient, hessian and rows of each leaf; fixed-point sums do not depend on the order of rows."""
-    sums = np.zeros((n_leaves, 3), dtype=np.int64)
-    _sum_leaves(rows, leaf, gradient, hessian, scales.fixed_gradient, scales.fixed_hessian, sums)
-    return sums[:, 0] / scales.fixed_gradient, sums[:, 1] / scales.fixed_hessian, sums[:, 2].astype(np.intp)
+    sums = np.zeros((n_leaves, 2), dtype=np.int64)
+    sum_leaves(0, len(sample.rows), sample, leaf, scales, sums)
+    counts = np.bincount(leaf[sample.rows], minlength=n_leaves)
+    return sums[:, 0] / scales.fixed_gradient, sums[:, 1] / scales.fixed_hessian, counts
 
 
 def _values(G: FloatArray, H: FloatArray, count: IndexArray, p: TreeParameters) -> FloatArray:
@@ -247,17 +242,6 @@ def _descend(
     for i in range(start, stop):
         right = not nan_left if column[i] == nan_bin else column[i] > threshold
         leaf[i] = 2 * leaf[i] + right
-
-
-@kernel
-def _sum_leaves(
-    rows: Array, leaf: Array, gradient: Array, hessian: Array, fixed_g: float, fixed_h: float, sums: Array
-) -> None:
-    for k in range(len(rows)):
-        row = rows[k]
-        sums[leaf[row], 0] += np.int64(gradient[k] * fixed_g)
-        sums[leaf[row], 1] += np.int64(hessian[k] * fixed_h)
-        sums[leaf[row], 2] += 1
 
 
 @kernel
