@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from lambdamart_kit.bench.fitting import environment
+from lambdamart_kit.clicks import HarvestedPropensities, JointPropensities, KnownPropensities
 from lambdamart_kit.datasets import (
     Cascade,
     DynamicBayesian,
@@ -33,7 +34,6 @@ from lambdamart_kit.datasets import (
     simulate_clicks,
 )
 from lambdamart_kit.metrics import ndcg
-from lambdamart_kit.objectives import HarvestedPropensities, JointPropensities, KnownPropensities
 from lambdamart_kit.rankers import LambdaMART
 
 N_POSITIONS = 10

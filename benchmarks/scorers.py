@@ -24,10 +24,10 @@ from sklearn.neural_network import MLPRegressor
 
 import lambdamart_kit
 from lambdamart_kit import LinearRanker, NeuralRanker
+from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.datasets import RankingDataset, make_letor
-from lambdamart_kit.rankers.blas import one_blas_thread
-from lambdamart_kit.rankers.features import order_rows
-from lambdamart_kit.rankers.inputs import InputTransform
+from lambdamart_kit.rankers.scaling import InputTransform
+from lambdamart_kit.runtime.blas import one_blas_thread
 
 OBJECTIVES = ("pairwise", "ndcg", "listnet")
 EPOCHS = 5

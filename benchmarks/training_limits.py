@@ -19,12 +19,12 @@ import time
 import numpy as np
 from training_speed import native
 
-from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.parallel import run
+from lambdamart_kit.compile.jit import kernel
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.runtime.threads import run
 from lambdamart_kit.trees.binning import BinMapper
-from lambdamart_kit.trees.histogram import make_layout
+from lambdamart_kit.trees.growth.histogram import make_layout
 from lambdamart_kit.trees.tree import Tree
 
 

@@ -30,7 +30,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.objectives import LambdaNDCG
 from lambdamart_kit.trees.binning import BinMapper
-from lambdamart_kit.trees.grower import Grower
+from lambdamart_kit.trees.growth.grower import Grower
 from lambdamart_kit.trees.parameters import TreeParameters
 
 matplotlib.use("Agg")

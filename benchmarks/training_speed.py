@@ -34,9 +34,9 @@ from lambdamart_kit.metrics import ndcg
 from lambdamart_kit.objectives import LambdaNDCG
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.ensemble import Ensemble
-from lambdamart_kit.trees.grower import Grower
+from lambdamart_kit.trees.growth.grower import Grower
+from lambdamart_kit.trees.growth.state import STAGES
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.state import STAGES
 from lambdamart_kit.trees.tree import Tree
 
 Predict = Callable[[np.ndarray], np.ndarray]

@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from lambdamart_kit.preferences import BradleyTerry
-from lambdamart_kit.preferences.strengths import StrengthModel
-from lambdamart_kit.preferences.ties import TIE_MODELS
+from lambdamart_kit.preferences.strengths.likelihood import StrengthModel
+from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
 
 BIOMETRIKA, COMM_STATIST, JASA, JRSS_B = "Biometrika", "Comm Statist", "JASA", "JRSS-B"
 STIGLER = {
@@ -186,7 +186,7 @@ def test_sparse_newton_equals_dense(monkeypatch):
     for ties in ALL_TIES:
         dense = BradleyTerry(ties=ties, order_effect=True).fit(pairs, outcomes, covariates=x)
         with monkeypatch.context() as patch:
-            patch.setattr("lambdamart_kit.preferences.strengths.DENSE_NEWTON", 10)
+            patch.setattr("lambdamart_kit.preferences.strengths.likelihood.DENSE_NEWTON", 10)
             sparse = BradleyTerry(ties=ties, order_effect=True).fit(pairs, outcomes, covariates=x)
         np.testing.assert_allclose(sparse.strengths_, dense.strengths_, atol=1e-6)
         np.testing.assert_allclose(sparse.covariate_coef_, dense.covariate_coef_, atol=1e-6)
@@ -411,14 +411,14 @@ def test_plot():
 
 
 def test_more_items_than_a_dense_covariance(monkeypatch):
-    monkeypatch.setattr("lambdamart_kit.preferences.uncertainty.DENSE_COVARIANCE", 5)
-    monkeypatch.setattr("lambdamart_kit.preferences.uncertainty.DENSE_NEWTON", 5)
+    monkeypatch.setattr("lambdamart_kit.preferences.strengths.uncertainty.DENSE_COVARIANCE", 5)
+    monkeypatch.setattr("lambdamart_kit.preferences.strengths.uncertainty.DENSE_NEWTON", 5)
     pairs, outcomes = random_votes(18)
     bt = BradleyTerry().fit(pairs, outcomes)
     with pytest.raises(ValueError, match="'method' must be 'bootstrap' above 5 items"):
         bt.leaderboard()
     sparse = bt.replicates(20, random_state=0)
-    monkeypatch.setattr("lambdamart_kit.preferences.uncertainty.DENSE_NEWTON", 50)
+    monkeypatch.setattr("lambdamart_kit.preferences.strengths.uncertainty.DENSE_NEWTON", 50)
     np.testing.assert_allclose(sparse, bt.replicates(20, random_state=0), atol=1e-4)
 
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lambdamart_kit.core.propensities import SingleClicks, harvested_propensities
+from lambdamart_kit.clicks.harvesting import SingleClicks, harvested_propensities
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import (
     Cascade,

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 from lambdamart_kit import LambdaMART
-from lambdamart_kit.core.coldstart import compiled_aside
-from lambdamart_kit.core.jit import Remembering, collector_at_rest, inner, kernel
-from lambdamart_kit.rankers import boosters_native
-from lambdamart_kit.trees.growing import grow
-from lambdamart_kit.trees.warming import signature
+from lambdamart_kit.boosters import native as boosters_native
+from lambdamart_kit.compile.jit import Remembering, collector_at_rest, inner, kernel
+from lambdamart_kit.compile.second_process import compiled_aside
+from lambdamart_kit.trees.growth.leafwise import grow
+from lambdamart_kit.trees.growth.precompile import signature
 
 
 class Parts(NamedTuple):

@@ -19,6 +19,7 @@ import dask.dataframe as dd
 from distributed import Client, LocalCluster
 
 from lambdamart_kit import LambdaMART, LightGBMRanker, XGBoostRanker, metrics
+from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.datasets import RankingDataset, make_letor, write_letor
 from lambdamart_kit.distributed import (
@@ -33,7 +34,6 @@ from lambdamart_kit.distributed.shuffling import deal, draw_queries, find_split_
 from lambdamart_kit.metrics import METRICS
 from lambdamart_kit.objectives import OBJECTIVES, ExplicitPairs
 from lambdamart_kit.rankers import load_ranker
-from lambdamart_kit.rankers.features import order_rows
 
 SMALL = {"n_estimators": 8, "num_leaves": 7, "random_state": 0}
 LIBRARIES = ["xgboost", "lightgbm"]

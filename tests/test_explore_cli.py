@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lambdamart_kit.cli.app import app
-from lambdamart_kit.preferences.records import read_records, write_records
+from lambdamart_kit.preferences.reading.records import read_records, write_records
 
 
 def run(*arguments):

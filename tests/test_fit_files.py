@@ -12,12 +12,13 @@ import pytest
 from lambdamart_kit.core.queries import Queries, QueryIds
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.datasets import LetorFormatError, make_letor, write_letor
-from lambdamart_kit.datasets.chunks import Columns, RowFiles, find_files, stack
+from lambdamart_kit.files.chunk import Columns, stack
+from lambdamart_kit.files.row_files import RowFiles, find_files
 from lambdamart_kit.rankers import LambdaMART
-from lambdamart_kit.trees import streaming
+from lambdamart_kit.trees import edge_sample as streaming
 from lambdamart_kit.trees.binning import BinMapper, sample_queries
+from lambdamart_kit.trees.edge_sample import ColumnWriter, EdgeSample
 from lambdamart_kit.trees.model_text import tree_blocks
-from lambdamart_kit.trees.streaming import ColumnWriter, EdgeSample
 
 COMMON = {"n_estimators": 8, "num_leaves": 15, "random_state": 0}
 
@@ -53,12 +54,12 @@ def folder(tmp_path_factory, data, held_out):
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Many chunks, many buckets, and a sample that is not all rows."""
-    monkeypatch.setattr("lambdamart_kit.datasets.chunks_letor._SECTION_BLOCKS", 1)
-    monkeypatch.setattr("lambdamart_kit.datasets.chunks_table.CHUNK_BYTES", 1 << 17)
-    monkeypatch.setattr("lambdamart_kit.datasets.chunks_table._LEAST_ROWS", 64)
-    monkeypatch.setattr("lambdamart_kit.trees.streaming._BUCKET_BYTES", 60_000)
+    monkeypatch.setattr("lambdamart_kit.files.letor._SECTION_BLOCKS", 1)
+    monkeypatch.setattr("lambdamart_kit.files.tables.CHUNK_BYTES", 1 << 17)
+    monkeypatch.setattr("lambdamart_kit.files.tables._LEAST_ROWS", 64)
+    monkeypatch.setattr("lambdamart_kit.trees.edge_sample._BUCKET_BYTES", 60_000)
     monkeypatch.setattr("lambdamart_kit.trees.binning.SAMPLE_ROWS", 500)
-    monkeypatch.setattr("lambdamart_kit.rankers.files.SAMPLE_ROWS", 500)
+    monkeypatch.setattr("lambdamart_kit.files.training.SAMPLE_ROWS", 500)
 
 
 def numbered(data):
@@ -178,7 +179,7 @@ def test_progress_says_how_long(folder, capsys):
 
 
 def test_xgboost_external_memory_is_nearly_xgboost_in_memory(folder, data, held_out, monkeypatch):
-    monkeypatch.setattr("lambdamart_kit.datasets.chunks_table.CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr("lambdamart_kit.files.tables.CHUNK_BYTES", 1 << 20)
     settings = {"booster": "xgboost", **COMMON, "n_estimators": 4, "validation_fraction": 0.3}
     in_memory = LambdaMART(**settings).fit(data.X, data.y, data.qid)
     from_files = LambdaMART(**settings).fit_files(folder / "one.parquet")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
 from lambdamart_kit.rankers import LambdaMART
-from lambdamart_kit.rankers.lightgbm_model import LightGBMModel
 from lambdamart_kit.trees.forest import Forest
 
 ODD = [np.nan, np.inf, -np.inf, 0, -0.0, 1e-36, -1e-35, 1e-35, 1e38, -1, -0.5, 2.5, 31, 32, 63, 64, 1e10]

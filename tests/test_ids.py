@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from lambdamart_kit.preferences import BradleyTerry
-from lambdamart_kit.preferences.comparisons import count_comparisons, encode_items
-from lambdamart_kit.preferences.ids import code_ids
+from lambdamart_kit.preferences.strengths.comparisons import count_comparisons, encode_items
+from lambdamart_kit.preferences.strengths.factorize import code_ids
 
 RNG = np.random.default_rng(0)
 NAMES = [f"model-{i}" for i in range(7)]

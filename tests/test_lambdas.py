@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import ragged
 
-from lambdamart_kit.core import reference
-from lambdamart_kit.core.lambdas import falling_exp
 from lambdamart_kit.core.pairs import PairLoss
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking import reference
+from lambdamart_kit.core.ranking.lambdas import falling_exp
 from lambdamart_kit.objectives import (
     LambdaERR,
     LambdaMAP,

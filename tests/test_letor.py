@@ -13,14 +13,12 @@ from scipy import sparse
 from lambdamart_kit.datasets import (
     LetorFormatError,
     RankingDataset,
-    letor,
     load_folds,
     make_letor,
-    parsing,
     read_letor,
-    textfile,
     write_letor,
 )
+from lambdamart_kit.datasets.letor import files, parsing, text_file
 
 TEXT = "2 qid:10 1:0.5 3:-2 #docid = a\n0 qid:10 2:1e-2 3:4 #docid = b\n1 qid:7 1:1 2:2 3:3 #docid = c\n"
 
@@ -148,7 +146,7 @@ def test_bad_files(tmp_path, text, line, reason, offending, is_sparse):
 
 
 def test_first_error_of_many_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(textfile, "_BLOCK", 64)
+    monkeypatch.setattr(text_file, "_BLOCK", 64)
     lines = [f"1 qid:{i} 1:{i} 2:{i}.5\n" for i in range(200)]
     whole = read_letor(write(tmp_path, "".join(lines)), n_jobs=2)
     assert whole.X[:, 1].tolist() == [i + 0.5 for i in range(200)]
@@ -258,7 +256,7 @@ def test_zst_without_zstandard(tmp_path, monkeypatch):
 
 
 def test_threads_do_not_matter(tmp_path, monkeypatch):
-    monkeypatch.setattr(textfile, "_BLOCK", 10_000)
+    monkeypatch.setattr(text_file, "_BLOCK", 10_000)
     write_letor(make_letor(20, random_state=1), tmp_path / "file.txt")
     same(read_letor(tmp_path / "file.txt", n_jobs=1), read_letor(tmp_path / "file.txt", n_jobs=4))
 
@@ -283,7 +281,7 @@ def test_file_that_grows_between_the_two_passes(tmp_path, monkeypatch, is_sparse
 def test_progress_bar_when_someone_watches(tmp_path, monkeypatch, capsys):
     path = write(tmp_path, TEXT)
     plain = read_letor(path)
-    monkeypatch.setattr(letor, "_LONG_READ", 0)
+    monkeypatch.setattr(files, "_LONG_READ", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
     same(read_letor(path), plain)
@@ -294,7 +292,7 @@ def test_progress_bar_when_someone_watches(tmp_path, monkeypatch, capsys):
 
 def test_wide_index_late_in_the_file(tmp_path, monkeypatch):
     """The guess from the first block is wrong here, and the exact count takes over."""
-    monkeypatch.setattr(textfile, "_BLOCK", 64)
+    monkeypatch.setattr(text_file, "_BLOCK", 64)
     lines = [f"1 qid:{i} 1:{i}\n" for i in range(60)]
     path = write(tmp_path, "".join([*lines, "\n# a gap\n", "0 qid:60 1:2 9:3\n"]))
     assert read_letor(path, n_jobs=2).X.shape == (61, 9)

@@ -8,8 +8,9 @@ import os
 import numpy as np
 import pytest
 
-from lambdamart_kit.datasets import letor, make_letor, read_letor, write_letor
+from lambdamart_kit.datasets import make_letor, read_letor, write_letor
 from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.datasets.letor import files as letor
 
 
 @pytest.fixture

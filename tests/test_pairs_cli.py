@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lambdamart_kit.cli.app import app
 from lambdamart_kit.preferences import PreferencePairs
-from lambdamart_kit.preferences.records import read_records, write_records
+from lambdamart_kit.preferences.reading.records import read_records, write_records
 
 
 def run(*arguments, code=0):

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run, run_tasks, threads_used
+from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run, run_tasks, threads_used
 
 
 def test_run_calls_once_per_thread():

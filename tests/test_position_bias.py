@@ -13,24 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import lambdamart_kit as lk
+from lambdamart_kit.clicks import HarvestedPropensities, JointPropensities, KnownPropensities, PositionGAM
+from lambdamart_kit.clicks.impressions import Impressions
+from lambdamart_kit.clicks.position_bias import resolve_position_bias
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import PositionBased, make_letor, simulate_clicks
 from lambdamart_kit.metrics import MRR, ndcg
 from lambdamart_kit.model_selection import QueryKFold, make_ranking_scorer
-from lambdamart_kit.objectives import (
-    OBJECTIVES,
-    ExplicitPairs,
-    HarvestedPropensities,
-    JointPropensities,
-    KnownPropensities,
-    LambdaNDCG,
-    ListNet,
-    PositionGAM,
-    RankNet,
-    YetiLoss,
-)
-from lambdamart_kit.objectives.impressions import Impressions
-from lambdamart_kit.objectives.position_bias import resolve_position_bias
+from lambdamart_kit.objectives import OBJECTIVES, ExplicitPairs, LambdaNDCG, ListNet, RankNet, YetiLoss
 from lambdamart_kit.rankers import LambdaMART, LightGBMRanker, LinearRanker, NeuralRanker
 
 THETA = np.array([1.0, 0.6, 0.3])

@@ -12,7 +12,7 @@ import scipy.sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from lambdamart_kit.preferences import PreferencePairs
-from lambdamart_kit.preferences.records import read_records, write_records
+from lambdamart_kit.preferences.reading.records import read_records, write_records
 
 ROWS = [
     {"id": "a", "prompt": "Name a fruit.", "chosen": "apple", "rejected": "stone", "score": 3},

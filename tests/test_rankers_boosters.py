@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from lambdamart_kit.core.rowhash import row_hashes
-from lambdamart_kit.objectives import RankNet
-from lambdamart_kit.rankers import boosters as boosters_module
-from lambdamart_kit.rankers.base import split_queries
-from lambdamart_kit.rankers.boosters import (
+from lambdamart_kit.boosters import protocol as boosters_module
+from lambdamart_kit.boosters.lightgbm import lightgbm_settings
+from lambdamart_kit.boosters.protocol import (
     BOOSTERS,
     TRANSLATION,
     BoosterParams,
@@ -23,10 +21,12 @@ from lambdamart_kit.rankers.boosters import (
     safe_names,
     translate,
 )
-from lambdamart_kit.rankers.boosters_lightgbm import lightgbm_settings
-from lambdamart_kit.rankers.boosters_xgboost import xgboost_settings
-from lambdamart_kit.rankers.features import order_rows
-from lambdamart_kit.rankers.training import EarlyStopping, EvalSet, History, Progress, Stopwatch, finish_round
+from lambdamart_kit.boosters.rounds import EarlyStopping, EvalSet, History, Progress, Stopwatch, finish_round
+from lambdamart_kit.boosters.xgboost import xgboost_settings
+from lambdamart_kit.core.ordered_rows import order_rows
+from lambdamart_kit.core.rowhash import row_hashes
+from lambdamart_kit.objectives import RankNet
+from lambdamart_kit.rankers.base import split_queries
 
 PARAMS = BoosterParams(n_estimators=6, num_leaves=5)
 LOSS = {"lightgbm": "lambdarank", "xgboost": "rank:ndcg", "catboost": "YetiRank"}

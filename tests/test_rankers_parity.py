@@ -20,11 +20,11 @@ import pytest
 import xgboost as xgb
 from sklearn.linear_model import LogisticRegression
 
+from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.objectives import LambdaNDCG, RankNet
 from lambdamart_kit.rankers import LambdaMART, LightGBMRanker, XGBoostRanker
-from lambdamart_kit.rankers.features import order_rows
 
 SETTINGS = {"n_estimators": 5, "num_leaves": 8, "random_state": 0, "n_jobs": 1}
 

@@ -8,8 +8,8 @@ import pytest
 
 from lambdamart_kit.cli.app import app
 from lambdamart_kit.datasets import make_letor, write_letor
+from lambdamart_kit.files.scoring import score_files
 from lambdamart_kit.rankers import LambdaMART
-from lambdamart_kit.rankers.scoring_files import score_files
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def ranker(data):
 
 @pytest.fixture
 def folder(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("lambdamart_kit.datasets.chunks_letor._SECTION_BLOCKS", 1)
-    monkeypatch.setattr("lambdamart_kit.datasets.chunks_table.CHUNK_BYTES", 1 << 17)
-    monkeypatch.setattr("lambdamart_kit.datasets.chunks_table._LEAST_ROWS", 64)
+    monkeypatch.setattr("lambdamart_kit.files.letor._SECTION_BLOCKS", 1)
+    monkeypatch.setattr("lambdamart_kit.files.tables.CHUNK_BYTES", 1 << 17)
+    monkeypatch.setattr("lambdamart_kit.files.tables._LEAST_ROWS", 64)
     frame = data.to_frame().assign(docid=[f"d{i}" for i in range(len(data))])
     frame.to_parquet(tmp_path / "rows.parquet", index=False)
     frame.drop(columns="label").to_csv(tmp_path / "rows.csv", index=False)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from lambdamart_kit.bench.simulate import MEASURES, STRATEGIES, Simulation, Visits, World, simulate
 from lambdamart_kit.cli.app import app
+from lambdamart_kit.simulation.simulate import MEASURES, STRATEGIES, Simulation, Visits, World, simulate
 
 SMALL = World(n_users=6, n_candidates=7, k=3, n_topics=3, n_features=4)
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lambdamart_kit.core.parallel import run
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.trees import growing, histogram, quantising, state
+from lambdamart_kit.runtime.threads import run
 from lambdamart_kit.trees.binning import BinMapper
-from lambdamart_kit.trees.grower import Grower
+from lambdamart_kit.trees.growth import histogram, quantising, state
+from lambdamart_kit.trees.growth import leafwise as growing
+from lambdamart_kit.trees.growth.grower import Grower
+from lambdamart_kit.trees.growth.state import Drawing, Rounding, Sample, Scales
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.state import Drawing, Rounding, Sample, Scales
 
 LOOSE = {"min_child_samples": 1, "min_child_weight": 0.0}
 
@@ -412,8 +413,8 @@ def test_constraints_must_match_the_columns(rng):
 
 
 def test_threads_meet():
-    from lambdamart_kit.core.jit import kernel
-    from lambdamart_kit.trees.lockstep import meet
+    from lambdamart_kit.compile.jit import kernel
+    from lambdamart_kit.trees.growth.barrier import meet
 
     @kernel(cache=False)
     def count(thread, n_threads, arrivals, counts, wrong):

@@ -10,8 +10,8 @@ from lambdamart_kit.rankers import LambdaMART
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.ensemble import Ensemble
+from lambdamart_kit.trees.growth.symmetric import SymmetricGrower
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.symmetric import SymmetricGrower
 
 LOOSE = {"min_child_samples": 1, "min_child_weight": 0.0, "learning_rate": 1.0}
 

@@ -12,8 +12,8 @@ from lambdamart_kit.bench.models import DEFAULT_MODELS, Candidate, ModelSpec, pa
 from lambdamart_kit.bench.report import Report, summarise
 from lambdamart_kit.bench.results import ResultsFile, Run
 from lambdamart_kit.bench.runner import Options, Progress, run_benchmark
-from lambdamart_kit.core.parallel import available_threads, resolve_n_jobs
 from lambdamart_kit.metrics import parse_metrics
+from lambdamart_kit.runtime.threads import available_threads, resolve_n_jobs
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from lambdamart_kit.bench.report import CONFIDENCE, Evaluation
 from lambdamart_kit.bench.significance import bootstrap_interval
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.datasets import read_letor
-from lambdamart_kit.datasets.chunks import Columns, Files, find_files, kind_of
+from lambdamart_kit.files.chunk import Columns
+from lambdamart_kit.files.formats import kind_of
+from lambdamart_kit.files.row_files import Files, find_files
 from lambdamart_kit.metrics import parse_metrics
 
 
@@ -93,8 +95,8 @@ def predict_files(
     progress: bool = False,
 ) -> int:
     """Write the scores of a saved ranker for the rows of files: `score_files`, on `n_jobs` threads."""
+    from lambdamart_kit.files.scoring import score_files
     from lambdamart_kit.rankers import load_ranker
-    from lambdamart_kit.rankers.scoring_files import score_files
 
     ranker = load_ranker(model)
     if "n_jobs" in ranker.get_params(deep=False):

@@ -141,8 +141,8 @@ def _objectives(default: str) -> Callable[[], tuple[str, ...]]:
 
 
 def _boosters() -> tuple[str, ...]:
+    from lambdamart_kit.boosters.protocol import BOOSTERS
     from lambdamart_kit.rankers import LambdaMART
-    from lambdamart_kit.rankers.boosters import BOOSTERS
 
     default = LambdaMART().booster
     return (default, *sorted(set(BOOSTERS) - {default, "catboost"}))

@@ -57,7 +57,7 @@ def train(
 ) -> None:
     """Train a ranker on files and save it."""
     from lambdamart_kit.bench.files import train_file
-    from lambdamart_kit.datasets.chunks import Columns
+    from lambdamart_kit.files.chunk import Columns
 
     spec = ranker + (f":{objective}" if objective else "") + (f"@{booster}" if booster else "")
     params = ({"verbose": 1} if verbose else {}) | _parameters(param)
@@ -90,7 +90,7 @@ def predict(
 ) -> None:
     """Score the rows of files, in their order."""
     from lambdamart_kit.bench.files import predict_files
-    from lambdamart_kit.datasets.chunks import Columns
+    from lambdamart_kit.files.chunk import Columns
 
     columns = Columns(label, qid, None, docid, required=False)
     n_rows = predict_files(model, data, out, columns=columns, n_jobs=n_jobs, progress=True)

@@ -122,7 +122,7 @@ def score(
 ) -> None:
     """Add scores_chosen, scores_rejected, results, margin and probability to every row."""
     from lambdamart_kit.preferences import RewardModel
-    from lambdamart_kit.preferences.records import write_records
+    from lambdamart_kit.preferences.reading.records import write_records
     from lambdamart_kit.preferences.streaming import score_records
 
     reward = RewardModel.load(model)
@@ -153,7 +153,7 @@ def filter_(
 ) -> None:
     """Keep the rows that a reward model believes and that have none of the problems named."""
     from lambdamart_kit.preferences import RewardModel
-    from lambdamart_kit.preferences.records import write_records
+    from lambdamart_kit.preferences.reading.records import write_records
     from lambdamart_kit.preferences.streaming import filter_records, keep_mask
 
     reward = None if model is None else RewardModel.load(model)
@@ -181,7 +181,7 @@ def select(
     from lambdamart_kit.explore import select_pairs
     from lambdamart_kit.preferences import PreferencePairs, RewardModel
     from lambdamart_kit.preferences.pairs import extract
-    from lambdamart_kit.preferences.records import read_records, write_records
+    from lambdamart_kit.preferences.reading.records import read_records, write_records
 
     reward, records = RewardModel.load(model), list(read_records(data))
     pairs = PreferencePairs.read(records)
@@ -226,8 +226,8 @@ def leaderboard(
 ) -> None:
     """Rank items by Bradley-Terry strength, with confidence intervals."""
     from lambdamart_kit.preferences import BradleyTerry
-    from lambdamart_kit.preferences.leaderboard import save_leaderboard
     from lambdamart_kit.preferences.streaming import votes
+    from lambdamart_kit.preferences.strengths.leaderboard import save_leaderboard
 
     pairs, outcomes = votes(data, first=first, second=second, winner=winner)
     fitted = BradleyTerry(

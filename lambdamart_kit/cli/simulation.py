@@ -23,8 +23,8 @@ def simulate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every round as CSV.")] = None,
 ) -> None:
     """Close the loop: simulated users click on slates, models learn from the clicks; print who lost least."""
-    from lambdamart_kit.bench import simulate as simulation
     from lambdamart_kit.cli.output import progress_bar
+    from lambdamart_kit.simulation import simulate as simulation
 
     for path in (plot, out):
         if path is not None and not path.resolve().parent.is_dir():  # before minutes of work, not after

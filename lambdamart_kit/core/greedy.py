@@ -36,8 +36,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lambdamart_kit.compile.jit import kernel
 from lambdamart_kit.core.heap import pop, sift_down
-from lambdamart_kit.core.jit import kernel
 from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray, IndexArray
 
 FACILITY, COVERAGE, LOGDET, REDUNDANCY, MMR, MAX_SUM = range(6)

@@ -9,8 +9,8 @@
 
 `target` is the probability that first wins: 1 for a plain preference, 1/2 for a tie. Labels that are
 flipped with probability e change the target and nothing else, see `flipped_target`. Rankers, reward models
-and Bradley-Terry strengths all descend this loss; the per-query kernels in :mod:`lambdamart_kit.core.lambdas`
-are its float32 form over all pairs of a query.
+and Bradley-Terry strengths all descend this loss; the per-query kernels in
+:mod:`lambdamart_kit.core.ranking.lambdas` are its float32 form over all pairs of a query.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lambdamart_kit.compile.jit import kernel
 from lambdamart_kit.core.gains import check_choice
-from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 
 class PairTerms(NamedTuple):

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.parallel import balanced_bounds, run_tasks
+from lambdamart_kit.compile.jit import kernel
 from lambdamart_kit.core.splitmix import next_state, scramble
 from lambdamart_kit.core.typing import Array
+from lambdamart_kit.runtime.threads import balanced_bounds, run_tasks
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NAN = np.uint32(0x7FC00000)

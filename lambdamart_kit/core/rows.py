@@ -1,14 +1,15 @@
-"""Rows of a matrix in an order of their own, read where they stand."""
+"""Matrices of features as learners take them, and views of chosen rows of one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +59,40 @@ class RowView:
         """Column `j` as a contiguous float32 array."""
         whole = self.source[:, [j]].toarray()[:, 0] if sparse.issparse(self.source) else self.source[:, j]
         return np.ascontiguousarray(whole[self.rows], dtype=np.float32)
+
+
+def flat(y: ArrayLike) -> Array:
+    """A single column is taken as the vector it is."""
+    labels = np.asarray(y)
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether X is a scipy sparse matrix or array."""
+    return bool(sparse.issparse(X))
+
+
+def as_csr(X: Any, *, copy: bool = False) -> Any:
+    """Any sparse input as a CSR matrix with 32-bit indices where they fit.
+
+    LightGBM and CatBoost do not know scipy's sparse arrays, nor CatBoost 64-bit indices.
+    """
+    matrix: Any = sparse.csr_matrix(X, copy=copy)
+    if matrix.indices.dtype != np.int32 and matrix.nnz < 2**31:
+        narrow = (matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
+        matrix = sparse.csr_matrix(narrow, shape=matrix.shape)
+    return matrix
+
+
+def check_codes(X: Any, columns: Sequence[int]) -> None:
+    """Categorical columns must hold whole numbers 0 .. 2**24 - 1, or NaN."""
+    for j in columns:
+        values = X[:, [j]].data if is_sparse(X) else X[:, j]
+        with np.errstate(invalid="ignore"):
+            bad = np.flatnonzero(~(np.isnan(values) | ((values >= 0) & (values == np.floor(values)))))
+        if len(bad) or np.any(values >= 2**24):
+            example = values[bad[0]] if len(bad) else np.nanmax(values)
+            raise ValueError(
+                f"'categorical_features' column {j} must hold codes 0, 1, 2, ... below 2**24; got "
+                f"{example:g}; pass a DataFrame with a category column and the codes are made for you"
+            )

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lambdamart_kit.compile.jit import kernel
 from lambdamart_kit.core.bits import bits_of
-from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.typing import Array, IndexArray
+from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 _COUNTING_LIMIT = 100  # documents; above it the radix sort is faster (measured: 10 ns a document at 100)
 _RADIX_WORK = 4 * 256

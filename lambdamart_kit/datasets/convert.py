@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.datasets.dataset import RankingDataset
-from lambdamart_kit.datasets.letor import read_letor, write_letor
+from lambdamart_kit.datasets.letor.files import read_letor, write_letor
 
 
 def convert(source: str | Path, target: str | Path, *, n_jobs: int | None = None) -> RankingDataset:

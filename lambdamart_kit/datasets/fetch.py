@@ -12,9 +12,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 
-from lambdamart_kit.datasets.cache import user_cache_folder
 from lambdamart_kit.datasets.catalogue import Archive, Entry, info
-from lambdamart_kit.datasets.progress import progress_bar
+from lambdamart_kit.datasets.letor.cache import user_cache_folder
+from lambdamart_kit.runtime.progress import progress_bar
 
 _BLOCK = 1 << 18
 

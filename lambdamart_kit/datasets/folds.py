@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lambdamart_kit.datasets.dataset import RankingDataset
-from lambdamart_kit.datasets.letor import read_letor
+from lambdamart_kit.datasets.letor.files import read_letor
 
 _SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".gz", ".zst", "")
 _PARTS = 5

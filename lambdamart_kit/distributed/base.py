@@ -16,8 +16,9 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
+from lambdamart_kit.boosters.protocol import find_booster
+from lambdamart_kit.boosters.rounds import Progress, Stopwatch
 from lambdamart_kit.core.typing import FloatArray
-from lambdamart_kit.datasets.chunks import Columns, Files, RowFiles
 from lambdamart_kit.distributed.checkpoints import Progression
 from lambdamart_kit.distributed.cluster import Cluster
 from lambdamart_kit.distributed.errors import WorkerLostError
@@ -26,11 +27,11 @@ from lambdamart_kit.distributed.metrics import evaluate
 from lambdamart_kit.distributed.parts import Source, collect, columns_of, delayed_partitions, from_files
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.distributed.worker import Fitted
+from lambdamart_kit.files.chunk import Columns
+from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.metrics import NDCG
-from lambdamart_kit.rankers.boosted import BoostedRanker
-from lambdamart_kit.rankers.boosters import find_booster
-from lambdamart_kit.rankers.features import categorical_columns, learn_categories
-from lambdamart_kit.rankers.training import Progress, Stopwatch
+from lambdamart_kit.rankers.categories import categorical_columns, learn_categories
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 _WAIT_SECONDS = 60.0  # for lost workers to be started anew, with 'retries'
 _SCORE_CUTOFF = 10

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from lambdamart_kit.boosters.protocol import find_booster
+from lambdamart_kit.boosters.rounds import History
 from lambdamart_kit.distributed.fitting import Layout
 from lambdamart_kit.distributed.worker import Fitted
-from lambdamart_kit.rankers.boosted import BoostedRanker
-from lambdamart_kit.rankers.boosters import find_booster
 from lambdamart_kit.rankers.saving import UnsavedCallable
-from lambdamart_kit.rankers.training import History
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 _MAY_DIFFER = ("n_estimators", "n_jobs", "verbose", "warm_start")
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from distributed import MultiLock, Queue
 
+from lambdamart_kit.boosters.rounds import History
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed import shuffling, worker
 from lambdamart_kit.distributed.cluster import Cluster, Worker
 from lambdamart_kit.distributed.parts import Source
 from lambdamart_kit.distributed.shuffling import BUCKETS, Description, Summary
 from lambdamart_kit.distributed.worker import Fitted, Job
-from lambdamart_kit.rankers.boosted import BoostedRanker
-from lambdamart_kit.rankers.training import History
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ import xgboost as xgb
 from xgboost import collective
 from xgboost.tracker import RabitTracker
 
+from lambdamart_kit.boosters.rounds import Evaluation, Stopwatch
 from lambdamart_kit.core.typing import Array, Float32Array
 from lambdamart_kit.metrics import BoundMetric
 from lambdamart_kit.metrics.base import mean_of_sums
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.rankers.training import Evaluation, Stopwatch
 
 _PATIENCE = 3600  # seconds to wait for the slowest worker of an exchange; XGBoost's own default is 300
 _NETWORK = {"machines": "", "num_machines": "1", "local_listen_port": "12400", "tree_learner": "serial"}

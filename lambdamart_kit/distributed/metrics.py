@@ -22,6 +22,7 @@ import numpy as np
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
+from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.distributed.parts import Part, delayed_partitions, split_like
 from lambdamart_kit.distributed.shuffling import (
@@ -34,7 +35,6 @@ from lambdamart_kit.distributed.shuffling import (
 )
 from lambdamart_kit.metrics import METRICS, Metric, parse_metric
 from lambdamart_kit.metrics.base import check_scores, mean_of_sums, weighted_sums
-from lambdamart_kit.rankers.features import flat
 
 
 def evaluate(

@@ -13,11 +13,12 @@ import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import check_codes, flat
 from lambdamart_kit.core.typing import Array, FloatArray
-from lambdamart_kit.datasets.chunks import Columns, RowFiles, stack
 from lambdamart_kit.distributed.threads import own_threads
-from lambdamart_kit.rankers.boosted import BoostedRanker
-from lambdamart_kit.rankers.features import check_codes, flat
+from lambdamart_kit.files.chunk import Columns, stack
+from lambdamart_kit.files.row_files import RowFiles
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def columns_of(X: Any, roles: Sequence[Any], suffix: str = "") -> Any:
 
 
 def from_files(ranker: BoostedRanker, found: RowFiles) -> Source:
-    """Parts of Parquet, CSV or LETOR files, one a file: see :mod:`lambdamart_kit.datasets.chunks`."""
+    """Parts of Parquet, CSV or LETOR files, one a file: see :mod:`lambdamart_kit.files.row_files`."""
     columns = replace(found.columns, features=found.feature_names)
     make = dask.delayed(_file_part, pure=False)
     parts = [make(number, ranker, str(path), columns) for number, path in enumerate(found.paths)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import distributed
 
-from lambdamart_kit.core.parallel import resolve_n_jobs
+from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 
 def own_threads(n_jobs: int | None) -> int:

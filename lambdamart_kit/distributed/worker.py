@@ -17,6 +17,8 @@ from distributed.comm import get_address_host
 from xgboost.core import XGBoostError
 
 import lambdamart_kit
+from lambdamart_kit.boosters.protocol import LibraryObjective, find_booster
+from lambdamart_kit.boosters.rounds import EvalSet, Evaluation, History, MakeBytes, Stopwatch
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed.errors import WorkerLostError
 from lambdamart_kit.distributed.group import (
@@ -32,9 +34,7 @@ from lambdamart_kit.distributed.shuffling import WorkerRows
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.metrics import BoundMetric
 from lambdamart_kit.objectives.base import go_on_after
-from lambdamart_kit.rankers.boosted import BoostedRanker
-from lambdamart_kit.rankers.boosters import LibraryObjective, find_booster
-from lambdamart_kit.rankers.training import EvalSet, Evaluation, History, MakeBytes, Stopwatch
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 PACKAGES = ("numpy", "numba", "lightgbm", "xgboost", "dask", "distributed")
 _REPORT_SECONDS = 0.5

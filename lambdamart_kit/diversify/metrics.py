@@ -15,14 +15,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from lambdamart_kit.core import ranking
 from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.diversify.reranking import rerank
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
+from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 TopicTies: TypeAlias = Literal["average", "input"]
 
@@ -126,7 +126,7 @@ def err_ia(
     stops = np.exp2(lists.topics - max_relevance) - np.exp2(-max_relevance)
     readers = 1.0 / np.arange(1, lists.longest + 1)
     shares = lists.topic_shares(lists.topics > 0, topic_weight)
-    values = (shares * lists.per_topic(ranking.cascades, stops, lists.scores, readers)).sum(axis=1)
+    values = (shares * lists.per_topic(tie_blocks.cascades, stops, lists.scores, readers)).sum(axis=1)
     return lists.summary(values, shares.sum(axis=1), "err_ia", blank, per_query)
 
 
@@ -162,7 +162,7 @@ def precision_ia(
     lists = _Lists(topics, scores, qid, k, ties, sample_weight)
     covers = (lists.topics >= min_relevance).astype(np.float64)
     shares = lists.topic_shares(covers > 0, topic_weight)
-    found = lists.per_topic(ranking.discounted_sums, covers, lists.scores, np.ones(lists.longest))
+    found = lists.per_topic(tie_blocks.discounted_sums, covers, lists.scores, np.ones(lists.longest))
     depth = lists.queries.sizes if k is None else k
     return lists.summary(
         (shares * found).sum(axis=1) / depth, shares.sum(axis=1), "precision_ia", blank, per_query
@@ -198,7 +198,7 @@ def subtopic_recall(
     """
     lists = _Lists(topics, scores, qid, k, ties, sample_weight)
     covers = (lists.topics >= min_relevance).astype(np.float64)
-    found = lists.per_topic(ranking.cascades, covers, lists.scores, np.ones(lists.longest))
+    found = lists.per_topic(tie_blocks.cascades, covers, lists.scores, np.ones(lists.longest))
     n_topics = lists.present(covers > 0).sum(axis=1).astype(np.float64)
     return lists.summary(found.sum(axis=1), n_topics, "subtopic_recall", blank, per_query)
 
@@ -218,7 +218,7 @@ class _Lists:
         self.weights = query_weights(sample_weight, self.queries)
         self.longest = int(self.queries.sizes.max())
         self.cutoff = self.longest if k is None else min(check_count(k, name="k"), self.longest)
-        self.ties = ranking.TIES[ties]
+        self.ties = tie_blocks.TIES[ties]
 
     def per_topic(
         self, kernel: Any, values: FloatArray, scores: FloatArray, discount: FloatArray
@@ -239,8 +239,8 @@ class _Lists:
         discount = discounts(self.longest)
         if alpha == 0:
             gain = covers.sum(axis=1, keepdims=True)
-            return self.per_topic(ranking.discounted_sums, gain, scores, discount).sum(axis=1)
-        return self.per_topic(ranking.cascades, alpha * covers, scores, discount).sum(axis=1) / alpha
+            return self.per_topic(tie_blocks.discounted_sums, gain, scores, discount).sum(axis=1)
+        return self.per_topic(tie_blocks.cascades, alpha * covers, scores, discount).sum(axis=1) / alpha
 
     def present(self, covers: Array) -> Array:
         """Whether some document of the query covers the topic, (n_queries, n_topics)."""

@@ -10,15 +10,15 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.sparse import issparse
 
+from lambdamart_kit.compile.jit import kernel
 from lambdamart_kit.core import greedy
 from lambdamart_kit.core.gains import check_choice, check_count
-from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import row_hashes
 from lambdamart_kit.core.sorting import descending_order
 from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.metrics.base import check_scores
+from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 Utility: TypeAlias = Literal["facility", "coverage", "logdet", "mmr", "redundancy", "max-sum"]
 Similarity: TypeAlias = ArrayLike | Callable[[IndexArray], ArrayLike]

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lambdamart_kit.core import ranking
 from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
+from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.typing import BoolArray, FloatArray
 from lambdamart_kit.metrics.base import Metric, Ranked
 
@@ -43,7 +43,7 @@ class DCG(Metric):
         return gains(labels, self.gain)
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.discounted_sums, (discounts(longest),)
+        return tie_blocks.discounted_sums, (discounts(longest),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class NDCG(DCG):
 
     def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
         ideal = ranked.share_out(
-            ranking.ideal_sums, ranked.values, ranked.ptr, ranked.cutoff, *ranked.arguments
+            tie_blocks.ideal_sums, ranked.values, ranked.ptr, ranked.cutoff, *ranked.arguments
         )
         return ideal, ideal <= 0
 
@@ -97,7 +97,7 @@ class MAP(_Binary):
     name: ClassVar[str] = "map"
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.precision_sums, ()
+        return tie_blocks.precision_sums, ()
 
     def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
         totals = ranked.totals()
@@ -119,7 +119,7 @@ class MRR(_Binary):
     name: ClassVar[str] = "mrr"
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.cascades, (1.0 / np.arange(1, longest + 1),)
+        return tie_blocks.cascades, (1.0 / np.arange(1, longest + 1),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class Precision(_Binary):
     name: ClassVar[str] = "precision"
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.discounted_sums, (np.ones(longest),)
+        return tie_blocks.discounted_sums, (np.ones(longest),)
 
     def _scale(self, ranked: Ranked) -> tuple[FloatArray | float, BoolArray]:
         _, blank = super()._scale(ranked)
@@ -159,7 +159,7 @@ class Recall(_Binary):
     name: ClassVar[str] = "recall"
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.discounted_sums, (np.ones(longest),)
+        return tie_blocks.discounted_sums, (np.ones(longest),)
 
     def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
         totals = ranked.totals()
@@ -198,7 +198,7 @@ class ERR(Metric):
         return stop
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.cascades, (1.0 / np.arange(1, longest + 1),)
+        return tie_blocks.cascades, (1.0 / np.arange(1, longest + 1),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,7 @@ class KendallTau(Metric):
         return labels
 
     def _plan(self, longest: int) -> Plan:
-        return ranking.kendall_taus, (self.variant == "b",)
+        return tie_blocks.kendall_taus, (self.variant == "b",)
 
     def _scale(self, ranked: Ranked) -> tuple[float, BoolArray]:
         starts = ranked.ptr[:-1]

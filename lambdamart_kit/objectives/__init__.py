@@ -3,7 +3,7 @@
 An objective is a small frozen dataclass of options. ``bind(y, queries, sample_weight)`` returns a bound
 object whose ``gradient_hessian(scores)`` gives gradient and hessian of the minimised loss; nothing else is
 asked of it (:class:`Objective`), so user-defined ones need no registration. `OBJECTIVES` maps names to
-classes. :mod:`lambdamart_kit.objectives.position_bias` wraps any of them for learning from clicks.
+classes. :mod:`lambdamart_kit.clicks` wraps any of them for learning from clicks.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from typing import Any
 
 from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective
 from lambdamart_kit.objectives.explicit import ExplicitPairs
-from lambdamart_kit.objectives.fixed_propensities import HarvestedPropensities, KnownPropensities
-from lambdamart_kit.objectives.impressions import PositionBias
-from lambdamart_kit.objectives.learned_propensities import JointPropensities, PositionGAM
 from lambdamart_kit.objectives.listwise import XENDCG, ListMLE, ListNet
 from lambdamart_kit.objectives.metrics import (
     LambdaERR,
@@ -26,20 +23,15 @@ from lambdamart_kit.objectives.metrics import (
     NDCGLoss2pp,
 )
 from lambdamart_kit.objectives.pairwise import LambdaNDCG, RankNet
-from lambdamart_kit.objectives.position_bias import POSITION_BIASES, resolve_position_bias
 from lambdamart_kit.objectives.yeti import YetiLoss
 
 __all__ = [
     "OBJECTIVES",
-    "POSITION_BIASES",
     "XENDCG",
     "Bound",
     "BoundFunction",
     "ExplicitPairs",
     "FunctionObjective",
-    "HarvestedPropensities",
-    "JointPropensities",
-    "KnownPropensities",
     "LambdaERR",
     "LambdaMAP",
     "LambdaMRR",
@@ -51,12 +43,9 @@ __all__ = [
     "NDCGLoss2",
     "NDCGLoss2pp",
     "Objective",
-    "PositionBias",
-    "PositionGAM",
     "RankNet",
     "YetiLoss",
     "resolve_objective",
-    "resolve_position_bias",
 ]
 
 OBJECTIVES: dict[str, type] = {

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_choice, gains
-from lambdamart_kit.core.listwise import likelihood_gradients, sampled_targets, softmax_gradients
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking.listwise import likelihood_gradients, sampled_targets, softmax_gradients
 from lambdamart_kit.core.sorting import label_order
 from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import CallSeeds, check_labels, check_scores
+from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 
 @dataclass(frozen=True, kw_only=True)

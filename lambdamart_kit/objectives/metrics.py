@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_relevance, discounts, gains
-from lambdamart_kit.core.lambdas import DISTANCE, SWAP, WINNER, PairSettings
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.swaps import AVERAGE_PRECISION, EXPECTED_RECIPROCAL_RANK, RECIPROCAL_RANK
+from lambdamart_kit.core.ranking.lambdas import DISTANCE, SWAP, WINNER, PairSettings
+from lambdamart_kit.core.ranking.swaps import AVERAGE_PRECISION, EXPECTED_RECIPROCAL_RANK, RECIPROCAL_RANK
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import check_labels, check_level

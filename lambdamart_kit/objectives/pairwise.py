@@ -16,9 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lambdamart_kit.core.distances import new_distances
 from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
-from lambdamart_kit.core.lambdas import (
+from lambdamart_kit.core.pairs import label_pair_losses
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking.distances import new_distances
+from lambdamart_kit.core.ranking.lambdas import (
     DISTANCE,
     SWAP,
     WINNER,
@@ -28,15 +30,13 @@ from lambdamart_kit.core.lambdas import (
     lambda_gradients,
     new_shuffled,
 )
-from lambdamart_kit.core.pairs import label_pair_losses
-from lambdamart_kit.core.parallel import balanced_bounds, resolve_n_jobs, run_tasks, threads_used
-from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranked import LANES, new_ranked, with_mass
+from lambdamart_kit.core.ranking.rank_order import LANES, new_ranked, with_mass
+from lambdamart_kit.core.ranking.swaps import DISCOUNT
 from lambdamart_kit.core.sorting import label_order
-from lambdamart_kit.core.swaps import DISCOUNT
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import CallSeeds, check_labels, check_level, check_positive, check_scores
+from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks, threads_used
 
 PairTies = Literal["expected", "input", "random"]
 Normalize = bool | Literal["scores", "queries"]
@@ -248,7 +248,7 @@ class BoundKernel(CallSeeds):
         What is bound; its `random_state` seeds every gradient.
     kernel : callable
         ``kernel(first, last, *scratch, queries, *settings, seed, scores, gradient, hessian, factor, cost)``;
-        see :func:`lambdamart_kit.core.lambdas.lambda_gradients`.
+        see :func:`lambdamart_kit.core.ranking.lambdas.lambda_gradients`.
     queries : LabelledQueries
     settings : tuple
         Arguments of the kernel that stay.

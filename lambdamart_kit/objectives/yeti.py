@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lambdamart_kit.core.gains import Gain, discounts, gains
-from lambdamart_kit.core.neighbours import neighbour_gradients
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranked import Ranked, new_ranked
+from lambdamart_kit.core.ranking.neighbours import neighbour_gradients
+from lambdamart_kit.core.ranking.rank_order import Ranked, new_ranked
 from lambdamart_kit.core.typing import ArrayLike, Float32Array, IndexArray
 from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import check_labels, check_level, check_positive

@@ -12,8 +12,8 @@ from scipy.sparse import csgraph
 
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 from lambdamart_kit.preferences.dpo import audit_logps
-from lambdamart_kit.preferences.formats import normalised
 from lambdamart_kit.preferences.pairs import LOGPS, PreferencePairs
+from lambdamart_kit.preferences.reading.formats import normalised
 from lambdamart_kit.preferences.scoring import accuracy, clustered_mean
 
 _ANNOTATORS = ("annotator", "annotator_id", "worker", "worker_id", "judge", "user_id")

@@ -32,7 +32,7 @@ from scipy.stats import rankdata
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.pairs import flipped_target, pair_terms
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
-from lambdamart_kit.preferences.bradley_terry import BradleyTerry
+from lambdamart_kit.preferences.strengths.bradley_terry import BradleyTerry
 
 LOSSES = ("sigmoid", "hinge", "ipo", "robust", "smoothed")
 

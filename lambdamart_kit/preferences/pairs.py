@@ -15,9 +15,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
-from lambdamart_kit.preferences.comparisons import plain
-from lambdamart_kit.preferences.formats import normalised, to_pairs
-from lambdamart_kit.preferences.records import Record, read_records
+from lambdamart_kit.preferences.reading.formats import normalised, to_pairs
+from lambdamart_kit.preferences.reading.records import Record, read_records
+from lambdamart_kit.preferences.strengths.comparisons import plain
 
 if TYPE_CHECKING:
     from lambdamart_kit.preferences.audit import AuditReport
@@ -81,9 +81,9 @@ class PreferencePairs:
     def read(cls, source: Any) -> PreferencePairs:
         """Read pairs from a file, a DataFrame, a Hugging Face data set or an iterable of mappings.
 
-        :mod:`lambdamart_kit.preferences.formats` lists the shapes understood, and
-        :func:`lambdamart_kit.preferences.records.read_records` the file formats. Row order is kept. Columns
-        ``margin`` and ``weight`` become attributes; the others are kept in `columns`.
+        :mod:`lambdamart_kit.preferences.reading.formats` lists the shapes understood, and
+        :func:`lambdamart_kit.preferences.reading.records.read_records` the file formats. Row order is kept.
+        Columns ``margin`` and ``weight`` become attributes; the others are kept in `columns`.
 
         Raises
         ------

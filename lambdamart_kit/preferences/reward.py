@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from lambdamart_kit.boosters.protocol import BoosterParams
 from lambdamart_kit.core.gains import check_choice, check_relevance
-from lambdamart_kit.core.parallel import resolve_n_jobs
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
@@ -30,7 +30,7 @@ from lambdamart_kit.preferences.scorers import (
 from lambdamart_kit.preferences.scoring import calibration_slope, preference_report
 from lambdamart_kit.preferences.text import make_extractor
 from lambdamart_kit.rankers import NeuralRanker
-from lambdamart_kit.rankers.boosters import BoosterParams
+from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _HELD_OUT_PROMPTS = 20
 

@@ -11,11 +11,11 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.validation import check_is_fitted
 
+from lambdamart_kit.boosters.protocol import find_booster
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.preferences.scorers import LinearReward
 from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
 from lambdamart_kit.rankers import saving
-from lambdamart_kit.rankers.boosters import find_booster
 
 _NUISANCE = "nuisance.npy"
 

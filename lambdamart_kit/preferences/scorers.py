@@ -9,15 +9,15 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import clone
 
+from lambdamart_kit.boosters.protocol import BoosterParams, find_booster
+from lambdamart_kit.boosters.rounds import Callback, EarlyStopping, EvalSet, History, Progress
 from lambdamart_kit.core.pairs import PairLoss, pair_terms
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.objectives import ExplicitPairs
 from lambdamart_kit.preferences.scoring import calibration_slope
 from lambdamart_kit.rankers import LinearRanker
-from lambdamart_kit.rankers.boosters import BoosterParams, find_booster
-from lambdamart_kit.rankers.inputs import row_blocks
-from lambdamart_kit.rankers.training import Callback, EarlyStopping, EvalSet, History, Progress
+from lambdamart_kit.rankers.scaling import row_blocks
 
 _MOST_STEPS, _TOLERANCE = 100, 1e-5  # of linear rewards: the tolerance is what float32 features allow
 

@@ -12,7 +12,7 @@ import pandas as pd
 from lambdamart_kit.core.typing import BoolArray
 from lambdamart_kit.preferences.audit import audit
 from lambdamart_kit.preferences.pairs import PreferencePairs
-from lambdamart_kit.preferences.records import Record, read_records
+from lambdamart_kit.preferences.reading.records import Record, read_records
 from lambdamart_kit.preferences.reward import RewardModel
 
 _BATCH = 2048

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lambdamart_kit.rankers.base import BaseRanker as BaseRanker
     from lambdamart_kit.rankers.lambdamart import LambdaMART as LambdaMART
+    from lambdamart_kit.rankers.library_rankers import CatBoostRanker as CatBoostRanker
+    from lambdamart_kit.rankers.library_rankers import LightGBMRanker as LightGBMRanker
+    from lambdamart_kit.rankers.library_rankers import XGBoostRanker as XGBoostRanker
     from lambdamart_kit.rankers.linear import LinearRanker as LinearRanker
     from lambdamart_kit.rankers.neural import NeuralRanker as NeuralRanker
     from lambdamart_kit.rankers.pointwise import PointwiseRanker as PointwiseRanker
     from lambdamart_kit.rankers.saving import ModelFormatError as ModelFormatError
-    from lambdamart_kit.rankers.wrapped import CatBoostRanker as CatBoostRanker
-    from lambdamart_kit.rankers.wrapped import LightGBMRanker as LightGBMRanker
-    from lambdamart_kit.rankers.wrapped import XGBoostRanker as XGBoostRanker
 
 _HOME = {
     "BaseRanker": "base",
-    "CatBoostRanker": "wrapped",
+    "CatBoostRanker": "library_rankers",
     "LambdaMART": "lambdamart",
-    "LightGBMRanker": "wrapped",
+    "LightGBMRanker": "library_rankers",
     "LinearRanker": "linear",
     "ModelFormatError": "saving",
     "NeuralRanker": "neural",
     "PointwiseRanker": "pointwise",
-    "XGBoostRanker": "wrapped",
+    "XGBoostRanker": "library_rankers",
 }
 
 __all__ = [*_HOME, "load_ranker"]

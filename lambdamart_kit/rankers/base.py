@@ -14,22 +14,19 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
 
-from lambdamart_kit.core.parallel import resolve_n_jobs
+from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
+from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
+from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.metrics import NDCG, Metric, parse_metric
 from lambdamart_kit.rankers import saving
-from lambdamart_kit.rankers.features import (
+from lambdamart_kit.rankers.categories import (
     Categories,
-    OrderedRows,
-    as_csr,
     categorical_columns,
-    check_codes,
     encode_categories,
-    is_sparse,
     learn_categories,
-    order_rows,
 )
-from lambdamart_kit.rankers.training import EvalSet, Stopwatch
+from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _SCORE_CUTOFF = 10
 _FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from lambdamart_kit.boosters.protocol import BOOSTERS
+from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, resolve_objective
-from lambdamart_kit.rankers.boosted import BoostedRanker
-from lambdamart_kit.rankers.boosters import BOOSTERS
-from lambdamart_kit.rankers.clicks import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
-from lambdamart_kit.rankers.driving import bind_rows, find_objective
-from lambdamart_kit.rankers.features import Categorical, OrderedRows
+from lambdamart_kit.rankers.binding import bind_rows, find_objective
+from lambdamart_kit.rankers.categories import Categorical
+from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 if TYPE_CHECKING:
-    from lambdamart_kit.datasets.chunks import Files
+    from lambdamart_kit.files.row_files import Files
 
 
 class LambdaMART(LearnsFromClicks, BoostedRanker):
@@ -45,7 +46,7 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         method, or a function ``scores -> (gradient, hessian)`` of the rows as they were given to fit (which
         therefore cannot be combined with `validation_fraction`, nor cross-validated; ``bind`` can).
     booster : {"native", "lightgbm", "xgboost"}
-        Whose trees: the kit's own, or a library's. `lambdamart_kit.rankers.boosters` has the table of what
+        Whose trees: the kit's own, or a library's. `lambdamart_kit.boosters.protocol` has the table of what
         each calls the parameters below.
     n_estimators : int
         Number of trees, at most.
@@ -89,7 +90,7 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
     position_bias : str, array-like, callable or PositionBias
         How to learn from clicks, when fit gets `position`: "gam", "harvest", "joint", known propensities by
         position (an array, or a function of positions), or an instance such as ``JointPropensities(p=0.5)``;
-        :mod:`lambdamart_kit.objectives.position_bias` explains them. Without `position` it does nothing.
+        :mod:`lambdamart_kit.clicks.position_bias` explains them. Without `position` it does nothing.
     warm_start : bool
         Keep the trees of the last fit and add to them up to `n_estimators`.
     random_state : int, RandomState or None
@@ -272,8 +273,8 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         >>> from_files.booster_.model_to_string() == in_memory.booster_.model_to_string()
         True
         """
-        from lambdamart_kit.datasets.chunks import Columns
-        from lambdamart_kit.rankers.fitting_files import fit_files
+        from lambdamart_kit.files.chunk import Columns
+        from lambdamart_kit.rankers.from_files import fit_files
 
         named = None if features is None else tuple(features)
         columns = Columns(y=y, qid=qid, sample_weight=sample_weight, docid=docid, features=named)

@@ -14,17 +14,18 @@ from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from lambdamart_kit.boosters.rounds import Stopwatch
+from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.rankers.blas import one_blas_thread
-from lambdamart_kit.rankers.clicks import DEFAULT_POSITION_BIAS
-from lambdamart_kit.rankers.driving import bind_rows, find_objective
-from lambdamart_kit.rankers.features import OrderedRows, is_sparse
-from lambdamart_kit.rankers.inputs import row_blocks
-from lambdamart_kit.rankers.iterated import AfterRound, IteratedRanker
-from lambdamart_kit.rankers.training import Stopwatch
+from lambdamart_kit.rankers.binding import bind_rows, find_objective
+from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
+from lambdamart_kit.rankers.gradient_ranker import AfterRound, IteratedRanker
+from lambdamart_kit.rankers.scaling import row_blocks
+from lambdamart_kit.runtime.blas import one_blas_thread
 
 _MOST_DIRECT = 512  # features up to which the Newton matrix is formed: measured twice as fast at 136
 _CG_TOLERANCE = 0.1  # of each Newton system: the field moves with the scores, so more would be wasted

@@ -14,16 +14,16 @@ from sklearn.base import clone
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from lambdamart_kit.boosters.rounds import History, Stopwatch
+from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective
-from lambdamart_kit.rankers.blas import one_blas_thread
-from lambdamart_kit.rankers.clicks import DEFAULT_POSITION_BIAS
-from lambdamart_kit.rankers.driving import bind_rows, find_objective, names_rows
-from lambdamart_kit.rankers.features import OrderedRows
-from lambdamart_kit.rankers.inputs import row_blocks
-from lambdamart_kit.rankers.iterated import COUNT, AfterRound, IteratedRanker
-from lambdamart_kit.rankers.training import History, Stopwatch
+from lambdamart_kit.rankers.binding import bind_rows, find_objective, names_rows
+from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
+from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, IteratedRanker
+from lambdamart_kit.rankers.scaling import row_blocks
+from lambdamart_kit.runtime.blas import one_blas_thread
 
 Weights: TypeAlias = list[Array]
 

@@ -12,13 +12,14 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
+from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective, Model, find_booster
+from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.gains import check_relevance
+from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.rankers.base import BaseRanker
-from lambdamart_kit.rankers.boosters import BoosterParams, LibraryObjective, Model, find_booster
-from lambdamart_kit.rankers.features import OrderedRows, flat
-from lambdamart_kit.rankers.training import Stopwatch
 
 _DEFAULT_TREES = 300
 

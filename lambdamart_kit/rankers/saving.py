@@ -182,6 +182,7 @@ def _registered(cls: type) -> bool:
 
 def _objective_classes() -> dict[str, type]:
     """Objectives and position biases by class name: only these are ever made from a file."""
-    from lambdamart_kit.objectives import OBJECTIVES, POSITION_BIASES, KnownPropensities
+    from lambdamart_kit.clicks import POSITION_BIASES, KnownPropensities
+    from lambdamart_kit.objectives import OBJECTIVES
 
     return {cls.__name__: cls for cls in (*OBJECTIVES.values(), *POSITION_BIASES.values(), KnownPropensities)}

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from lambdamart_kit.core.jit import kernel
-from lambdamart_kit.core.parallel import run_tasks
+from lambdamart_kit.compile.jit import kernel
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+from lambdamart_kit.runtime.threads import run_tasks
 
 MAX_BIN = 255
 SAMPLE_ROWS = 200_000  # rows that edges are taken from, as in LightGBM

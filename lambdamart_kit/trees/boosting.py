@@ -13,9 +13,9 @@ from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.trees.binning import BinMapper, BinnedMatrix
 from lambdamart_kit.trees.checkpoint import Checkpoint, CheckpointFile, fingerprint
 from lambdamart_kit.trees.ensemble import Ensemble
-from lambdamart_kit.trees.grower import Grower
+from lambdamart_kit.trees.growth.grower import Grower
+from lambdamart_kit.trees.growth.symmetric import SymmetricGrower
 from lambdamart_kit.trees.parameters import TreeParameters
-from lambdamart_kit.trees.symmetric import SymmetricGrower
 
 # Values from which a second thread pays: on fewer, the threads wait for each other longer than they work.
 _WORTH_SHARING = 300_000

@@ -27,9 +27,9 @@ from numba import types
 from numba.extending import intrinsic
 from scipy import sparse
 
-from lambdamart_kit.core.jit import inner, kernel
-from lambdamart_kit.core.parallel import run_tasks
+from lambdamart_kit.compile.jit import inner, kernel
 from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, ModelTree, read_trees
 
 _WIDTH = 64  # rows that go through a tree together

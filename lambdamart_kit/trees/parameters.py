@@ -42,7 +42,7 @@ class TreeParameters:
     grow_policy : {"leafwise", "symmetric"}
         "leafwise" splits the leaf with the largest gain, as LightGBM; "symmetric" all leaves of a level
         alike, as CatBoost: `num_leaves` is then rounded down to a power of two, and features must be numeric
-        and without constraints. See :mod:`lambdamart_kit.trees.symmetric`.
+        and without constraints. See :mod:`lambdamart_kit.trees.growth.symmetric`.
     split_criterion : {"newton", "least_squares"}
         "newton" splits by ``G^2 / (H + lambda)``. "least_squares" fits the gradients and ignores hessians and
         regularisation until the leaves, which take a Newton step: LambdaMART as published [1]_.

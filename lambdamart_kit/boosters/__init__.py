@@ -1,0 +1,1 @@
+"""Boosting libraries behind one protocol, and the rounds around them."""

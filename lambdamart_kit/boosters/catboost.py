@@ -1,0 +1,220 @@
+"""CatBoost's trees behind the booster protocol: its own objectives only."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.boosters.protocol import (
+    BoosterParams,
+    LibraryObjective,
+    Model,
+    SumOfTrees,
+    safe_names,
+    translate,
+)
+from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import as_csr, is_sparse
+from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.objectives import Bound
+
+try:
+    import catboost as cb
+except ImportError:
+    raise ImportError(
+        "CatBoostRanker needs CatBoost, which is not installed: pip install 'lambdamart-kit[catboost]'"
+    ) from None
+
+_KEPT = "lambdamart_kit_n_trees"
+
+
+class CatBoostModel(SumOfTrees):
+    """A model in CatBoost's own binary format (flat buffers, no code in it)."""
+
+    suffix = "cbm"
+
+    def __init__(self, raw: cb.CatBoost) -> None:
+        self.raw = raw
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees in use."""
+        kept = self.raw.get_metadata().get(_KEPT)
+        return int(self.raw.tree_count_ or 0) if kept is None else int(kept)
+
+    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+        categorical = self.raw.get_cat_feature_indices()
+        scores = self.raw.predict(
+            _table(X, categorical, self.raw.feature_names_),
+            prediction_type="RawFormulaVal",
+            ntree_start=start,
+            ntree_end=stop,
+            thread_count=n_threads,
+        )
+        return np.asarray(scores, dtype=np.float64)
+
+    def truncate(self, n_trees: int) -> CatBoostModel:
+        """The model with its first `n_trees` trees."""
+        if n_trees >= self.n_trees:
+            return self
+        # CatBoost's own shrink() works on symmetric trees only, so the number is noted in the model instead.
+        shorter = self.raw.copy()
+        shorter.get_metadata()[_KEPT] = str(n_trees)
+        return CatBoostModel(shorter)
+
+    def gain(self) -> FloatArray:
+        """CatBoost's own importance (change of the prediction), (n_features,); it keeps no split gains."""
+        return np.asarray(self.raw.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
+
+    def to_bytes(self) -> bytes:
+        """CatBoost's binary format."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.cbm"
+            self.raw.save_model(str(path), format="cbm")
+            return path.read_bytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> CatBoostModel:
+        """The model that `to_bytes` wrote."""
+        raw = cb.CatBoost()
+        raw.load_model(blob=content)
+        return cls(raw)
+
+
+class CatBoostBooster:
+    """Trees by CatBoost: symmetric ones, or leaf by leaf when ``num_leaves`` is given."""
+
+    model = CatBoostModel
+    reads_views = False
+
+    def fit(
+        self,
+        X: Any,
+        bound: Bound | LibraryObjective,
+        params: BoosterParams,
+        *,
+        queries: Queries | None = None,
+        eval_sets: Sequence[EvalSet] = (),
+        callbacks: Sequence[Callback] = (),
+        start: Model | None = None,
+    ) -> CatBoostModel:
+        """Grow trees; see `Booster.fit`."""
+        if not isinstance(bound, LibraryObjective):
+            raise ValueError("'booster' must not be 'catboost' here: CatBoost runs its own losses only")
+        settings = catboost_settings(params) | {"loss_function": bound.name, **bound.options}
+        measure = _Measure(eval_sets)
+        names = safe_names(params.feature_names)
+        held_out = None
+        if eval_sets:
+            (eval_set,) = eval_sets
+            # Labels and groups of the held-out rows play no part: the measure is the kit's own.
+            held_out = cb.Pool(
+                _table(eval_set.X, params.categorical_features, names),
+                np.arange(eval_set.X.shape[0]) % 2,
+                cat_features=list(params.categorical_features),
+                group_id=np.zeros(eval_set.X.shape[0], dtype=np.int64),
+                feature_names=names,
+            )
+            settings["eval_metric"] = measure
+        train = cb.Pool(
+            _table(X, params.categorical_features, names),
+            bound.y,
+            cat_features=list(params.categorical_features),
+            group_id=bound.queries.query_of_ordered_row,
+            group_weight=bound.sample_weight,
+            feature_names=names,
+        )
+        with warnings.catch_warnings():
+            # It cannot compile the measure with Numba, and need not: it is called once a round.
+            warnings.filterwarnings("ignore", message="(?s)(Failed to|Can't) optim")
+            raw = cb.CatBoost(settings)
+            try:
+                raw.fit(
+                    train,
+                    eval_set=held_out,
+                    callbacks=[_AfterRound(callbacks, measure)],
+                    init_model=start.raw if start is not None else None,
+                )
+            except cb.CatBoostError as error:
+                raise ValueError(f"CatBoost does not take 'loss' or 'booster_params': {error}") from error
+        return CatBoostModel(raw)
+
+
+def catboost_settings(params: BoosterParams) -> dict[str, Any]:
+    """CatBoost's settings for `params`; settings left at None are CatBoost's own."""
+    settings = translate(params, "catboost")
+    if params.num_leaves is None:
+        settings["grow_policy"] = "SymmetricTree"
+        del settings["max_leaves"]
+    else:
+        settings["grow_policy"] = "Lossguide"
+        settings["depth"] = params.max_depth or 16
+    if params.subsample < 1:
+        settings["bootstrap_type"] = "Bernoulli"
+    else:
+        del settings["subsample"]
+        settings["bootstrap_type"] = "No"
+    if params.monotone_constraints is not None:
+        settings["monotone_constraints"] = list(params.monotone_constraints)
+    settings = {name: value for name, value in settings.items() if value is not None}
+    fixed = {
+        "iterations": params.n_estimators,
+        "verbose": False,
+        "allow_writing_files": False,
+        "use_best_model": False,
+    }
+    return {**fixed, **settings, **params.extra}
+
+
+def _table(X: Any, categorical: Sequence[int], names: Sequence[str] | None) -> Any:
+    """CatBoost takes categories as integers only, so with categories it gets a frame; NaN is category -1."""
+    if not len(categorical):
+        return X
+    import pandas as pd
+
+    frame = pd.DataFrame(as_csr(X).toarray() if is_sparse(X) else X)
+    for j in categorical:
+        frame[j] = frame[j].fillna(-1).astype(np.int64)
+    return frame if names is None else frame.set_axis(list(names), axis=1)
+
+
+class _Measure:
+    """CatBoost's custom metric, called after each round with the training rows, then the held-out ones."""
+
+    def __init__(self, eval_sets: Sequence[EvalSet]) -> None:
+        self._eval_set = eval_sets[0] if eval_sets else None
+        self._n_calls = 0
+        self.evaluation: dict[str, float] = {}
+
+    def __deepcopy__(self, memo: Any) -> _Measure:
+        return self  # CatBoost copies its settings; the callback reads this very object
+
+    def is_max_optimal(self) -> bool:
+        return True
+
+    def evaluate(self, approxes: Sequence[Array], target: Array, weight: Array | None) -> tuple[float, float]:
+        self._n_calls += 1
+        if self._eval_set is None or self._n_calls % 2 == 1:
+            return 0.0, 1.0
+        value = float(self._eval_set.metric(np.array(approxes[0])))
+        self.evaluation = {self._eval_set.key: value}
+        return value, 1.0
+
+    def get_final_error(self, error: float, weight: float) -> float:
+        return error
+
+
+class _AfterRound:
+    def __init__(self, callbacks: Sequence[Callback], measure: _Measure) -> None:
+        self._callbacks, self._measure = callbacks, measure
+        self._n_rounds = 0
+
+    def after_iteration(self, info: Any) -> bool:
+        self._n_rounds += 1
+        return not finish_round(self._callbacks, self._n_rounds, self._measure.evaluation)

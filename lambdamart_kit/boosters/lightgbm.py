@@ -1,0 +1,137 @@
+"""LightGBM's trees behind the booster protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
+from lambdamart_kit.boosters.protocol import (
+    BoosterParams,
+    LibraryObjective,
+    Model,
+    safe_names,
+    translate,
+)
+from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.objectives import Bound
+
+_MIN_CHILD_SAMPLES = 20
+
+
+class LightGBMBooster:
+    """Leaf-wise trees by LightGBM, with determinism switched on (see `lightgbm_settings`)."""
+
+    model = LightGBMModel
+    reads_views = False
+
+    def fit(
+        self,
+        X: Any,
+        bound: Bound | LibraryObjective,
+        params: BoosterParams,
+        *,
+        queries: Queries | None = None,
+        eval_sets: Sequence[EvalSet] = (),
+        callbacks: Sequence[Callback] = (),
+        start: Model | None = None,
+    ) -> LightGBMModel:
+        """Grow trees; see `Booster.fit`."""
+        settings = lightgbm_settings(params)
+        labels: dict[str, Any] = {"label": np.zeros(X.shape[0], np.float32)}
+        if isinstance(bound, LibraryObjective):
+            settings |= {"objective": bound.name, **bound.options}
+            labels = {"label": bound.y, "group": bound.queries.sizes, "weight": bound.sample_weight}
+        else:
+            settings["objective"] = _as_lightgbm_objective(bound)
+        columns: dict[str, Any] = {
+            "feature_name": safe_names(params.feature_names) or "auto",
+            "categorical_feature": list(params.categorical_features) or "auto",
+            "params": {"verbosity": -1},
+        }
+        train = lgb.Dataset(X, **labels, **columns)
+        held_out = [lgb.Dataset(e.X, reference=train, **columns) for e in eval_sets]
+        n_before = start.n_trees if start is not None else 0
+        raw = lgb.train(
+            settings,
+            train,
+            num_boost_round=params.n_estimators,
+            valid_sets=held_out,
+            valid_names=[e.key for e in eval_sets],
+            feval=_Measure(held_out, eval_sets) if eval_sets else None,
+            callbacks=[_AfterRound(callbacks, n_before)],
+            init_model=start.raw if start is not None else None,
+        )
+        return LightGBMModel(raw)
+
+
+def lightgbm_settings(params: BoosterParams) -> dict[str, Any]:
+    """LightGBM's settings for `params`.
+
+    ``deterministic`` and a fixed histogram layout make LightGBM's model repeatable; its automatic choice of
+    layout is made by timing the two, so it may change from run to run.
+    """
+    _check_known(params.extra)
+    settings = translate(params, "lightgbm")
+    if params.max_depth is None:
+        settings["max_depth"] = -1
+    if params.num_leaves is None:
+        settings["num_leaves"] = 31
+    if params.min_child_samples is None:
+        settings["min_data_in_leaf"] = _MIN_CHILD_SAMPLES
+    if params.monotone_constraints is not None:
+        settings["monotone_constraints"] = list(params.monotone_constraints)
+    fixed = {
+        "bagging_freq": int(params.subsample < 1),
+        "metric": "none",
+        "verbosity": -1,
+        "boost_from_average": False,
+        "deterministic": True,
+        "force_row_wise": not params.extra.get("force_col_wise", False),
+        "feature_pre_filter": False,
+    }
+    return {**fixed, **settings}
+
+
+def _check_known(extra: Mapping[str, Any]) -> None:
+    """LightGBM passes over names it does not know; a typo here is an error."""
+    known = lgb.basic._ConfigAliases._get_all_param_aliases()
+    names = {*known, *(alias for aliases in known.values() for alias in aliases)}
+    unknown = sorted(set(extra) - names)
+    if unknown:
+        raise ValueError(f"'booster_params' must hold settings of LightGBM; it has no {', '.join(unknown)}")
+
+
+def _as_lightgbm_objective(bound: Bound) -> Any:
+    def objective(scores: FloatArray, _: lgb.Dataset) -> Any:
+        return bound.gradient_hessian(scores.astype(np.float32))
+
+    return objective
+
+
+class _Measure:
+    """LightGBM's `feval`: a data set and its scores to (name, value, greater is better)."""
+
+    def __init__(self, data: Sequence[lgb.Dataset], eval_sets: Sequence[EvalSet]) -> None:
+        self._pairs = list(zip(data, eval_sets))
+
+    def __call__(self, scores: FloatArray, data: lgb.Dataset) -> tuple[str, float, bool]:
+        eval_set = next(e for d, e in self._pairs if d is data)
+        return eval_set.key, eval_set.metric(scores), True
+
+
+class _AfterRound:
+    def __init__(self, callbacks: Sequence[Callback], n_before: int) -> None:
+        self._callbacks = callbacks
+        self._n_before = n_before
+
+    def __call__(self, env: Any) -> None:
+        evaluation = {entry[1]: float(entry[2]) for entry in env.evaluation_result_list or ()}
+        to_bytes = LightGBMModel(env.model).to_bytes
+        if finish_round(self._callbacks, env.iteration + 1 - self._n_before, evaluation, to_bytes):
+            raise lgb.callback.EarlyStopException(env.iteration, env.evaluation_result_list or [])

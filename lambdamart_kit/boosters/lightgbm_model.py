@@ -1,0 +1,98 @@
+"""A fitted model in LightGBM's format. The library, slow to import, is imported when it is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lambdamart_kit.boosters.protocol import SumOfTrees
+from lambdamart_kit.core.typing import FloatArray
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+    from lambdamart_kit.trees.forest import Forest
+
+
+class LightGBMModel(SumOfTrees):
+    """A model in LightGBM's text format: what its trees, and the native ones, are saved as.
+
+    Scores are LightGBM's to the last bit, and its own for the first few thousand rows; then the trees are
+    laid out as a `Forest`, which is faster.
+    """
+
+    suffix = "txt"
+
+    def __init__(self, raw: lgb.Booster | None) -> None:
+        self._raw = raw
+        self._n_scored = 0
+        self._forest: Forest | None = None
+        self._is_laid_out = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LightGBMModel, (self.raw,)
+
+    @property
+    def raw(self) -> lgb.Booster:
+        """LightGBM's own model."""
+        return self._raw
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return int(self.raw.num_trees())
+
+    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+        forest = self._laid_out(X)
+        if forest is not None:
+            return forest.predict(X, start, min(stop, self.n_trees), n_threads=n_threads)
+        scores = self.raw.predict(
+            X, start_iteration=start, num_iteration=stop - start, raw_score=True, num_threads=n_threads
+        )
+        return np.asarray(scores, dtype=np.float64)
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows it scores."""
+        return int(self.raw.num_feature())
+
+    def _laid_out(self, X: Any) -> Forest | None:
+        """The trees as a forest, if X is what it reads and enough rows were scored to be worth it."""
+        if getattr(X, "dtype", None) != np.float32 or X.shape[1] != self.n_features:
+            return None
+        self._n_scored += X.shape[0]
+        if not self._is_laid_out and self._n_scored >= self._worth_a_forest():
+            self._forest = self._lay_out()
+            self._is_laid_out = True
+        return self._forest
+
+    def _worth_a_forest(self) -> int:
+        """Rows whose scoring by LightGBM takes as long as laying out its trees anew."""
+        return 4096
+
+    def _lay_out(self) -> Forest | None:
+        from lambdamart_kit.trees.forest import Forest
+
+        return Forest.of_text(self.raw.model_to_string(num_iteration=-1))
+
+    def truncate(self, n_trees: int) -> LightGBMModel:
+        """The model with its first `n_trees` trees."""
+        if n_trees >= self.n_trees:
+            return self
+        return self.from_bytes(self.raw.model_to_string(num_iteration=n_trees).encode())
+
+    def gain(self) -> FloatArray:
+        """Total split gain of each feature, (n_features,)."""
+        return np.asarray(self.raw.feature_importance("gain"), dtype=np.float64)
+
+    def to_bytes(self) -> bytes:
+        """LightGBM's text format."""
+        return str(self.raw.model_to_string(num_iteration=-1)).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> LightGBMModel:
+        """The model that `to_bytes` wrote."""
+        import lightgbm
+
+        return LightGBMModel(lightgbm.Booster(model_str=content.decode()))

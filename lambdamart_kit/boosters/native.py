@@ -1,0 +1,171 @@
+"""The kit's own trees behind the booster protocol; the fitted model is a LightGBM model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
+from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective, Model, safe_names
+from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.compile.second_process import compiled_aside
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.objectives import Bound
+from lambdamart_kit.trees.boosting import boost
+from lambdamart_kit.trees.checkpoint import Checkpoint
+from lambdamart_kit.trees.ensemble import Ensemble
+from lambdamart_kit.trees.forest import Forest
+from lambdamart_kit.trees.growth import precompile as warming
+from lambdamart_kit.trees.growth.leafwise import grow
+from lambdamart_kit.trees.model_text import read_trees
+from lambdamart_kit.trees.parameters import SplitCriterion, TreeParameters
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+_SHARED = (
+    "learning_rate", "min_child_weight", "min_split_gain", "reg_lambda", "reg_alpha", "subsample",
+    "colsample_bytree", "colsample_bynode", "max_bin", "seed",
+)  # fmt: skip
+_CHECKPOINT = {"checkpoint": "path", "checkpoint_trees": "every_trees", "checkpoint_seconds": "every_seconds"}
+_OWN = ("grow_policy", "mvs_noise", "cat_smooth", "cat_l2", "max_cat_threshold")
+
+
+class NativeModel(LightGBMModel):
+    """Native trees that become a LightGBM model when it is first asked for.
+
+    On small data, writing its text and reading it back takes as long as one tree in twelve. Scores do not
+    wait for that, and are the same to the bit.
+    """
+
+    def __init__(self, ensemble: Ensemble, start: lgb.Booster | None = None) -> None:
+        super().__init__(None)
+        self._ensemble: Ensemble | None = ensemble
+        self._start = start
+        self._n_trees = len(ensemble.trees) + (0 if start is None else start.num_trees())
+
+    @property
+    def raw(self) -> lgb.Booster:
+        """The LightGBM model."""
+        ensemble = self._ensemble
+        if ensemble is not None:  # two threads may both come here: they make equal models
+            self._raw = ensemble.to_lightgbm(self._start)
+            self._ensemble = None
+        return self._raw
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return self._n_trees
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows it scores."""
+        ensemble = self._ensemble
+        return super().n_features if ensemble is None else len(ensemble.feature_names)
+
+    def _worth_a_forest(self) -> int:
+        return super()._worth_a_forest() if self._ensemble is None else 0
+
+    def _lay_out(self) -> Forest | None:
+        ensemble, start = self._ensemble, self._start
+        if ensemble is None:
+            return super()._lay_out()
+        before = [] if start is None else read_trees(start.model_to_string(num_iteration=-1))
+        return None if before is None else Forest.of_trees([*before, *ensemble.model_trees()])
+
+    def truncate(self, n_trees: int) -> LightGBMModel:
+        """The model with its first `n_trees` trees."""
+        ensemble, dropped = self._ensemble, self.n_trees - n_trees
+        if ensemble is None or not 0 < dropped <= len(ensemble.trees):
+            return super().truncate(n_trees)
+        return NativeModel(replace(ensemble, trees=ensemble.trees[:-dropped]), self._start)
+
+
+class NativeBooster:
+    """Leaf-wise trees by :mod:`lambdamart_kit.trees`.
+
+    ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them
+    after a crash), ``checkpoint_trees``, ``checkpoint_seconds`` (how often), ``grow_policy``, ``mvs_noise``,
+    ``cat_smooth``, ``cat_l2`` and ``max_cat_threshold``; `TreeParameters` explains all but the first three.
+    """
+
+    model = LightGBMModel
+    reads_views = True
+
+    def fit(
+        self,
+        X: Any,
+        bound: Bound | LibraryObjective,
+        params: BoosterParams,
+        *,
+        queries: Queries | None = None,
+        eval_sets: Sequence[EvalSet] = (),
+        callbacks: Sequence[Callback] = (),
+        start: Model | None = None,
+    ) -> NativeModel:
+        """Grow trees; see `Booster.fit`."""
+        if isinstance(bound, LibraryObjective):
+            raise TypeError("the native trees have no objectives of their own; pass one of the kit's")
+        checkpoint, own = _split_extra(params)
+        shared = {name: getattr(params, name) for name in _SHARED}
+        parameters = TreeParameters(
+            **shared,
+            **own,
+            num_leaves=params.num_leaves or 31,
+            max_depth=params.max_depth or -1,
+            min_child_samples=params.min_child_samples or 20,
+            monotone_constraints=tuple(params.monotone_constraints or ()),
+            split_criterion=cast(SplitCriterion, params.split_criterion),
+        )
+        started = None if start is None else start.raw
+        monotone = any(parameters.monotone_constraints)
+        with head_start(params, categories=len(params.categorical_features) > 0, monotone=monotone):
+            ensemble = boost(
+                X,
+                Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,
+                bound,
+                parameters,
+                n_estimators=params.n_estimators,
+                categorical=params.categorical_features,
+                feature_names=safe_names(params.feature_names),
+                eval_sets=eval_sets,
+                after_round=lambda n_rounds, evaluation: finish_round(callbacks, n_rounds, evaluation),
+                start=started,
+                checkpoint=checkpoint,
+                n_threads=params.n_threads,
+            )
+        return NativeModel(ensemble, started)
+
+
+def head_start(params: BoosterParams, *, categories: bool, monotone: bool) -> AbstractContextManager[None]:
+    """The kernel that grows trees compiles aside, if need be, as `compiled_aside` says.
+
+    It takes about as long as all others together, the first time on a machine, so the earlier the better; if
+    `categories` or `monotone` was a wrong guess, the right kernel compiles when it is called.
+    """
+    if params.extra.get("grow_policy", "leafwise") != "leafwise":
+        return nullcontext()
+    words = warming.words_of(categories=categories, monotone=monotone)
+    types, n_threads = warming.signature(*words), params.n_threads
+    return compiled_aside(grow, types, warming.MODULE, *words, n_threads=n_threads)
+
+
+def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:
+    known = {*_CHECKPOINT, *_OWN}
+    unknown = sorted(set(params.extra) - known)
+    if unknown:
+        raise ValueError(
+            f"'booster_params' must be among {', '.join(sorted(known))} with booster='native'; "
+            f"got {', '.join(unknown)}"
+        )
+    saving = {field: params.extra[name] for name, field in _CHECKPOINT.items() if name in params.extra}
+    if saving and "path" not in saving:
+        raise ValueError(
+            "'booster_params' must name the file, 'checkpoint', with 'checkpoint_trees' or "
+            "'checkpoint_seconds'"
+        )
+    own = {name: params.extra[name] for name in _OWN if name in params.extra}
+    return (Checkpoint(**saving) if saving else None), own

@@ -1,0 +1,229 @@
+"""XGBoost's trees behind the booster protocol.
+
+XGBoost takes what a sparse matrix leaves out as missing, not as zero. A model fitted on a sparse matrix
+therefore sees zeros as missing whatever it is asked to predict on, and a model fitted on an array sees
+zeros as zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xgboost as xgb
+
+from lambdamart_kit.boosters.protocol import (
+    BoosterParams,
+    LibraryObjective,
+    Model,
+    SumOfTrees,
+    safe_names,
+    translate,
+)
+from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.xgboost_external import ExternalRows
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import as_csr, is_sparse
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.objectives import Bound
+
+_ZERO_IS_MISSING = "lambdamart_kit_zero_is_missing"
+_CHUNK = 100_000  # rows made dense at a time
+
+
+class XGBoostModel(SumOfTrees):
+    """A model in XGBoost's JSON format."""
+
+    suffix = "json"
+
+    def __init__(self, raw: xgb.Booster) -> None:
+        self.raw = raw
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return int(self.raw.num_boosted_rounds())
+
+    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+        self.raw.set_param({"nthread": n_threads})
+        parts = [
+            self.raw.inplace_predict(
+                part, iteration_range=(start, stop), predict_type="margin", validate_features=False
+            )
+            for part in self._as_fitted(X)
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+    def truncate(self, n_trees: int) -> XGBoostModel:
+        """The model with its first `n_trees` trees."""
+        return self if n_trees >= self.n_trees else XGBoostModel(self.raw[:n_trees])
+
+    def gain(self) -> FloatArray:
+        """Total split gain of each feature, (n_features,)."""
+        totals = np.zeros(self.raw.num_features())
+        by_name = self.raw.get_score(importance_type="total_gain")
+        names = self.raw.feature_names or [f"f{j}" for j in range(len(totals))]
+        for j, name in enumerate(names):
+            totals[j] = by_name.get(name, 0.0)
+        return totals
+
+    def to_bytes(self) -> bytes:
+        """XGBoost's JSON."""
+        return bytes(self.raw.save_raw("json"))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> XGBoostModel:
+        """The model that `to_bytes` wrote."""
+        raw = xgb.Booster()
+        raw.load_model(bytearray(content))
+        return cls(raw)
+
+    def _as_fitted(self, X: Any) -> list[Any]:
+        if self.raw.attr(_ZERO_IS_MISSING):
+            return [_without_zeros(X) if is_sparse(X) else np.where(X == 0, np.float32(np.nan), X)]
+        if not is_sparse(X):
+            return [X]
+        return [X[at : at + _CHUNK].toarray() for at in range(0, X.shape[0], _CHUNK)]
+
+
+class XGBoostBooster:
+    """Leaf-wise trees by XGBoost (``tree_method="hist", grow_policy="lossguide"``)."""
+
+    model = XGBoostModel
+    reads_views = False
+
+    def fit(
+        self,
+        X: Any,
+        bound: Bound | LibraryObjective,
+        params: BoosterParams,
+        *,
+        queries: Queries | None = None,
+        eval_sets: Sequence[EvalSet] = (),
+        callbacks: Sequence[Callback] = (),
+        start: Model | None = None,
+    ) -> XGBoostModel:
+        """Grow trees; see `Booster.fit`."""
+        settings = xgboost_settings(params)
+        labels: dict[str, Any] = {}
+        if isinstance(bound, LibraryObjective):
+            settings |= {"objective": bound.name, **bound.options}
+            labels = {"label": bound.y, "group": bound.queries.sizes, "weight": bound.query_weight}
+        columns: dict[str, Any] = {
+            "nthread": params.n_threads,
+            "max_bin": params.max_bin,
+            "feature_names": safe_names(params.feature_names),
+        }
+        if params.categorical_features:
+            kinds = ["c" if j in params.categorical_features else "q" for j in range(X.shape[1])]
+            columns |= {"feature_types": kinds, "enable_categorical": True}
+        train = _as_matrix(X, **labels, **columns)
+        held_out = [_as_matrix(e.X, ref=train, **columns) for e in eval_sets]
+        raw = xgb.train(
+            settings,
+            train,
+            num_boost_round=params.n_estimators,
+            obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound, X),
+            callbacks=[
+                _MarkSparse(is_sparse(X)),
+                _CheckKnown(params.extra),
+                _AfterRound(callbacks, held_out, eval_sets),
+            ],
+            xgb_model=start.raw if start is not None else None,
+            verbose_eval=False,
+        )
+        return XGBoostModel(raw)
+
+
+def xgboost_settings(params: BoosterParams) -> dict[str, Any]:
+    """XGBoost's settings for `params`; scores start at 0."""
+    settings = translate(params, "xgboost")
+    settings["max_depth"] = params.max_depth or 0
+    settings["max_leaves"] = params.num_leaves or 0
+    if params.monotone_constraints is not None:
+        settings["monotone_constraints"] = tuple(params.monotone_constraints)
+    fixed = {
+        "tree_method": "hist",
+        "grow_policy": "lossguide",
+        "base_score": 0.0,
+        "disable_default_eval_metric": True,
+        "verbosity": 0,
+    }
+    return {**fixed, **settings}
+
+
+def _without_zeros(X: Any) -> Any:
+    """Sparse input without stored zeros, so that a zero is missing whether it was stored or not."""
+    if not is_sparse(X):
+        return X
+    X = as_csr(X, copy=True)
+    X.eliminate_zeros()
+    return X
+
+
+def _as_matrix(X: Any, **options: Any) -> xgb.DMatrix:
+    if isinstance(X, ExternalRows):
+        return X.matrix(**options)
+    return xgb.QuantileDMatrix(_without_zeros(X), **options)
+
+
+def _as_xgboost_objective(bound: Bound, X: Any) -> Any:
+    def objective(scores: Any, _: xgb.DMatrix) -> Any:
+        scores = np.asarray(scores, dtype=np.float32)
+        if not isinstance(X, ExternalRows):
+            return bound.gradient_hessian(scores)
+        return tuple(map(X.to_files, bound.gradient_hessian(X.to_canonical(scores))))
+
+    return objective
+
+
+def _scores(model: xgb.Booster, data: xgb.DMatrix, X: Any) -> Any:
+    scores = model.predict(data, output_margin=True)
+    return X.to_canonical(scores) if isinstance(X, ExternalRows) else scores
+
+
+class _MarkSparse(xgb.callback.TrainingCallback):
+    """A model of a sparse matrix says so from its first round on, so that a checkpoint of it does."""
+
+    def __init__(self, sparse: bool) -> None:
+        super().__init__()
+        self._sparse = sparse
+
+    def before_training(self, model: Any) -> Any:
+        if self._sparse:
+            model.set_attr(**{_ZERO_IS_MISSING: "1"})
+        return model
+
+
+class _CheckKnown(xgb.callback.TrainingCallback):
+    """XGBoost passes over names it does not know; a typo is an error after the first round."""
+
+    def __init__(self, extra: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._extra = extra
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        if self._extra:
+            config = model.save_config()
+            unknown = [name for name in self._extra if f'"{name}"' not in config]
+            if unknown:
+                raise ValueError(
+                    f"'booster_params' must hold settings of XGBoost; it has no {', '.join(unknown)} here"
+                )
+            self._extra = {}
+        return False
+
+
+class _AfterRound(xgb.callback.TrainingCallback):
+    def __init__(
+        self, callbacks: Sequence[Callback], data: Sequence[xgb.DMatrix], eval_sets: Sequence[EvalSet]
+    ) -> None:
+        super().__init__()
+        self._callbacks, self._pairs = callbacks, list(zip(data, eval_sets))
+        self._n_rounds = 0
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        self._n_rounds += 1
+        evaluation = {e.key: e.metric(_scores(model, d, e.X)) for d, e in self._pairs}
+        return finish_round(self._callbacks, self._n_rounds, evaluation, XGBoostModel(model).to_bytes)

@@ -1,0 +1,1 @@
+"""How kernels are compiled: ahead of everything else in the house."""

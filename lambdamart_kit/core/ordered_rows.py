@@ -1,0 +1,214 @@
+"""What a learner is given: features as float32 columns, rows in one canonical order.
+
+Rows are sorted by query id, and within a query by a hash of their content (features and label). So nothing a
+learner does by position, such as breaking ties, sampling rows, cutting bins or summing floats, can depend
+on the order in which the rows came. The hash is unrelated to the label, so ties are not broken in its
+favour either. Features are not copied unless a learner needs them in order. Measured on 300,000 rows x 136
+features, two cores: 20 ms for the hash, 60 ms for the sort, 55 ms for a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from lambdamart_kit.core.gains import check_relevance
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rowhash import mix, row_hashes
+from lambdamart_kit.core.rows import RowView, flat
+from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.weights import query_weights
+
+_LOWEST_POSITION = 10_000  # more are ids by mistake: a propensity is estimated for each
+
+
+class AllowsForPosition(Protocol):
+    """What corrects clicks for the position they were made at; `lambdamart_kit.clicks` has several."""
+
+    propensities: FloatArray
+
+    def bind(
+        self,
+        objective: Any,
+        y: FloatArray,
+        queries: Queries,
+        position: IndexArray,
+        sample_weight: FloatArray | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> Any:
+        """The objective on rows with positions, corrected."""
+        ...
+
+    def measure(
+        self,
+        metric: Any,
+        y: FloatArray,
+        queries: Queries,
+        position: IndexArray,
+        sample_weight: FloatArray | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> Any:
+        """The metric on held-out clicks, corrected."""
+        ...
+
+    def conclude(self) -> None:
+        """Improve the estimates for the last time, after the ranker is fitted."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedRows:
+    """Rows in canonical order: what every learner trains and validates on.
+
+    Attributes
+    ----------
+    view : RowView
+        Features, where they were given; `X` is a copy in order, made for learners that cannot read a view.
+    y : (n_samples,) float64
+    queries : Queries
+        Of the rows as they stand here, so ``queries.order`` is the identity.
+    sample_weight : (n_samples,) float64, or None
+        The weight of each row's query.
+    position : (n_samples,) intp, or None
+        Where each document stood when `y`, a click, was logged; 1 = on top.
+    debiasing : AllowsForPosition, or None
+        What allows for that.
+    """
+
+    view: RowView
+    y: FloatArray
+    queries: Queries
+    sample_weight: FloatArray | None
+    position: IndexArray | None = None
+    debiasing: AllowsForPosition | None = None
+
+    @cached_property
+    def X(self) -> Any:
+        """Features in order, (n_samples, n_features) float32 array or CSR matrix."""
+        return self.view.source if self.view.is_whole else self.view.gather()
+
+    @property
+    def order(self) -> IndexArray:
+        """``rows_as_given[order]`` are the rows here, (n_samples,) intp."""
+        return self.view.rows
+
+    def as_given(self) -> tuple[FloatArray, Queries, FloatArray | None]:
+        """Labels, queries and weights to bind an objective to.
+
+        Row-aligned with the rows as they were given, so that an objective which names rows (a function,
+        explicit pairs) means those; with these rows as they stand here when some were held out.
+        """
+        if len(self.order) == 0 or self.order.max() >= len(self.order):
+            return self.y, self.queries, self.sample_weight
+        queries = Queries(self.order, self.queries.ptr, self.queries.ids)
+        weight = None if self.sample_weight is None else queries.unsort(self.sample_weight)
+        return queries.unsort(self.y), queries, weight
+
+    def select(self, chosen: BoolArray) -> OrderedRows:
+        """The rows of the `chosen` queries (a mask over queries)."""
+        queries = self.queries
+        rows = np.flatnonzero(chosen[queries.query_of_ordered_row])
+        ptr = np.concatenate(([0], np.cumsum(queries.sizes[chosen]))).astype(np.intp)
+        part = Queries(np.arange(len(rows), dtype=np.intp), ptr, queries.ids[chosen])
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        position = None if self.position is None else self.position[rows]
+        return OrderedRows(self.view.take(rows), self.y[rows], part, weight, position, self.debiasing)
+
+    def comparable(self) -> BoolArray:
+        """Queries that prefer something: those with two different labels, (n_queries,) bool."""
+        starts = self.queries.ptr[:-1]
+        return np.maximum.reduceat(self.y, starts) > np.minimum.reduceat(self.y, starts)
+
+
+def order_rows(
+    X: Any,
+    y: ArrayLike,
+    qid: Any,
+    sample_weight: ArrayLike | None,
+    position: ArrayLike | None = None,
+    *,
+    n_threads: int = 1,
+    suffix: str = "",
+) -> OrderedRows:
+    """Rows sorted by query and, within a query, by content.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features) float32 array or CSR matrix
+    y, qid, sample_weight, position : row-aligned with X
+    n_threads : int
+    suffix : str
+        Added to parameter names in errors: ``"_val"`` for validation data.
+    """
+    labels = check_relevance(flat(y), name=f"y{suffix}")
+    n_samples = X.shape[0]
+    if len(labels) != n_samples:
+        raise ValueError(
+            f"'y{suffix}' must hold one label per row of 'X{suffix}': expected {n_samples}, got {len(labels)}"
+        )
+    queries = Queries.from_qid(qid, n_samples)
+    content = row_contents(X, labels, n_threads=n_threads)
+    if position is None:
+        return arrange_rows(X, labels, queries, sample_weight, content)
+    places = check_position(position, n_samples, suffix)
+    rows = arrange_rows(X, labels, queries, sample_weight, mix(content ^ mix(places.view(np.uint64))))
+    return replace(rows, position=places[rows.order])
+
+
+def arrange_rows(
+    X: Any, labels: FloatArray, queries: Queries, sample_weight: ArrayLike | None, content: Array
+) -> OrderedRows:
+    """Rows of anything that has rows, in canonical order; see `order_rows` and `row_contents`."""
+    weight = _row_weights(sample_weight, queries)
+    order = canonical_order(queries, content)
+    ordered = Queries(np.arange(len(labels), dtype=np.intp), queries.ptr, queries.ids)
+    return OrderedRows(RowView(X, order), labels[order], ordered, None if weight is None else weight[order])
+
+
+def check_position(position: ArrayLike, n_samples: int, suffix: str = "") -> IndexArray:
+    """Positions as whole numbers from 1, one a row, (n_samples,) intp."""
+    given = flat(position)
+    if given.shape != (n_samples,):
+        raise ValueError(
+            f"'position{suffix}' must hold one position per row of 'X{suffix}': expected shape "
+            f"({n_samples},), got {given.shape}"
+        )
+    if given.dtype.kind not in "iuf":
+        raise ValueError(f"'position{suffix}' must hold numbers; got dtype {given.dtype}")
+    whole = np.isfinite(given) & (given == np.floor(given))
+    bad = np.flatnonzero(~(whole & (given >= 1) & (given <= _LOWEST_POSITION)))
+    if len(bad):
+        raise ValueError(
+            f"'position{suffix}' must hold whole numbers from 1 (the top of the list) to "
+            f"{_LOWEST_POSITION:,}; row {bad[0]} has {given[bad[0]]} ({len(bad)} such rows); add 1 if yours "
+            "count from 0"
+        )
+    return np.ascontiguousarray(given, dtype=np.intp)
+
+
+def row_contents(X: Any, labels: FloatArray, *, n_threads: int = 1) -> Array:
+    """Hash of each row's features and label, (n_samples,) uint64."""
+    # Rows with equal features are told apart by label; adding 0.0 makes -0.0 and 0.0 one label.
+    return mix(row_hashes(X, n_threads=n_threads) ^ mix((labels + 0.0).view(np.uint64)))
+
+
+def canonical_order(queries: Queries, content: Array) -> IndexArray:
+    """Rows sorted by query and, within a query, by `content`, (n_samples,) intp."""
+    query_of_row = np.empty(queries.n_samples, dtype=np.intp)
+    query_of_row[queries.order] = queries.query_of_ordered_row
+    return np.lexsort((content, query_of_row)).astype(np.intp, copy=False)
+
+
+def _row_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArray | None:
+    if sample_weight is None:
+        return None
+    weights = query_weights(sample_weight, queries)
+    if not weights.any():
+        raise ValueError("'sample_weight' must hold at least one non-zero weight; all weights are zero")
+    rows: FloatArray = queries.unsort(weights[queries.query_of_ordered_row])
+    return rows

@@ -1,0 +1,1 @@
+"""Kernels over the documents of a query: orders of ranks, pairs and their weights, blocks of ties."""

@@ -1,0 +1,142 @@
+"""Pair weights of NDCG-Loss2: a discount of the distance of two ranks instead of the ranks.
+
+For the entries i and j, with D the discount and d the distance of their ranks,
+
+    |gain[i] - gain[j]| * (swap_share * (what swapping them changes) + distance_share * E[D(d - 1) - D(d)])
+
+The expectation is over all orders of tied documents. It depends on the blocks of i and j only, so it is taken
+once a block and shared by its entries. Between two blocks it is a second difference of the sums of D.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lambdamart_kit.compile.jit import inner
+from lambdamart_kit.core.ranking.rank_order import LANES, Ranked
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+
+
+class Distances(NamedTuple):
+    """Scratch for one query; `near` is given. The last four are lists of the entries of tied blocks."""
+
+    near: Float32Array  # D(d - 1) - D(d) by distance d
+    mean: Float32Array  # its mean between the block at hand and a document at each rank
+    step: Float32Array  # its mean between the block at hand and the block of each entry
+    tied: Array  # int32: entry
+    first: Array  # int32: first rank of its block
+    last: Array  # int32: rank after its block
+    each: FloatArray  # one over the documents of its block
+
+
+def new_distances(capacity: int, near: Float32Array) -> Distances:
+    """Scratch for queries of up to `capacity` documents."""
+    padded = capacity + LANES
+    return Distances(
+        near, np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(capacity, np.int32),
+        np.zeros(capacity, np.int32), np.zeros(capacity, np.int32), np.zeros(capacity),
+    )  # fmt: skip
+
+
+@inner(borrows=True)
+def list_tied(n_entries: int, ranked: Ranked, distances: Distances) -> int:
+    """List the entries of blocks of several documents; returns how many there are."""
+    start, count = 0, 0
+    while start < n_entries:
+        stop = ranked.stop[start]
+        first, last = ranked.rank[start], ranked.rank[stop]
+        if last > first + 1:
+            for entry in range(start, stop):
+                distances.tied[count], distances.each[count] = entry, 1.0 / (last - first)
+                distances.first[count], distances.last[count] = first, last
+                count += 1
+        start = stop
+    return count
+
+
+@inner(borrows=True)
+def block_steps(
+    i: int,
+    n_entries: int,
+    below: int,
+    n_tied: int,
+    truncation: int,
+    cumulative: FloatArray,
+    ranked: Ranked,
+    distances: Distances,
+) -> int:
+    """Fill `step` for the block that begins at entry `i` and all entries below it.
+
+    `below` is any place in the list of `n_tied` entries at or above this block; returns the place after it.
+
+    A block across the truncation counts in proportion to its documents above, and pairs inside it that lie
+    wholly below are left out in proportion.
+    """
+    ranks, stops, step = ranked.rank, ranked.stop, distances.step
+    stop, end = np.uint64(stops[i]), np.uint64(n_entries)
+    top, bottom = np.uint64(ranks[i]), np.uint64(ranks[stop])
+    size = np.float64(bottom - top)
+    share = 1.0
+    if size == 1.0:
+        for j in range(stop, end):  # entries of tied blocks come after this
+            step[j] = distances.near[np.uint64(ranks[j]) - top]
+    else:
+        cut = min(max(np.float64(truncation), np.float64(top)), np.float64(bottom))
+        share, left_out = (cut - np.float64(top)) / size, np.float64(bottom) - cut
+        inside = 2.0 * (size * cumulative[1] - cumulative[bottom - top]) / (size * (size - 1.0))
+        step[i:stop] = inside * (1.0 - left_out * (left_out - 1.0) / (size * (size - 1.0)))
+        _mean_steps(top, bottom, np.uint64(ranks[n_entries]), cumulative, distances)
+        for j in range(stop, end):
+            step[j] = share * distances.mean[np.uint64(ranks[j])]
+    while below < n_tied and distances.tied[below] < stop:
+        below += 1
+    for t in range(np.uint64(below), np.uint64(n_tied)):
+        change = _window(distances.first[t], top, bottom, cumulative)
+        change -= _window(distances.last[t], top, bottom, cumulative)
+        step[np.uint64(distances.tied[t])] = share / size * change * distances.each[t]
+    return below
+
+
+@inner(inline="always")
+def _window(rank: int, top: np.uint64, bottom: np.uint64, cumulative: FloatArray) -> float:
+    """Sum of D(rank - 1 - a) over the ranks a from `top` to `bottom` - 1."""
+    return cumulative[np.uint64(rank) - top] - cumulative[np.uint64(rank) - bottom]
+
+
+@inner(borrows=True)
+def _mean_steps(
+    top: np.uint64, bottom: np.uint64, n: np.uint64, cumulative: FloatArray, distances: Distances
+) -> None:
+    """Fill `mean` for the block of ranks `top` to `bottom` - 1 and the documents ranked below it."""
+    mean, one, each = distances.mean, np.uint64(1), 1.0 / np.float64(bottom - top)
+    for rank in range(bottom, n):
+        far, close = rank - top, rank - bottom
+        change = cumulative[far] - cumulative[close] - (cumulative[far + one] - cumulative[close + one])
+        mean[rank] = each * change
+
+
+@inner(inline="always")
+def distance_weights(
+    i: np.uint64,
+    stop: np.uint64,
+    end: np.uint64,
+    tied: bool,
+    swap: np.float32,
+    distance: np.float32,
+    ranked: Ranked,
+    distances: Distances,
+) -> None:
+    """Weights of the pairs of entry `i` with all entries below it."""
+    gain, within, upper, share = ranked.gain[i], ranked.within[i], ranked.upper[i], ranked.share[i]
+    if tied:
+        for j in range(i + np.uint64(1), stop):
+            ranked.weight[j] = abs(gain - ranked.gain[j]) * (swap * within + distance * distances.step[j])
+        for j in range(stop, end):
+            delta = swap * (upper - share * ranked.lower[j]) + distance * distances.step[j]
+            ranked.weight[j] = abs(gain - ranked.gain[j]) * delta
+    else:
+        for j in range(stop, end):
+            delta = swap * (upper - share * ranked.lower[j]) + distance * distances.near[j - i]
+            ranked.weight[j] = abs(gain - ranked.gain[j]) * delta

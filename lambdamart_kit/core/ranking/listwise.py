@@ -1,0 +1,134 @@
+"""Listwise losses: softmax cross-entropy and the likelihood of the label order. O(documents) a query.
+
+Kernels go over ordered rows of the queries ``first`` to ``last - 1`` in layout order (labels descending), so
+that sums do not depend on how the rows came, and compute in float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.core.splitmix import next_state, query_seed, uniform
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
+
+
+@kernel
+def softmax_gradients(
+    first: int,
+    last: int,
+    ptr: IndexArray,
+    layout: IndexArray,
+    target: FloatArray,
+    scale: FloatArray,
+    scores: Float32Array,
+    gradient: Float32Array,
+    hessian: Float32Array,
+    loss: FloatArray,
+) -> None:
+    """Cross-entropy of ``softmax(scores)`` with `target` (a distribution in layout order, or all 0).
+
+    loss = -sum t log p, gradient = p sum(t) - t, hessian = p (1 - p) sum(t), times the query's `scale`.
+    """
+    for q in range(first, last):
+        start, stop = ptr[q], ptr[q + 1]
+        top = _largest_score(start, stop, layout, scores)
+        partition, mass = 0.0, 0.0
+        for i in range(start, stop):
+            partition += math.exp(scores[layout[i]] - top)
+            mass += target[i]
+        loss[q] = 0.0
+        log_partition = top + math.log(partition)
+        for i in range(start, stop):
+            row = layout[i]
+            log_p = scores[row] - log_partition
+            p = math.exp(log_p)
+            gradient[row] = scale[q] * (mass * p - target[i])
+            hessian[row] = scale[q] * mass * p * (1.0 - p)
+            if target[i] > 0:
+                loss[q] -= scale[q] * target[i] * log_p
+
+
+@kernel
+def sampled_targets(
+    first: int, last: int, ptr: IndexArray, power: FloatArray, seed: np.uint64, target: FloatArray
+) -> None:
+    """XE-NDCG's target ``(2**y - gamma) / sum``, gamma uniform on [0, 1); 0 where all labels are."""
+    for q in range(first, last):
+        state = query_seed(seed, q)
+        total = 0.0
+        for i in range(ptr[q], ptr[q + 1]):
+            state = next_state(state)
+            target[i] = power[i] - uniform(state)
+            total += target[i]
+        blank = power[ptr[q]] <= 1.0  # labels stand descending
+        for i in range(ptr[q], ptr[q + 1]):
+            target[i] = 0.0 if blank else target[i] / total
+
+
+@kernel
+def likelihood_gradients(
+    first: int,
+    last: int,
+    ptr: IndexArray,
+    layout: IndexArray,
+    label: FloatArray,
+    scale: FloatArray,
+    scores: Float32Array,
+    gradient: Float32Array,
+    hessian: Float32Array,
+    loss: FloatArray,
+) -> None:
+    """Plackett-Luce likelihood of the label order; each document is drawn from those with no larger label.
+
+    loss = sum over documents i that have a larger label than some other of  log Z(y_i) - s_i,
+    Z(y) = sum of exp(s) over the documents with labels up to y. With A = sum of 1 / Z(y_i) over the draws
+    that document j takes part in, gradient_j = exp(s_j) A - [j was drawn]. All in logarithms.
+    """
+    for q in range(first, last):
+        start, stop = ptr[q], ptr[q + 1]
+        lowest = stop - 1  # start of the class with the smallest label, which is never drawn from
+        while lowest > start and label[lowest - 1] == label[stop - 1]:
+            lowest -= 1
+        log_z = np.empty(stop - start)
+        running = -np.inf
+        for i in range(stop - 1, start - 1, -1):
+            running = _log_add(running, np.float64(scores[layout[i]]))
+            log_z[i - start] = running
+        loss[q] = 0.0
+        log_a, log_b, i = -np.inf, -np.inf, start  # log of sum 1 / Z and of sum 1 / Z**2
+        while i < stop:
+            class_stop = i + 1
+            while class_stop < stop and label[class_stop] == label[i]:
+                class_stop += 1
+            drawn = 0.0
+            if i < lowest:
+                drawn = 1.0
+                size = math.log(class_stop - i)
+                log_a = _log_add(log_a, size - log_z[i - start])
+                log_b = _log_add(log_b, size - 2.0 * log_z[i - start])
+            for member in range(i, class_stop):
+                row = layout[member]
+                s = np.float64(scores[row])
+                expected = math.exp(s + log_a)
+                gradient[row] = scale[q] * (expected - drawn)
+                hessian[row] = scale[q] * max(expected - math.exp(2.0 * s + log_b), 0.0)
+                loss[q] += scale[q] * drawn * (log_z[i - start] - s)
+            i = class_stop
+
+
+@kernel
+def _largest_score(start: int, stop: int, layout: IndexArray, scores: Array) -> float:
+    top = -np.inf
+    for i in range(start, stop):
+        top = max(top, np.float64(scores[layout[i]]))
+    return top
+
+
+@kernel
+def _log_add(a: float, b: float) -> float:
+    """``log(exp(a) + exp(b))``."""
+    high, low = max(a, b), min(a, b)
+    return high if low == -np.inf else high + math.log1p(math.exp(low - high))

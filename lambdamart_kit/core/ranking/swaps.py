@@ -1,0 +1,297 @@
+"""What swapping two documents does to a metric: the pair weights of the lambda objectives.
+
+Every metric here has |delta| of one form, for entry i in a block above that of entry j:
+
+    |gain[i] - gain[j]| * (upper[i] - share[i] * lower[j])
+
+so a kernel fills four arrays a query (`upper`, `share`, `lower` and, for pairs of one block, `within`) in
+O(documents), and the pair loop is the same for all. Pairs count when the upper document ranks above the
+truncation. Blocks of tied documents stand for all their orders: the arrays hold expectations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lambdamart_kit.compile.jit import inner
+from lambdamart_kit.core.ranking.rank_order import Ranked
+from lambdamart_kit.core.typing import FloatArray
+
+DISCOUNT, AVERAGE_PRECISION, RECIPROCAL_RANK, EXPECTED_RECIPROCAL_RANK = range(4)
+"""Metrics with kernels here; DISCOUNT is any sum of gain * discount(rank)."""
+
+
+@inner(borrows=True)
+def discount_swaps(
+    n_entries: int,
+    tied: bool,
+    discount: FloatArray,
+    cumulative: FloatArray,
+    truncation: int,
+    winner: bool,
+    ranked: Ranked,
+) -> None:
+    """Weights from a discount per rank; exact expectations, by prefix sums (``cumulative[r]`` = sum below r).
+
+    With `winner` the discount of the better document counts instead of the difference of the two.
+    """
+    if not tied:
+        # The same for every untied query, so most of them find it done.
+        for rank in range(ranked.ready[1], n_entries):
+            counts = rank < truncation
+            ranked.lower[rank] = discount[rank]
+            ranked.upper[rank] = discount[rank] if counts else 0.0
+            ranked.share[rank] = 1.0 if counts else 0.0
+        ranked.ready[1] = max(ranked.ready[1], n_entries)
+        return
+    # One loop over local arrays: a call a block would count references to every array of `ranked`.
+    ranks, stops = ranked.rank, ranked.stop
+    upper, share, lower, within = ranked.upper, ranked.share, ranked.lower, ranked.within
+    start = 0
+    while start < n_entries:
+        stop = stops[start]
+        first, last = ranks[start], ranks[stop]
+        if last == first + 1:
+            counts = first < truncation
+            upper[start] = discount[first] if counts else 0.0
+            share[start] = 1.0 if counts else 0.0
+            lower[start] = discount[first]
+            start = stop
+            continue
+        cut = min(max(truncation, first), last)  # ranks first..cut-1 lie above the truncation
+        mean = 0.0
+        if stop > start + 1 and cut > first:
+            if winner:
+                mean = _winner_within(first, cut, last, cumulative)
+            else:
+                mean = _difference_within(first, cut, last, discount, cumulative)
+        size = last - first
+        for entry in range(start, stop):
+            upper[entry] = (cumulative[cut] - cumulative[first]) / size
+            share[entry] = (cut - first) / size
+            lower[entry] = (cumulative[last] - cumulative[first]) / size
+            within[entry] = mean
+        start = stop
+
+
+@inner(borrows=True)
+def _difference_within(
+    first: int, cut: int, last: int, discount: FloatArray, cumulative: FloatArray
+) -> float:
+    """Mean of |discount(a) - discount(b)| over pairs of ranks of a block, pairs wholly below `cut` as 0."""
+    total = 0.0
+    for rank in range(first, cut):
+        total += discount[rank] * (last - 1 - rank) - (cumulative[last] - cumulative[rank + 1])
+    size = last - first
+    return 2.0 * total / (size * (size - 1.0))
+
+
+@inner(borrows=True)
+def _winner_within(first: int, cut: int, last: int, cumulative: FloatArray) -> float:
+    """Mean of discount(a) over ordered pairs of ranks a, b of a block, pairs wholly below `cut` as 0."""
+    size, below = last - first, last - cut
+    total = cumulative[last] - cumulative[first]
+    lost = (cumulative[last] - cumulative[cut]) * (below - 1.0) / (size - 1.0) if below > 1 else 0.0
+    return (total - lost) / size
+
+
+@inner(borrows=True)
+def average_precision_swaps(n_entries: int, truncation: int, ranked: Ranked) -> None:
+    """Average precision; labels are 0 or 1 and gains 1 / (relevant documents). Ties exact.
+
+    With n(r) relevant documents above rank r and C(r) = sum of y / (rank + 1) up to r, moving a relevant
+    document from rank j to rank i changes AP by  (n(i) + 1)/(i + 1) - C(i)  -  [n(j + 1)/(j + 1) - C(j - 1)],
+    one term of i alone and one of j alone. All is linear in the labels of the other documents, so for a
+    tied block the others' labels may be replaced by their mean.
+    """
+    start, above, harmonic = 0, 0.0, 0.0  # n and C at the top of the block
+    while start < n_entries:
+        stop = ranked.stop[start]
+        first, last = ranked.rank[start], ranked.rank[stop]
+        size, cut = last - first, min(max(truncation, first), last)
+        relevant = _relevant(start, stop, ranked)
+        whole = 0.0  # sum of 1 / (rank + 1) over the block
+        for rank in range(first, last):
+            whole += 1.0 / (rank + 1.0)
+        for entry in range(start, stop):
+            y = np.float64(ranked.label[entry])
+            others = (relevant - y) / (size - 1.0) if size > 1 else 0.0
+            upper, lower, inside = 0.0, 0.0, 0.0  # inside: the part of `whole` above rank t
+            for t in range(size):
+                place, n = first + t + 1.0, above + others * t
+                before = harmonic + others * inside
+                if first + t < cut:
+                    # The last term: C below the block, given that this document stands at t, less its mean.
+                    upper += (n + 1.0 - others) / place - before + (others - relevant / size) * whole
+                lower += (n + y) / place - before
+                inside += 1.0 / place
+            ranked.upper[entry] = upper / size
+            ranked.lower[entry] = lower / size
+            ranked.share[entry] = (cut - first) / size
+            ranked.within[entry] = 0.0
+        if stop > start + 1:
+            ranked.within[start] = _average_precision_within(first, cut, last, relevant, above, whole)
+        harmonic += relevant / size * whole
+        above += relevant
+        start = stop
+
+
+@inner(borrows=True)
+def _average_precision_within(
+    first: int, cut: int, last: int, relevant: float, above: float, whole: float
+) -> float:
+    """Mean |delta| of a relevant and a non-relevant document of one block, in any order."""
+    size = last - first
+    others = (relevant - 1.0) / (size - 2.0) if size > 2 else 0.0
+    inside, total, lower = whole, 0.0, 0.0  # lower: the lower document's term summed over ranks below t
+    for t in range(size - 1, -1, -1):
+        place = first + t + 1.0
+        if first + t < cut:
+            upper = (above + 1.0 + others * t) / place - others * inside
+            total += upper * (size - 1 - t) - lower
+        inside -= 1.0 / place
+        lower += (above + 1.0 + others * (t - 1)) / place - others * inside
+    return 2.0 * total / (size * (size - 1.0))
+
+
+@inner(borrows=True)
+def _relevant(start: int, stop: int, ranked: Ranked) -> float:
+    """Documents with label 1 in a block."""
+    relevant = 0.0
+    for entry in range(start, stop):
+        relevant += np.float64(ranked.label[entry]) * np.float64(ranked.size[entry])
+    return relevant
+
+
+@inner(borrows=True)
+def reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Ranked) -> None:
+    """Reciprocal rank; labels are 0 or 1 and gains the labels. Ties exact.
+
+    Only the first block F that holds a relevant document and what stands above it can change the reciprocal
+    rank, so all rows below F are empty and a gradient costs about one row of pairs a query.
+    """
+    first_block = _block_with_relevant(0, n_entries, ranked)
+    f_stop = ranked.stop[first_block]
+    now, gap, second = _first_relevant(first_block, ranked)
+    relevant = _relevant(first_block, f_stop, ranked)
+    for entry in range(n_entries):
+        ranked.upper[entry], ranked.share[entry], ranked.within[entry] = 0.0, 0.0, 0.0
+        ranked.lower[entry] = now
+    for entry in range(first_block):  # all non-relevant, so one entry a block
+        ranked.upper[entry] = _mean_reciprocal(ranked.rank[entry], ranked.rank[entry + 1])
+        ranked.share[entry] = 1.0
+    for entry in range(first_block, f_stop):
+        if ranked.label[entry] == 0:
+            ranked.upper[entry] = gap
+        elif relevant > 1:
+            ranked.upper[entry] = (now - second) / relevant
+        else:
+            ranked.upper[entry], ranked.share[entry] = now, 1.0
+        ranked.within[entry] = 2.0 * gap
+    if relevant == 1.0:
+        _next_best_reciprocal(f_stop, n_entries, ranked)
+    for entry in range(f_stop):
+        first, last = ranked.rank[first_block], ranked.rank[f_stop]
+        if entry < first_block:
+            first, last = ranked.rank[entry], ranked.rank[entry + 1]
+        counts = (min(max(truncation, first), last) - first) / (last - first)
+        ranked.upper[entry] *= counts
+        ranked.share[entry] *= counts
+        ranked.within[entry] *= counts
+
+
+@inner(borrows=True)
+def _next_best_reciprocal(start: int, n_entries: int, ranked: Ranked) -> None:
+    """`lower` of non-relevant entries from `start` on: E[1 / (min(own rank, next relevant rank) + 1)]."""
+    target = _block_with_relevant(start, n_entries, ranked)
+    following, gap = 0.0, 0.0
+    if target < n_entries:
+        following, gap, _ = _first_relevant(target, ranked)
+    while start < n_entries:
+        stop = ranked.stop[start]
+        for entry in range(start, stop):
+            if ranked.label[entry] == 0:
+                if start < target:
+                    ranked.lower[entry] = _mean_reciprocal(ranked.rank[start], ranked.rank[stop])
+                else:
+                    ranked.lower[entry] = following + gap if start == target else following
+        start = stop
+
+
+@inner(borrows=True)
+def _block_with_relevant(start: int, n_entries: int, ranked: Ranked) -> int:
+    """First entry of the first block from `start` on that holds a relevant document, else `n_entries`."""
+    while start < n_entries and ranked.label[start] == 0:  # blocks stand by label descending
+        start = ranked.stop[start]
+    return start
+
+
+@inner(borrows=True)
+def _first_relevant(start: int, ranked: Ranked) -> tuple[float, float, float]:
+    """Expectations over the random order of the block at `start`.
+
+    Returns E[1/(f + 1)] for the first relevant rank f, E[max(1/(r + 1) - 1/(f + 1), 0)] for the rank r of one
+    non-relevant document, and E[1/(f2 + 1)] for the second relevant rank f2 (0 if there is none).
+    """
+    stop = ranked.stop[start]
+    first, last = ranked.rank[start], ranked.rank[stop]
+    left, relevant = np.float64(last - first), _relevant(start, stop, ranked)
+    plain = left - relevant
+    none, one = 1.0, 0.0  # probability of no, of exactly one relevant document so far
+    now, gap, second, passed = 0.0, 0.0, 0.0, 0.0
+    for rank in range(first, last):
+        reciprocal = 1.0 / (rank + 1.0)
+        hit, again = none * relevant / left, one * max(relevant - 1.0, 0.0) / left
+        now += hit * reciprocal
+        second += again * reciprocal
+        gap += hit * (passed - (rank - first) * reciprocal)
+        passed += reciprocal
+        none, one = none - hit, one + hit - again
+        left -= 1.0
+    return now, gap / plain if plain > 0 else 0.0, second
+
+
+@inner(borrows=True)
+def _mean_reciprocal(first: int, last: int) -> float:
+    total = 0.0
+    for rank in range(first, last):
+        total += 1.0 / (rank + 1.0)
+    return total / (last - first)
+
+
+@inner(borrows=True)
+def expected_reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Ranked) -> None:
+    """Expected reciprocal rank; gains are stop probabilities R < 1.
+
+    With P(r) the probability to reach rank r and E(r) the ERR of the ranks above r, swapping ranks i < j
+    changes ERR by  (R_j - R_i) * [P(i)/(i + 1) - (E(j) - E(i + 1) + P(j)/(j + 1)) / (1 - R_i)].
+    In a tied block every document is given the mean stop probability of the block: exact without ties, and
+    an approximation that depends on nothing but scores and labels with them.
+    """
+    start, reach, err = 0, 1.0, 0.0
+    while start < n_entries:
+        stop = ranked.stop[start]
+        first, last = ranked.rank[start], ranked.rank[stop]
+        size, cut = last - first, min(max(truncation, first), last)
+        stops = 0.0
+        for entry in range(start, stop):
+            stops += np.float64(ranked.gain[entry]) * np.float64(ranked.size[entry])
+        stays = 1.0 - stops / size
+        upper, lower, within = 0.0, 0.0, 0.0
+        for rank in range(first, last):
+            at = reach / (rank + 1.0)
+            low = err + at
+            err += (1.0 - stays) * at
+            reach *= stays
+            lower += low
+            within -= (min(rank, cut) - first) * low / stays
+            if rank < cut:
+                upper += at + err / stays
+                within += (at + err / stays) * (last - 1 - rank)
+        within *= 2.0 / (size * (size - 1.0)) if size > 1 else 0.0
+        for entry in range(start, stop):
+            ranked.upper[entry] = upper / size
+            ranked.lower[entry] = lower / size
+            ranked.share[entry] = (cut - first) / size / stays
+            ranked.within[entry] = within
+        start = stop

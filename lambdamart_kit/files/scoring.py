@@ -1,0 +1,202 @@
+"""Scores of rows in files, a chunk at a time: memory does not grow with the files."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.datasets.letor.writing import atomic_output
+from lambdamart_kit.files.chunk import Chunk, Columns
+from lambdamart_kit.files.formats import FORMATS, kind_of
+from lambdamart_kit.files.row_files import Files, RowFiles
+from lambdamart_kit.runtime.progress import progress_bar
+
+
+class Scorer(Protocol):
+    """A fitted ranker, as far as scoring files goes."""
+
+    n_features_in_: int
+
+    def predict(self, X: Float32Array) -> FloatArray:
+        """Score of each row."""
+        ...
+
+
+def score_files(
+    ranker: Scorer,
+    files: Files,
+    out: str | os.PathLike[str] | None,
+    *,
+    columns: Columns | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> int:
+    """Score the rows of files and write the scores, in the order of the rows.
+
+    Parameters
+    ----------
+    ranker : estimator
+        Fitted. The features are found by name in Parquet and CSV files, if it was fitted with names.
+    files : path, glob, folder, or list of them
+        LETOR, Parquet or CSV; labels need not be there.
+    out : path or None
+        ``.parquet`` and ``.csv``: columns ``qid`` and ``docid`` where the input has them, and ``score``. Any
+        other name: one number a line; None is standard output. A folder (one that is there, or a name that
+        ends in a slash): a file for each input file, of its kind and name.
+    columns : Columns, optional
+        Names of the columns with ids; ``qid`` and ``docid`` by default.
+    n_jobs : int, optional
+        Threads that read; the ranker's own `n_jobs` says how many score.
+    progress : bool
+        Draw a progress bar if stderr is a terminal.
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    ValueError
+        If a file, or a value in it, is not usable: the message names it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lambdamart_kit import LambdaMART
+    >>> from lambdamart_kit.datasets import make_letor, write_letor
+    >>> folder, data = Path(tempfile.mkdtemp()), make_letor(n_queries=5, random_state=0)
+    >>> write_letor(data, folder / "test.txt")
+    >>> ranker = LambdaMART(n_estimators=2).fit(data.X, data.y, data.qid)
+    >>> score_files(ranker, folder / "test.txt", folder / "scores.txt") == len(data)
+    True
+    >>> bool(float((folder / "scores.txt").read_text().split()[0]) == ranker.predict(data.X)[0])
+    True
+    """
+    roles = replace(columns or Columns(), required=False)
+    opened = _open(ranker, files, roles, n_jobs)
+    into_folder = out is not None and (os.path.isdir(out) or os.fspath(out).endswith(("/", os.sep)))
+    with progress_bar("predicting", opened.n_bytes, wanted=progress) as advance:
+        if not into_folder:
+            return _score(ranker, opened, None if out is None else Path(out), advance)
+        folder = Path(os.fspath(out))  # type: ignore[arg-type]
+        folder.mkdir(parents=True, exist_ok=True)
+        done = 0
+        for path in opened.paths:
+            name = path.name.partition(".")[0] + FORMATS[opened.kind].output_suffix
+            done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, advance)
+        return done
+
+
+def _open(ranker: Scorer, files: Files, columns: Columns, n_jobs: int | None) -> RowFiles:
+    names = getattr(ranker, "feature_names_in_", None)
+    opened = RowFiles(
+        files, columns if names is None else replace(columns, features=tuple(names)), n_jobs=n_jobs
+    )
+    found = opened.feature_names
+    if found is not None and len(found) != ranker.n_features_in_:
+        raise ValueError(
+            f"'files' must have the {ranker.n_features_in_} features the ranker was fitted on; "
+            f"{opened.paths[0]} has {len(found)}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
+        )
+    return opened
+
+
+def _score(ranker: Scorer, files: RowFiles, out: Path | None, advance: Callable[[int], None]) -> int:
+    done = 0
+    with _writer(out) as write, warnings.catch_warnings():
+        # Columns were found by name, or have none here: either way they are in the order of the fit.
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        for chunk in files.chunks(ranker.n_features_in_):
+            try:
+                scores = ranker.predict(chunk.X)
+            except ValueError as error:
+                raise ValueError(f"{chunk.path}: {error}") from None
+            write(chunk, scores)
+            advance(chunk.n_bytes)
+            done += len(scores)
+    return done
+
+
+Write = Callable[[Chunk, FloatArray], None]
+
+
+@contextmanager
+def _writer(out: Path | None) -> Iterator[Write]:
+    """What writes scores; the file is there when all are written."""
+    if out is None:
+        yield lambda chunk, scores: _print_text(scores)
+        return
+    kind = kind_of(out)
+    with atomic_output(out) as stream:
+        if kind == "parquet":
+            with _parquet_writer(stream) as write:
+                yield write
+        elif kind == "csv":
+            yield _CsvWriter(stream)
+        else:
+            yield lambda chunk, scores: _write_text(stream, scores)
+
+
+def _as_text(scores: FloatArray) -> str:
+    return "".join(f"{score!r}\n" for score in scores.tolist())
+
+
+def _print_text(scores: FloatArray) -> None:
+    sys.stdout.write(_as_text(scores))
+
+
+def _write_text(stream: BinaryIO, scores: FloatArray) -> None:
+    stream.write(_as_text(scores).encode())
+
+
+def _columns(chunk: Chunk, scores: FloatArray) -> dict[str, Array]:
+    keys = {"qid": chunk.qid, "docid": chunk.docid}
+    return {name: values for name, values in keys.items() if values is not None} | {"score": scores}
+
+
+class _CsvWriter:
+    """A header, then a line a row."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._begun = stream, False
+
+    def __call__(self, chunk: Chunk, scores: FloatArray) -> None:
+        import pandas as pd
+
+        frame = pd.DataFrame(_columns(chunk, scores))
+        self._stream.write(frame.to_csv(index=False, header=not self._begun).encode())
+        self._begun = True
+
+
+@contextmanager
+def _parquet_writer(stream: BinaryIO) -> Iterator[Write]:
+    """Ids keep the type they have in Parquet; from text, whose chunks may differ in it, they are text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: Any = None
+
+    def write(chunk: Chunk, scores: FloatArray) -> None:
+        nonlocal writer
+        columns = _columns(chunk, scores)
+        if "qid" in columns and kind_of(chunk.path) != "parquet":
+            columns["qid"] = columns["qid"].astype(str).astype(object)
+        table = pa.table(columns)
+        if writer is None:
+            writer = pq.ParquetWriter(stream, table.schema)
+        writer.write_table(table.cast(writer.schema))
+
+    try:
+        yield write
+    finally:
+        if writer is None:
+            writer = pq.ParquetWriter(stream, pa.schema([("score", pa.float64())]))
+        writer.close()

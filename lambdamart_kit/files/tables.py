@@ -1,0 +1,251 @@
+"""Parquet and CSV files, a batch of rows at a time, by pyarrow."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
+
+_CSV_BLOCK = 16 << 20
+_CODECS = {".gz": "gzip", ".zst": "zstd"}
+_TILE = 64
+_LEAST_ROWS = 1024
+
+
+class _TableReader(ABC):
+    """What Parquet and CSV have in common: columns with names, the same in every file."""
+
+    def __init__(self, paths: Sequence[Path], columns: Columns) -> None:
+        _pyarrow()
+        self._paths, self._columns = paths, columns
+        names = self._names(paths[0])
+        self._roles = _find_roles(columns, names, paths[0])
+        others = tuple(name for name in names if name not in self._roles.values())
+        self.feature_names = columns.features if columns.features is not None else others
+        if not self.feature_names:
+            raise ValueError(f"{paths[0]}: no column is left for the features; it has {', '.join(names)}")
+        for path in paths:
+            self._check_columns(path)
+
+    @abstractmethod
+    def _names(self, path: Path) -> list[str]:
+        """Names of the file's columns."""
+
+    @abstractmethod
+    def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
+        """Tables of the file's rows, each with the bytes of the file it took."""
+
+    def _check_columns(self, path: Path) -> None:
+        names = self._names(path)
+        wanted = [*self.feature_names, *self._roles.values()]
+        missing = [name for name in wanted if name not in names]
+        extra = [name for name in names if name not in wanted] if self._columns.features is None else []
+        for what, differing in (("has no", missing), ("also has", extra)):
+            if differing:
+                first = "" if path == self._paths[0] else f", unlike {self._paths[0]}"
+                of_rows = any(name in self._roles.values() for name in differing)
+                remedy = "leave the file out" if of_rows else "name the ones to use in 'features'"
+                shown = ", ".join(map(repr, differing[:5])) + (", ..." if len(differing) > 5 else "")
+                raise ValueError(
+                    f"'files' must have the same columns: {path} {what} {shown}{first}; {remedy}"
+                )
+
+    def chunks(self, n_features: int | None) -> Iterator[Chunk]:
+        """The rows, in order."""
+        for path in self._paths:
+            with _naming(path):
+                for batch, n_bytes in self._batches(path):
+                    if batch.num_rows:
+                        yield self._as_chunk(path, batch, n_bytes)
+
+    @property
+    def _batch_rows(self) -> int:
+        return max(_LEAST_ROWS, CHUNK_BYTES // (4 * len(self.feature_names)))
+
+    def _as_chunk(self, path: Path, batch: Any, n_bytes: int) -> Chunk:
+        roles = {role: batch.column(name) for role, name in self._roles.items()}
+        X = _matrix(batch, self.feature_names, path)
+        return Chunk(
+            path,
+            X,
+            _numbers(roles.get("y"), self._roles.get("y"), path),
+            _ids(roles.get("qid"), self._roles.get("qid"), path),
+            _numbers(roles.get("sample_weight"), self._roles.get("sample_weight"), path),
+            _texts(roles.get("docid")),
+            n_bytes,
+        )
+
+
+class ParquetReader(_TableReader):
+    """Rows of Parquet files."""
+
+    def _names(self, path: Path) -> list[str]:
+        import pyarrow.parquet as pq
+
+        with _naming(path):
+            names: list[str] = pq.read_schema(path).names
+        return names
+
+    def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
+        import pyarrow.parquet as pq
+
+        # Mapped, so that compressed pages lie in the system's cache and not in this process.
+        with pq.ParquetFile(path, memory_map=True) as file:
+            share = path.stat().st_size / max(file.metadata.num_rows, 1)
+            wanted = [*self.feature_names, *self._roles.values()]
+            for batch in file.iter_batches(self._batch_rows, columns=wanted):
+                yield batch, int(batch.num_rows * share)
+
+
+class CsvReader(_TableReader):
+    """Rows of CSV files with a header line; an empty cell is a missing value."""
+
+    def _names(self, path: Path) -> list[str]:
+        with _naming(path), self._open(path) as (table, _):
+            names: list[str] = table.schema.names
+        return names
+
+    def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
+        import pyarrow as pa
+
+        kinds = {name: pa.float64() for name in self.feature_names}
+        text = {"qid", "docid"}
+        kinds |= {n: pa.string() if role in text else pa.float64() for role, n in self._roles.items()}
+        done = 0
+        with self._open(path, kinds) as (table, source):
+            for block in table:
+                at, n_bytes = source.tell(), 0
+                at, n_bytes, done = at, at - done, at
+                for start in range(0, max(block.num_rows, 1), self._batch_rows):
+                    yield block.slice(start, self._batch_rows), n_bytes
+                    n_bytes = 0
+
+    @contextmanager
+    def _open(self, path: Path, kinds: dict[str, Any] | None = None) -> Iterator[tuple[Any, Any]]:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        if not path.stat().st_size:
+            raise ValueError(f"{path}: the file is empty; a CSV file starts with the names of its columns")
+        with pa.OSFile(str(path)) as source:
+            codec = _CODECS.get(path.suffix)
+            stream = source if codec is None else pa.CompressedInputStream(source, codec)
+            if kinds is None:
+                yield csv.open_csv(stream), source
+                return
+            reading = csv.ReadOptions(block_size=_CSV_BLOCK)
+            converting = csv.ConvertOptions(column_types=kinds, include_columns=list(kinds))
+            yield csv.open_csv(stream, reading, convert_options=converting), source
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of pyarrow as errors that name the file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: cannot be read, or was cut short ({reason})") from None
+
+
+def _find_roles(columns: Columns, names: list[str], path: Path) -> dict[str, str]:
+    found = {}
+    for role, name in columns.roles.items():
+        if name in names:
+            found[role] = name
+        elif role != "docid" and (columns.required or role == "sample_weight"):
+            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise ValueError(f"{role!r} must name a column; {path} has no {name!r} (it has {shown})")
+    return found
+
+
+def _matrix(batch: Any, names: Sequence[str], path: Path) -> Float32Array:
+    """Columns as the rows of a float32 array: null is NaN."""
+    by_column = np.empty((len(names), batch.num_rows), dtype=np.float32)
+    for j, name in enumerate(names):
+        with np.errstate(over="ignore"):  # what is infinite as float32 is refused below
+            by_column[j] = _numeric(batch.column(name), name, path)
+    X = np.empty(by_column.shape[::-1], dtype=np.float32)
+    _transpose(by_column, X)
+    return X
+
+
+def _numeric(column: Any, name: str, path: Path) -> Array:
+    import pyarrow as pa
+
+    kind = column.type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        if not (pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
+            raise ValueError(
+                f"{path}: column {name!r} must hold numbers; it holds {kind}; leave it out with 'features', "
+                "or store categories as whole-number codes"
+            )
+        column = column.cast(pa.float64())
+    values: Array = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _numbers(column: Any, name: str | None, path: Path) -> FloatArray | None:
+    return None if column is None else _numeric(column, str(name), path).astype(np.float64)
+
+
+def _ids(column: Any, name: str | None, path: Path) -> Array | None:
+    """Query ids: integers, or text. From CSV they are text here even where all are whole numbers."""
+    import pyarrow as pa
+
+    if column is None:
+        return None
+    if column.null_count:
+        raise ValueError(f"{path}: 'qid' must not be missing; column {name!r} has {column.null_count} nulls")
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        ids: Array = column.to_numpy(zero_copy_only=False)
+        return ids
+    texts = _texts(column)
+    if texts is not None and not all(texts):
+        raise ValueError(f"{path}: 'qid' must not be missing; column {name!r} has an empty id")
+    return texts
+
+
+def _texts(column: Any) -> Array | None:
+    """Text, each distinct one decoded once."""
+    import pyarrow as pa
+
+    if column is None:
+        return None
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    known = np.array([str(v) for v in column.dictionary.to_pylist()], dtype=object)
+    if column.null_count:
+        known = np.append(known, "")
+        return known[column.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
+    return known[column.indices.to_numpy(zero_copy_only=False)]
+
+
+@kernel
+def _transpose(columns: Any, rows: Any) -> None:
+    n_features, n = columns.shape
+    for a in range(0, n, _TILE):
+        for j in range(n_features):
+            for i in range(a, min(a + _TILE, n)):
+                rows[i, j] = columns[j, i]
+
+
+def _pyarrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise ImportError(
+            "Parquet and CSV files need the 'pyarrow' package: pip install 'lambdamart-kit[parquet]'"
+        ) from None

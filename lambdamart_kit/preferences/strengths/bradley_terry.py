@@ -1,0 +1,452 @@
+"""Bradley-Terry strengths from paired comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.preferences.strengths.comparisons import Comparisons, check_rows, count_comparisons, plain
+from lambdamart_kit.preferences.strengths.connectivity import (
+    describe_components,
+    strong_components,
+    ties_outweigh_wins,
+)
+from lambdamart_kit.preferences.strengths.leaderboard import (
+    check_level,
+    from_covariance,
+    from_replicates,
+    leaderboard_table,
+    normal_interval,
+    percentile_interval,
+    plot_leaderboard,
+)
+from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, newton
+from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
+from lambdamart_kit.preferences.strengths.uncertainty import (
+    ClusterCounts,
+    bootstrap_replicates,
+    hessian_covariance,
+    sandwich_covariance,
+)
+from lambdamart_kit.runtime.blas import one_blas_thread
+
+_SMALL = 500  # items up to which a second BLAS thread costs more than it helps
+_METHODS = ("hessian", "sandwich", "clustered", "bootstrap")
+_DISCONNECTED = ("raise", "components", "prior")
+
+
+class BradleyTerry(BaseEstimator):
+    r"""Strength of each item from paired comparisons, by penalised maximum likelihood.
+
+    .. math:: P(i \text{ beats } j) = \sigma(\eta), \qquad
+              \eta = \theta_i - \theta_j + \alpha + x^\top \gamma
+
+    with strengths :math:`\theta` that sum to zero, an optional order effect :math:`\alpha` (home advantage,
+    position bias) and optional covariates of the comparison :math:`x` (difference in length, in style).
+    The loss
+
+    .. math:: \sum_k w_k \ell(\eta_k, y_k) + \frac{\mathrm{prior}}{2} \sum_i \theta_i^2
+
+    is minimised by Newton's method on the distinct comparisons, so a million votes among a hundred items cost
+    what counting them costs.
+
+    Parameters
+    ----------
+    ties : {"half", "davidson", "rao-kupper"}
+        A tie counts as half a win and half a loss; or has a probability of its own with one more parameter.
+        Only "half" takes soft outcomes such as 0.8.
+    prior : float
+        Precision of a normal prior with mean zero on every strength: ``prior / 2 * sum(theta**2)`` is added
+        to the negative log-likelihood. The order effect, covariates and tie parameter are not penalised.
+    order_effect : bool
+        Estimate an advantage of the first item of a comparison. For an advantage that some comparisons
+        do not have (a neutral ground) give a 0/1 covariate instead.
+    on_disconnected : {"raise", "components", "prior"}
+        When no finite estimate exists because the graph of wins is not strongly connected: raise; fit each
+        strongly connected component by itself, with strengths that sum to zero in each and comparisons
+        between components left out; or use ``prior=1`` with a warning. Nothing to decide when `prior` > 0.
+    max_iter : int
+        Newton steps allowed.
+    tol : float
+        Converged once no parameter moves by more.
+
+    Attributes
+    ----------
+    items_ : (n_items,) array
+        Item ids, ascending.
+    strengths_ : (n_items,) float64
+        Strength of each item, on the logit scale; mean zero.
+    order_effect_ : float
+        Advantage of the first item; 0 when not estimated.
+    covariate_coef_ : (q,) float64
+        Coefficient of each covariate.
+    covariate_names_ : list of str
+        Their names.
+    tie_parameter_ : float
+        Davidson's nu or Rao and Kupper's kappa; NaN for "half".
+    components_ : (n_items,) intp
+        Component of each item; all 0 unless ``on_disconnected="components"`` split them.
+    comparisons_ : Comparisons
+        The counted comparisons used.
+    loss_ : float
+        Penalised negative log-likelihood.
+    n_iter_ : int
+        Newton steps taken.
+
+    References
+    ----------
+    Bradley and Terry (1952), "Rank analysis of incomplete block designs", Biometrika 39. Ford (1957),
+    "Solution of a ranking problem from binary comparisons". Firth (2005), "Bradley-Terry models in R",
+    J. Stat. Software 12. Chiang et al. (2024), "Chatbot Arena", section 4 (sandwich intervals).
+
+    Examples
+    --------
+    Two players, 3 wins to 1: the strengths differ by log 3.
+
+    >>> bt = BradleyTerry().fit([["x", "y"]] * 4, [1, 1, 1, 0])
+    >>> bt.items_.tolist(), bt.strengths_.round(4).tolist()
+    (['x', 'y'], [0.5493, -0.5493])
+    >>> bt.predict_proba([["x", "y"]]).round(4).tolist()
+    [[0.25, 0.75]]
+    """
+
+    def __init__(
+        self,
+        *,
+        ties: str = "half",
+        prior: float = 0.0,
+        order_effect: bool = False,
+        on_disconnected: str = "raise",
+        max_iter: int = 100,
+        tol: float = 1e-8,
+    ) -> None:
+        self.ties = ties
+        self.prior = prior
+        self.order_effect = order_effect
+        self.on_disconnected = on_disconnected
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def fit(
+        self,
+        pairs: Any,
+        outcomes: Any = None,
+        sample_weight: Any = None,
+        *,
+        covariates: Any = None,
+        counts: Any = None,
+        groups: Any = None,
+    ) -> BradleyTerry:
+        """Fit the strengths.
+
+        Parameters
+        ----------
+        pairs : (n, 2) array or DataFrame
+            Ids of the two items compared, of any dtype. A DataFrame with string or categorical columns is
+            faster than an array of Python strings.
+        outcomes : (n,) array, optional
+            For the first item: 1 won, 0 lost, 0.5 tie; or the winner's id; or "model_a", "model_b", "tie" and
+            the like. The first item won every comparison when left out.
+        sample_weight : (n,) array, optional
+            Importance of each row.
+        covariates : (n, q) array or DataFrame, optional
+            First item's value less the second's, for each comparison.
+        counts : (n,) array, optional
+            Times each row was observed; the same as repeating it.
+        groups : (n,) array, optional
+            Cluster of each row (annotator, day) for ``method="clustered"`` and the bootstrap.
+
+        Raises
+        ------
+        ValueError
+            On bad input, or when no finite estimate exists.
+        """
+        self._check_parameters()
+        design, self.covariate_names_ = _covariate_matrix(covariates, len(pairs))
+        if self.order_effect:
+            design = np.column_stack([np.ones(len(pairs)), *([] if design is None else [design])])
+        comparisons = count_comparisons(
+            pairs,
+            outcomes,
+            sample_weight=sample_weight,
+            counts=counts,
+            covariates=design,
+            keep_rows=groups is not None,
+        )
+        model, used = self._model(comparisons)
+        self._clusters = None
+        if groups is not None and comparisons.record is not None:
+            seen = check_rows(counts, len(comparisons.record), "counts")
+            self._clusters = _clusters(groups, comparisons, seen).restricted(used)
+        self._model_ = model
+        with one_blas_thread() if comparisons.n_items <= _SMALL else nullcontext():
+            self._parameters, self.loss_, self.n_iter_ = newton(model, max_iter=self.max_iter, tol=self.tol)
+        strengths, coefficients, self._delta = model.split(self._parameters)
+        self.items_, self.strengths_ = comparisons.items, strengths
+        self.comparisons_, self.components_ = model.comparisons, model.components
+        self.order_effect_ = float(coefficients[0]) if self.order_effect else 0.0
+        self.covariate_coef_ = coefficients[1:] if self.order_effect else coefficients
+        self.tie_parameter_ = model.ties.parameter(self._delta)
+        self.classes_ = np.array([0.0, 0.5, 1.0] if model.ties.has_parameter else [0.0, 1.0])
+        return self
+
+    def predict_proba(self, pairs: Any, *, covariates: Any = None) -> FloatArray:
+        """Probability of each outcome for the first item, (n, 2) loss and win, or (n, 3) loss, tie and win.
+
+        Columns follow `classes_`. NaN for items of different components. `covariates` are as in `fit` and
+        taken as zero when left out.
+
+        Raises
+        ------
+        ValueError
+            If an item was not in the fit.
+        """
+        check_is_fitted(self)
+        first, second = (self._position(side) for side in _columns(pairs))
+        eta = self.strengths_[first] - self.strengths_[second] + self.order_effect_
+        design, _ = _covariate_matrix(covariates, len(first))
+        if design is not None:
+            if design.shape[1] != len(self.covariate_coef_):
+                raise ValueError(
+                    f"'covariates' must have {len(self.covariate_coef_)} columns as in fit; "
+                    f"got {design.shape[1]}"
+                )
+            eta = eta + design @ self.covariate_coef_
+        probabilities = self._model_.ties.probabilities(eta, self._delta)
+        probabilities[self.components_[first] != self.components_[second]] = np.nan
+        return probabilities
+
+    def predict(self, pairs: Any, *, covariates: Any = None) -> FloatArray:
+        """Expected outcome for the first item, (n,): P(win) + P(tie) / 2."""
+        probabilities = self.predict_proba(pairs, covariates=covariates)
+        expected: FloatArray = probabilities @ self.classes_
+        return expected
+
+    def covariance(
+        self,
+        *,
+        method: str = "hessian",
+        reference: Any = None,
+        n_replicates: int = 1000,
+        random_state: int | None = 0,
+    ) -> FloatArray:
+        r"""Covariance of the strengths, (n_items, n_items).
+
+        Parameters
+        ----------
+        method : {"hessian", "sandwich", "clustered", "bootstrap"}
+            :math:`H^+` (the model holds); :math:`H^+ B H^+` with B the sum of squared scores of rows (it may
+            not hold); the same with scores summed over `groups` first (rows of a group hang together); the
+            covariance of bootstrap replicates, of groups where groups were given to `fit`.
+        reference : item id, optional
+            Fix this item at zero instead of the mean.
+        n_replicates, random_state : int
+            For the bootstrap.
+        """
+        check_is_fitted(self)
+        check_choice(method, _METHODS, name="method")
+        if method == "bootstrap":
+            draws = self.replicates(n_replicates, random_state=random_state, reference=reference)
+            return np.atleast_2d(np.cov(draws.T))
+        if method == "hessian":
+            full = hessian_covariance(self._model_, self._parameters)
+        elif method == "sandwich":
+            full = sandwich_covariance(self._model_, self._parameters)
+        else:
+            if self._clusters is None:
+                raise ValueError("'method'='clustered' needs the cluster of each row; give 'groups' to fit")
+            full = sandwich_covariance(self._model_, self._parameters, self._clusters)
+        n_items = len(self.items_)
+        return self._against(self._against(full[:n_items, :n_items], reference).T, reference)
+
+    def replicates(
+        self, n_replicates: int = 1000, *, random_state: int | None = 0, reference: Any = None
+    ) -> FloatArray:
+        """Bootstrap replicates of the strengths, (n_replicates, n_items), one Newton step each."""
+        check_is_fitted(self)
+        draws = bootstrap_replicates(
+            self._model_, self._parameters, n_replicates, np.random.default_rng(random_state), self._clusters
+        )
+        return self._against(draws[:, : len(self.items_)].T, reference).T
+
+    def confint(
+        self,
+        *,
+        method: str = "sandwich",
+        level: float = 0.95,
+        reference: Any = None,
+        n_replicates: int = 1000,
+        random_state: int | None = 0,
+    ) -> FloatArray:
+        """Confidence interval of each strength, (n_items, 2).
+
+        Normal intervals, except percentiles of the replicates for ``method="bootstrap"``. Parameters are
+        those of :meth:`covariance`.
+        """
+        check_level(level)
+        if method == "bootstrap":
+            draws = self.replicates(n_replicates, random_state=random_state, reference=reference)
+            return percentile_interval(draws, level)
+        covariance = self.covariance(method=method, reference=reference)
+        return normal_interval(self._against(self.strengths_, reference), covariance, level)
+
+    def leaderboard(
+        self,
+        *,
+        method: str = "sandwich",
+        level: float = 0.95,
+        scale: str = "logit",
+        n_replicates: int = 1000,
+        random_state: int | None = 0,
+    ) -> pd.DataFrame:
+        """Items from strongest to weakest, with intervals of their strengths and of their ranks.
+
+        Parameters
+        ----------
+        method, level, n_replicates, random_state
+            As in :meth:`confint`.
+        scale : {"logit", "elo"}
+            Strengths as fitted, or ``1500 + 400 / log(10) * strength``.
+
+        Returns
+        -------
+        DataFrame
+            ``rank``, ``item``, ``strength``, ``se``, ``lower``, ``upper``, ``rank_lower``, ``rank_upper``,
+            ``wins``, ``ties``, ``losses``, ``component``. An item's best possible rank is one more than the
+            number of items whose strength is significantly above its own, by the standard error of the
+            difference; its worst is the number of items not significantly below. With the bootstrap both are
+            percentiles of its ranks in the replicates.
+        """
+        check_choice(scale, ("logit", "elo"), name="scale")
+        check_level(level)
+        if method == "bootstrap":
+            draws = self.replicates(n_replicates, random_state=random_state)
+            uncertainty = from_replicates(draws, self.components_, level=level)
+        else:
+            covariance = self.covariance(method=method)
+            uncertainty = from_covariance(self.strengths_, covariance, self.components_, level=level)
+        return leaderboard_table(
+            self.items_,
+            self.strengths_,
+            uncertainty,
+            self.comparisons_,
+            self.components_,
+            elo=scale == "elo",
+        )
+
+    def plot(self, *, ax: Any = None, top: int | None = None, **options: Any) -> Any:
+        """Draw :meth:`leaderboard` with its intervals; `options` are those of :meth:`leaderboard`.
+
+        Returns the matplotlib axes. Needs matplotlib (``pip install "lambdamart-kit[plot]"``).
+        """
+        return plot_leaderboard(self.leaderboard(**options), ax=ax, top=top)
+
+    def _check_parameters(self) -> None:
+        check_choice(self.ties, tuple(TIE_MODELS), name="ties")
+        check_choice(self.on_disconnected, _DISCONNECTED, name="on_disconnected")
+        if not (np.isfinite(self.prior) and self.prior >= 0):
+            raise ValueError(f"'prior' must be finite and >= 0; got {self.prior}")
+
+    def _model(self, comparisons: Comparisons) -> tuple[StrengthModel, Array]:
+        """The likelihood to maximise, and which records are in it."""
+        outcome, ties = comparisons.outcome, TIE_MODELS[self.ties]
+        soft = ~np.isin(outcome, (0.0, 0.5, 1.0))
+        if ties.has_parameter and soft.any():
+            raise ValueError(
+                f"'outcomes' must be 0, .5 or 1 with ties={self.ties!r}; got {outcome[soft][0]}; "
+                "use ties='half' for soft outcomes"
+            )
+        prior, labels = float(self.prior), np.zeros(comparisons.n_items, dtype=np.intp)
+        used = np.ones(len(outcome), dtype=bool)
+        if prior == 0.0:
+            strong = strong_components(comparisons)
+            if strong.max() > 0:
+                prior, labels = self._disconnected(comparisons, strong)
+                used = labels[comparisons.first] == labels[comparisons.second]
+        kept = comparisons if used.all() else _select(comparisons, used)
+        if len(kept.first) == 0:
+            raise ValueError(
+                "no strongly connected component has two items, so nothing can be estimated; set 'prior'"
+            )
+        free_ties = ties.has_parameter and bool((kept.outcome == 0.5).any())
+        if free_ties and (ties_outweigh_wins(kept) if prior == 0.0 else np.all(kept.outcome == 0.5)):
+            raise ValueError(
+                f"no finite estimate exists under ties={self.ties!r}: ties outweigh wins in every cycle of "
+                "comparisons, so strengths and tie parameter grow without limit; use ties='half' or 'prior'"
+            )
+        return StrengthModel(kept, ties, free_ties, prior, labels), used
+
+    def _disconnected(self, comparisons: Comparisons, labels: IndexArray) -> tuple[float, IndexArray]:
+        what = describe_components(comparisons, labels)
+        if self.on_disconnected == "raise":
+            raise ValueError(
+                f"no finite strengths exist: {what}; set 'prior' > 0, or on_disconnected='components' or "
+                "'prior', or drop those items"
+            )
+        if self.on_disconnected == "components":
+            return 0.0, labels
+        warnings.warn(f"{what}: fitted with prior=1", UserWarning, stacklevel=4)
+        return 1.0, np.zeros_like(labels)
+
+    def _position(self, ids: Array) -> IndexArray:
+        index = pd.Index(self.items_).get_indexer(pd.Index(ids))
+        unknown = np.flatnonzero(index < 0)
+        if len(unknown):
+            raise ValueError(
+                f"'pairs' must hold items seen in fit; row {unknown[0]} has the unknown "
+                f"{plain(ids[unknown[0]])!r}"
+            )
+        return np.asarray(index, dtype=np.intp)
+
+    def _against(self, values: FloatArray, reference: Any) -> FloatArray:
+        """Values per item (leading axis) less the reference item's."""
+        if reference is None:
+            return values
+        if self.components_.max() > 0:
+            raise ValueError("'reference' must be None when components are fitted by themselves")
+        return values - values[self._position(np.array([reference]))[0]]
+
+
+def _columns(pairs: Any) -> tuple[Array, Array]:
+    if isinstance(pairs, pd.DataFrame):
+        return pairs.iloc[:, 0].to_numpy(), pairs.iloc[:, 1].to_numpy()
+    table = np.asarray(pairs)
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise ValueError(f"'pairs' must have shape (n, 2); got {table.shape}")
+    return table[:, 0], table[:, 1]
+
+
+def _covariate_matrix(covariates: Any, n_rows: int) -> tuple[FloatArray | None, list[str]]:
+    if covariates is None:
+        return None, []
+    names = [str(c) for c in getattr(covariates, "columns", [])]
+    matrix = np.asarray(covariates, dtype=np.float64)
+    matrix = matrix[:, None] if matrix.ndim == 1 else matrix
+    if matrix.ndim != 2 or len(matrix) != n_rows:
+        raise ValueError(f"'covariates' must have one row per comparison, {n_rows}; got shape {matrix.shape}")
+    bad = np.argwhere(~np.isfinite(matrix))
+    if len(bad):
+        raise ValueError(f"'covariates' must be finite; row {bad[0][0]}, column {bad[0][1]} is not")
+    return matrix, names or [f"covariate_{i}" for i in range(matrix.shape[1])]
+
+
+def _select(comparisons: Comparisons, used: Array) -> Comparisons:
+    fields = ("first", "second", "outcome", "covariates", "count", "sample_weight")
+    return dataclasses.replace(comparisons, **{name: getattr(comparisons, name)[used] for name in fields})
+
+
+def _clusters(groups: Any, comparisons: Comparisons, seen: FloatArray | None) -> ClusterCounts:
+    record = comparisons.record
+    code, _ = pd.factorize(np.asarray(groups), sort=True)
+    if record is None or code.shape != record.shape or (code < 0).any():
+        raise ValueError("'groups' must hold one cluster id per row of 'pairs', none missing")
+    return ClusterCounts(code, record, seen, len(comparisons.first))

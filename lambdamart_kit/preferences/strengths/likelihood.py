@@ -1,0 +1,280 @@
+"""The likelihood of strengths, order effect, covariates and tie parameter, and Newton's method on it.
+
+Parameters stand in one vector: ``theta`` (n_items), coefficients of the covariates (q), and the tie parameter
+on the log scale where the tie model has one. The Hessian is a weighted graph Laplacian, bordered by a few
+dense columns; so is the middle of the sandwich, with squared scores in the place of second derivatives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from lambdamart_kit.core.information import Information, laplacian, solve_sparse
+from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.preferences.strengths.comparisons import Comparisons
+from lambdamart_kit.preferences.strengths.ties import Derivatives, TieModel
+
+DENSE_NEWTON = 1000  # items up to which a dense factorisation beats conjugate gradients
+_SINGULAR = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class StrengthModel:
+    """Penalised likelihood of all parameters given counted comparisons.
+
+    Attributes
+    ----------
+    comparisons : Comparisons
+        Records, with the order effect as a covariate where there is one.
+    ties : TieModel
+        What a tie says.
+    free_ties : bool
+        Whether the tie parameter is estimated (some record is a tie); it stays fixed otherwise.
+    prior : float
+        ``prior / 2 * sum(theta ** 2)`` is added to the loss; other parameters are not penalised.
+    components : (n_items,) intp
+        Items of one component share one zero.
+    """
+
+    comparisons: Comparisons
+    ties: TieModel
+    free_ties: bool
+    prior: float
+    components: IndexArray
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, the leading parameters."""
+        return self.comparisons.n_items
+
+    @property
+    def n_parameters(self) -> int:
+        """Items, covariates and the tie parameter where it is free."""
+        return self.n_items + self.comparisons.covariates.shape[1] + self.free_ties
+
+    def start(self) -> FloatArray:
+        """Equal strengths, and the tie parameter that explains the share of ties."""
+        parameters = np.zeros(self.n_parameters)
+        if self.free_ties:
+            weight = self.comparisons.weight
+            parameters[-1] = self.ties.start(
+                float(weight[self.comparisons.outcome == 0.5].sum() / weight.sum())
+            )
+        return parameters
+
+    def split(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """Strengths, covariate coefficients and ``delta``."""
+        n_items, n_covariates = self.n_items, self.comparisons.covariates.shape[1]
+        delta = float(parameters[-1]) if self.free_ties else self.fixed_delta
+        return parameters[:n_items], parameters[n_items : n_items + n_covariates], delta
+
+    @property
+    def fixed_delta(self) -> float:
+        """The tie parameter when no tie was seen: ties have probability (next to) zero."""
+        return self.ties.start(1e-100) if self.ties.has_parameter else 0.0
+
+    def linear_predictor(self, parameters: FloatArray) -> FloatArray:
+        """``eta`` of each record, (m,)."""
+        strengths, coefficients, _ = self.split(parameters)
+        c = self.comparisons
+        return strengths[c.first] - strengths[c.second] + c.covariates @ coefficients
+
+    def derivatives(self, parameters: FloatArray) -> Derivatives:
+        """Loss and derivatives of one comparison of each record."""
+        delta = self.split(parameters)[2]
+        return self.ties.derivatives(self.linear_predictor(parameters), delta, self.comparisons.outcome)
+
+    def loss(self, parameters: FloatArray, derivatives: Derivatives) -> float:
+        """Penalised negative log-likelihood."""
+        strengths = parameters[: self.n_items]
+        # Sums, not BLAS products: pairwise summation, and no thread pool to wake for a few thousand numbers.
+        data = np.sum(self.comparisons.weight * derivatives.loss)
+        return float(data + self.prior / 2 * np.sum(strengths**2))
+
+    def gradient(self, parameters: FloatArray, derivatives: Derivatives) -> FloatArray:
+        """Gradient of the loss, (n_parameters,)."""
+        gradient = self.collect(
+            self.comparisons.weight * derivatives.eta, self.comparisons.weight * derivatives.delta
+        )
+        gradient[: self.n_items] += self.prior * parameters[: self.n_items]
+        return gradient
+
+    def collect(self, eta: FloatArray, delta: FloatArray) -> FloatArray:
+        """Sum values given per record for ``eta`` and for ``delta`` onto the parameters they move."""
+        c = self.comparisons
+        items = np.bincount(c.first, eta, c.n_items) - np.bincount(c.second, eta, c.n_items)
+        return np.concatenate([items, c.covariates.T @ eta, [delta.sum()] if self.free_ties else []])
+
+    def scores(self, derivatives: Derivatives) -> scipy.sparse.csr_array:
+        """Gradient of one comparison of each record, (m, n_parameters) CSR."""
+        c = self.comparisons
+        m = len(c.first)
+        blocks = [
+            scipy.sparse.csr_array(
+                (
+                    np.concatenate([derivatives.eta, -derivatives.eta]),
+                    (np.tile(np.arange(m), 2), np.concatenate([c.first, c.second])),
+                ),
+                shape=(m, c.n_items),
+            ),
+            scipy.sparse.csr_array(c.covariates * derivatives.eta[:, None]),
+        ]
+        if self.free_ties:
+            blocks.append(scipy.sparse.csr_array(derivatives.delta[:, None]))
+        return scipy.sparse.csr_array(scipy.sparse.hstack(blocks, format="csr"))
+
+    def assemble(
+        self, eta_eta: FloatArray, eta_delta: FloatArray, delta_delta: FloatArray, *, sparse: bool = False
+    ) -> Any:
+        """Sum of ``a z z'`` over records: a bordered Laplacian over all parameters, dense or CSR."""
+        c = self.comparisons
+        core = laplacian(c.first, c.second, eta_eta, c.n_items, sparse=sparse)
+        if self.n_parameters == c.n_items:
+            return core
+        weighted = c.covariates * eta_eta[:, None]
+        columns: FloatArray = weighted
+        corner: FloatArray = c.covariates.T @ weighted
+        if self.free_ties:
+            side = c.covariates.T @ eta_delta
+            columns = np.column_stack([columns, eta_delta])
+            last = np.append(side, delta_delta.sum())
+            corner = np.column_stack([np.vstack([corner, side]), last])
+        border = np.column_stack(
+            [
+                np.bincount(c.first, column, c.n_items) - np.bincount(c.second, column, c.n_items)
+                for column in columns.T
+            ]
+        )
+        stack: Any = scipy.sparse.block_array if sparse else np.block
+        whole = stack([[core, border], [border.T, corner]])
+        return scipy.sparse.csr_array(whole) if sparse else whole
+
+    def hessian(
+        self, derivatives: Derivatives, weight: FloatArray | None = None, *, sparse: bool = False
+    ) -> Any:
+        """Hessian of the loss under record weights `weight` (the data's own when left out)."""
+        w = self.comparisons.weight if weight is None else weight
+        hessian = self.assemble(
+            w * derivatives.eta_eta, w * derivatives.eta_delta, w * derivatives.delta_delta, sparse=sparse
+        )
+        if self.prior == 0.0:
+            return hessian
+        ridge = np.zeros(self.n_parameters)
+        ridge[: self.n_items] = self.prior
+        return hessian + (scipy.sparse.diags_array(ridge) if sparse else np.diag(ridge))
+
+    def identified(self, hessian: FloatArray) -> Information:
+        """The dense Hessian with every component's zero pinned to its mean, factored.
+
+        Adding ``c 1 1'`` on a component only gives its undetermined direction a curvature; steps and
+        covariances that leave the mean alone are not changed by it.
+
+        Raises
+        ------
+        ValueError
+            If another direction is undetermined.
+        """
+        pinned = hessian
+        if self.prior == 0.0:
+            pinned = hessian.copy()
+            sizes = np.bincount(self.components)
+            same = self.components[:, None] == self.components[None, :]
+            scale = max(float(np.trace(hessian)) / len(hessian), np.finfo(float).tiny)
+            pinned[: self.n_items, : self.n_items] += scale * same / sizes[self.components][:, None]
+        try:
+            information = Information(pinned)
+            pivots = information.pivots
+            if pivots.min() < _SINGULAR * pivots.max():
+                raise ValueError
+        except ValueError:
+            raise ValueError(
+                "the comparisons do not determine all parameters: 'covariates' are a combination of item "
+                "differences or predict the outcomes without error; drop covariates, or set 'prior'"
+            ) from None
+        return information
+
+    def centre(self, vectors: FloatArray) -> FloatArray:
+        """Shift strengths (leading axis, in place) so that each component's sum to zero."""
+        sizes = np.bincount(self.components)
+        strengths = vectors[: self.n_items]
+        means = np.zeros((len(sizes), *strengths.shape[1:]))
+        np.add.at(means, self.components, strengths)
+        means /= sizes.reshape(-1, *[1] * (strengths.ndim - 1))
+        strengths -= means[self.components]
+        return vectors
+
+    def condensed(self) -> StrengthModel:
+        """The same likelihood with one record a pair of items, where outcomes differ only in their mean.
+
+        ``-t log sigma(eta) - (1 - t) log sigma(-eta)`` is linear in t, so wins, ties and losses of a pair are
+        one soft outcome. Records of a pair follow each other.
+        """
+        c = self.comparisons
+        if self.ties.has_parameter or c.covariates.shape[1]:
+            return self
+        starts = np.flatnonzero(np.append(True, (np.diff(c.first) != 0) | (np.diff(c.second) != 0)))
+        weight = np.add.reduceat(c.weight, starts)
+        condensed = dataclasses.replace(
+            c,
+            first=c.first[starts],
+            second=c.second[starts],
+            outcome=np.add.reduceat(c.weight * c.outcome, starts) / weight,
+            covariates=c.covariates[starts],
+            count=weight,
+            sample_weight=np.ones(len(starts)),
+            record=None,
+        )
+        return dataclasses.replace(self, comparisons=condensed)
+
+    def restricted(self, kept: FloatArray | IndexArray) -> StrengthModel:
+        """The same model on some of the records."""
+        c = self.comparisons
+        fields = ("first", "second", "outcome", "covariates", "count", "sample_weight")
+        return dataclasses.replace(
+            self, comparisons=dataclasses.replace(c, **{name: getattr(c, name)[kept] for name in fields})
+        )
+
+
+def newton(model: StrengthModel, *, max_iter: int, tol: float) -> tuple[FloatArray, float, int]:
+    """Minimise the loss by Newton's method with step halving: parameters, loss, iterations.
+
+    Raises
+    ------
+    ValueError
+        If the step does not fall below `tol` within `max_iter` iterations.
+    """
+    model = model.condensed()
+    parameters = model.start()
+    derivatives = model.derivatives(parameters)
+    loss = model.loss(parameters, derivatives)
+    for iteration in range(1, max_iter + 1):
+        step = _newton_step(model, parameters, derivatives)
+        for _ in range(60):
+            proposal = parameters + step
+            derivatives = model.derivatives(proposal)
+            proposed = model.loss(proposal, derivatives)
+            if proposed <= loss + 1e-12 * abs(loss):
+                break
+            step /= 2.0
+        parameters, loss = proposal, proposed
+        if np.abs(step).max() <= tol:
+            return parameters, loss, iteration
+    raise ValueError(
+        f"strengths did not converge in {max_iter} iterations (last step {np.abs(step).max():.3g}, "
+        f"'tol' {tol:g}): a parameter runs to infinity when covariates or ties predict the outcomes without "
+        "error; set 'prior', drop covariates or raise 'max_iter'"
+    )
+
+
+def _newton_step(model: StrengthModel, parameters: FloatArray, derivatives: Derivatives) -> FloatArray:
+    gradient = model.gradient(parameters, derivatives)
+    if model.n_items <= DENSE_NEWTON:
+        step = -model.identified(model.hessian(derivatives)).solve(gradient)
+    else:
+        step = solve_sparse(model.hessian(derivatives, sparse=True), -gradient)
+    return model.centre(step) if model.prior == 0.0 else step

@@ -1,0 +1,139 @@
+"""Covariances of fitted strengths: Hessian, sandwich, clustered sandwich, one-step bootstrap."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse
+
+from lambdamart_kit.core.information import solve_sparse
+from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.preferences.strengths.likelihood import DENSE_NEWTON, StrengthModel
+from lambdamart_kit.preferences.strengths.ties import Derivatives
+
+DENSE_COVARIANCE = 5000  # items up to which an n x n covariance is reasonable
+_CHUNK = 64  # bootstrap replicates drawn together, to bound memory
+
+
+def hessian_covariance(model: StrengthModel, parameters: FloatArray) -> FloatArray:
+    """``H^+``: right when comparisons are independent and the model holds."""
+    return _centred(model, _bread(model, parameters))
+
+
+def sandwich_covariance(
+    model: StrengthModel, parameters: FloatArray, clusters: ClusterCounts | None = None
+) -> FloatArray:
+    """``H^+ B H^+``, B the sum of squared scores of comparisons, or of clusters of comparisons.
+
+    With clusters, B is scaled by G / (G - 1) for G clusters.
+    """
+    bread = _bread(model, parameters)
+    derivatives = model.derivatives(parameters)
+    c = model.comparisons
+    if clusters is None:
+        squared = c.count * c.sample_weight**2
+        meat = model.assemble(
+            squared * derivatives.eta**2,
+            squared * derivatives.eta * derivatives.delta,
+            squared * derivatives.delta**2,
+        )
+    else:
+        weighted = clusters.counts @ scipy.sparse.diags_array(c.sample_weight)
+        sums = weighted @ model.scores(derivatives)
+        n_clusters = clusters.counts.shape[0]
+        meat = (sums.T @ sums).toarray() * (n_clusters / max(1, n_clusters - 1))
+    return _centred(model, bread @ meat @ bread)
+
+
+def bootstrap_replicates(
+    model: StrengthModel,
+    parameters: FloatArray,
+    n_replicates: int,
+    rng: np.random.Generator,
+    clusters: ClusterCounts | None = None,
+) -> FloatArray:
+    """Resample comparisons (or clusters of them) and take one Newton step from the fit to each resample.
+
+    The fit to the data is within the sampling error of the fit to a resample, so one step leaves an error of
+    second order; a resample whose own Hessian is singular (an item fell out) uses the data's.
+
+    Returns
+    -------
+    (n_replicates, n_parameters) float64
+    """
+    c = model.comparisons
+    derivatives = model.derivatives(parameters)
+    scores = model.scores(derivatives)
+    penalty = np.zeros(model.n_parameters)
+    penalty[: model.n_items] = model.prior * parameters[: model.n_items]
+    replicates = np.empty((n_replicates, model.n_parameters))
+    for start in range(0, n_replicates, _CHUNK):
+        size = min(_CHUNK, n_replicates - start)
+        counts = _resample(c.count, size, rng) if clusters is None else clusters.resample(size, rng)
+        weights = counts * c.sample_weight
+        gradients = (scores.T @ weights.T).T + penalty
+        for row, (weight, gradient) in enumerate(zip(weights, gradients)):
+            step = -_solve_resample(model, derivatives, weight, gradient)
+            if model.prior == 0.0:
+                step = model.centre(step)
+            replicates[start + row] = parameters + step
+    return replicates
+
+
+class ClusterCounts:
+    """How often each cluster (annotator, day) made each record.
+
+    Attributes
+    ----------
+    counts : (n_clusters, m) CSR array
+    """
+
+    def __init__(
+        self, cluster: IndexArray, record: IndexArray, seen: FloatArray | None, n_records: int
+    ) -> None:
+        kept = record >= 0
+        values = np.ones(kept.sum()) if seen is None else seen[kept]
+        shape = (int(cluster.max()) + 1, n_records)
+        self.counts = scipy.sparse.csr_array((values, (cluster[kept], record[kept])), shape=shape)
+
+    def restricted(self, kept: FloatArray | IndexArray) -> ClusterCounts:
+        """The same clusters on some of the records."""
+        other = object.__new__(ClusterCounts)
+        other.counts = scipy.sparse.csr_array(self.counts[:, np.flatnonzero(kept)])
+        return other
+
+    def resample(self, size: int, rng: np.random.Generator) -> FloatArray:
+        """Count of each record when clusters are drawn with replacement, (size, m)."""
+        n_clusters = self.counts.shape[0]
+        drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1.0 / n_clusters), size=size)
+        counts: FloatArray = (self.counts.T @ drawn.T.astype(np.float64)).T
+        return counts
+
+
+def _resample(count: FloatArray, size: int, rng: np.random.Generator) -> FloatArray:
+    total = count.sum()
+    return rng.multinomial(round(total), count / total, size=size).astype(np.float64)
+
+
+def _solve_resample(
+    model: StrengthModel, derivatives: Derivatives, weight: FloatArray, gradient: FloatArray
+) -> FloatArray:
+    if model.n_items > DENSE_NEWTON:
+        return solve_sparse(model.hessian(derivatives, weight, sparse=True), gradient, tolerance=1e-6)
+    try:
+        return model.identified(model.hessian(derivatives, weight)).solve(gradient)
+    except ValueError:
+        return model.identified(model.hessian(derivatives)).solve(gradient)
+
+
+def _bread(model: StrengthModel, parameters: FloatArray) -> FloatArray:
+    if model.n_items > DENSE_COVARIANCE:
+        raise ValueError(
+            f"'method' must be 'bootstrap' above {DENSE_COVARIANCE} items: other methods need the dense "
+            f"covariance of all {model.n_items}"
+        )
+    return model.identified(model.hessian(model.derivatives(parameters))).inverse()
+
+
+def _centred(model: StrengthModel, covariance: FloatArray) -> FloatArray:
+    """Covariance once each component's strengths sum to zero: ``P C P``."""
+    return model.centre(model.centre(covariance).T.copy())

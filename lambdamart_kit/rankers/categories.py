@@ -1,0 +1,74 @@
+"""Categorical columns: which they are, and the codes that trees see in place of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array
+
+Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | None
+Categories: TypeAlias = dict[int, list[Any]]
+
+
+def categorical_columns(X: Any, setting: Categorical, names: Array | None) -> list[int]:
+    """Indices of the categorical columns of X under the parameter 'categorical_features'."""
+    if setting is None:
+        return []
+    if isinstance(setting, str):
+        if not hasattr(X, "iloc"):
+            return []
+        return [j for j, dtype in enumerate(X.dtypes) if str(dtype) == "category"]
+    n_features = X.shape[1]
+    columns = []
+    for entry in setting:
+        if isinstance(entry, str):
+            if names is None or entry not in names:
+                raise ValueError(f"'categorical_features' has {entry!r}, which is not a column of 'X'")
+            columns.append(int(np.flatnonzero(names == entry)[0]))
+        elif 0 <= entry < n_features:
+            columns.append(int(entry))
+        else:
+            raise ValueError(
+                f"'categorical_features' must be in 0 .. {n_features - 1}, the columns of 'X'; got {entry}"
+            )
+    return sorted(set(columns))
+
+
+def learn_categories(X: Any, columns: Sequence[int]) -> Categories:
+    """The categories of each categorical column of a frame that holds anything but codes already."""
+    if not hasattr(X, "iloc"):
+        return {}
+    found: Categories = {}
+    for j in columns:
+        values = X.iloc[:, j]
+        if str(values.dtype) == "category":
+            found[j] = list(values.cat.categories)
+        elif not np.issubdtype(np.asarray(values).dtype, np.number):
+            found[j] = sorted(values.dropna().unique(), key=str)
+    return found
+
+
+def encode_categories(X: Any, categories: Mapping[int, list[Any]]) -> Any:
+    """A frame with its categorical columns as codes in the order of `categories`; unknown is NaN."""
+    if not categories:
+        return X
+    if not hasattr(X, "iloc"):
+        raise ValueError(
+            f"'X' must be a pandas DataFrame, because columns {sorted(categories)} were categorical at fit; "
+            f"got {type(X).__name__}"
+        )
+    import pandas as pd
+
+    X = X.copy(deep=False)
+    for j, known in categories.items():
+        values, index = X.iloc[:, j], pd.Index(known)
+        if str(values.dtype) == "category":  # one look-up a category, not one a row
+            own = np.append(index.get_indexer(values.cat.categories), -1)
+            codes = own[values.cat.codes.to_numpy()]
+        else:
+            codes = index.get_indexer(values)
+        X.isetitem(j, np.where(codes < 0, np.nan, codes).astype(np.float32))
+    return X

@@ -1,0 +1,110 @@
+"""What rankers that improve one vector of weights round by round share: parameters, stopping, saving."""
+
+from __future__ import annotations
+
+import io
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from lambdamart_kit.boosters.rounds import (
+    Callback,
+    EarlyStopping,
+    EvalSet,
+    History,
+    Progress,
+    Stopwatch,
+    finish_round,
+)
+from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.core.typing import Array
+from lambdamart_kit.metrics import Metric
+from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
+from lambdamart_kit.rankers.scaling import KINDS, InputTransform, Kind
+
+COUNT = Interval(Integral, 1, None, closed="left")
+
+AfterRound = Callable[[int, Callable[[Any], Array]], bool]
+"""Told the rounds done and how to score transformed rows; whether to stop."""
+
+
+class IteratedRanker(LearnsFromClicks, BaseRanker):
+    """A ranker on transformed features with rounds (epochs, steps), held-out queries and a best round."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "objective": [str, HasMethods("bind"), callable],
+        "reg_lambda": [Interval(Real, 0, None, closed="left")],
+        "position_bias": POSITION_BIAS,
+        "max_iter": [COUNT],
+        "input_transform": [StrOptions(set(KINDS)), None],
+        "early_stopping_rounds": [COUNT, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "eval_metric": [str, Metric],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+    _fitted = (
+        *BaseRanker._fitted, "n_iter_", "best_score_", "evals_result_", *LearnsFromClicks._estimates
+    )  # fmt: skip
+
+    inputs_: InputTransform
+    n_iter_: int
+    best_score_: float
+    evals_result_: dict[str, dict[str, list[float]]]
+
+    def _fit_inputs(self, train: OrderedRows) -> None:
+        self.inputs_ = InputTransform.fit(train.X, cast(Kind, self.input_transform))
+
+    @contextmanager
+    def _rounds(
+        self, validation: OrderedRows | None, watch: Stopwatch
+    ) -> Iterator[tuple[History, AfterRound]]:
+        """The history of the rounds inside the block, and what to call after each of them.
+
+        When the block ends, `n_iter_`, `best_score_` and `evals_result_` say what came of it.
+        """
+        eval_sets = self._eval_sets(validation, watch)
+        held_out: list[tuple[EvalSet, Any]] = [(e, self.inputs_(e.X)) for e in eval_sets]
+        history = History(greater_is_better=self._metric().greater_is_better)
+        done = 0
+        with Progress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
+            callbacks: list[Callback] = [history, progress]
+            if self.early_stopping_rounds is not None:
+                callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
+
+            def after_round(n_rounds: int, score: Callable[[Any], Array]) -> bool:
+                nonlocal done
+                done = n_rounds
+                return finish_round(callbacks, n_rounds, {e.key: e.metric(score(X)) for e, X in held_out})
+
+            yield history, after_round
+        self.n_iter_ = done if self.early_stopping_rounds is None else history.best_round
+        self.best_score_ = history.values[self.n_iter_ - 1] if eval_sets else float("nan")
+        self.evals_result_ = {e.name: {e.metric_name: history.values} for e in eval_sets}
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, Array]:
+        """Every array of the fitted scorer but those of `inputs_`."""
+
+    @abstractmethod
+    def _take_arrays(self, arrays: dict[str, Array]) -> None:
+        """Take over what `_arrays` gave."""
+
+    def _files(self) -> dict[str, bytes]:
+        inputs = {f"inputs_{name}": values for name, values in self.inputs_.arrays().items()}
+        content = io.BytesIO()
+        np.savez(content, **cast(dict[str, Any], {**inputs, **self._arrays()}))
+        return {"weights.npz": content.getvalue()}
+
+    def _restore(self, files: dict[str, bytes]) -> None:
+        arrays = dict(np.load(io.BytesIO(files["weights.npz"]), allow_pickle=False))
+        inputs = {name: arrays.pop(f"inputs_{name}") for name in ("mean", "scale", "knots")}
+        self.inputs_ = InputTransform.of_arrays(self.input_transform, inputs)
+        self._take_arrays(arrays)

@@ -1,0 +1,366 @@
+"""The libraries' own ranking objectives, under the kit's parameter names and the kit's contract.
+
+`lambdamart_kit.boosters.protocol` has the table of parameter names. What differs between the objectives:
+
+- XGBoost's pair hessian is twice LightGBM's, so with the same penalty its leaves are half as large.
+- Both divide a pair's weight by the distance of its scores and rescale each query
+  (LightGBM: ``lambdarank_norm``; XGBoost: ``lambdarank_normalization``, ``lambdarank_score_normalization``).
+- Truncation: LightGBM ``lambdarank_truncation_level=30``, XGBoost ``lambdarank_num_pair_per_sample=32``.
+- Both break ties of scores by position, also in the first round where all scores are equal. The kit puts
+rows in
+  an order made from their content, so their result does not depend on how the rows came.
+- Labels: LightGBM looks gains up by whole-number label, XGBoost shifts a 32-bit integer. The kit gives both
+the
+  gains ``2**y - 1`` themselves where labels are fractions or too large for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective
+from lambdamart_kit.core.gains import gains
+from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.metrics import Metric
+from lambdamart_kit.rankers.categories import Categorical
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+
+_LIGHTGBM_MAX_ROWS = 10_000  # documents in a query
+_LIGHTGBM_MAX_LABEL = 30  # of its built-in gain table
+_XGBOOST_MAX_LABEL = 31
+
+
+class XGBoostRanker(BoostedRanker):
+    """XGBoost's own ranking objectives.
+
+    Parameters are those of `LambdaMART`, except that XGBoost has no ``min_child_samples``.
+
+    Parameters
+    ----------
+    objective : {"rank:ndcg", "rank:pairwise", "rank:map"}
+        "rank:map" needs labels 0 and 1.
+    booster_params : dict, optional
+        Further settings in XGBoost's names, such as ``{"lambdarank_num_pair_per_sample": 10}``.
+
+    See Also
+    --------
+    LambdaMART : for the other parameters and the fitted attributes.
+
+    References
+    ----------
+    Chen and Guestrin (2016), XGBoost: a scalable tree boosting system, KDD.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, qid = np.random.default_rng(0).normal(size=(200, 3)), np.repeat(np.arange(20), 10)
+    >>> ranker = XGBoostRanker(n_estimators=10, random_state=0).fit(X, X[:, 0] > 0, qid=qid)
+    >>> ranker.score(X, X[:, 0] > 0, qid=qid)
+    1.0
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BoostedRanker._parameter_constraints,
+        "objective": [StrOptions({"rank:ndcg", "rank:pairwise", "rank:map"})],
+    }
+
+    def __init__(
+        self,
+        objective: str = "rank:ndcg",
+        *,
+        n_estimators: int = 300,
+        learning_rate: float = 0.1,
+        num_leaves: int = 31,
+        max_depth: int | None = None,
+        min_child_weight: float = 1e-3,
+        min_split_gain: float = 0.0,
+        reg_lambda: float = 0.0,
+        reg_alpha: float = 0.0,
+        subsample: float = 1.0,
+        colsample_bytree: float = 1.0,
+        colsample_bynode: float = 1.0,
+        max_bin: int = 255,
+        monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
+        categorical_features: Categorical = "auto",
+        early_stopping_rounds: int | None = None,
+        validation_fraction: float | None = None,
+        eval_metric: str | Metric = "ndcg@10",
+        booster_params: Mapping[str, Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_child_weight = min_child_weight
+        self.min_split_gain = min_split_gain
+        self.reg_lambda = reg_lambda
+        self.reg_alpha = reg_alpha
+        self.subsample = subsample
+        self.colsample_bytree = colsample_bytree
+        self.colsample_bynode = colsample_bynode
+        self.max_bin = max_bin
+        self.monotone_constraints = monotone_constraints
+        self.categorical_features = categorical_features
+        self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.eval_metric = eval_metric
+        self.booster_params = booster_params
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _booster_name(self) -> str:
+        return "xgboost"
+
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+        y = train.y
+        options: dict[str, Any] = {}
+        if self.objective == "rank:map" and labels.max() > 1:
+            raise ValueError(
+                f"'y' must hold only 0 and 1 with objective='rank:map'; got {labels.max():g}; "
+                "use (y >= threshold), or LambdaMART(objective='map')"
+            )
+        unusual = _fractional(labels) or labels.max() > _XGBOOST_MAX_LABEL
+        own_gain = "ndcg_exp_gain" in (self.booster_params or {})
+        if self.objective == "rank:ndcg" and unusual and not own_gain:
+            # Its linear gain of our gain is the exponential gain, without its limits.
+            y, options = gains(y), {"ndcg_exp_gain": False}
+        return LibraryObjective(self.objective, y, train.queries, train.sample_weight, options)
+
+
+class LightGBMRanker(BoostedRanker):
+    """LightGBM's own ranking objectives.
+
+    Parameters
+    ----------
+    objective : {"lambdarank", "rank_xendcg", "regression"}
+        "rank_xendcg" (Bruch 2021) draws random numbers, seeded by `random_state`. "regression" is the
+        pointwise baseline: L2 regression of the label, blind to queries except that it can stop early by
+        them.
+    booster_params : dict, optional
+        Further settings in LightGBM's names, such as ``{"lambdarank_truncation_level": 20}``.
+
+    See Also
+    --------
+    LambdaMART : for the other parameters and the fitted attributes.
+
+    Notes
+    -----
+    LightGBM takes at most 10,000 documents a query; LambdaMART has no such limit.
+
+    References
+    ----------
+    Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree, NeurIPS.
+    Bruch (2021), An alternative cross entropy loss for learning-to-rank, WWW.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, qid = np.random.default_rng(0).normal(size=(200, 3)), np.repeat(np.arange(20), 10)
+    >>> ranker = LightGBMRanker(n_estimators=10, random_state=0).fit(X, X[:, 0] > 0, qid=qid)
+    >>> ranker.score(X, X[:, 0] > 0, qid=qid)
+    1.0
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BoostedRanker._parameter_constraints,
+        "objective": [StrOptions({"lambdarank", "rank_xendcg", "regression"})],
+        "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        objective: str = "lambdarank",
+        *,
+        n_estimators: int = 300,
+        learning_rate: float = 0.1,
+        num_leaves: int = 31,
+        max_depth: int | None = None,
+        min_child_samples: int | None = None,
+        min_child_weight: float = 1e-3,
+        min_split_gain: float = 0.0,
+        reg_lambda: float = 0.0,
+        reg_alpha: float = 0.0,
+        subsample: float = 1.0,
+        colsample_bytree: float = 1.0,
+        colsample_bynode: float = 1.0,
+        max_bin: int = 255,
+        monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
+        categorical_features: Categorical = "auto",
+        early_stopping_rounds: int | None = None,
+        validation_fraction: float | None = None,
+        eval_metric: str | Metric = "ndcg@10",
+        booster_params: Mapping[str, Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_child_samples = min_child_samples
+        self.min_child_weight = min_child_weight
+        self.min_split_gain = min_split_gain
+        self.reg_lambda = reg_lambda
+        self.reg_alpha = reg_alpha
+        self.subsample = subsample
+        self.colsample_bytree = colsample_bytree
+        self.colsample_bynode = colsample_bynode
+        self.max_bin = max_bin
+        self.monotone_constraints = monotone_constraints
+        self.categorical_features = categorical_features
+        self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.eval_metric = eval_metric
+        self.booster_params = booster_params
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _booster_name(self) -> str:
+        return "lightgbm"
+
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+        y, weight, sizes = train.y, train.sample_weight, train.queries.sizes
+        if self.objective == "regression":
+            return LibraryObjective(self.objective, y, train.queries, weight, {"boost_from_average": True})
+        if sizes.max() > _LIGHTGBM_MAX_ROWS:
+            raise ValueError(
+                f"'qid' must not hold more than {_LIGHTGBM_MAX_ROWS:,} documents a query with LightGBM's own "
+                f"objectives; query {train.queries.ids[sizes.argmax()]} has {sizes.max():,}; "
+                "use LambdaMART, which has no limit"
+            )
+        options: dict[str, Any] = {}
+        unusual = _fractional(labels) or labels.max() > _LIGHTGBM_MAX_LABEL
+        if self.objective == "rank_xendcg" and unusual:
+            raise ValueError(
+                f"'y' must hold whole numbers 0 .. {_LIGHTGBM_MAX_LABEL} with objective='rank_xendcg'; got "
+                f"labels up to {labels.max():g}; use 'lambdarank' or LambdaMART"
+            )
+        if unusual and "label_gain" not in (self.booster_params or {}):
+            # Distinct labels become 0, 1, 2, ... and the gain table says what each is worth.
+            levels = np.unique(labels)
+            y, options = np.searchsorted(levels, y).astype(np.float64), {"label_gain": gains(levels).tolist()}
+        return LibraryObjective(self.objective, y, train.queries, weight, options)
+
+
+class CatBoostRanker(BoostedRanker):
+    """CatBoost's own ranking losses (needs ``pip install 'lambdamart-kit[catboost]'``).
+
+    Parameters
+    ----------
+    loss : str
+        "YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QuerySoftMax", "QueryRMSE",
+        "StochasticRank:metric=NDCG", or another that CatBoost knows; options after a colon, as in CatBoost.
+    num_leaves : int, optional
+        None for symmetric trees of `max_depth` levels (6 unless given), CatBoost's own default; a number for
+        trees grown leaf by leaf, which the "...Pairwise" losses do not have.
+    reg_lambda : float
+        L2 penalty; 3 as in CatBoost.
+    booster_params : dict, optional
+        Further settings in CatBoost's names.
+
+    See Also
+    --------
+    LambdaMART : for the other parameters and the fitted attributes.
+
+    Notes
+    -----
+    ``feature_importances_`` are CatBoost's "PredictionValuesChange": it keeps no split gains.
+
+    References
+    ----------
+    Gulin, Kuralenok and Pavlov (2011), Winning the transfer learning track of Yahoo!'s learning to rank
+    challenge with YetiRank, JMLR W&CP 14.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{
+            name: constraint
+            for name, constraint in BoostedRanker._parameter_constraints.items()
+            if name not in ("min_child_weight", "min_split_gain", "reg_alpha", "colsample_bytree")
+        },
+        "loss": [str],
+        "num_leaves": [Interval(Integral, 2, None, closed="left"), None],
+        "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "reg_lambda": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        loss: str = "YetiRank",
+        *,
+        n_estimators: int = 300,
+        learning_rate: float = 0.1,
+        num_leaves: int | None = None,
+        max_depth: int | None = None,
+        min_child_samples: int | None = None,
+        reg_lambda: float = 3.0,
+        subsample: float = 1.0,
+        colsample_bynode: float = 1.0,
+        max_bin: int = 254,
+        monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
+        categorical_features: Categorical = "auto",
+        early_stopping_rounds: int | None = None,
+        validation_fraction: float | None = None,
+        eval_metric: str | Metric = "ndcg@10",
+        booster_params: Mapping[str, Any] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.loss = loss
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_child_samples = min_child_samples
+        self.reg_lambda = reg_lambda
+        self.subsample = subsample
+        self.colsample_bynode = colsample_bynode
+        self.max_bin = max_bin
+        self.monotone_constraints = monotone_constraints
+        self.categorical_features = categorical_features
+        self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.eval_metric = eval_metric
+        self.booster_params = booster_params
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _booster_name(self) -> str:
+        return "catboost"
+
+    def _booster_params(self, n_estimators: int) -> BoosterParams:
+        params = super()._booster_params(n_estimators)
+        if params.num_leaves is None and params.min_child_samples is not None:
+            raise ValueError(
+                "'min_child_samples' needs 'num_leaves' with CatBoost: symmetric trees have no smallest leaf"
+            )
+        return params
+
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+        return LibraryObjective(self.loss, train.y, train.queries, train.sample_weight, {})
+
+
+def _fractional(y: FloatArray) -> bool:
+    return bool((y != np.floor(y)).any())

@@ -1,0 +1,242 @@
+"""What all rankers made of boosted trees share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _get_feature_names, check_is_fitted
+
+from lambdamart_kit.boosters.protocol import (
+    Booster,
+    BoosterParams,
+    LibraryObjective,
+    Model,
+    find_booster,
+)
+from lambdamart_kit.boosters.rounds import (
+    Callback,
+    EarlyStopping,
+    EvalSet,
+    History,
+    Progress,
+    Stopwatch,
+)
+from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.metrics import Metric
+from lambdamart_kit.objectives import Bound
+from lambdamart_kit.objectives.base import CallSeeds, go_on_after
+from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.binding import check_comparable
+from lambdamart_kit.rankers.categories import categorical_columns
+from lambdamart_kit.rankers.click_learning import collapse
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="right")
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+
+class BoostedRanker(BaseRanker):
+    """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
+
+    A subclass says which booster (`_booster_name`) and which objective (`_bind`).
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_estimators": [_COUNT],
+        "learning_rate": [_POSITIVE],
+        "num_leaves": [Interval(Integral, 2, None, closed="left")],
+        "max_depth": [_COUNT, None],
+        "min_child_weight": [_NOT_NEGATIVE],
+        "min_split_gain": [_NOT_NEGATIVE],
+        "reg_lambda": [_NOT_NEGATIVE],
+        "reg_alpha": [_NOT_NEGATIVE],
+        "subsample": [_SHARE],
+        "colsample_bytree": [_SHARE],
+        "colsample_bynode": [_SHARE],
+        "max_bin": [Interval(Integral, 2, None, closed="left")],
+        "monotone_constraints": ["array-like", dict, None],
+        "categorical_features": ["array-like", StrOptions({"auto"}), None],
+        "early_stopping_rounds": [_COUNT, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "eval_metric": [str, Metric],
+        "booster_params": [dict, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+    _fitted = (*BaseRanker._fitted, "best_iteration_", "best_score_", "evals_result_")
+
+    model_: Model
+    best_iteration_: int
+    best_score_: float
+    evals_result_: dict[str, dict[str, list[float]]]
+
+    @abstractmethod
+    def _booster_name(self) -> str:
+        """Key in `BOOSTERS`."""
+
+    def _bind(self, train: OrderedRows) -> Bound | LibraryObjective:
+        """What drives the trees, on these rows."""
+        check_comparable(train)
+        return self._bind_part(train, train.y)
+
+    @abstractmethod
+    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound | LibraryObjective:
+        """What drives the trees, on whole queries of a larger set with these `labels` (in any number)."""
+
+    def _head_start(self, X: Any) -> AbstractContextManager[object]:
+        """Native trees: what compiles for them."""
+        if self._booster_name() != "native":
+            return nullcontext()
+        from lambdamart_kit.boosters.native import head_start
+
+        given = () if self.monotone_constraints is None else self.monotone_constraints
+        values = list(given.values()) if isinstance(given, Mapping) else given
+        monotone = bool((np.asarray(values, dtype=object) != 0).any())  # whatever it holds: checked later
+        columns = categorical_columns(X, self.categorical_features, _get_feature_names(X))
+        params = BoosterParams(n_threads=self._n_threads(), extra=dict(self.booster_params or {}))
+        return head_start(params, categories=len(columns) > 0, monotone=monotone)
+
+    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+        start: Model | None = getattr(self, "model_", None) if self.warm_start else None
+        n_before = start.n_trees if start is not None else 0
+        if self.n_estimators < n_before:
+            raise ValueError(
+                f"'n_estimators' must be at least {n_before}, the trees already there, with warm_start=True; "
+                f"got {self.n_estimators}"
+            )
+        if self.n_estimators == n_before:
+            return
+        booster, bound = find_booster(self._booster_name()), self._bind(train)
+        go_on_after(n_before, bound)
+        if not isinstance(bound, LibraryObjective):
+            if train.debiasing is not None:
+                train, bound = collapse(train, bound)
+            bound = _Timed(bound, watch)
+        params = self._booster_params(self.n_estimators - n_before)
+        eval_sets = self._eval_sets(validation, watch)
+        with watch.remainder("trees"):
+            self._boost(booster, bound, params, train, eval_sets, start)
+
+    def _boost(
+        self,
+        booster: Booster,
+        bound: Bound | LibraryObjective,
+        params: BoosterParams,
+        train: OrderedRows,
+        eval_sets: list[EvalSet],
+        start: Model | None,
+        *,
+        history: History | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        """Grow trees and keep the best; `history` is that of the rounds before this fit, counted below 1."""
+        n_before = start.n_trees if start is not None else 0
+        history = history or History(greater_is_better=self._metric().greater_is_better)
+        label = f"{type(self).__name__} ({self._booster_name()})"
+        with Progress(params.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
+            everyone: list[Callback] = [history, progress, *callbacks]
+            if self.early_stopping_rounds is not None:
+                everyone.append(EarlyStopping(history, self.early_stopping_rounds))
+            model = booster.fit(
+                train.view if booster.reads_views else train.X,
+                bound,
+                params,
+                queries=train.queries,
+                eval_sets=eval_sets,
+                callbacks=everyone,
+                start=start,
+            )
+        if self.early_stopping_rounds is not None:
+            model = model.truncate(n_before + history.best_round)
+        earlier = self.evals_result_ if start is not None else {}
+        self.evals_result_ = {
+            e.name: {e.metric_name: [*earlier.get(e.name, {}).get(e.metric_name, []), *history.values]}
+            for e in eval_sets
+        }
+        self.model_ = model
+        self.best_iteration_ = model.n_trees
+        if not eval_sets:
+            self.best_score_ = float("nan")
+        elif self.early_stopping_rounds is not None:
+            self.best_score_ = history.best_value
+        else:
+            self.best_score_ = history.values[-1]
+
+    def _booster_params(self, n_estimators: int) -> BoosterParams:
+        names = self.get_params(deep=False)
+        shared = {f.name: names[f.name] for f in fields(BoosterParams) if f.name in names}
+        feature_names = getattr(self, "feature_names_in_", None)
+        params = BoosterParams(
+            **{**shared, "n_estimators": n_estimators, "monotone_constraints": self._constraints()}
+            | {"categorical_features": self._categorical_columns}
+        )
+        return replace(
+            params,
+            feature_names=None if feature_names is None else tuple(feature_names),
+            seed=int(self._rng().integers(2**31 - 1)),
+            n_threads=self._n_threads(),
+            extra=dict(self.booster_params or {}),
+        )
+
+    def _constraints(self) -> tuple[int, ...] | None:
+        """Monotone constraints with one entry a column."""
+        given = self.monotone_constraints
+        if given is None:
+            return None
+        if isinstance(given, Mapping):
+            names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+            unknown = [name for name in given if name not in names]
+            if unknown:
+                raise ValueError(f"'monotone_constraints' names {unknown}, which 'X' does not have")
+            given = [given.get(name, 0) for name in names]
+        values = np.asarray(given, dtype=object)
+        if values.shape != (self.n_features_in_,) or not all(v in (-1, 0, 1) for v in values):
+            raise ValueError(
+                f"'monotone_constraints' must hold -1, 0 or 1 for each of the {self.n_features_in_} "
+                f"features; got {given!r}"
+            )
+        return tuple(int(v) for v in values)
+
+    def _predict_rows(self, X: Any) -> FloatArray:
+        return self.model_.predict(X, n_threads=self._n_threads())
+
+    @property
+    def booster_(self) -> Any:
+        """The library's own model: lightgbm.Booster, xgboost.Booster or catboost.CatBoost."""
+        check_is_fitted(self)
+        return self.model_.raw
+
+    @property
+    def feature_importances_(self) -> FloatArray:
+        """Share of each feature in the total split gain, (n_features,); sums to 1 (0 without a split)."""
+        check_is_fitted(self)
+        gain = self.model_.gain()
+        total = float(gain.sum())
+        return gain / total if total > 0 else np.zeros(self.n_features_in_)
+
+    def _files(self) -> dict[str, bytes]:
+        return {f"{self._booster_name()}.model": self.model_.to_bytes()}
+
+    def _restore(self, files: dict[str, bytes]) -> None:
+        ((name, content),) = files.items()
+        self.model_ = find_booster(name.removesuffix(".model")).model.from_bytes(content)
+
+
+class _Timed:
+    """An objective whose time is booked as "gradient"."""
+
+    def __init__(self, bound: Bound, watch: Stopwatch) -> None:
+        self.gradient_hessian = watch.timed("gradient", bound.gradient_hessian)
+        if isinstance(bound, CallSeeds):
+            self.skip_calls = bound.skip_calls

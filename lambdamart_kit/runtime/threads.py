@@ -1,0 +1,111 @@
+"""Threads for kernels that run without the GIL.
+
+Every thread that calls into the kit owns its pool of helpers, made on first use and remade after a fork.
+So two fits in two threads never wait on each other, forked children never inherit dead threads, and the
+number of threads is exactly what the caller asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+
+Bounds = np.ndarray[Any, np.dtype[np.intp]]
+
+_local = threading.local()
+
+
+def available_threads() -> int:
+    """Threads this process may use: its CPU affinity, cut by ``NUMBA_NUM_THREADS`` and ``OMP_NUM_THREADS``.
+
+    joblib sets both in its worker processes, so a fit inside ``GridSearchCV(n_jobs=2)`` does not
+    oversubscribe.
+    """
+    limit = int(numba.config.NUMBA_NUM_THREADS)
+    declared = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(limit, int(declared))) if declared.isdigit() and int(declared) > 0 else limit
+
+
+def resolve_n_jobs(n_jobs: int | None) -> int:
+    """Number of threads for scikit-learn's ``n_jobs``: None = all available, -1 = all, -2 = all but one."""
+    if n_jobs is None:
+        return available_threads()
+    if n_jobs == 0:
+        raise ValueError("'n_jobs' must not be 0; use None for all cores or a positive number of threads")
+    return n_jobs if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
+
+
+def run(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
+    """Call ``function(thread, n_threads, *args)`` on each of `n_threads` threads at the same time.
+
+    Returns what thread 0, the calling one, returns.
+    """
+    if n_threads <= 1:
+        return function(0, 1, *args)
+    others = [_pool(n_threads - 1).submit(function, t, n_threads, *args) for t in range(1, n_threads)]
+    try:
+        return function(0, n_threads, *args)
+    finally:
+        for other in others:
+            other.result()
+
+
+def run_tasks(
+    function: Callable[..., Any],
+    bounds: Bounds,
+    n_threads: int,
+    *args: Any,
+    scratch: Sequence[tuple[Any, ...]] | None = None,
+) -> None:
+    """Call ``function(start, stop, *args)`` for each consecutive pair of `bounds`, on `n_threads` threads.
+
+    What a thread needs for itself is its entry of `scratch`, and goes between `stop` and the other arguments;
+    there need be no more entries than `threads_used` says.
+    """
+    n_used = threads_used(bounds, n_threads)
+    own: Sequence[tuple[Any, ...]] = [()] * n_used if scratch is None else scratch
+    if n_used == 1:
+        function(bounds[0], bounds[-1], *own[0], *args)
+        return
+    tasks = deque(itertools.pairwise(bounds))
+
+    def work(thread: int, n_threads: int) -> None:
+        while True:  # whoever is free takes the next, and the calling thread works too
+            try:
+                start, stop = tasks.popleft()
+            except IndexError:
+                return
+            function(start, stop, *own[thread], *args)
+
+    run(work, n_used)
+
+
+def threads_used(bounds: Bounds, n_threads: int) -> int:
+    """Threads that `run_tasks` takes: no more than there are tasks."""
+    return max(1, min(n_threads, len(bounds) - 1))
+
+
+def balanced_bounds(cost: np.ndarray, n_threads: int, *, tasks_per_thread: int = 8) -> Bounds:
+    """Cut ``range(len(cost))`` into consecutive runs of about equal total `cost`, several for each thread."""
+    n_items = len(cost)
+    n_tasks = 1 if n_threads <= 1 else min(n_items, n_threads * tasks_per_thread)
+    total = np.cumsum(cost, dtype=np.float64)
+    targets = total[-1] * np.arange(1, n_tasks) / n_tasks if n_items else np.empty(0)
+    inner = np.searchsorted(total, targets)
+    return np.unique(np.concatenate(([0], inner, [n_items]))).astype(np.intp)
+
+
+def _pool(size: int) -> ThreadPoolExecutor:
+    pool: ThreadPoolExecutor | None = getattr(_local, "pool", None)
+    if pool is None or _local.pid != os.getpid() or _local.size < size:
+        pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="lambdamart-kit")
+        _local.pool, _local.pid, _local.size = pool, os.getpid(), size
+    return pool

@@ -1,0 +1,1 @@
+"""A world of users whose true preferences are known, to compare policies and re-rankers in."""

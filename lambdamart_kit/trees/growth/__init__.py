@@ -1,0 +1,1 @@
+"""Growing one tree: histograms, splits, partitions, and the barrier that threads meet at."""

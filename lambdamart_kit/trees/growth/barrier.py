@@ -1,0 +1,119 @@
+"""What threads need to walk through one compiled function together: a barrier; and a prefetch.
+
+A tree of 255 leaves has 254 splits, and each has three points where the threads must meet. Going back to
+Python for each would cost more than the work between them on small data, so one compiled function grows the
+whole tree on every thread (single program, multiple data) and the threads meet at spin barriers built on
+LLVM's atomics.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.core.typing import Array
+
+_SPINS = 2000  # a few microseconds; after that the other thread has probably lost its core
+_X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
+_yield_cpu = types.ExternalFunction("sched_yield" if os.name == "posix" else "SwitchToThread", types.int32())
+
+
+def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+@intrinsic
+def _fetch_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """``array[index] += value`` as one step no thread can see half of; returns the new value."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _element(context, builder, sig.args[0], args[0], args[1])
+        return builder.add(builder.atomic_rmw("add", pointer, args[2], "seq_cst"), args[2])
+
+    return types.int64(array, types.int64, types.int64), codegen
+
+
+@intrinsic
+def _load(typingctx: Any, array: Any, index: Any) -> Any:
+    """``array[index]``, read from memory each time, before any later read."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _element(context, builder, sig.args[0], args[0], args[1])
+        return builder.load_atomic(pointer, "seq_cst", 8)
+
+    return types.int64(array, types.int64), codegen
+
+
+@intrinsic
+def _pause(typingctx: Any) -> Any:
+    """Tell the core that it spins, where it has a word for it."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if _X86:
+            void = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, void, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def cycles(typingctx: Any) -> Any:
+    """The core's cycle counter, to see where the time goes; 0 where reading it may not be allowed."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        int64 = ir.IntType(64)
+        if not _X86:
+            return ir.Constant(int64, 0)
+        declared = ir.FunctionType(int64, [])
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, declared, "llvm.readcyclecounter"), []
+        )
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of ``array[index]``; any index is safe, nothing is read."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte_pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        pointer = _element(context, builder, sig.args[0], args[0], args[1])
+        declared = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
+        function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
+        # read, keep in all cache levels, data
+        operands = [ir.Constant(int32, 0), ir.Constant(int32, 3), ir.Constant(int32, 1)]
+        builder.call(function, [builder.bitcast(pointer, byte_pointer), *operands])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+@kernel(borrows=True, shared=True)
+def meet(arrivals: Array, thread: int, n_threads: int) -> None:
+    """Wait until all `n_threads` threads have called this as often as this thread has.
+
+    ``arrivals`` is int64, zeroed before the threads start: element 0 counts the arrivals of all threads, and
+    each thread notes its own in element ``8 * (thread + 1)``, a cache line away from the others.
+    """
+    if n_threads == 1:
+        return
+    mine = 8 * (thread + 1)
+    arrivals[mine] += 1
+    expected = arrivals[mine] * n_threads
+    seen = _fetch_add(arrivals, 0, 1)
+    spins = 0
+    while seen < expected:
+        _pause()
+        spins += 1
+        if spins > _SPINS:
+            _yield_cpu()
+        seen = _load(arrivals, 0)

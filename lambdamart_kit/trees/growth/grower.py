@@ -1,0 +1,178 @@
+"""The grower: buffers for growing trees on one binned matrix, made once and used for every tree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.runtime.threads import run, run_tasks
+from lambdamart_kit.trees.binning import BinnedMatrix
+from lambdamart_kit.trees.growth.histogram import make_layout
+from lambdamart_kit.trees.growth.leafwise import grow
+from lambdamart_kit.trees.growth.quantising import hash_rows
+from lambdamart_kit.trees.growth.splitting import BIN, FEATURE, MASK, NAN_LEFT, CategoryRules, Limits
+from lambdamart_kit.trees.growth.state import (
+    COUNT,
+    LEFT_CHILD,
+    NODE_TOTAL,
+    ROWS,
+    STAGES,
+    Rounding,
+    Sample,
+    Scales,
+    Work,
+)
+from lambdamart_kit.trees.parameters import TreeParameters
+from lambdamart_kit.trees.tree import Tree
+
+
+class Grower:
+    """Grows trees on one binned matrix.
+
+    Parameters
+    ----------
+    binned : BinnedMatrix
+        Training rows, in query order.
+    queries : Queries
+        Their grouping; `subsample` draws whole queries.
+    parameters : TreeParameters
+        How to grow.
+    n_threads : int
+        Threads to use. The trees do not depend on it.
+    """
+
+    def __init__(
+        self, binned: BinnedMatrix, queries: Queries, parameters: TreeParameters, *, n_threads: int = 1
+    ) -> None:
+        n_features, n = binned.columns.shape
+        if n >= 2**31:
+            raise ValueError(f"'X' must have fewer than 2**31 rows; got {n}")
+        constraints = parameters.monotone_constraints
+        if constraints and len(constraints) != n_features:
+            raise ValueError(
+                f"'monotone_constraints' must have one entry per feature, {n_features}; "
+                f"got {len(constraints)}"
+            )
+        self._binned, self._queries, self._parameters = binned, queries, parameters
+        self._n_threads = n_threads
+        self._layout = make_layout(binned, n_threads)
+        self._content = row_contents(binned, n_threads)
+        self._monotone = np.array(constraints, dtype=np.int64) if any(constraints) else None
+        self._categories = CategoryRules.of(parameters) if binned.mapper.is_categorical.any() else None
+        self._all_rows = np.arange(n, dtype=np.int32)
+        self._limits = Limits.of(parameters)
+        self._work = Work.allocate(n, self._layout.n_slots, parameters.num_leaves, n_threads)
+
+    def grow(
+        self, gradient: Float32Array, hessian: Float32Array, scores: FloatArray, *, tree_index: int
+    ) -> Tree:
+        """Grow a tree on the gradients and add its output to `scores`, in place.
+
+        Parameters
+        ----------
+        gradient, hessian : ndarray (n_samples,), float32
+            Of the loss that is minimised.
+        scores : ndarray (n_samples,), float64
+            Scores to add to.
+        tree_index : int
+            Number of the tree in the ensemble: with the seed, it fixes all that is random about the tree.
+
+        Returns
+        -------
+        Tree
+            The tree, its learning rate folded in.
+
+        Raises
+        ------
+        ValueError
+            If a gradient is not finite, or a hessian is negative or not finite.
+        """
+        parameters = self._parameters
+        rng = np.random.default_rng([parameters.seed, tree_index])
+        seed = int(rng.integers(2**62))
+        rows = sample_rows(self._queries, parameters.subsample, rng)
+        n_nodes = 2 * parameters.num_leaves - 1
+        allowed = sample_features(parameters, self._binned.columns.shape[0], n_nodes, rng)
+        content = self._content
+        if len(rows) < len(content):
+            gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
+        self._work.arrivals[:] = 0
+        n_leaves, scales = run(
+            grow, self._n_threads, Sample(rows, gradient, hessian, content),
+            Rounding.of(parameters, seed, len(rows)), self._limits, self._categories, self._monotone,
+            self._layout, self._binned.columns, allowed, self._work, scores,
+        )  # fmt: skip
+        if n_leaves == 0:
+            raise bad_gradient(tree_index)
+        tree = _as_tree(self._work, parameters, scales, n_leaves)
+        if len(rows) < len(self._all_rows):
+            outside = np.delete(self._all_rows, rows)
+            tree.add_to(scores, self._binned, rows=outside, n_threads=self._n_threads)
+        return tree
+
+    def stage_cycles(self) -> dict[str, int]:
+        """Processor cycles of each stage of growing so far, on the thread that took most."""
+        return dict(zip(STAGES, self._work.counters.max(axis=0).tolist()))
+
+
+def row_contents(binned: BinnedMatrix, n_threads: int) -> Array:
+    """64-bit hash of each row's bins: what stochastic rounding draws from."""
+    n_features, n = binned.columns.shape
+    content = np.empty(n, dtype=np.uint64)
+    multipliers = np.random.default_rng(0).integers(0, 2**64, n_features, dtype=np.uint64) | np.uint64(1)
+    bounds = np.linspace(0, n, 4 * n_threads + 1).astype(np.intp)
+    run_tasks(hash_rows, bounds, n_threads, binned.columns, multipliers, content)
+    return content
+
+
+def sample_rows(queries: Queries, share: float, rng: np.random.Generator) -> Array:
+    """Rows of a `share` of the queries, int32; all rows in order where the share is 1."""
+    if share >= 1.0:
+        return np.arange(queries.n_samples, dtype=np.int32)
+    chosen = rng.choice(queries.n_queries, max(1, round(share * queries.n_queries)), replace=False)
+    return queries.rows(chosen).astype(np.int32)
+
+
+def sample_features(
+    parameters: TreeParameters, n_features: int, n_draws: int, rng: np.random.Generator
+) -> Array:
+    """Features allowed: a mask for each of `n_draws` when `colsample_bynode` draws for each, else one."""
+    by_tree = np.zeros(n_features, dtype=bool)
+    by_tree[rng.permutation(n_features)[: max(1, round(parameters.colsample_bytree * n_features))]] = True
+    if parameters.colsample_bynode >= 1.0:
+        return by_tree[None]
+    pool = np.flatnonzero(by_tree)
+    drawn = max(1, round(parameters.colsample_bynode * len(pool)))
+    allowed = np.zeros((n_draws, n_features), dtype=bool)
+    for node in allowed:
+        node[rng.choice(pool, drawn, replace=False)] = True
+    return allowed
+
+
+def bad_gradient(tree_index: int) -> ValueError:
+    """What to raise where no tree can be grown."""
+    return ValueError(
+        "the objective returned a gradient that is not finite, or a hessian that is negative or "
+        f"not finite; tree {tree_index} cannot be grown"
+    )
+
+
+def _as_tree(work: Work, parameters: TreeParameters, scales: Scales, n_leaves: int) -> Tree:
+    nodes, values = work.tables.nodes[: n_leaves - 1], work.sums.values[0, :n_leaves]
+    totals = nodes[:, NODE_TOTAL]
+    G, H = (totals >> 32) / scales.gradient, (totals & 0xFFFFFFFF) / scales.hessian
+    return Tree(
+        feature=nodes[:, FEATURE].copy(),
+        threshold_bin=nodes[:, BIN].copy(),
+        nan_left=nodes[:, NAN_LEFT].astype(bool),
+        bins_left=np.ascontiguousarray(nodes[:, MASK : MASK + 4]).view(np.uint64),
+        children=nodes[:, LEFT_CHILD : LEFT_CHILD + 2].copy(),
+        gain=work.tables.node_gains[: n_leaves - 1] * scales.hessian / scales.gradient**2,
+        node_value=-parameters.learning_rate * G / np.maximum(H + parameters.reg_lambda, 1e-300),
+        node_weight=H,
+        node_count=nodes[:, ROWS].astype(np.intp),
+        leaf_value=values[:, 0].copy(),
+        leaf_weight=values[:, 1].copy(),
+        leaf_count=work.tables.leaves[0, :n_leaves, COUNT].astype(np.intp),
+    )

@@ -1,0 +1,51 @@
+"""``python -m lambdamart_kit.trees.growth.precompile`` compiles the kernel that grows trees.
+
+The compiled kernel goes into the cache on disk; see :mod:`lambdamart_kit.compile.second_process`. Nothing is
+run, so no other kernel is compiled. The words "categories" and "monotone" after it say what the trees have to
+do with.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+
+from lambdamart_kit.trees.growth.histogram import Layout
+from lambdamart_kit.trees.growth.leafwise import grow
+from lambdamart_kit.trees.growth.splitting import CategoryRules, Limits
+from lambdamart_kit.trees.growth.state import Rounding, Sample, Work
+from lambdamart_kit.trees.parameters import TreeParameters
+
+MODULE = "lambdamart_kit.trees.growth.precompile"
+
+
+def words_of(*, categories: bool, monotone: bool) -> tuple[str, ...]:
+    """What to call this module with."""
+    words = {"categories": categories, "monotone": monotone}
+    return tuple(word for word, is_so in words.items() if is_so)
+
+
+@cache
+def signature(*words: str) -> tuple[Any, ...]:
+    """Types of the arguments that a grower calls `grow` with."""
+    kinds = (np.int32, np.int64, np.uint64, np.float32, np.float64)
+    int32, int64, uint64, float32, float64 = (np.zeros(1, kind) for kind in kinds)
+    kinds_of_tables = (np.uint32, np.uint8, np.bool_, np.int32)
+    pointers, bins, allowed, features = (np.zeros((1, 1), kind) for kind in kinds_of_tables)
+    parameters = TreeParameters()
+    arguments = (
+        0, 1, Sample(int32, float32, float32, uint64), Rounding.of(parameters, 0, 1), Limits.of(parameters),
+        CategoryRules.of(parameters) if "categories" in words else None,
+        int64 if "monotone" in words else None,
+        Layout(features, int64, int64, pointers, int64, uint64), bins, allowed, Work.allocate(1, 1, 2, 2),
+        float64,
+    )  # fmt: skip
+    return tuple(numba.typeof(a) for a in arguments)
+
+
+if __name__ == "__main__":
+    grow.compile(signature(*sys.argv[1:]))
