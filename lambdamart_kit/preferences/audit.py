@@ -11,7 +11,7 @@ import scipy.sparse
 from scipy.sparse import csgraph
 
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
-from lambdamart_kit.preferences.dpo import audit_logps
+from lambdamart_kit.preferences.dpo.agreement import audit_logps
 from lambdamart_kit.preferences.pairs import LOGPS, PreferencePairs
 from lambdamart_kit.preferences.reading.formats import normalised
 from lambdamart_kit.preferences.scoring import accuracy, clustered_mean

@@ -1,0 +1,95 @@
+"""Best of n: draw n responses from the reference, keep the one with the highest reward.
+
+References
+----------
+Beirami et al. (2024), "Theoretical guarantees on the best-of-n alignment policy".
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.preferences.dpo.algebra import kl_divergence
+from lambdamart_kit.preferences.dpo.checks import distribution
+
+
+def best_of_n(ref: ArrayLike, rewards: ArrayLike, *, n: int) -> FloatArray:
+    """Probability that each response is the best of `n` draws from `ref`, (n_responses,).
+
+    Equal rewards are drawn among in proportion to `ref`, as when the first of the best is kept.
+
+    Examples
+    --------
+    >>> best_of_n([0.5, 0.5], [1.0, 0.0], n=2).tolist()
+    [0.75, 0.25]
+    """
+    _check_n(n)
+    reference, r = distribution(ref, rewards)
+    _, level = np.unique(r, return_inverse=True)
+    mass = np.bincount(level, reference)
+    at_most = np.minimum(np.cumsum(mass), 1.0)
+    below = np.concatenate(([0.0], at_most[:-1]))
+    share = np.divide(at_most**n - below**n, mass, out=np.zeros_like(mass), where=mass > 0)
+    return reference * share[level]
+
+
+def best_of_n_reward(ref: ArrayLike, rewards: ArrayLike, *, n: int) -> float:
+    """Expected reward of the best of `n` draws.
+
+    Examples
+    --------
+    >>> best_of_n_reward([0.5, 0.5], [1.0, 0.0], n=2)
+    0.75
+    """
+    return float(best_of_n(ref, rewards, n=n) @ np.asarray(rewards, dtype=np.float64))
+
+
+def best_of_n_kl(ref: ArrayLike, rewards: ArrayLike, *, n: int) -> float:
+    """KL of the best-of-n policy to `ref`, exact for finitely many responses.
+
+    Examples
+    --------
+    >>> round(best_of_n_kl([0.25] * 4, [0, 1, 2, 3], n=4), 5)
+    0.59031
+    """
+    return kl_divergence(best_of_n(ref, rewards, n=n), ref)
+
+
+def best_of_n_kl_bound(n: int) -> float:
+    """``log n - (n - 1) / n``: the KL for a continuum of responses, and a bound for finitely many.
+
+    Examples
+    --------
+    >>> round(best_of_n_kl_bound(4), 5)
+    0.63629
+    """
+    _check_n(n)
+    return math.log(n) - (n - 1) / n
+
+
+def select_best(scores: ArrayLike, prompts: ArrayLike) -> np.ndarray:
+    """Row of the highest score of each prompt, prompts ascending; the first of equals.
+
+    Examples
+    --------
+    >>> select_best([0.1, 0.9, 0.5], ["a", "a", "b"]).tolist()
+    [1, 2]
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    names = np.asarray(prompts)
+    if values.shape != names.shape or values.ndim != 1:
+        raise ValueError(f"'scores' and 'prompts' must be equally long; got {values.shape} and {names.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"'scores' must be finite; row {int(np.argmin(np.isfinite(values)))} is not")
+    _, code = np.unique(names, return_inverse=True)
+    order = np.lexsort((np.arange(len(values)), -values, code))
+    first = np.concatenate(([True], np.diff(code[order]) > 0)) if len(order) else np.empty(0, bool)
+    return order[first]
+
+
+def _check_n(n: int) -> None:
+    if int(n) != n or n < 1:
+        raise ValueError(f"'n' must be a whole number >= 1; got {n}")
