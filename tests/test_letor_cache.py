@@ -126,3 +126,38 @@ def test_a_chosen_folder_and_the_users_folder(source, tmp_path, parses, monkeypa
         read_letor(source, cache=True)
     assert len(parses) == 2
     assert len(list((tmp_path / "user" / "letor").iterdir())) == 1
+
+
+def test_what_was_read_while_the_file_changed_is_not_stored(tmp_path, monkeypatch):
+    path = tmp_path / "d.txt"
+    path.write_text("0 qid:1 1:1\n1 qid:1 1:2\n")
+    read = letor._read
+
+    def replaced_meanwhile(*args):
+        data = read(*args)
+        (tmp_path / "new").write_text("5 qid:9 1:100\n6 qid:9 1:200\n")
+        os.replace(tmp_path / "new", path)
+        return data
+
+    monkeypatch.setattr(letor, "_read", replaced_meanwhile)
+    assert read_letor(path, cache=True).y.tolist() == [0, 1]
+    monkeypatch.setattr(letor, "_read", read)
+    assert read_letor(path, cache=True).y.tolist() == [5, 6]
+
+
+def test_a_flipped_bit_in_a_compressed_file_is_found(tmp_path):
+    path = tmp_path / "d.txt.zst"
+    data = make_letor(n_queries=3, random_state=0)
+    write_letor(data, path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            read = read_letor(path)
+        except (ValueError, OSError):
+            continue
+        np.testing.assert_array_equal(read.X, data.X)  # the bit was one that no content depends on
+        np.testing.assert_array_equal(read.y, data.y)

@@ -21,7 +21,14 @@ from lambdamart_kit.boosters.protocol import (
     safe_names,
     translate,
 )
-from lambdamart_kit.boosters.rounds import EarlyStopping, EvalSet, History, Progress, Stopwatch, finish_round
+from lambdamart_kit.boosters.rounds import (
+    EarlyStopping,
+    EvalSet,
+    History,
+    RoundsProgress,
+    Stopwatch,
+    finish_round,
+)
 from lambdamart_kit.boosters.xgboost import xgboost_settings
 from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.core.rowhash import row_hashes
@@ -190,7 +197,7 @@ def test_progress_on_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    with Progress(10, label="LambdaMART", enabled=True) as progress:
+    with RoundsProgress(10, label="LambdaMART", enabled=True) as progress:
         for n in range(1, 11):
             assert progress(n, {"validation ndcg@10": 0.25}) is False
     assert "LambdaMART" in terminal.getvalue()

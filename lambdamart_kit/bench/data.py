@@ -16,8 +16,8 @@ import numpy as np
 from lambdamart_kit import datasets
 from lambdamart_kit.bench.fitting import Fold, FoldData
 from lambdamart_kit.datasets import RankingDataset, load_sample, read_letor
-from lambdamart_kit.datasets.letor.cache import content_digest
 from lambdamart_kit.model_selection import QueryKFold, QueryShuffleSplit
+from lambdamart_kit.runtime.disk_cache import content_digest
 
 _VALID_SHARE = 0.2
 _SAMPLE_FOLDS, _FILE_FOLDS = 3, 5

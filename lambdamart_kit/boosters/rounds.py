@@ -7,16 +7,16 @@ the answer is True.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
 from lambdamart_kit.core.typing import Array
+from lambdamart_kit.runtime.progress import Progress
 
 Evaluation: TypeAlias = Mapping[str, float]
 Callback: TypeAlias = Callable[[int, Evaluation], bool]
@@ -129,73 +129,26 @@ class EarlyStopping:
         return bool(evaluation) and n_rounds - self.history.best_round >= self.rounds
 
 
-class Progress:
-    """Callback: a bar on a terminal, a line at every tenth of the way elsewhere; silent unless `enabled`."""
+class RoundsProgress:
+    """Callback that shows how far training is; silent unless `enabled`. Also a context manager."""
 
     def __init__(self, total: int, *, label: str, enabled: bool) -> None:
-        self._total, self._label, self._enabled = total, label, enabled
-        self._bar: Any = None
-        self._task: Any = None
-        self._started = time.monotonic()
-        self._tenths = 0
+        self._progress = Progress(label, total, bar=enabled, lines=enabled)
 
-    def __enter__(self) -> Progress:
-        self._started = time.monotonic()
-        if self._enabled and sys.stderr.isatty():
-            from rich import progress
-            from rich.console import Console
-
-            self._bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(),
-                progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[measure]}"),
-                progress.TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(self._label, total=self._total, measure="")
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._progress.__exit__(kind, error, trace)
 
     def __call__(self, n_rounds: int, evaluation: Evaluation) -> bool:
         """Show how far training is; never stops."""
-        if not self._enabled:
-            return False
-        measure = "  ".join(f"{name} {value:.4f}" for name, value in evaluation.items())
-        if self._bar is not None:
-            self._bar.update(self._task, completed=n_rounds, measure=measure)
-        elif n_rounds // max(1, self._total // 10) > self._tenths:
-            self._tenths = n_rounds // max(1, self._total // 10)
-            left = (time.monotonic() - self._started) / n_rounds * (self._total - n_rounds)
-            print(
-                f"{self._label} {n_rounds}/{self._total}  {measure}  {duration(left)} left",
-                file=sys.stderr,
-                flush=True,
-            )
+        note = "  ".join(f"{name} {value:.4f}" for name, value in evaluation.items())
+        self._progress.update(n_rounds, note=note)
         return False
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them.
-
-    Examples
-    --------
-    >>> duration(42.4), duration(90), duration(8000)
-    ('42 s', '1 min 30 s', '2 h 13 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @runtime_checkable

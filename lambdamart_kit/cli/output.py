@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lambdamart_kit.runtime.progress import Progress
+
 if TYPE_CHECKING:
     from lambdamart_kit.bench.render import Table
 
@@ -32,18 +34,8 @@ FormatOption = Annotated[
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     """Bar on stderr, if that is a terminal, told by calls of (done, in all, what comes next)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def tell(done: int, total: int, message: str) -> None:
-            progress.update(task, completed=done, total=total, description=message)
-
-        yield tell
+    with Progress("starting", None) as progress:
+        yield lambda done, total, message: progress.update(done, total=total, label=message)
 
 
 def print_records(table: Table, records: Sequence[Mapping[str, Any]], format: Format) -> None:

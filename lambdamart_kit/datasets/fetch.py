@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from lambdamart_kit.datasets.catalogue import Archive, Entry, info
-from lambdamart_kit.datasets.letor.cache import user_cache_folder
-from lambdamart_kit.runtime.progress import progress_bar
+from lambdamart_kit.runtime.disk_cache import user_cache_folder
+from lambdamart_kit.runtime.progress import Progress
 
 _BLOCK = 1 << 18
 
@@ -125,7 +125,9 @@ class ResumingDownloader:
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
         """Download `url` to `output_file`."""
-        with progress_bar(f"fetching {self.partial.stem}", self.n_bytes, wanted=self.progress) as advance:
+        title = f"fetching {self.partial.stem}"
+        with Progress(title, self.n_bytes, unit="bytes", bar=self.progress) as shown:
+            advance = shown.advance
             advance(self._done())
             for attempt in range(self.retries + 1):
                 try:

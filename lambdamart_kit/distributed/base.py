@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from lambdamart_kit.boosters.protocol import find_booster
-from lambdamart_kit.boosters.rounds import Progress, Stopwatch
+from lambdamart_kit.boosters.rounds import RoundsProgress, Stopwatch
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed.checkpoints import Progression
 from lambdamart_kit.distributed.cluster import Cluster
@@ -231,7 +231,7 @@ class DaskRanker(BoostedRanker):
         if n_missing == 0:
             return progression.fitted(), layout
         label = f"{type(self).__name__} ({self._booster_name()}, {len(layout.workers)} workers)"
-        with Progress(n_missing, label=label, enabled=bool(self.verbose)) as progress:
+        with RoundsProgress(n_missing, label=label, enabled=bool(self.verbose)) as progress:
 
             def report(entry: dict[str, Any]) -> None:
                 progress(entry["n_trees"] - n_before, entry["evaluation"])

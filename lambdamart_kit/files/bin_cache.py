@@ -1,16 +1,10 @@
-"""The folder that training from files works in: arrays by name, in entries found by what they were made from.
-
-An entry is a folder of ``.npy`` files and ``meta.json``, which is written last and holds each file's
-fingerprint; it is renamed to its final name when complete, so that nobody sees half of one. A damaged entry
-is made anew.
-"""
+"""The folder that training from files works in: entries of arrays, found by what they were made from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array
-from lambdamart_kit.datasets.letor.cache import content_digest, fingerprint
-from lambdamart_kit.trees.edge_sample import open_map
+from lambdamart_kit.runtime.atomic_file import atomic_file
+from lambdamart_kit.runtime.disk_cache import content_digest, new_entry, read_arrays, read_notes, stamp
 
-_VERSION = 1
+_VERSION = 2
 _STAMPS = "digests.json"
 
 
-class Store:
+class BinCache:
     """Entries of one folder.
 
     Parameters
@@ -41,7 +35,9 @@ class Store:
     """
 
     def __init__(self, folder: Path, scratch: Path, *, keep: bool) -> None:
-        self.folder, self.scratch, self._keep = folder, scratch, keep
+        self.folder = folder
+        self.scratch = scratch
+        self._keep = keep
 
     def key(self, *parts: Any) -> str:
         """What an entry is found by: a digest of what it is made from, arrays or JSON values."""
@@ -58,43 +54,34 @@ class Store:
         """Digest of each file's content, believed while its size and modification time stay the same."""
         if not self._keep:
             return [str(path) for path in paths]  # nothing will be looked for
-        noted = self.folder / _STAMPS
-        try:
-            known = json.loads(noted.read_text())
-        except (OSError, ValueError):
-            known = {}
+        known = self._noted()
+        found = []
         for path in paths:
-            status, name = path.stat(), str(path.resolve())
-            stamp = [status.st_size, status.st_mtime_ns]
-            if known.get(name, [None])[:2] != stamp:
-                known[name] = [*stamp, content_digest(path)]
-        fresh = self.scratch / _STAMPS
-        fresh.write_text(json.dumps(known))
-        os.replace(fresh, noted)
-        return [known[str(path.resolve())][2] for path in paths]
+            name = str(path.resolve())
+            now = stamp(path)
+            noted = known.get(name)
+            if not (isinstance(noted, list) and len(noted) == 3 and noted[:2] == now):
+                noted = [*now, content_digest(path)]
+                known[name] = noted
+            found.append(str(noted[2]))
+        with atomic_file(self.folder / _STAMPS) as stream:
+            stream.write(json.dumps(known).encode())
+        return found
 
     def load(self, kind: str, key: str) -> dict[str, Array] | None:
-        """The arrays of an entry; None if it is not there, or damaged. Large ones are mapped."""
-        entry = self.folder / f"{kind}-{key}"
-        try:
-            expected = json.loads((entry / "meta.json").read_text())
-            if any(fingerprint(entry / f"{name}.npy") != found for name, found in expected.items()):
-                return None
-            return {name: open_map(entry / f"{name}.npy") for name in expected}
-        except (OSError, ValueError):
-            return None
+        """The arrays of an entry, mapped into memory; None if it is not there, or damaged."""
+        entry = self._entry(kind, key)
+        notes = read_notes(entry)
+        return None if notes is None else read_arrays(entry, notes)
 
     @contextmanager
     def fresh(self, kind: str, key: str) -> Iterator[Path]:
         """A folder to put the ``.npy`` files of a new entry in: it is one when the block ends."""
-        entry = self.folder / f"{kind}-{key}"
-        writing = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.scratch))
-        yield writing
         if self._keep:
-            names = sorted(writing.glob("*.npy"))
-            (writing / "meta.json").write_text(json.dumps({p.stem: fingerprint(p) for p in names}))
-            shutil.rmtree(entry, ignore_errors=True)
-            os.replace(writing, entry)
+            with new_entry(self._entry(kind, key), beside=self.scratch) as folder:
+                yield folder
+        else:
+            yield Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.scratch))
 
     def save(self, kind: str, key: str, arrays: dict[str, Array]) -> None:
         """Write an entry, if it may be found again."""
@@ -103,14 +90,25 @@ class Store:
                 for name, array in arrays.items():
                     np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
+    def _entry(self, kind: str, key: str) -> Path:
+        return self.folder / f"{kind}-{key}"
+
+    def _noted(self) -> dict[str, Any]:
+        """Digests of earlier fits; none where the file that holds them is missing or damaged."""
+        try:
+            known = json.loads((self.folder / _STAMPS).read_text())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
 
 @contextmanager
-def open_store(work_dir: str | os.PathLike[str] | None) -> Iterator[Store]:
-    """The store in `work_dir`, or one in a temporary folder that is removed."""
+def open_bin_cache(work_dir: str | os.PathLike[str] | None) -> Iterator[BinCache]:
+    """The cache in `work_dir`, or one in a temporary folder that is removed."""
     if work_dir is None:
         with tempfile.TemporaryDirectory(prefix="lambdamart-kit-", ignore_cleanup_errors=True) as folder:
-            yield Store(Path(folder), Path(folder), keep=False)
+            yield BinCache(Path(folder), Path(folder), keep=False)
         return
     Path(work_dir).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=work_dir, ignore_cleanup_errors=True) as scratch:
-        yield Store(Path(work_dir), Path(scratch), keep=True)
+        yield BinCache(Path(work_dir), Path(scratch), keep=True)

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from lambdamart_kit.files.chunk import Chunk, Columns
 from lambdamart_kit.files.formats import FORMATS, kind_of
+from lambdamart_kit.runtime.disk_cache import identity
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -58,6 +59,7 @@ class RowFiles:
         if len(kinds) > 1:
             raise ValueError(f"'files' must be of one kind; got {', '.join(sorted(kinds))}")
         (self.kind,) = kinds
+        self._identities = [identity(path) for path in self.paths]
         self._reader = FORMATS[self.kind].open(self.paths, self.columns, n_jobs)
 
     @property
@@ -69,6 +71,20 @@ class RowFiles:
     def n_bytes(self) -> int:
         """Size of all files on disk."""
         return sum(path.stat().st_size for path in self.paths)
+
+    def check_unchanged(self) -> None:
+        """Raise if a file is no longer the one that was opened: its rows would be a mixture of two contents.
+
+        Raises
+        ------
+        ValueError
+            If a file was written to, or replaced, since this object was made.
+        """
+        for path, before in zip(self.paths, self._identities):
+            if identity(path) != before:
+                raise ValueError(
+                    f"{path}: the file changed while it was read; start again when it is complete"
+                )
 
     def chunks(self, n_features: int | None = None) -> Iterator[Chunk]:
         """The rows, in order.

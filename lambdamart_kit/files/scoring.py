@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.datasets.letor.writing import atomic_output
+from lambdamart_kit.datasets.letor.writing import compressed_file
 from lambdamart_kit.files.chunk import Chunk, Columns
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.row_files import Files, RowFiles
-from lambdamart_kit.runtime.progress import progress_bar
+from lambdamart_kit.runtime.progress import Progress
 
 
 class Scorer(Protocol):
@@ -83,15 +83,15 @@ def score_files(
     roles = replace(columns or Columns(), required=False)
     opened = _open(ranker, files, roles, n_jobs)
     into_folder = out is not None and (os.path.isdir(out) or os.fspath(out).endswith(("/", os.sep)))
-    with progress_bar("predicting", opened.n_bytes, wanted=progress) as advance:
+    with Progress("predicting", opened.n_bytes, unit="bytes", bar=progress) as shown:
         if not into_folder:
-            return _score(ranker, opened, None if out is None else Path(out), advance)
+            return _score(ranker, opened, None if out is None else Path(out), shown.advance)
         folder = Path(os.fspath(out))  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
         done = 0
         for path in opened.paths:
             name = path.name.partition(".")[0] + FORMATS[opened.kind].output_suffix
-            done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, advance)
+            done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, shown.advance)
         return done
 
 
@@ -135,7 +135,7 @@ def _writer(out: Path | None) -> Iterator[Write]:
         yield lambda chunk, scores: _print_text(scores)
         return
     kind = kind_of(out)
-    with atomic_output(out) as stream:
+    with compressed_file(out) as stream:
         if kind == "parquet":
             with _parquet_writer(stream) as write:
                 yield write

@@ -9,8 +9,6 @@ grows on the same rows in memory, bit for bit.
 from __future__ import annotations
 
 import math
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,17 +16,16 @@ from functools import cached_property
 
 import numpy as np
 
-from lambdamart_kit.boosters.rounds import duration
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows, arrange_rows, row_contents
 from lambdamart_kit.core.queries import Queries, QueryIds
 from lambdamart_kit.core.rows import RowView, check_codes
 from lambdamart_kit.core.typing import Array, BoolArray, Float32Array, FloatArray
-from lambdamart_kit.files.bin_cache import Store
+from lambdamart_kit.files.bin_cache import BinCache
 from lambdamart_kit.files.chunk import Chunk, stack, widen
 from lambdamart_kit.files.row_files import RowFiles
-from lambdamart_kit.runtime.progress import progress_bar
+from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.trees.binning import SAMPLE_ROWS, BinMapper, BinnedMatrix
 from lambdamart_kit.trees.edge_sample import ColumnWriter, EdgeSample, Maps, sampled_ids
 
@@ -47,7 +44,7 @@ class FileRows:
         Hash of each row's features and label.
     sample_weight : (n_samples,) float64, or None
     key : str
-        Names these rows in a `Store`.
+        Names these rows in a `BinCache`.
     sample : EdgeSample or None
         Rows kept for the edges on the way; None if the rows come from a store.
     """
@@ -84,14 +81,14 @@ class FileTraining:
 
     Parameters
     ----------
-    store : Store
+    store : BinCache
         Where bins go.
     n_threads : int
     verbose : bool
         Report progress on stderr.
     """
 
-    def __init__(self, store: Store, *, n_threads: int, verbose: bool) -> None:
+    def __init__(self, store: BinCache, *, n_threads: int, verbose: bool) -> None:
         self._store, self._n_threads, self._verbose = store, n_threads, verbose
         self._maps = Maps(store.scratch)
 
@@ -199,13 +196,13 @@ class FileTraining:
 
     def chunks(self, files: RowFiles, n_features: int | None, label: str) -> Iterator[Chunk]:
         """The rows, checked, with progress on stderr."""
-        with progress_bar(label, files.n_bytes, wanted=self._verbose) as advance:
-            reported = _Lines(label, files.n_bytes, enabled=self._verbose and not sys.stderr.isatty())
+        wanted = self._verbose
+        with Progress(label, files.n_bytes, unit="bytes", bar=wanted, lines=wanted) as progress:
             for chunk in files.chunks(n_features):
                 _check_finite(chunk, files.feature_names)
                 yield chunk
-                advance(chunk.n_bytes)
-                reported.advance(chunk.n_bytes)
+                progress.advance(chunk.n_bytes)
+        files.check_unchanged()
 
 
 class _Scan:
@@ -242,23 +239,6 @@ class _Scan:
         weight = np.concatenate(self._weight) if self._weight else None
         y, content = np.concatenate(self._y), np.concatenate(self._content)
         return FileRows(self._files, n_features, y, self._ids.queries(), content, weight, key, self._sample)
-
-
-class _Lines:
-    """Progress where there is no terminal to draw a bar on: a line at every tenth of the way."""
-
-    def __init__(self, label: str, total: int, *, enabled: bool) -> None:
-        self._label, self._total, self._enabled = label, total, enabled
-        self._started, self._done, self._tenths = time.monotonic(), 0, 0
-
-    def advance(self, n_bytes: int) -> None:
-        self._done += n_bytes
-        tenths = 10 * self._done // max(self._total, 1)
-        if self._enabled and tenths > self._tenths:
-            self._tenths = tenths
-            left = (time.monotonic() - self._started) / self._done * max(self._total - self._done, 0)
-            done = f"{self._done / 1e6:,.0f} of {self._total / 1e6:,.0f} MB"
-            print(f"{self._label} {done}  {duration(left)} left", file=sys.stderr, flush=True)
 
 
 def _shown(files: RowFiles) -> str:

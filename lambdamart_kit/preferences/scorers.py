@@ -10,7 +10,7 @@ import scipy.sparse
 from sklearn.base import clone
 
 from lambdamart_kit.boosters.protocol import BoosterParams, find_booster
-from lambdamart_kit.boosters.rounds import Callback, EarlyStopping, EvalSet, History, Progress
+from lambdamart_kit.boosters.rounds import Callback, EarlyStopping, EvalSet, History, RoundsProgress
 from lambdamart_kit.core.pairs import PairLoss, pair_terms
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray, IndexArray
@@ -122,7 +122,7 @@ class TreeScorer:
         if validation is not None:
             held_out = validation.compact()
             eval_sets = [EvalSet("validation", _float32(held_out.X), "log_loss", HeldOutLoss(held_out))]
-        with Progress(params.n_estimators, label="RewardModel", enabled=self.verbose) as progress:
+        with RoundsProgress(params.n_estimators, label="RewardModel", enabled=self.verbose) as progress:
             callbacks: list[Callback] = [history, progress]
             if eval_sets:
                 callbacks.append(EarlyStopping(history, self.early_stopping_rounds))

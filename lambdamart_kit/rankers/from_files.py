@@ -10,7 +10,7 @@ import numpy as np
 
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.files.bin_cache import Store, open_store
+from lambdamart_kit.files.bin_cache import BinCache, open_bin_cache
 from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
@@ -32,7 +32,7 @@ def fit_files(
     """Fit `ranker` on the rows of `files`; see `LambdaMART.fit_files`."""
     _check_parameters(ranker)
     watch = Stopwatch()
-    with open_store(work_dir) as store:
+    with open_bin_cache(work_dir) as store:
         with watch("data"):
             train, validation = _prepare(ranker, store, files, columns, eval_files)
         ranker._fit_ordered(train, validation, watch)
@@ -41,7 +41,7 @@ def fit_files(
 
 
 def _prepare(
-    ranker: LambdaMART, store: Store, files: Files, columns: Columns, eval_files: Files | None
+    ranker: LambdaMART, store: BinCache, files: Files, columns: Columns, eval_files: Files | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Training and held-out rows; what only their making needs, such as the sample, is gone afterwards."""
     n_threads = ranker._n_threads()

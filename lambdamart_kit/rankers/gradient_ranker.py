@@ -17,7 +17,7 @@ from lambdamart_kit.boosters.rounds import (
     EarlyStopping,
     EvalSet,
     History,
-    Progress,
+    RoundsProgress,
     Stopwatch,
     finish_round,
 )
@@ -74,7 +74,7 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
         held_out: list[tuple[EvalSet, Any]] = [(e, self.inputs_(e.X)) for e in eval_sets]
         history = History(greater_is_better=self._metric().greater_is_better)
         done = 0
-        with Progress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
+        with RoundsProgress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
             callbacks: list[Callback] = [history, progress]
             if self.early_stopping_rounds is not None:
                 callbacks.append(EarlyStopping(history, self.early_stopping_rounds))

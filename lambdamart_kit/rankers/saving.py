@@ -19,6 +19,7 @@ import numpy as np
 
 import lambdamart_kit
 from lambdamart_kit.metrics import Metric, parse_metric
+from lambdamart_kit.runtime.atomic_file import atomic_file
 
 FORMAT = "lambdamart_kit.model"
 VERSION = 1
@@ -73,17 +74,10 @@ def write(
         "state": {name: _encode(value, f"attribute {name!r}") for name, value in state.items()},
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    target = os.fspath(path)
-    partial = f"{target}.{os.getpid()}.part"
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
-            for name, content in files.items():
-                archive.writestr(name, content)
-        os.replace(partial, target)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    with atomic_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
+        for name, content in files.items():
+            archive.writestr(name, content)
 
 
 def read(path: str | os.PathLike[str]) -> Content:

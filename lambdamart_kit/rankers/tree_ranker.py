@@ -25,7 +25,7 @@ from lambdamart_kit.boosters.rounds import (
     EarlyStopping,
     EvalSet,
     History,
-    Progress,
+    RoundsProgress,
     Stopwatch,
 )
 from lambdamart_kit.core.ordered_rows import OrderedRows
@@ -144,7 +144,7 @@ class BoostedRanker(BaseRanker):
         n_before = start.n_trees if start is not None else 0
         history = history or History(greater_is_better=self._metric().greater_is_better)
         label = f"{type(self).__name__} ({self._booster_name()})"
-        with Progress(params.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
+        with RoundsProgress(params.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
             everyone: list[Callback] = [history, progress, *callbacks]
             if self.early_stopping_rounds is not None:
                 everyone.append(EarlyStopping(history, self.early_stopping_rounds))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.runtime.atomic_file import atomic_file
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.tree import Tree
@@ -106,10 +107,6 @@ class CheckpointFile:
             name: np.concatenate([getattr(tree, name) for tree in trees]) for name in _FIELDS
         }
         n_leaves = np.array([tree.n_leaves for tree in trees])
-        partial = self._path.with_name(self._path.name + ".partial")
-        with partial.open("wb") as stream:
+        with atomic_file(self._path, durable=True) as stream:
             np.savez(stream, identity=np.array(self._identity), n_leaves=n_leaves, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())  # the new content is on disk before the name points to it
-        os.replace(partial, self._path)
         self._saved_at, self._saved_trees = time.monotonic(), len(trees)

@@ -139,14 +139,6 @@ def create_map(path: Path, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.asarray(mapped)  # a plain ndarray: kernels compile for one type only
 
 
-def open_map(path: Path) -> Array:
-    """The array of a ``.npy`` file, mapped into memory."""
-    try:
-        return np.asarray(np.load(path, mmap_mode="r+", allow_pickle=False))
-    except ValueError:  # there is nothing to map in an array without entries
-        return np.asarray(np.load(path, allow_pickle=False))
-
-
 class ColumnWriter:
     """Puts bins of rows that come in any order into columns on disk, where rows stand in their final order.
 

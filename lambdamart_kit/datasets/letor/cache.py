@@ -1,14 +1,10 @@
 """Parsed LETOR files kept on disk, so that the next load is a memory map.
 
-An entry is a folder ``NAME.lmkcache/<key>/`` of ``.npy`` files and a ``meta.json``. The key digests what was
-asked for (query file, sparse, missing, ...). The entry holds for one content, whose BLAKE2b digest is in the
-metadata. While size and modification time of the source are those noted, the digest is believed; when they
-differ the source is digested again, and the entry is used if the content is the same (a copy, a fresh
-download) and remade if not.
-
-Entries are written beside their final place and renamed, so a reader never sees half of one. Damage is looked
-for on every load: each file's size, and the checksum of all of it up to 16 MiB, of 64 samples of 64 KiB above
-that; a damaged entry is remade.
+An entry is a folder ``NAME.lmkcache/<key>/`` of arrays, see :mod:`lambdamart_kit.runtime.disk_cache`. The key
+digests what was asked for (query file, sparse, missing, ...). The entry holds for one content, whose BLAKE2b
+digest is in its notes. While size and modification time of the source are those noted, the digest is
+believed; when they differ the source is digested again, and the entry is used if the content is the same (a
+copy, a fresh download) and remade if not. What was parsed while the source changed is not stored.
 """
 
 from __future__ import annotations
@@ -16,9 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +20,23 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.runtime.atomic_file import atomic_file
+from lambdamart_kit.runtime.disk_cache import (
+    META,
+    Notes,
+    content_digest,
+    identity,
+    new_entry,
+    read_arrays,
+    read_notes,
+    stamp,
+    user_cache_folder,
+)
 
 if TYPE_CHECKING:
     from lambdamart_kit.datasets.letor.reading import Options
 
 _VERSION = 1
-_CHECKED_WHOLE = 16 << 20
-_SAMPLES, _SAMPLE_BYTES = 64, 64 << 10
 _MAPPED = ("X", "data", "indices", "indptr")  # the large arrays; the others are read
 
 
@@ -66,90 +70,80 @@ class Cache:
 
     def load(self) -> RankingDataset | None:
         """The stored data set; None if there is none, it is of another content, or it is damaged."""
+        notes = read_notes(self.entry)
+        if notes is None or not self._is_current(notes):
+            return None
+        arrays = read_arrays(self.entry, notes, mapped=_MAPPED)
+        if arrays is None:
+            return None
         try:
-            meta = json.loads((self.entry / "meta.json").read_text())
-            if meta["stamps"] != self._stamps():
-                if meta["digests"] != self._digests():
-                    return None
-                self._note_stamps(meta)
-            arrays = {name: self._array(name, meta["arrays"][name]) for name in meta["arrays"]}
-            X = arrays["X"] if "X" in arrays else self._csr(arrays, meta["shape"])
+            X = arrays["X"] if "X" in arrays else _csr(arrays, notes["shape"])
             return RankingDataset(X, arrays["y"], arrays["qid"], arrays.get("docid"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        except (KeyError, ValueError, TypeError, IndexError):
             return None
 
-    def store(self, data: RankingDataset) -> RankingDataset:
-        """Write `data` and return it as it comes back, memory-mapped; as given if that fails."""
+    def load_or_read(self, read: Callable[[], RankingDataset]) -> RankingDataset:
+        """The stored data set, or what `read` gives, which is stored for the next time.
+
+        What cannot be stored, for lack of room or because names of documents are objects, is returned as it
+        was read. So is what was read while the source changed: nobody could say which content it has.
+        """
+        stored = self.load()
+        if stored is not None:
+            return stored
+        before = self._identities()
+        data = read()
         try:
-            self.entry.parent.mkdir(parents=True, exist_ok=True)
-            fresh = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.entry.parent))
-        except OSError:
+            self._store(data, before)
+        except (OSError, ValueError):
             return data
-        try:
-            arrays = _parts(data)
-            for name, array in arrays.items():
-                np.save(fresh / f"{name}.npy", array, allow_pickle=False)
-            meta = {
-                "stamps": self._stamps(),
-                "digests": self._digests(),
-                "shape": list(data.X.shape),
-                "arrays": {name: fingerprint(fresh / f"{name}.npy") for name in arrays},
-            }
-            (fresh / "meta.json").write_text(json.dumps(meta))
-            shutil.rmtree(self.entry, ignore_errors=True)
-            os.replace(fresh, self.entry)
-        except (
-            OSError,
-            ValueError,
-        ):  # no room, another process was faster, names that are objects
-            return data
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
         return self.load() or data
 
-    def _array(self, name: str, expected: list[int]) -> Array:
-        path = self.entry / f"{name}.npy"
-        if fingerprint(path) != expected:
-            raise ValueError("damaged")
-        # Copy-on-write, and a plain ndarray: learners may write to it, and kernels compile for one type only.
-        return np.asarray(np.load(path, mmap_mode="c" if name in _MAPPED else None, allow_pickle=False))
+    def _store(self, data: RankingDataset, before: list[tuple[int, ...]]) -> None:
+        notes = {"stamps": self._stamps(), "digests": self._digests(), "shape": list(data.X.shape)}
+        if self._identities() != before:
+            return
+        self.entry.parent.mkdir(parents=True, exist_ok=True)
+        with new_entry(self.entry, notes) as folder:
+            for name, array in _parts(data).items():
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
-    def _csr(self, arrays: dict[str, Array], shape: list[int]) -> Any:
-        from scipy import sparse
+    def _is_current(self, notes: Notes) -> bool:
+        """Whether the entry is of the content that the source has now."""
+        try:
+            if notes.get("stamps") == self._stamps():
+                return True
+            stamps = self._stamps()
+            if notes.get("digests") != self._digests():
+                return False
+        except OSError:
+            return False
+        self._note_stamps({**notes, "stamps": stamps})
+        return True
 
-        parts: Any = (arrays["data"], arrays["indices"], arrays["indptr"])
-        return sparse.csr_matrix(parts, shape=(shape[0], shape[1]), copy=False)
+    def _note_stamps(self, notes: Notes) -> None:
+        """Remember that the content is the same under new stamps; a read-only folder stays as it is."""
+        try:
+            with atomic_file(self.entry / META) as stream:
+                stream.write(json.dumps(notes).encode())
+        except OSError:
+            pass
 
     def _stamps(self) -> list[list[int]]:
-        return [[s.st_size, s.st_mtime_ns] for s in (path.stat() for path in self.sources)]
+        return [stamp(path) for path in self.sources]
 
     def _digests(self) -> list[str]:
         return [content_digest(path) for path in self.sources]
 
-    def _note_stamps(self, meta: dict[str, Any]) -> None:
-        """Remember that the content is the same under new stamps; a read-only folder stays as it is."""
-        try:
-            fresh = self.entry / f".meta-{os.getpid()}.json"
-            fresh.write_text(json.dumps(meta | {"stamps": self._stamps()}))
-            os.replace(fresh, self.entry / "meta.json")
-        except OSError:
-            pass
+    def _identities(self) -> list[tuple[int, ...]]:
+        return [identity(path) for path in self.sources]
 
 
-def user_cache_folder() -> Path:
-    """The folder for downloads and parsed files: ``LAMBDAMART_KIT_CACHE``, or the system's cache folder."""
-    declared = os.environ.get("LAMBDAMART_KIT_CACHE")
-    if declared:
-        return Path(declared)
-    import pooch
+def _csr(arrays: dict[str, Array], shape: list[int]) -> Any:
+    from scipy import sparse
 
-    return Path(pooch.os_cache("lambdamart-kit"))
-
-
-def content_digest(path: Path) -> str:
-    """BLAKE2b of a file's bytes, 16 bytes in hexadecimal."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    parts: Any = (arrays["data"], arrays["indices"], arrays["indptr"])
+    return sparse.csr_matrix(parts, shape=(shape[0], shape[1]), copy=False)
 
 
 def _parts(data: RankingDataset) -> dict[str, Array]:
@@ -157,16 +151,3 @@ def _parts(data: RankingDataset) -> dict[str, Array]:
     if isinstance(data.X, np.ndarray):
         return parts | {"X": data.X}
     return parts | {"data": data.X.data, "indices": data.X.indices, "indptr": data.X.indptr}
-
-
-def fingerprint(path: Path) -> list[int]:
-    """Size, and CRC-32 of the content or, of a large file, of samples from its first to its last byte."""
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        if size <= _CHECKED_WHOLE:
-            return [size, zlib.crc32(stream.read())]
-        crc = 0
-        for k in range(_SAMPLES):
-            stream.seek((size - _SAMPLE_BYTES) * k // (_SAMPLES - 1))
-            crc = zlib.crc32(stream.read(_SAMPLE_BYTES), crc)
-    return [size, crc]

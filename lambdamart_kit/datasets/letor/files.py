@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lambdamart_kit.datasets.dataset import RankingDataset
-from lambdamart_kit.runtime.progress import progress_bar
+from lambdamart_kit.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from lambdamart_kit.datasets.letor.reading import Options, Parsed
@@ -114,7 +114,7 @@ def read_letor(
     from lambdamart_kit.datasets.letor.cache import Cache
 
     stored = Cache(path, query_file, options, None if cache is True else Path(cache))
-    return stored.load() or stored.store(_read(path, query_file, options, n_jobs, progress))
+    return stored.load_or_read(lambda: _read(path, query_file, options, n_jobs, progress))
 
 
 def _read(
@@ -126,8 +126,9 @@ def _read(
 
     with open_text(path) as text:
         title = f"reading {path.name}"
-        with progress_bar(title, text.size, wanted=progress and text.size > _LONG_READ) as advance:
-            parsed = parse_text(text, options, resolve_n_jobs(n_jobs), advance)
+        wanted = progress and text.size > _LONG_READ
+        with Progress(title, text.size, unit="bytes", bar=wanted) as shown:
+            parsed = parse_text(text, options, resolve_n_jobs(n_jobs), shown.advance)
     qid = parsed.qid
     if query_file is not None:
         with open_text(Path(query_file)) as sizes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.decimals import put_digits, put_number
 from lambdamart_kit.datasets.letor.text_file import import_zstandard
+from lambdamart_kit.runtime.atomic_file import atomic_file
 
 _BLOCK_ENTRIES = 1 << 20
 _NUMBER_WIDTH = 32  # longest that `put_number` writes is 17 digits with a point, sign and exponent
@@ -33,7 +33,7 @@ def write_rows(data: RankingDataset, path: Path) -> None:
     tails = [""] * len(data) if data.docid is None else [_comment(name) for name in data.docid.tolist()]
     per_row = max(1, X.nnz // max(1, len(data)) if is_sparse else X.shape[1])
     step = max(1, _BLOCK_ENTRIES // per_row)
-    with atomic_output(path) as stream:
+    with compressed_file(path) as stream:
         for start in range(0, len(data), step):
             rows = slice(start, start + step)
             stream.write(_block(data.y[rows], X[rows], heads[rows], tails[rows]))
@@ -138,20 +138,18 @@ def _comment(name: str) -> str:
 
 
 @contextmanager
-def atomic_output(path: Path) -> Iterator[BinaryIO]:
+def compressed_file(path: Path) -> Iterator[BinaryIO]:
     """A stream, compressed as the suffix says, that becomes `path` only when all has been written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "wb") as raw:
-            if path.suffix == ".gz":
-                # No name and no time in the header: equal data give equal bytes.
-                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as stream:
-                    yield stream  # type: ignore[misc]
-            elif path.suffix == ".zst":
-                with import_zstandard().ZstdCompressor(level=6).stream_writer(raw, closefd=False) as stream:
-                    yield stream
-            else:
-                yield raw
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as raw:
+        if path.suffix == ".gz":
+            # No name and no time in the header: equal data give equal bytes.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as stream:
+                yield stream  # type: ignore[misc]
+        elif path.suffix == ".zst":
+            # With a checksum of the content, which readers check: otherwise a flipped bit gives other
+            # numbers.
+            compressor = import_zstandard().ZstdCompressor(level=6, write_checksum=True)
+            with compressor.stream_writer(raw, closefd=False) as stream:
+                yield stream
+        else:
+            yield raw

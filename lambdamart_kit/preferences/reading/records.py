@@ -11,10 +11,13 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
+
+from lambdamart_kit.runtime.atomic_file import atomic_file
 
 Record = dict[str, Any]
 _BATCH = 4096
@@ -58,16 +61,11 @@ def write_records(records: Iterable[Record], path: str | os.PathLike[str]) -> in
     The file appears under its name only when it is complete.
     """
     target = Path(path)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     write = _write_parquet if target.suffix == ".parquet" else _write_lines
     if write is _write_lines and _ending(target) not in (".jsonl", ".ndjson"):
         raise ValueError(f"'path' must end in .jsonl, .jsonl.gz or .parquet; got {target.name!r}")
-    try:
-        n_rows = write(records, partial, compressed=target.suffix == ".gz")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return n_rows
+    with atomic_file(target) as stream:
+        return write(records, stream, compressed=target.suffix == ".gz")
 
 
 def _ending(path: Path) -> str:
@@ -114,16 +112,19 @@ def _parse(line: str, path: Path, number: int) -> Record:
     return record
 
 
-def _write_lines(records: Iterable[Record], path: Path, *, compressed: bool) -> int:
+def _write_lines(records: Iterable[Record], stream: BinaryIO, *, compressed: bool) -> int:
     n_rows = 0
-    opener: Any = gzip.open if compressed else open
-    with opener(path, "wt", encoding="utf-8") as out:
+    raw = (
+        gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) if compressed else nullcontext(stream)
+    )
+    with raw as out:
         for n_rows, record in enumerate(records, 1):  # noqa: B007
-            out.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
+            line = json.dumps(record, ensure_ascii=False, default=_plain) + "\n"
+            out.write(line.encode())
     return n_rows
 
 
-def _write_parquet(records: Iterable[Record], path: Path, *, compressed: bool) -> int:
+def _write_parquet(records: Iterable[Record], stream: BinaryIO, *, compressed: bool) -> int:
     parquet = _parquet()
     import pyarrow as pa
 
@@ -131,11 +132,11 @@ def _write_parquet(records: Iterable[Record], path: Path, *, compressed: bool) -
     try:
         while batch := list(itertools.islice(rows, _BATCH)):
             table = pa.Table.from_pylist(batch, schema=None if writer is None else writer.schema)
-            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer = writer or parquet.ParquetWriter(stream, table.schema)
             writer.write_table(table)
             n_rows += len(batch)
         if writer is None:
-            parquet.write_table(pa.table({}), path)
+            parquet.write_table(pa.table({}), stream)
     finally:
         if writer is not None:
             writer.close()
