@@ -1,6 +1,7 @@
 """Preference models: Bradley-Terry strengths, reward models, preference pairs and what to check in them."""
 
 from lambdamart_kit.preferences.audit import AuditReport, audit
+from lambdamart_kit.preferences.dpo import DPOPolicy
 from lambdamart_kit.preferences.noise import cleaned, label_noise
 from lambdamart_kit.preferences.pairs import PreferencePairs
 from lambdamart_kit.preferences.reward import RewardModel
@@ -10,6 +11,7 @@ from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, Tf
 __all__ = [
     "AuditReport",
     "BradleyTerry",
+    "DPOPolicy",
     "PreferencePairs",
     "RewardModel",
     "SentenceEmbeddings",

@@ -13,11 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.protocol import BoosterParams
-from lambdamart_kit.core.gains import check_choice, check_relevance
-from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.preferences.pairs import PreferencePairs, extract, fitted_extractor
+from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.preferences.features import prediction_features, training_features
+from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
+from lambdamart_kit.preferences.pairs import PreferencePairs
 from lambdamart_kit.preferences.saving import RewardFile
 from lambdamart_kit.preferences.scorers import (
     LinearScorer,
@@ -28,7 +28,6 @@ from lambdamart_kit.preferences.scorers import (
     TreeScorer,
 )
 from lambdamart_kit.preferences.scoring import calibration_slope, preference_report
-from lambdamart_kit.preferences.text import make_extractor
 from lambdamart_kit.rankers import NeuralRanker
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
@@ -186,18 +185,7 @@ class RewardModel(RewardFile, BaseEstimator):
         ValueError
             If there are no pairs, or no features and no way to make them.
         """
-        if len(pairs) == 0:
-            raise ValueError("'pairs' must hold at least one pair; got none")
-        self.extractor_ = None
-        X = pairs.features
-        if X is None:
-            if self.features is None:
-                raise ValueError(
-                    "'pairs' have no features: give features='text', 'tfidf', 'embeddings:MODEL' or a "
-                    "transformer to RewardModel, or use pairs.with_features"
-                )
-            self.extractor_ = fitted_extractor(make_extractor(self.features), pairs)
-            X = extract(self.extractor_, pairs)
+        self.extractor_, X = training_features(self.features, pairs, owner="RewardModel")
         margin = pairs.margin if self.use_margins else np.zeros(len(pairs))
         return self._fit(
             PairSet(X, pairs.chosen, pairs.rejected, pairs.target, pairs.weight, margin, pairs.prompt)
@@ -218,12 +206,7 @@ class RewardModel(RewardFile, BaseEstimator):
         sample_weight : (n,) array, optional
             Weight of each prompt, constant within it.
         """
-        labels = check_relevance(y)
-        queries = Queries.from_qid(qid, len(labels))
-        first, second, prompt = _pairs_of_labels(labels, queries)
-        if len(first) == 0:
-            raise ValueError("'y' must hold two different labels for at least one prompt")
-        weight = query_weights(sample_weight, queries)[prompt]
+        first, second, prompt, weight = pairs_of_labels(y, qid, sample_weight)
         ones, zeros = np.ones(len(first)), np.zeros(len(first))
         self.extractor_ = None
         matrix = X if hasattr(X, "tocsr") else np.asarray(X)
@@ -367,9 +350,7 @@ class RewardModel(RewardFile, BaseEstimator):
     def predict_responses(self, pairs: PreferencePairs) -> FloatArray:
         """Reward of each response, (n_responses,), from the pairs' features or texts."""
         check_is_fitted(self)
-        if self.extractor_ is None and pairs.features is None:
-            raise ValueError("'pairs' have no features, and this model was not fitted on texts")
-        return self.predict(pairs.features if self.extractor_ is None else extract(self.extractor_, pairs))
+        return self.predict(prediction_features(self.extractor_, pairs))
 
     def predict_proba_pairs(self, pairs: PreferencePairs) -> FloatArray:
         """Probability that the chosen response is the better one, (n_pairs,)."""
@@ -377,11 +358,7 @@ class RewardModel(RewardFile, BaseEstimator):
 
     def score(self, X: Any, y: ArrayLike, qid: Any = None) -> float:
         """Share of the pairs within prompts that the rewards order as the labels do; ties count half."""
-        labels = check_relevance(y)
-        first, second, _ = _pairs_of_labels(labels, Queries.from_qid(qid, len(labels)))
-        rewards = self.predict(X)
-        margin = rewards[first] - rewards[second]
-        return float(np.mean((margin > 0) + 0.5 * (margin == 0)))
+        return label_accuracy(self.predict(X), y, qid)
 
     def score_pairs(self, pairs: PreferencePairs) -> pd.DataFrame:
         """Rewards and probability of each pair, with RewardBench's columns.
@@ -458,16 +435,3 @@ def _bag(train: PairSet, rng: np.random.Generator) -> PairSet:
     drawn = np.bincount(rng.integers(0, len(prompts), len(prompts)), minlength=len(prompts))[code]
     bag = train.take(drawn > 0)
     return dataclasses.replace(bag, weight=bag.weight * drawn[drawn > 0])
-
-
-def _pairs_of_labels(labels: FloatArray, queries: Queries) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """Rows with the higher and the lower label of every pair of a prompt, and its prompt."""
-    first, second, prompt = [], [], []
-    for q in range(queries.n_queries):
-        rows = queries.order[queries.ptr[q] : queries.ptr[q + 1]]
-        high, low = np.nonzero(labels[rows][:, None] > labels[rows][None, :])
-        first.append(rows[high])
-        second.append(rows[low])
-        prompt.append(np.full(len(high), q, dtype=np.intp))
-    empty = np.empty(0, dtype=np.intp)
-    return tuple(np.concatenate([empty, *parts]) for parts in (first, second, prompt))  # type: ignore[return-value]

@@ -46,14 +46,14 @@ class RewardFile:
         files = {}
         for k, reward in enumerate(self.rewards_):
             linear = self.scorer == "linear"
-            content = _array_bytes([reward.coef, reward.mean]) if linear else reward.to_bytes()
+            content = array_bytes([reward.coef, reward.mean]) if linear else reward.to_bytes()
             files[f"reward{k}"] = content
         if self.nuisance_coef_ is not None:
-            files[_NUISANCE] = _array_bytes(self.nuisance_coef_)
+            files[_NUISANCE] = array_bytes(self.nuisance_coef_)
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
         state = {name: getattr(self, name) for name in self._fitted}
         state["n_bags"] = len(self.rewards_)
-        state["extractor"] = _extractor_state(self.extractor_, files)
+        state["extractor"] = extractor_state(self.extractor_, files)
         if self.extractor_ is not None:
             params["features"] = state["extractor"]["name"]
         saving.write(path, type(self).__name__, params, state, files)
@@ -75,20 +75,21 @@ class RewardFile:
         model = cls(**content.params)
         state = dict(content.state)
         names = [f"reward{k}" for k in range(state.pop("n_bags"))]
-        model.extractor_ = _restored_extractor(state.pop("extractor"), content.files)
+        model.extractor_ = restored_extractor(state.pop("extractor"), content.files)
         for name, value in state.items():
             setattr(model, name, value)
         if model.scorer == "trees":
             read = find_booster(model.booster).model.from_bytes
             model.rewards_ = [read(content.files[name]) for name in names]
         else:
-            model.rewards_ = [LinearReward(*_array(content.files[name])) for name in names]
+            model.rewards_ = [LinearReward(*read_array(content.files[name])) for name in names]
         nuisance = content.files.get(_NUISANCE)
-        model.nuisance_coef_ = None if nuisance is None else _array(nuisance)
+        model.nuisance_coef_ = None if nuisance is None else read_array(nuisance)
         return model
 
 
-def _extractor_state(extractor: Any, files: dict[str, bytes]) -> dict[str, Any] | None:
+def extractor_state(extractor: Any, files: dict[str, bytes]) -> dict[str, Any] | None:
+    """What restores a feature extractor: JSON returned, arrays added to `files`."""
     if extractor is None:
         return None
     if isinstance(extractor, TextFeatures):
@@ -98,15 +99,16 @@ def _extractor_state(extractor: Any, files: dict[str, bytes]) -> dict[str, Any] 
     if isinstance(extractor, TfidfFeatures):
         terms = extractor.vectorizer_.get_feature_names_out().tolist()
         files["terms"] = "\n".join(terms).encode()
-        files["idf.npy"] = _array_bytes(extractor.vectorizer_.idf_)
-        files["components.npy"] = _array_bytes(extractor.svd_.components_)
+        files["idf.npy"] = array_bytes(extractor.vectorizer_.idf_)
+        files["components.npy"] = array_bytes(extractor.svd_.components_)
         return {"name": "tfidf"}
     raise TypeError(
         f"features by {type(extractor).__name__} have no file format; store the model with joblib"
     )
 
 
-def _restored_extractor(state: dict[str, Any] | None, files: dict[str, bytes]) -> Any:
+def restored_extractor(state: dict[str, Any] | None, files: dict[str, bytes]) -> Any:
+    """The extractor that `extractor_state` described."""
     if state is None:
         return None
     if state["name"] == "text":
@@ -118,24 +120,26 @@ def _restored_extractor(state: dict[str, Any] | None, files: dict[str, bytes]) -
 
 def _restored_tfidf(files: dict[str, bytes]) -> TfidfFeatures:
     terms = files["terms"].decode().split("\n")
-    components = _array(files["components.npy"])
+    components = read_array(files["components.npy"])
     extractor = TfidfFeatures(len(components))
     extractor.vectorizer_ = TfidfVectorizer(
         sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, vocabulary=terms
     )
-    extractor.vectorizer_.idf_ = _array(files["idf.npy"])
+    extractor.vectorizer_.idf_ = read_array(files["idf.npy"])
     extractor.svd_ = TruncatedSVD(len(components))
     extractor.svd_.components_ = components
     extractor.svd_.n_features_in_ = components.shape[1]
     return extractor
 
 
-def _array_bytes(values: Any) -> bytes:
+def array_bytes(values: Any) -> bytes:
+    """An array as the content of a ``.npy`` file."""
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(values), allow_pickle=False)
     return buffer.getvalue()
 
 
-def _array(content: bytes) -> Array:
+def read_array(content: bytes) -> Array:
+    """The array that `array_bytes` wrote; files with pickled objects are refused."""
     loaded: Array = np.load(io.BytesIO(content), allow_pickle=False)
     return loaded

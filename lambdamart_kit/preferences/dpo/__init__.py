@@ -36,12 +36,14 @@ from lambdamart_kit.preferences.dpo.losses import (
     find_divergence,
     find_loss,
 )
+from lambdamart_kit.preferences.dpo.policy import DPOPolicy
 
 __all__ = [
     "DIVERGENCES",
     "LOSSES",
     "UNPAIRED_LOSSES",
     "Agreement",
+    "DPOPolicy",
     "Divergence",
     "LossSettings",
     "Optimum",

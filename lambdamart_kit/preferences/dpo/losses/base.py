@@ -112,6 +112,11 @@ class Described:
     own_defaults: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
+    def needs_lengths(self) -> bool:
+        """Whether token counts of the responses are read."""
+        return False
+
+    @property
     def settings(self) -> dict[str, Setting]:
         """The settings that it reads, and their defaults."""
         return {name: self.own_defaults.get(name, DEFAULTS[name]) for name in self.reads}

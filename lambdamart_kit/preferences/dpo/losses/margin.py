@@ -48,6 +48,11 @@ class MarginLoss(PreferenceLoss):
     curve: Callable[[FloatArray, LossSettings], Curve]
     lengths: Lengths = "no"
 
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether token counts of the responses are read."""
+        return self.lengths == "yes"
+
     def _terms(self, logps: PairLogps, settings: LossSettings) -> LossTerms:
         divergence = find_divergence(settings.divergence, alpha=settings.divergence_alpha)
         divided = self.lengths == "yes" or (self.lengths == "if given" and logps.chosen_lengths is not None)
@@ -67,6 +72,11 @@ class MarginLoss(PreferenceLoss):
 @dataclass(frozen=True, kw_only=True)
 class LengthPricedLoss(PreferenceLoss):
     """R-DPO: a token costs, so a longer chosen response needs less of a margin to explain the choice."""
+
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether token counts of the responses are read."""
+        return True
 
     def _terms(self, logps: PairLogps, settings: LossSettings) -> LossTerms:
         chosen_length, rejected_length = logps.lengths
@@ -124,7 +134,10 @@ def exo_pair(z: FloatArray, settings: LossSettings) -> Curve:
 
 
 def discopop(z: FloatArray, settings: LossSettings) -> Curve:
-    """Log-ratio modulated loss: ``(1-m)(-log sigma(z)) + m exp(-z)`` with ``m = sigma(z / tau)``."""
+    """Log-ratio modulated loss: ``(1-m)(-log sigma(z)) + m exp(-z)`` with ``m = sigma(z / tau)``.
+
+    It is not convex: at z = 0 it pushes the margin down, towards a local minimum below 0.
+    """
     tau = settings.tau
     m = expit(z / tau)
     rest = expit(-z / tau)

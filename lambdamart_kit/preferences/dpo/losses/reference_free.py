@@ -24,6 +24,11 @@ _LARGEST_EXPONENT = 300.0
 class LikelihoodLoss(PreferenceLoss):
     """sft: the mean over all tokens of the batch's chosen responses, not a mean of means."""
 
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether token counts of the responses are read."""
+        return True
+
     def _terms(self, logps: PairLogps, settings: LossSettings) -> LossTerms:
         loss, by_chosen = negative_log_likelihood(logps)
         return of_policy(loss, by_chosen, np.zeros_like(by_chosen))
@@ -44,6 +49,11 @@ class ReferenceFreeLoss(PreferenceLoss):
 
     curve: Callable[[FloatArray, LossSettings], Curve]
     reward: Literal["sum", "mean", "alpha"]
+
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether token counts of the responses are read (unless ``nll_weight=0``, for sums)."""
+        return True
 
     def _terms(self, logps: PairLogps, settings: LossSettings) -> LossTerms:
         chosen_length, rejected_length = (1.0, 1.0) if self.reward == "sum" else logps.lengths
@@ -68,6 +78,11 @@ class ReferenceFreeLoss(PreferenceLoss):
 @dataclass(frozen=True, kw_only=True)
 class OddsRatioLoss(PreferenceLoss):
     """ORPO: log-odds of the two mean log-probs, plus the chosen responses' negative log-likelihood."""
+
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether token counts of the responses are read."""
+        return True
 
     def _terms(self, logps: PairLogps, settings: LossSettings) -> LossTerms:
         chosen_length, rejected_length = logps.lengths

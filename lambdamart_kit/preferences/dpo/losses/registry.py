@@ -61,6 +61,11 @@ class CombinedLoss(PreferenceLoss):
     losses: tuple[PreferenceLoss, ...]
     weights: tuple[float, ...]
 
+    @property
+    def needs_lengths(self) -> bool:
+        """Whether token counts of the responses are read."""
+        return any(loss.needs_lengths for loss in self.losses)
+
     def terms(self, logps: PairLogps, **settings: Setting) -> LossTerms:
         """Loss of each pair and its derivatives by the four log-probs, (n_pairs,) each."""
         self.checked(settings)
