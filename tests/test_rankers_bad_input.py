@@ -194,10 +194,16 @@ BAD_PARAMETERS = [
     ({"booster": "lightgbm", "booster_params": {"lambda_l2": 1}}, r"must not hold 'lambda_l2'.*'reg_lambda'"),
     (
         {"booster": "lightgbm", "booster_params": {"path_smoth": 1}},
-        r"settings of LightGBM; it has no path_smoth",
+        r"settings of LightGBM; it has no 'path_smoth' \(did you mean 'path_smooth",
     ),
-    ({"booster": "xgboost", "booster_params": {"max_delta": 1}}, r"settings of XGBoost; it has no max_delta"),
-    ({"booster": "native", "booster_params": {"path_smooth": 1}}, r"'booster_params' must be among"),
+    (
+        {"booster": "xgboost", "booster_params": {"max_delta": 1}},
+        r"settings of XGBoost; it has no 'max_delta'",
+    ),
+    (
+        {"booster": "native", "booster_params": {"path_smooth": 1}},
+        r"settings of booster='native'; it has no 'path_smooth'",
+    ),
     ({"objective": lambda s: s}, r"\(gradient, hessian\)|unpack|shape"),
     ({"objective": lambda s: (s[:3], s[:3])}, r"shape \(12,\), got \(3,\)"),
     (

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.boosters.gates.catboost import catboost_gate
 from lambdamart_kit.boosters.protocol import (
     BoosterParams,
     LibraryObjective,
@@ -107,7 +109,7 @@ class CatBoostBooster:
         """Grow trees; see `Booster.fit`."""
         if not isinstance(bound, LibraryObjective):
             raise ValueError("'booster' must not be 'catboost' here: CatBoost runs its own losses only")
-        settings = catboost_settings(params) | {"loss_function": bound.name, **bound.options}
+        settings = catboost_settings(params, bound.name) | {"loss_function": bound.name, **bound.options}
         measure = _Measure(eval_sets)
         names = safe_names(params.feature_names)
         held_out = None
@@ -121,7 +123,6 @@ class CatBoostBooster:
                 group_id=np.zeros(eval_set.X.shape[0], dtype=np.int64),
                 feature_names=names,
             )
-            settings["eval_metric"] = measure
         train = cb.Pool(
             _table(X, params.categorical_features, names),
             bound.y,
@@ -130,6 +131,10 @@ class CatBoostBooster:
             group_weight=bound.sample_weight,
             feature_names=names,
         )
+        # On a GPU, CatBoost takes no measure and no callback of ours: rounds are looked at afterwards.
+        on_gpu = settings.get("task_type") == "GPU"
+        if eval_sets and not on_gpu:
+            settings["eval_metric"] = measure
         with warnings.catch_warnings():
             # It cannot compile the measure with Numba, and need not: it is called once a round.
             warnings.filterwarnings("ignore", message="(?s)(Failed to|Can't) optim")
@@ -137,18 +142,41 @@ class CatBoostBooster:
             try:
                 raw.fit(
                     train,
-                    eval_set=held_out,
-                    callbacks=[_AfterRound(callbacks, measure)],
+                    eval_set=None if on_gpu else held_out,
+                    callbacks=None if on_gpu else [_AfterRound(callbacks, measure)],
                     init_model=start.raw if start is not None else None,
                 )
             except cb.CatBoostError as error:
                 raise ValueError(f"CatBoost does not take 'loss' or 'booster_params': {error}") from error
-        return CatBoostModel(raw)
+        model = CatBoostModel(raw)
+        if on_gpu:
+            n_before = 0 if start is None else start.n_trees
+            model = _look_at_rounds(model, n_before, eval_sets, callbacks, params.n_threads)
+        return model
 
 
-def catboost_settings(params: BoosterParams) -> dict[str, Any]:
-    """CatBoost's settings for `params`; settings left at None are CatBoost's own."""
-    settings = translate(params, "catboost")
+def _look_at_rounds(
+    model: CatBoostModel,
+    n_before: int,
+    eval_sets: Sequence[EvalSet],
+    callbacks: Sequence[Callback],
+    n_threads: int,
+) -> CatBoostModel:
+    """The model up to the round after which a callback stops, the rounds measured one after the other."""
+    scores = [model.predict(e.X, iteration_range=(0, n_before), n_threads=n_threads) for e in eval_sets]
+    for n_rounds in range(1, model.n_trees - n_before + 1):
+        n_trees = n_before + n_rounds
+        for eval_set, so_far in zip(eval_sets, scores):
+            so_far += model.predict(eval_set.X, iteration_range=(n_trees - 1, n_trees), n_threads=n_threads)
+        evaluation = {e.key: float(e.metric(so_far)) for e, so_far in zip(eval_sets, scores)}
+        if finish_round(callbacks, n_rounds, evaluation):
+            return model.truncate(n_trees)
+    return model
+
+
+def catboost_settings(params: BoosterParams, loss: str = "YetiRank") -> dict[str, Any]:
+    """CatBoost's settings for `params`, which drive `loss`; settings left at None are CatBoost's own."""
+    settings = translate(replace(params, extra={}), "catboost")
     if params.num_leaves is None:
         settings["grow_policy"] = "SymmetricTree"
         del settings["max_leaves"]
@@ -169,7 +197,8 @@ def catboost_settings(params: BoosterParams) -> dict[str, Any]:
         "allow_writing_files": False,
         "use_best_model": False,
     }
-    return {**fixed, **settings, **params.extra}
+    settings = {**fixed, **settings}
+    return {**settings, **catboost_gate().admit(params.extra, {**settings, "loss_function": loss})}
 
 
 def _table(X: Any, categorical: Sequence[int], names: Sequence[str] | None) -> Any:

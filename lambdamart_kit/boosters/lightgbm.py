@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 
+from lambdamart_kit.boosters.gates.gate import column_groups
+from lambdamart_kit.boosters.gates.lightgbm import lightgbm_gate
 from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
 from lambdamart_kit.boosters.protocol import (
     BoosterParams,
@@ -42,7 +45,8 @@ class LightGBMBooster:
         start: Model | None = None,
     ) -> LightGBMModel:
         """Grow trees; see `Booster.fit`."""
-        settings = lightgbm_settings(params)
+        own_objective = bound.name if isinstance(bound, LibraryObjective) else None
+        settings = lightgbm_settings(params, own_objective)
         labels: dict[str, Any] = {"label": np.zeros(X.shape[0], np.float32)}
         if isinstance(bound, LibraryObjective):
             settings |= {"objective": bound.name, **bound.options}
@@ -57,27 +61,29 @@ class LightGBMBooster:
         train = lgb.Dataset(X, **labels, **columns)
         held_out = [lgb.Dataset(e.X, reference=train, **columns) for e in eval_sets]
         n_before = start.n_trees if start is not None else 0
-        raw = lgb.train(
-            settings,
-            train,
-            num_boost_round=params.n_estimators,
-            valid_sets=held_out,
-            valid_names=[e.key for e in eval_sets],
-            feval=_Measure(held_out, eval_sets) if eval_sets else None,
-            callbacks=[_AfterRound(callbacks, n_before)],
-            init_model=start.raw if start is not None else None,
-        )
+        try:
+            raw = lgb.train(
+                settings,
+                train,
+                num_boost_round=params.n_estimators,
+                valid_sets=held_out,
+                valid_names=[e.key for e in eval_sets],
+                feval=_Measure(held_out, eval_sets) if eval_sets else None,
+                callbacks=[_AfterRound(callbacks, n_before)],
+                init_model=start.raw if start is not None else None,
+            )
+        except lgb.basic.LightGBMError as error:
+            raise ValueError(f"LightGBM does not take 'booster_params' or the data: {error}") from error
         return LightGBMModel(raw)
 
 
-def lightgbm_settings(params: BoosterParams) -> dict[str, Any]:
-    """LightGBM's settings for `params`.
+def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -> dict[str, Any]:
+    """LightGBM's settings for `params`, which drive `own_objective` if it is LightGBM's own.
 
     ``deterministic`` and a fixed histogram layout make LightGBM's model repeatable; its automatic choice of
     layout is made by timing the two, so it may change from run to run.
     """
-    _check_known(params.extra)
-    settings = translate(params, "lightgbm")
+    settings = translate(replace(params, extra={}), "lightgbm")
     if params.max_depth is None:
         settings["max_depth"] = -1
     if params.num_leaves is None:
@@ -92,19 +98,15 @@ def lightgbm_settings(params: BoosterParams) -> dict[str, Any]:
         "verbosity": -1,
         "boost_from_average": False,
         "deterministic": True,
-        "force_row_wise": not params.extra.get("force_col_wise", False),
         "feature_pre_filter": False,
     }
-    return {**fixed, **settings}
-
-
-def _check_known(extra: Mapping[str, Any]) -> None:
-    """LightGBM passes over names it does not know; a typo here is an error."""
-    known = lgb.basic._ConfigAliases._get_all_param_aliases()
-    names = {*known, *(alias for aliases in known.values() for alias in aliases)}
-    unknown = sorted(set(extra) - names)
-    if unknown:
-        raise ValueError(f"'booster_params' must hold settings of LightGBM; it has no {', '.join(unknown)}")
+    settings = {**fixed, **settings}
+    extra = lightgbm_gate().admit(params.extra, {**settings, "objective": own_objective})
+    if "interaction_constraints" in extra:
+        extra["interaction_constraints"] = column_groups(
+            extra["interaction_constraints"], params.feature_names
+        )
+    return {**settings, "force_row_wise": not extra.get("force_col_wise", False), **extra}
 
 
 def _as_lightgbm_objective(bound: Bound) -> Any:

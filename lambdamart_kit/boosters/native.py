@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from lambdamart_kit.boosters.gates.native import CHECKPOINT, NATIVE, OWN
 from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
 from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective, Model, safe_names
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
@@ -29,8 +30,6 @@ _SHARED = (
     "learning_rate", "min_child_weight", "min_split_gain", "reg_lambda", "reg_alpha", "subsample",
     "colsample_bytree", "colsample_bynode", "max_bin", "seed",
 )  # fmt: skip
-_CHECKPOINT = {"checkpoint": "path", "checkpoint_trees": "every_trees", "checkpoint_seconds": "every_seconds"}
-_OWN = ("grow_policy", "mvs_noise", "cat_smooth", "cat_l2", "max_cat_threshold")
 
 
 class NativeModel(LightGBMModel):
@@ -154,18 +153,7 @@ def head_start(params: BoosterParams, *, categories: bool, monotone: bool) -> Ab
 
 
 def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:
-    known = {*_CHECKPOINT, *_OWN}
-    unknown = sorted(set(params.extra) - known)
-    if unknown:
-        raise ValueError(
-            f"'booster_params' must be among {', '.join(sorted(known))} with booster='native'; "
-            f"got {', '.join(unknown)}"
-        )
-    saving = {field: params.extra[name] for name, field in _CHECKPOINT.items() if name in params.extra}
-    if saving and "path" not in saving:
-        raise ValueError(
-            "'booster_params' must name the file, 'checkpoint', with 'checkpoint_trees' or "
-            "'checkpoint_seconds'"
-        )
-    own = {name: params.extra[name] for name in _OWN if name in params.extra}
+    extra = NATIVE.admit(params.extra, {})
+    saving = {field: extra[name] for name, field in CHECKPOINT.items() if name in extra}
+    own = {name: extra[name] for name in OWN if name in extra}
     return (Checkpoint(**saving) if saving else None), own

@@ -7,12 +7,16 @@ zeros as zeros.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xgboost as xgb
 
+from lambdamart_kit.boosters.gates.gate import column_groups
+from lambdamart_kit.boosters.gates.xgboost import configuration, xgboost_gate
 from lambdamart_kit.boosters.protocol import (
     BoosterParams,
     LibraryObjective,
@@ -39,6 +43,10 @@ class XGBoostModel(SumOfTrees):
 
     def __init__(self, raw: xgb.Booster) -> None:
         self.raw = raw
+        self._scoring: dict[int, xgb.Booster] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"raw": self.raw, "_scoring": {}}
 
     @property
     def n_trees(self) -> int:
@@ -46,14 +54,30 @@ class XGBoostModel(SumOfTrees):
         return int(self.raw.num_boosted_rounds())
 
     def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
-        self.raw.set_param({"nthread": n_threads})
+        raw = self._with_threads(n_threads)
         parts = [
-            self.raw.inplace_predict(
+            raw.inplace_predict(
                 part, iteration_range=(start, stop), predict_type="margin", validate_features=False
             )
             for part in self._as_fitted(X)
         ]
         return np.concatenate(parts).astype(np.float64)
+
+    def _with_threads(self, n_threads: int) -> xgb.Booster:
+        """A copy of the model that scores with so many threads.
+
+        The number of threads is part of a booster, and to set it is not safe while another thread predicts.
+        So each number has a copy of its own, which is never changed once others can see it. Two threads that
+        both come here first make equal copies.
+        """
+        found = self._scoring.get(n_threads)
+        if found is None:
+            found = self.raw.copy()
+            found.set_param({"nthread": n_threads})
+            # XGBoost takes settings over when it next predicts, and that must not happen in two threads.
+            found.inplace_predict(np.zeros((1, found.num_features()), dtype=np.float32))
+            self._scoring[n_threads] = found
+        return found
 
     def truncate(self, n_trees: int) -> XGBoostModel:
         """The model with its first `n_trees` trees."""
@@ -105,7 +129,8 @@ class XGBoostBooster:
         start: Model | None = None,
     ) -> XGBoostModel:
         """Grow trees; see `Booster.fit`."""
-        settings = xgboost_settings(params)
+        own_objective = bound.name if isinstance(bound, LibraryObjective) else None
+        settings = xgboost_settings(params, own_objective)
         labels: dict[str, Any] = {}
         if isinstance(bound, LibraryObjective):
             settings |= {"objective": bound.name, **bound.options}
@@ -120,25 +145,31 @@ class XGBoostBooster:
             columns |= {"feature_types": kinds, "enable_categorical": True}
         train = _as_matrix(X, **labels, **columns)
         held_out = [_as_matrix(e.X, ref=train, **columns) for e in eval_sets]
-        raw = xgb.train(
-            settings,
-            train,
-            num_boost_round=params.n_estimators,
-            obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound, X),
-            callbacks=[
-                _MarkSparse(is_sparse(X)),
-                _CheckKnown(params.extra),
-                _AfterRound(callbacks, held_out, eval_sets),
-            ],
-            xgb_model=start.raw if start is not None else None,
-            verbose_eval=False,
-        )
+        try:
+            raw = xgb.train(
+                settings,
+                train,
+                num_boost_round=params.n_estimators,
+                obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound, X),
+                callbacks=[_MarkSparse(is_sparse(X)), _AfterRound(callbacks, held_out, eval_sets)],
+                xgb_model=start.raw if start is not None else None,
+                verbose_eval=False,
+            )
+        except xgb.core.XGBoostError as error:
+            first_line = str(error).partition("\n")[0].partition("] ")[2] or str(error)
+            raise ValueError(f"XGBoost does not take 'booster_params' or the data: {first_line}") from error
         return XGBoostModel(raw)
 
 
-def xgboost_settings(params: BoosterParams) -> dict[str, Any]:
-    """XGBoost's settings for `params`; scores start at 0."""
-    settings = translate(params, "xgboost")
+def xgboost_settings(params: BoosterParams, own_objective: str | None = None) -> dict[str, Any]:
+    """XGBoost's settings for `params`, which drive `own_objective` if it is XGBoost's own; scores start at 0.
+
+    Raises
+    ------
+    ValueError
+        If ``params.extra`` holds what the gate refuses, or a device that is not there.
+    """
+    settings = translate(replace(params, extra={}), "xgboost")
     settings["max_depth"] = params.max_depth or 0
     settings["max_leaves"] = params.num_leaves or 0
     if params.monotone_constraints is not None:
@@ -150,7 +181,25 @@ def xgboost_settings(params: BoosterParams) -> dict[str, Any]:
         "disable_default_eval_metric": True,
         "verbosity": 0,
     }
-    return {**fixed, **settings}
+    settings = {**fixed, **settings}
+    if not params.extra:
+        return settings
+    extra = xgboost_gate().admit(params.extra, {**settings, "objective": own_objective})
+    _check_device(extra)
+    if "interaction_constraints" in extra:
+        groups = column_groups(extra["interaction_constraints"], params.feature_names)
+        extra["interaction_constraints"] = json.dumps(groups)
+    return {**settings, **extra}
+
+
+def _check_device(extra: Mapping[str, Any]) -> None:
+    """XGBoost goes on with the CPU where the device it was given is not there."""
+    asked = str(extra.get("device", "cpu"))
+    if asked.startswith(("cuda", "gpu")) and configuration({"device": asked})["device"] == "cpu":
+        raise ValueError(
+            f"'booster_params' has device={asked!r}, but XGBoost finds no such device here; leave it out to "
+            "use the CPU"
+        )
 
 
 def _without_zeros(X: Any) -> Any:
@@ -194,25 +243,6 @@ class _MarkSparse(xgb.callback.TrainingCallback):
         if self._sparse:
             model.set_attr(**{_ZERO_IS_MISSING: "1"})
         return model
-
-
-class _CheckKnown(xgb.callback.TrainingCallback):
-    """XGBoost passes over names it does not know; a typo is an error after the first round."""
-
-    def __init__(self, extra: Mapping[str, Any]) -> None:
-        super().__init__()
-        self._extra = extra
-
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        if self._extra:
-            config = model.save_config()
-            unknown = [name for name in self._extra if f'"{name}"' not in config]
-            if unknown:
-                raise ValueError(
-                    f"'booster_params' must hold settings of XGBoost; it has no {', '.join(unknown)} here"
-                )
-            self._extra = {}
-        return False
 
 
 class _AfterRound(xgb.callback.TrainingCallback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,19 @@ def as_csr(X: Any, *, copy: bool = False) -> Any:
         narrow = (matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
         matrix = sparse.csr_matrix(narrow, shape=matrix.shape)
     return matrix
+
+
+def column_index(value: Any) -> int:
+    """A whole number as a column's index.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else: True is no column, and 2.0 is most often a value that went astray.
+    """
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"a column is a whole number; got {value!r}")
+    return operator.index(value)
 
 
 def check_codes(X: Any, columns: Sequence[int]) -> None:

@@ -7,9 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from lambdamart_kit.core.rows import column_index
 from lambdamart_kit.core.typing import Array
 
-Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | None
+Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | Sequence[bool] | None
 Categories: TypeAlias = dict[int, list[Any]]
 
 
@@ -22,19 +23,35 @@ def categorical_columns(X: Any, setting: Categorical, names: Array | None) -> li
             return []
         return [j for j, dtype in enumerate(X.dtypes) if str(dtype) == "category"]
     n_features = X.shape[1]
-    columns = []
-    for entry in setting:
-        if isinstance(entry, str):
-            if names is None or entry not in names:
-                raise ValueError(f"'categorical_features' has {entry!r}, which is not a column of 'X'")
-            columns.append(int(np.flatnonzero(names == entry)[0]))
-        elif 0 <= entry < n_features:
-            columns.append(int(entry))
-        else:
+    entries = list(setting)
+    if entries and all(isinstance(entry, bool | np.bool_) for entry in entries):
+        if len(entries) != n_features:
             raise ValueError(
-                f"'categorical_features' must be in 0 .. {n_features - 1}, the columns of 'X'; got {entry}"
+                f"'categorical_features' must have one entry a column if it is a mask: 'X' has {n_features} "
+                f"columns, got {len(entries)} entries"
             )
-    return sorted(set(columns))
+        return [j for j, chosen in enumerate(entries) if chosen]
+    return sorted({_named_column(entry, n_features, names) for entry in entries})
+
+
+def _named_column(entry: Any, n_features: int, names: Array | None) -> int:
+    """Index of the column that one entry of 'categorical_features' means."""
+    if isinstance(entry, str):
+        if names is None or entry not in names:
+            raise ValueError(f"'categorical_features' has {entry!r}, which is not a column of 'X'")
+        return int(np.flatnonzero(names == entry)[0])
+    try:
+        j = column_index(entry)
+    except TypeError:
+        raise ValueError(
+            "'categorical_features' must hold indices (whole numbers), names, or a mask (True or False for "
+            f"every column); got {entry!r}"
+        ) from None
+    if not 0 <= j < n_features:
+        raise ValueError(
+            f"'categorical_features' must be in 0 .. {n_features - 1}, the columns of 'X'; got {j}"
+        )
+    return j
 
 
 def learn_categories(X: Any, columns: Sequence[int]) -> Categories:

@@ -196,12 +196,16 @@ class BoostedRanker(BaseRanker):
             return None
         if isinstance(given, Mapping):
             names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
-            unknown = [name for name in given if name not in names]
+            unknown = [name for name in given if name not in names or isinstance(name, bool | float)]
             if unknown:
                 raise ValueError(f"'monotone_constraints' names {unknown}, which 'X' does not have")
             given = [given.get(name, 0) for name in names]
         values = np.asarray(given, dtype=object)
-        if values.shape != (self.n_features_in_,) or not all(v in (-1, 0, 1) for v in values):
+        if (
+            values.shape != (self.n_features_in_,)
+            or any(isinstance(v, bool | np.bool_) for v in values)
+            or not all(v in (-1, 0, 1) for v in values)
+        ):
             raise ValueError(
                 f"'monotone_constraints' must hold -1, 0 or 1 for each of the {self.n_features_in_} "
                 f"features; got {given!r}"
