@@ -19,7 +19,7 @@ import time
 import numpy as np
 from training_speed import native
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.runtime.threads import run

@@ -14,7 +14,8 @@ import pytest
 
 from lambdamart_kit import LambdaMART
 from lambdamart_kit.boosters import native as boosters_native
-from lambdamart_kit.compile.jit import Remembering, collector_at_rest, inner, kernel
+from lambdamart_kit.compile import collector_at_rest, inner, kernel
+from lambdamart_kit.compile.lean import Remembering
 from lambdamart_kit.compile.second_process import compiled_aside
 from lambdamart_kit.trees.growth.leafwise import grow
 from lambdamart_kit.trees.growth.precompile import signature

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.runtime.threads import run
 from lambdamart_kit.trees.binning import BinMapper
@@ -208,10 +209,15 @@ def test_the_scale_of_gradients_cancels(rng, factor):
     assert other.gain[0] == pytest.approx(tree.gain[0] * factor**2, rel=1e-2)
 
 
+@kernel(cache=False)
+def _plain_scales_of(g, h, rounding, peaks, sums, arrivals):
+    return quantising.plain_scales(quantising.find_scales(0, 1, g, h, rounding, peaks, sums, arrivals))
+
+
 def scales_of(g, h, noise, *, constant=False):
     drawing, rounding = Drawing.allocate(1), Rounding(0, noise, constant)
     arrivals = np.zeros(16, np.int64)
-    return quantising.find_scales(0, 1, g, h, rounding, drawing.peaks, drawing.sums, arrivals)
+    return Scales(*_plain_scales_of(g, h, rounding, drawing.peaks, drawing.sums, arrivals))
 
 
 def quantised(g, h, content, scales, *, seed=7):
@@ -413,7 +419,6 @@ def test_constraints_must_match_the_columns(rng):
 
 
 def test_threads_meet():
-    from lambdamart_kit.compile.jit import kernel
     from lambdamart_kit.trees.growth.barrier import meet
 
     @kernel(cache=False)

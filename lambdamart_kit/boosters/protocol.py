@@ -43,7 +43,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lambdamart_kit.boosters.rounds import Callback, EvalSet
-from lambdamart_kit.compile.jit import collector_at_rest
+from lambdamart_kit.compile import collector_at_rest
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.heap import pop, sift_down
 from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray, IndexArray
 
@@ -302,8 +302,8 @@ def first_gains(task: Problem) -> FloatArray:
     return singles
 
 
-@kernel
-def _start(task: Problem, k: int) -> Any:
+@inner
+def _start(task: Problem, k: int) -> _State:
     n, kind = len(task.modular), task.kind
     value = np.zeros(n)
     n_levels = 0

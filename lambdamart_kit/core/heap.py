@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 
 

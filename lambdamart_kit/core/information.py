@@ -19,7 +19,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 
 # A rank-one update costs 2 d^2 flops in a scalar loop, a new factorisation d^3 / 3 in BLAS: past this share

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.splitmix import next_state, scramble
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.runtime.threads import balanced_bounds, run_tasks
@@ -84,7 +84,7 @@ def _scramble_next(states: Any, out: Any) -> None:
 
 
 @kernel(inline="always")
-def _hash_value(bits: Any, column: Any) -> Any:
+def _hash_value(bits: Any, column: Any) -> np.uint64:
     magnitude = bits & np.uint32(0x7FFFFFFF)
     if magnitude == 0:
         return np.uint64(0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.bits import bits_of
 from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import IndexArray
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.sparse import issparse
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core import greedy
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
@@ -229,7 +229,7 @@ def _choose(
     return int(n_chosen)
 
 
-@kernel
+@inner
 def _with_modular(task: greedy.Problem, modular: FloatArray, scale: float) -> greedy.Problem:
     return greedy.Problem(
         task.kind, modular, scale, task.vectors, task.similarity, task.first, task.second, task.weight

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
 

@@ -3,6 +3,10 @@
 Every thread that calls into the kit owns its pool of helpers, made on first use and remade after a fork.
 So two fits in two threads never wait on each other, forked children never inherit dead threads, and the
 number of threads is exactly what the caller asked for.
+
+Interrupts. Python raises KeyboardInterrupt in the main thread, between any two of its steps. Threads that
+wait for each other inside a kernel must all start, or those that did would wait forever. So the main thread
+never is one of them: it has a leader start them and take part, and an interrupt reaches only its wait.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -46,12 +50,27 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
 def run(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
     """Call ``function(thread, n_threads, *args)`` on each of `n_threads` threads at the same time.
 
-    Returns what thread 0, the calling one, returns.
+    Returns what thread 0 returns. The threads may wait for each other. A KeyboardInterrupt is raised when all
+    of them are done, a second one at once.
     """
     if n_threads <= 1:
         return function(0, 1, *args)
-    others = [_pool(n_threads - 1).submit(function, t, n_threads, *args) for t in range(1, n_threads)]
+    if threading.current_thread() is not threading.main_thread():
+        return _run_together(function, n_threads, *args)
+    together = _pool("leader", 1).submit(_run_together, function, n_threads, *args)
     try:
+        return together.result()
+    except BaseException:
+        wait([together])  # nobody writes to the caller's arrays once this has returned
+        raise
+
+
+def _run_together(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
+    pool = _pool("helpers", n_threads - 1)
+    others: list[Future[Any]] = []
+    try:
+        for thread in range(1, n_threads):
+            others.append(pool.submit(function, thread, n_threads, *args))
         return function(0, n_threads, *args)
     finally:
         for other in others:
@@ -85,7 +104,10 @@ def run_tasks(
                 return
             function(start, stop, *own[thread], *args)
 
-    run(work, n_used)
+    try:
+        _run_together(work, n_used)
+    finally:
+        tasks.clear()  # after an error or an interrupt the helpers begin nothing new
 
 
 def threads_used(bounds: Bounds, n_threads: int) -> int:
@@ -103,9 +125,10 @@ def balanced_bounds(cost: np.ndarray, n_threads: int, *, tasks_per_thread: int =
     return np.unique(np.concatenate(([0], inner, [n_items]))).astype(np.intp)
 
 
-def _pool(size: int) -> ThreadPoolExecutor:
-    pool: ThreadPoolExecutor | None = getattr(_local, "pool", None)
-    if pool is None or _local.pid != os.getpid() or _local.size < size:
+def _pool(name: str, size: int) -> ThreadPoolExecutor:
+    """The pool of that name which this thread owns, of `size` threads at least."""
+    pid, known, pool = getattr(_local, name, (0, 0, None))
+    if pool is None or pid != os.getpid() or known < size:
         pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="lambdamart-kit")
-        _local.pool, _local.pid, _local.size = pool, os.getpid(), size
-    return pool
+        setattr(_local, name, (os.getpid(), size, pool))
+    return cast(ThreadPoolExecutor, pool)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.rows import RowView

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
 from lambdamart_kit.runtime.threads import run_tasks

@@ -27,7 +27,7 @@ from numba import types
 from numba.extending import intrinsic
 from scipy import sparse
 
-from lambdamart_kit.compile.jit import inner, kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, ModelTree, read_trees

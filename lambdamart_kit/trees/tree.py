@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees.binning import BinnedMatrix

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner
+from lambdamart_kit.compile import inner
 from lambdamart_kit.core.ranking.rank_order import LANES, Ranked
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner, kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.bits import float_of
 from lambdamart_kit.core.ranking.distances import Distances, block_steps, distance_weights, list_tied
 from lambdamart_kit.core.ranking.rank_order import LANES, Ranked, rank_query, weigh_entries

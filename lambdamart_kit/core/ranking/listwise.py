@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.splitmix import next_state, query_seed, uniform
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
 

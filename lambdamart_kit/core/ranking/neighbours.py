@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner, kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.ranking.lambdas import LabelledQueries
 from lambdamart_kit.core.ranking.rank_order import Ranked, rank_query, weigh_entries
 from lambdamart_kit.core.sorting import stable_descending32

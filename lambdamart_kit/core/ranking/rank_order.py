@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner
+from lambdamart_kit.compile import inner
 from lambdamart_kit.core.sorting import sort_workspace, stable_descending32
 from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
 

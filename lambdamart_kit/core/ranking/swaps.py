@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner
+from lambdamart_kit.compile import inner
 from lambdamart_kit.core.ranking.rank_order import Ranked
 from lambdamart_kit.core.typing import FloatArray
 

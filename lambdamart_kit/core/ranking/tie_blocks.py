@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.sorting import (
     largest_query,
     sort_workspace,

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 
 PADDING = 16
 
@@ -62,14 +62,14 @@ def trailing_zeros(typing_context: Any, word: Any) -> Any:
 
 
 @kernel
-def leading_digits(word: Any) -> Any:
+def leading_digits(word: Any) -> np.uint64:
     """How many of the word's bytes, from the first on, are digits."""
     x = word ^ _ZEROS
     return trailing_zeros(((x + _TO_HIGH) | x) & _HIGH) >> 3
 
 
 @kernel
-def digits_value(word: Any, n: Any) -> Any:
+def digits_value(word: Any, n: Any) -> np.uint64:
     """Value of the word's first `n` digits, 1 to 8: summed in pairs, then fours, then eights at once."""
     x = (word << np.uint64(64 - 8 * n)) & _NIBBLES
     x = (x * np.uint64(2561)) >> np.uint64(8)
@@ -78,19 +78,19 @@ def digits_value(word: Any, n: Any) -> Any:
 
 
 @kernel
-def is_space(c: Any) -> Any:
+def is_space(c: Any) -> bool:
     """Blank, tab or carriage return: what separates tokens of a line."""
     return c == 32 or c == 9 or c == 13
 
 
 @kernel
-def ends_token(c: Any) -> Any:
+def ends_token(c: Any) -> bool:
     """Space, newline or the ``#`` of a comment."""
     return c == 32 or c == 10 or c == 9 or c == 13 or c == 35
 
 
 @kernel
-def skip_spaces(text: Any, i: Any) -> Any:
+def skip_spaces(text: Any, i: Any) -> int:
     """First position from `i` on that is no space."""
     while is_space(load_byte(text, i)):
         i += 1
@@ -98,7 +98,7 @@ def skip_spaces(text: Any, i: Any) -> Any:
 
 
 @kernel
-def token_end(text: Any, i: Any) -> Any:
+def token_end(text: Any, i: Any) -> int:
     """First position from `i` on that ends a token."""
     while not ends_token(load_byte(text, i)):
         i += 1
@@ -106,7 +106,7 @@ def token_end(text: Any, i: Any) -> Any:
 
 
 @kernel
-def line_end(text: Any, i: Any) -> Any:
+def line_end(text: Any, i: Any) -> int:
     """Position of the next newline."""
     while load_byte(text, i) != 10:
         i += 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.datasets.letor.byte_scan import (
     is_space,
     line_end,
@@ -51,7 +51,7 @@ _DOCID_WORD, _DOCID_MASK = np.uint64(int.from_bytes(b"docid", "little")), np.uin
 
 
 @kernel
-def count_lines(block: Any) -> Any:
+def count_lines(block: Any) -> int:
     """Newlines in `block`."""
     n = 0
     for i in range(len(block)):
@@ -60,7 +60,7 @@ def count_lines(block: Any) -> Any:
 
 
 @kernel
-def _index_before(text: Any, colon: Any) -> Any:
+def _index_before(text: Any, colon: Any) -> int:
     """The number that ends at `colon`, or anything above ``MAX_INDEX`` if it is above."""
     index, scale, i = 0, 1, colon - 1
     while i >= 0 and 48 <= load_byte(text, i) <= 57 and scale <= 10_000_000_000:
@@ -93,7 +93,7 @@ def scan_block(block: Any, state: Any) -> None:
 
 
 @kernel
-def _feature_index(text: Any, i: Any, previous: Any) -> Any:
+def _feature_index(text: Any, i: Any, previous: Any) -> tuple[int, int, int]:
     """The index at `i`, the position behind its colon, and what is wrong with it."""
     start, index = i, 0
     while 48 <= load_byte(text, i) <= 57 and index <= MAX_INDEX:
@@ -109,7 +109,7 @@ def _feature_index(text: Any, i: Any, previous: Any) -> Any:
 
 
 @kernel
-def _pair(text: Any, i: Any, previous: Any, n_features: Any) -> Any:
+def _pair(text: Any, i: Any, previous: Any, n_features: Any) -> tuple[int, np.float32, int, int, bool]:
     """Parse ``index:value`` at `i`: index, value, position behind, error, whether the value is in doubt."""
     index = previous + 1
     if index < _N_KEYS and load_word(text, i) & _KEY_MASK[index] == _KEY_WORD[index]:
@@ -128,14 +128,14 @@ def _pair(text: Any, i: Any, previous: Any, n_features: Any) -> Any:
 
 
 @kernel
-def _number_error(status: Any, otherwise: Any) -> Any:
+def _number_error(status: Any, otherwise: Any) -> int:
     if status == NOT_NUMBER:
         return otherwise
     return FINITE if status == NOT_FINITE else NO_ERROR
 
 
 @kernel
-def _same_bytes(text: Any, a: Any, b: Any, n: Any) -> Any:
+def _same_bytes(text: Any, a: Any, b: Any, n: Any) -> bool:
     k = 0
     while k < n and load_byte(text, a + k) == load_byte(text, b + k):
         k += 1
@@ -143,7 +143,7 @@ def _same_bytes(text: Any, a: Any, b: Any, n: Any) -> Any:
 
 
 @kernel
-def _name_span(text: Any, i: Any, stop: Any, whole: Any) -> Any:
+def _name_span(text: Any, i: Any, stop: Any, whole: Any) -> tuple[int, int]:
     """Start and stop of what to keep of the comment ``text[i:stop]``: its ``docid = name``, or all of it."""
     i = skip_spaces(text, i)
     while stop > i and is_space(load_byte(text, stop - 1)):

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.decimals import put_digits, put_number
@@ -72,7 +72,7 @@ def _format_rows(
     tail: Any,
     tail_ptr: Any,
     out: Any,
-) -> Any:
+) -> int:
     """Write each row's label, `head`, features (dense X, or CSR) and `tail` to `out`; return bytes written.
 
     Dense features are all written but NaN, which stands for an absent one.

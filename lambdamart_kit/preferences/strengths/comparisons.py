@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 from lambdamart_kit.preferences.strengths.factorize import code_ids
 from lambdamart_kit.runtime.threads import available_threads, run_tasks

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
 

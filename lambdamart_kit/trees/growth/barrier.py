@@ -12,17 +12,29 @@ import os
 import platform
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array
 
 _SPINS = 2000  # a few microseconds; after that the other thread has probably lost its core
+_YIELDS = 200  # times a core is offered to other threads before this thread goes to sleep
+_NAPS_MICROSECONDS = 50, 1000  # the first sleep, and the longest: each is twice as long as the one before
+_POSIX = os.name == "posix"
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
-_yield_cpu = types.ExternalFunction("sched_yield" if os.name == "posix" else "SwitchToThread", types.int32())
+_yield_cpu = types.ExternalFunction("sched_yield" if _POSIX else "SwitchToThread", types.int32())
+# Windows has no sleep under a millisecond: `Sleep` takes milliseconds, and 0 means to yield.
+_sleep = types.ExternalFunction("usleep" if _POSIX else "Sleep", types.int32(types.uint32))
+_SLEEP_UNIT = 1 if _POSIX else 1000  # microseconds
+
+
+def _declared(builder: Any, kind: Any, name: str) -> Any:
+    """The function `name` of LLVM, declared once in the module that is being built."""
+    found = builder.module.globals.get(name)
+    return ir.Function(builder.module, kind, name) if found is None else found
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -58,7 +70,7 @@ def _pause(typingctx: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if _X86:
             void = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, void, "llvm.x86.sse2.pause"), [])
+            builder.call(_declared(builder, void, "llvm.x86.sse2.pause"), [])
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -72,10 +84,7 @@ def cycles(typingctx: Any) -> Any:
         int64 = ir.IntType(64)
         if not _X86:
             return ir.Constant(int64, 0)
-        declared = ir.FunctionType(int64, [])
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, declared, "llvm.readcyclecounter"), []
-        )
+        return builder.call(_declared(builder, ir.FunctionType(int64, []), "llvm.readcyclecounter"), [])
 
     return types.int64(), codegen
 
@@ -87,8 +96,8 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         byte_pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
         pointer = _element(context, builder, sig.args[0], args[0], args[1])
-        declared = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
-        function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
+        function = _declared(builder, kind, "llvm.prefetch.p0")
         # read, keep in all cache levels, data
         operands = [ir.Constant(int32, 0), ir.Constant(int32, 3), ir.Constant(int32, 1)]
         builder.call(function, [builder.bitcast(pointer, byte_pointer), *operands])
@@ -103,6 +112,9 @@ def meet(arrivals: Array, thread: int, n_threads: int) -> None:
 
     ``arrivals`` is int64, zeroed before the threads start: element 0 counts the arrivals of all threads, and
     each thread notes its own in element ``8 * (thread + 1)``, a cache line away from the others.
+
+    A thread that waits spins at first, then yields its core, then sleeps, so that it leaves the core (or a
+    container's share of one) to those it waits for where there are more threads than cores.
     """
     if n_threads == 1:
         return
@@ -111,9 +123,14 @@ def meet(arrivals: Array, thread: int, n_threads: int) -> None:
     expected = arrivals[mine] * n_threads
     seen = _fetch_add(arrivals, 0, 1)
     spins = 0
+    nap = _NAPS_MICROSECONDS[0]
     while seen < expected:
-        _pause()
         spins += 1
-        if spins > _SPINS:
+        if spins <= _SPINS:
+            _pause()
+        elif spins <= _SPINS + _YIELDS:
             _yield_cpu()
+        else:
+            _sleep(np.uint32(nap // _SLEEP_UNIT))
+            nap = min(2 * nap, _NAPS_MICROSECONDS[1])
         seen = _load(arrivals, 0)

@@ -98,14 +98,14 @@ class Grower:
         if len(rows) < len(content):
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
         self._work.arrivals[:] = 0
-        n_leaves, scales = run(
+        n_leaves, plain = run(
             grow, self._n_threads, Sample(rows, gradient, hessian, content),
             Rounding.of(parameters, seed, len(rows)), self._limits, self._categories, self._monotone,
             self._layout, self._binned.columns, allowed, self._work, scores,
         )  # fmt: skip
         if n_leaves == 0:
             raise bad_gradient(tree_index)
-        tree = _as_tree(self._work, parameters, scales, n_leaves)
+        tree = _as_tree(self._work, parameters, Scales(*plain), n_leaves)
         if len(rows) < len(self._all_rows):
             outside = np.delete(self._all_rows, rows)
             tree.add_to(scores, self._binned, rows=outside, n_threads=self._n_threads)

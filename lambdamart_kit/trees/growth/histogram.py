@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import kernel
+from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees.growth.barrier import prefetch

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner, kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.growth.barrier import cycles, meet
 from lambdamart_kit.trees.growth.histogram import (
@@ -30,7 +30,7 @@ from lambdamart_kit.trees.growth.histogram import (
 )
 from lambdamart_kit.trees.growth.leaves import finish
 from lambdamart_kit.trees.growth.partition import move_rows
-from lambdamart_kit.trees.growth.quantising import quantise
+from lambdamart_kit.trees.growth.quantising import plain_scales, quantise
 from lambdamart_kit.trees.growth.splitting import (
     FEATURE,
     LEFT_TOTAL,
@@ -75,7 +75,6 @@ from lambdamart_kit.trees.growth.state import (
     LeafTables,
     Rounding,
     Sample,
-    Scales,
     SearchSpace,
     Work,
 )
@@ -289,8 +288,10 @@ def grow(
     thread: int, n_threads: int, sample: Sample, rounding: Rounding, limits: Limits,
     categories: CategoryRules | None, monotone: Array | None, layout: Layout, columns: Array, allowed: Array,
     work: Work, scores: Array,
-) -> tuple[int, Scales]:  # fmt: skip
-    """Grow one tree into ``work`` and add it to the `scores`; returns its leaves (0 if gradients are bad).
+) -> tuple[int, tuple[float, float, float, float, float, float]]:  # fmt: skip
+    """Grow one tree into `work` and add it to the `scores`.
+
+    Returns the number of leaves, 0 if gradients are bad, and the scales.
 
     `allowed` has one row for all nodes, or one for each: the columns to split on. Where there are no
     categorical features, or no `monotone` constraints, None says so, and no code is compiled for them.
@@ -300,7 +301,7 @@ def grow(
     scales, heavy, total = quantise(thread, n_threads, sample, rounding, work.order, work.drawing, arrivals)
     clock[QUANTISE] += cycles() - started
     if scales.hessian < 0:
-        return 0, scales
+        return 0, plain_scales(scales)
     rules = split_rules(limits, scales.gradient, scales.hessian, free)
     scaled = scaled_categories(categories, scales.hessian, free)
     _open_leaf(mine, reals, 0, 0, heavy, heavy, len(sample.rows), total, 0, 0, 0, -1, -np.inf, np.inf)
@@ -327,4 +328,4 @@ def grow(
         limits.learning_rate, work.order.carried, tables, work.sums, scores, arrivals,
     )  # fmt: skip
     clock[FINISH] += cycles() - started
-    return n_leaves, scales
+    return n_leaves, plain_scales(scales)

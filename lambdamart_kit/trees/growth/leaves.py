@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner, kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.growth.barrier import meet
 from lambdamart_kit.trees.growth.splitting import SplitRules, leaf_output

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner
+from lambdamart_kit.compile import inner
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.growth.barrier import cycles, meet
 from lambdamart_kit.trees.growth.splitting import MASK

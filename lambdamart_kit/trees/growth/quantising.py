@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner, kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.splitmix import scramble
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.growth.barrier import meet
@@ -59,7 +59,7 @@ def _fixed_scale(largest: float, n_rows: int) -> float:
     return 2.0 ** (61.0 - np.ceil(np.log2(n_rows + 1.0)) - np.ceil(np.log2(np.float64(largest))))
 
 
-@kernel(borrows=True, shared=True)
+@inner(borrows=True, shared=True)
 def find_scales(
     thread: int, n_threads: int, gradient: Array, hessian: Array, rounding: Rounding, peaks: Array,
     sums: Array, arrivals: Array,
@@ -124,7 +124,7 @@ def spread(carried: Any) -> Any:
 def quantise_share(
     start: int, stop: int, sample: Sample, rounding: Rounding, scales: Scales, words: Array, shares: Array,
     heavy: Array, light: Array,
-) -> tuple[Any, Any]:  # fmt: skip
+) -> tuple[np.int64, np.int64]:  # fmt: skip
     """Rows `start` to `stop` - 1 as 64-bit words: bits 63-48 quantised gradient, 47-32 hessian, 31-0 the row.
 
     Those that take part go to `heavy` from `start` upwards, the others to `light` from `stop` - 1 downwards,
@@ -170,7 +170,7 @@ def _draw(
         words[i] = (g_int << np.int64(48)) | (h_int << np.int64(32)) | np.int64(rows[at])
 
 
-@kernel(borrows=True, shared=True)
+@inner(borrows=True, shared=True)
 def quantise(
     thread: int, n_threads: int, sample: Sample, rounding: Rounding, order: RowOrder, drawing: Drawing,
     arrivals: Array,
@@ -200,6 +200,29 @@ def quantise(
             total += sums[t, 4]
         meet(arrivals, thread, n_threads)
     return scales, heavy, total
+
+
+@inner
+def plain_scales(scales: Scales) -> tuple[float, float, float, float, float, float]:
+    """The fields of `scales` as a plain tuple, which a kernel may return; ``Scales(*...)`` undoes it."""
+    return (
+        scales.gradient,
+        scales.hessian,
+        scales.fixed_gradient,
+        scales.fixed_hessian,
+        scales.per_gradient,
+        scales.per_hessian,
+    )
+
+
+@kernel(borrows=True, shared=True)
+def quantise_rows(
+    thread: int, n_threads: int, sample: Sample, rounding: Rounding, order: RowOrder, drawing: Drawing,
+    arrivals: Array,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    """Call `quantise` from Python, on every thread; returns the `plain_scales`."""
+    scales, _, _ = quantise(thread, n_threads, sample, rounding, order, drawing, arrivals)
+    return plain_scales(scales)
 
 
 @kernel(borrows=True)

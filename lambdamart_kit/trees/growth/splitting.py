@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner
+from lambdamart_kit.compile import inner
 from lambdamart_kit.core.bits import bits_of, float_of
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.parameters import TreeParameters

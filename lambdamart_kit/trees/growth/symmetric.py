@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile.jit import inner, kernel
+from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.runtime.threads import run, run_tasks
@@ -34,7 +34,7 @@ from lambdamart_kit.trees.growth.grower import (
     sample_rows,
 )
 from lambdamart_kit.trees.growth.leaves import sum_leaves
-from lambdamart_kit.trees.growth.quantising import quantise, spread
+from lambdamart_kit.trees.growth.quantising import quantise_rows, spread
 from lambdamart_kit.trees.growth.splitting import (
     Limits,
     SplitRules,
@@ -105,8 +105,8 @@ class SymmetricGrower:
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
         sample, rounding = Sample(rows, gradient, hessian, content), Rounding(seed, 0.0, self._free)
         self._arrivals[:] = 0
-        scales, _, _ = run(
-            quantise, self._n_threads, sample, rounding, self._order, self._drawing, self._arrivals
+        scales = Scales(
+            *run(quantise_rows, self._n_threads, sample, rounding, self._order, self._drawing, self._arrivals)
         )
         if scales.hessian < 0:
             raise bad_gradient(tree_index)

@@ -1,0 +1,103 @@
+"""What goes on beside compiling: Python's collector of cycles rests, and a long wait is explained."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+_PATIENCE = 1.0  # seconds of compilation a user sits through before being told why
+
+
+class _Collector:
+    """Python's collector of cycles, at rest inside ``with``.
+
+    What compilers and modules make is there to stay, and going through all of it takes a tenth of a second.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._was_on = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_anew)
+
+    def _start_anew(self) -> None:
+        """A fork has none of the threads that may have asked for rest."""
+        self._lock = threading.Lock()
+        if self._depth > 0 and self._was_on:
+            gc.enable()
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._was_on = gc.isenabled()
+                gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._depth = max(self._depth - 1, 0)
+            if self._depth == 0 and self._was_on:
+                gc.enable()
+
+
+collector_at_rest = _Collector()
+
+
+class _Loading:
+    """Collects no cycles while Numba compiles a kernel, or reads it from disk."""
+
+    def on_start(self, event: Any) -> None:
+        collector_at_rest.__enter__()
+
+    def on_end(self, event: Any) -> None:
+        collector_at_rest.__exit__()
+
+
+class _Compiling:
+    """Says on stderr, once a process, what takes over a second."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._spent = 0.0
+        self._started = 0.0
+        self._timer: threading.Timer | None = None
+        self._told = False
+
+    def on_start(self, event: Any) -> None:
+        self._depth += 1
+        if self._depth == 1 and not self._told:
+            self._started = time.perf_counter()
+            self._timer = threading.Timer(max(0.0, _PATIENCE - self._spent), self._tell)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def on_end(self, event: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._spent += time.perf_counter() - self._started
+
+    def _tell(self) -> None:
+        self._told = True
+        message = "lambdamart-kit: compiling kernels (first use on this machine; cached for the next)"
+        print(message, file=sys.stderr, flush=True)
+
+
+def listen() -> None:
+    """Have Numba report when it compiles. A Numba that does not report events goes without the two."""
+    with contextlib.suppress(Exception):
+        from numba.core import event
+
+        def as_listener(receiver: Any) -> Any:
+            return type(type(receiver).__name__, (type(receiver), event.Listener), {})()
+
+        event.register("numba:compiler_lock", as_listener(_Loading()))
+        event.register("numba:compile", as_listener(_Compiling()))
