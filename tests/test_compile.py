@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from lambdamart_kit.compile import disk_cache, inner, kernel, kernels, second_process
+from lambdamart_kit.compile import inner, kernel, kernel_cache, kernels, second_process
 
 PACKAGE = Path(__file__).parents[1] / "lambdamart_kit"
-PLAIN = set(
-    "None int float bool np.float32 np.float64 np.int64 np.uint8 np.uint32 np.uint64 Array FloatArray "
-    "Float32Array IndexArray".split()
-)
+NUMBERS = {"None", "int", "float", "bool"} | {
+    f"np.{kind}" for kind in ("float32", "float64", "int64", "uint8", "uint32", "uint64")
+}
+PLAIN = NUMBERS | {"Array", "FloatArray", "Float32Array", "IndexArray"}
 
 
 def kernel_returns() -> Iterator[tuple[str, ast.expr | None]]:
@@ -98,9 +98,9 @@ def test_a_damaged_or_full_cache_is_no_error(tmp_path, monkeypatch):
             self.flushed = True
 
     broken = Broken()
-    monkeypatch.setattr(disk_cache, "_told", False)
-    monkeypatch.setattr(disk_cache._TolerantCache, "stamp", lambda self: None)
-    cache = disk_cache._TolerantCache(broken, len)
+    monkeypatch.setattr(kernel_cache, "_told", False)
+    monkeypatch.setattr(kernel_cache._TolerantCache, "stamp", lambda self: None)
+    cache = kernel_cache._TolerantCache(broken, len)
     with pytest.warns(RuntimeWarning, match="half a file"):
         assert cache.load_overload("i8", None) is None
     assert broken.flushed

@@ -11,7 +11,7 @@ from typing import Any
 import numba
 
 from lambdamart_kit.compile import notices
-from lambdamart_kit.compile.disk_cache import cached
+from lambdamart_kit.compile.kernel_cache import cached
 
 # Releases of Numba, as (major, minor), whose internals `lean` is known to fit.
 _FIRST_TESTED = (0, 62)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numba
 
-from lambdamart_kit.compile.disk_cache import folder_in_use, is_cached
+from lambdamart_kit.compile.kernel_cache import folder_in_use, is_cached
 
 _PATIENCE = 120.0  # seconds after which this process compiles the kernel itself
 _PACKAGE = Path(__file__).parents[1]

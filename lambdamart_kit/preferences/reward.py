@@ -29,6 +29,7 @@ from lambdamart_kit.preferences.scorers import (
 )
 from lambdamart_kit.preferences.scoring import calibration_slope, preference_report
 from lambdamart_kit.rankers import NeuralRanker
+from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _HELD_OUT_PROMPTS = 20
@@ -214,6 +215,10 @@ class RewardModel(RewardFile, BaseEstimator):
 
     def _fit(self, pairs: PairSet) -> RewardModel:
         self._check_parameters()
+        with unchanged_on_failure(self):
+            return self._fit_rewards(pairs)
+
+    def _fit_rewards(self, pairs: PairSet) -> RewardModel:
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         self.n_features_in_ = int(pairs.X.shape[1])
         train, held_out = self._hold_out(pairs, rng)

@@ -26,6 +26,7 @@ from lambdamart_kit.rankers.categories import (
     encode_categories,
     learn_categories,
 )
+from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _SCORE_CUTOFF = 10
@@ -103,7 +104,7 @@ class BaseRanker(BaseEstimator, ABC):
             and a row.
         """
         watch = Stopwatch()
-        with self._head_start(X):
+        with unchanged_on_failure(self), self._head_start(X):
             with watch("data"):
                 if qid is None:
                     self._warn_single_query()
@@ -111,8 +112,8 @@ class BaseRanker(BaseEstimator, ABC):
                 parts = self._hold_out(rows, X_val, y_val, qid_val, qid is None, position_val)
                 train, validation = self._debias(*parts)
             self._fit_ordered(train, validation, watch)
-        self._keep_estimates(train)
-        self.fit_times_ = dict(watch.seconds)
+            self._keep_estimates(train)
+            self.fit_times_ = dict(watch.seconds)
         return self
 
     def _head_start(self, X: Any) -> AbstractContextManager[object]:

@@ -17,6 +17,7 @@ from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
 from lambdamart_kit.objectives import resolve_objective
 from lambdamart_kit.rankers.binding import names_rows
 from lambdamart_kit.rankers.categories import categorical_columns
+from lambdamart_kit.runtime.rollback import unchanged_on_failure
 
 if TYPE_CHECKING:
     from lambdamart_kit.rankers.lambdamart import LambdaMART
@@ -32,11 +33,11 @@ def fit_files(
     """Fit `ranker` on the rows of `files`; see `LambdaMART.fit_files`."""
     _check_parameters(ranker)
     watch = Stopwatch()
-    with open_bin_cache(work_dir) as store:
+    with unchanged_on_failure(ranker), open_bin_cache(work_dir) as store:
         with watch("data"):
             train, validation = _prepare(ranker, store, files, columns, eval_files)
         ranker._fit_ordered(train, validation, watch)
-    ranker.fit_times_ = dict(watch.seconds)
+        ranker.fit_times_ = dict(watch.seconds)
     return ranker
 
 

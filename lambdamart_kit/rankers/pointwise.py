@@ -20,6 +20,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.runtime.rollback import unchanged_on_failure
 
 _DEFAULT_TREES = 300
 
@@ -121,22 +122,23 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         watch = Stopwatch()
         if qid is None:
             self._warn_single_query()
-        with watch("data"):
-            weight = self._row_weight(sample_weight, X)
-            if self.estimator is None:
-                rows = self._training_rows(X, y, qid, None)
-                rows = replace(rows, sample_weight=None if weight is None else weight[rows.order])
-            else:
-                validate_data(self, X, y, skip_check_array=True, reset=True)
-                labels = check_relevance(flat(y))
-                self.n_queries_in_ = Queries.from_qid(qid, len(labels)).n_queries
-                self._single_query = qid is None
-        with watch("fit"):
-            if self.estimator is None:
-                self.estimator_ = self._fit_default(rows)
-            else:
-                self.estimator_ = _fit_clone(self.estimator, X, labels, weight)
-        self.fit_times_ = dict(watch.seconds)
+        with unchanged_on_failure(self):
+            with watch("data"):
+                weight = self._row_weight(sample_weight, X)
+                if self.estimator is None:
+                    rows = self._training_rows(X, y, qid, None)
+                    rows = replace(rows, sample_weight=None if weight is None else weight[rows.order])
+                else:
+                    validate_data(self, X, y, skip_check_array=True, reset=True)
+                    labels = check_relevance(flat(y))
+                    self.n_queries_in_ = Queries.from_qid(qid, len(labels)).n_queries
+                    self._single_query = qid is None
+            with watch("fit"):
+                if self.estimator is None:
+                    self.estimator_ = self._fit_default(rows)
+                else:
+                    self.estimator_ = _fit_clone(self.estimator, X, labels, weight)
+            self.fit_times_ = dict(watch.seconds)
         return self
 
     def _row_weight(self, sample_weight: Any, X: Any) -> FloatArray | None:
