@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lambdamart_kit.model_selection import query_routing as query_routing
     from lambdamart_kit.preferences import BradleyTerry as BradleyTerry
     from lambdamart_kit.preferences import DPOPolicy as DPOPolicy
+    from lambdamart_kit.preferences import PlackettLuce as PlackettLuce
     from lambdamart_kit.preferences import PreferencePairs as PreferencePairs
     from lambdamart_kit.preferences import RewardModel as RewardModel
     from lambdamart_kit.rankers import CatBoostRanker as CatBoostRanker
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BradleyTerry": "preferences",
     "DPOPolicy": "preferences",
+    "PlackettLuce": "preferences",
     "PreferencePairs": "preferences",
     "RewardModel": "preferences",
     "LambdaMART": "rankers",

@@ -85,7 +85,7 @@ def test_gradient_and_hessian_by_central_differences(ties):
     pairs, outcomes = random_votes()
     x = np.random.default_rng(1).normal(size=len(pairs)).round(1)
     bt = BradleyTerry(ties=ties, prior=0.3, order_effect=True).fit(pairs, outcomes, covariates=x)
-    model: StrengthModel = bt._model_
+    model: StrengthModel = bt._likelihood
     at = np.random.default_rng(2).normal(size=model.n_parameters) * 0.5 + 0.6
     derivatives = model.derivatives(at)
     gradient, hessian = model.gradient(at, derivatives), model.hessian(derivatives)
@@ -273,7 +273,7 @@ def test_disconnected_groups_have_no_joint_scale():
     board = bt.leaderboard(method="hessian")
     assert board["item"].tolist() == ["a", "b", "c", "d"]
     assert board["rank"].tolist() == [1, 2, 1, 2]
-    with pytest.raises(ValueError, match="'reference' must be None"):
+    with pytest.raises(ValueError, match="'reference' and 'anchor' must be None"):
         bt.confint(reference="a")
     alone = BradleyTerry().fit(pairs[:4], outcomes[:4])
     np.testing.assert_allclose(
@@ -412,13 +412,13 @@ def test_plot():
 
 def test_more_items_than_a_dense_covariance(monkeypatch):
     monkeypatch.setattr("lambdamart_kit.preferences.strengths.uncertainty.DENSE_COVARIANCE", 5)
-    monkeypatch.setattr("lambdamart_kit.preferences.strengths.uncertainty.DENSE_NEWTON", 5)
+    monkeypatch.setattr("lambdamart_kit.preferences.strengths.likelihood.DENSE_NEWTON", 5)
     pairs, outcomes = random_votes(18)
     bt = BradleyTerry().fit(pairs, outcomes)
     with pytest.raises(ValueError, match="'method' must be 'bootstrap' above 5 items"):
         bt.leaderboard()
     sparse = bt.replicates(20, random_state=0)
-    monkeypatch.setattr("lambdamart_kit.preferences.strengths.uncertainty.DENSE_NEWTON", 50)
+    monkeypatch.setattr("lambdamart_kit.preferences.strengths.likelihood.DENSE_NEWTON", 50)
     np.testing.assert_allclose(sparse, bt.replicates(20, random_state=0), atol=1e-4)
 
 

@@ -89,7 +89,7 @@ def test_one_record_a_pair_is_the_same_likelihood():
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     outcomes, weight = RNG.choice([0, 0.3, 0.5, 1], len(pairs)), RNG.choice([0.5, 2.0], len(pairs))
     bt = BradleyTerry(prior=0.1).fit(pairs, outcomes, weight)
-    whole, condensed = bt._model_, bt._model_.condensed()
+    whole, condensed = bt._likelihood, bt._likelihood.condensed()
     assert len(condensed.comparisons.first) == 10 < len(count_comparisons(pairs, outcomes).first)
     parameters = RNG.normal(size=5)
     losses = [m.loss(parameters, m.derivatives(parameters)) for m in (whole, condensed)]

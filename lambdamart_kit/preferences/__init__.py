@@ -6,12 +6,14 @@ from lambdamart_kit.preferences.noise import cleaned, label_noise
 from lambdamart_kit.preferences.pairs import PreferencePairs
 from lambdamart_kit.preferences.reward import RewardModel
 from lambdamart_kit.preferences.strengths.bradley_terry import BradleyTerry
+from lambdamart_kit.preferences.strengths.plackett_luce import PlackettLuce
 from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
 
 __all__ = [
     "AuditReport",
     "BradleyTerry",
     "DPOPolicy",
+    "PlackettLuce",
     "PreferencePairs",
     "RewardModel",
     "SentenceEmbeddings",

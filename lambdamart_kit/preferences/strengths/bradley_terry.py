@@ -4,47 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
-from lambdamart_kit.preferences.strengths.comparisons import Comparisons, check_rows, count_comparisons, plain
+from lambdamart_kit.preferences.strengths.comparisons import Comparisons, check_rows, count_comparisons
 from lambdamart_kit.preferences.strengths.connectivity import (
     describe_components,
     strong_components,
     ties_outweigh_wins,
 )
-from lambdamart_kit.preferences.strengths.leaderboard import (
-    check_level,
-    from_covariance,
-    from_replicates,
-    leaderboard_table,
-    normal_interval,
-    percentile_interval,
-    plot_leaderboard,
-)
+from lambdamart_kit.preferences.strengths.cycles import HodgeDecomposition
+from lambdamart_kit.preferences.strengths.goodness import GoodnessOfFit, goodness_of_fit, vote_flow
+from lambdamart_kit.preferences.strengths.leaderboard import comparison_tallies
 from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, newton
+from lambdamart_kit.preferences.strengths.table import StrengthTable
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
-from lambdamart_kit.preferences.strengths.uncertainty import (
-    ClusterCounts,
-    bootstrap_replicates,
-    hessian_covariance,
-    sandwich_covariance,
-)
-from lambdamart_kit.runtime.blas import one_blas_thread
+from lambdamart_kit.preferences.strengths.uncertainty import ClusterCounts, cluster_codes
 
-_SMALL = 500  # items up to which a second BLAS thread costs more than it helps
-_METHODS = ("hessian", "sandwich", "clustered", "bootstrap")
 _DISCONNECTED = ("raise", "components", "prior")
 
 
-class BradleyTerry(BaseEstimator):
+class BradleyTerry(StrengthTable):
     r"""Strength of each item from paired comparisons, by penalised maximum likelihood.
 
     .. math:: P(i \text{ beats } j) = \sigma(\eta), \qquad
@@ -119,6 +104,8 @@ class BradleyTerry(BaseEstimator):
     [[0.25, 0.75]]
     """
 
+    _likelihood: StrengthModel
+
     def __init__(
         self,
         *,
@@ -171,10 +158,9 @@ class BradleyTerry(BaseEstimator):
             On bad input, or when no finite estimate exists.
         """
         self._check_parameters()
-        design, self.covariate_names_ = _covariate_matrix(covariates, len(pairs))
-        if self.order_effect:
-            design = np.column_stack([np.ones(len(pairs)), *([] if design is None else [design])])
-        comparisons = count_comparisons(
+        matrix, self.covariate_names_ = _covariate_matrix(covariates, len(pairs))
+        design, self._covariate_scale = _design(matrix, len(pairs), order_effect=self.order_effect)
+        counted = count_comparisons(
             pairs,
             outcomes,
             sample_weight=sample_weight,
@@ -182,17 +168,21 @@ class BradleyTerry(BaseEstimator):
             covariates=design,
             keep_rows=groups is not None,
         )
-        model, used = self._model(comparisons)
+        model, used = self._model(counted)
         self._clusters = None
-        if groups is not None and comparisons.record is not None:
-            seen = check_rows(counts, len(comparisons.record), "counts")
-            self._clusters = _clusters(groups, comparisons, seen).restricted(used)
-        self._model_ = model
-        with one_blas_thread() if comparisons.n_items <= _SMALL else nullcontext():
+        if groups is not None and counted.record is not None:
+            seen = check_rows(counts, len(counted.record), "counts")
+            self._clusters = _clusters(groups, counted, seen).restricted(used)
+        self._likelihood = model
+        with self._threads():
             self._parameters, self.loss_, self.n_iter_ = newton(model, max_iter=self.max_iter, tol=self.tol)
         strengths, coefficients, self._delta = model.split(self._parameters)
-        self.items_, self.strengths_ = comparisons.items, strengths
-        self.comparisons_, self.components_ = model.comparisons, model.components
+        coefficients = coefficients / self._covariate_scale
+        self.items_ = counted.items
+        self.strengths_ = strengths
+        self.components_ = model.components
+        natural = model.comparisons.covariates * self._covariate_scale
+        self.comparisons_ = dataclasses.replace(model.comparisons, covariates=natural)
         self.order_effect_ = float(coefficients[0]) if self.order_effect else 0.0
         self.covariate_coef_ = coefficients[1:] if self.order_effect else coefficients
         self.tie_parameter_ = model.ties.parameter(self._delta)
@@ -221,7 +211,7 @@ class BradleyTerry(BaseEstimator):
                     f"got {design.shape[1]}"
                 )
             eta = eta + design @ self.covariate_coef_
-        probabilities = self._model_.ties.probabilities(eta, self._delta)
+        probabilities = self._likelihood.ties.probabilities(eta, self._delta)
         probabilities[self.components_[first] != self.components_[second]] = np.nan
         return probabilities
 
@@ -231,124 +221,65 @@ class BradleyTerry(BaseEstimator):
         expected: FloatArray = probabilities @ self.classes_
         return expected
 
-    def covariance(
-        self,
-        *,
-        method: str = "hessian",
-        reference: Any = None,
-        n_replicates: int = 1000,
-        random_state: int | None = 0,
-    ) -> FloatArray:
-        r"""Covariance of the strengths, (n_items, n_items).
+    def goodness_of_fit(self, *, n_replicates: int = 1000, random_state: int | None = 0) -> GoodnessOfFit:
+        r"""Whether one strength an item describes the votes, or they go round in circles.
+
+        Two tests, described in :mod:`lambdamart_kit.preferences.strengths.goodness`: the likelihood ratio
+        against a log-odds of its own for every pair of items, and the cyclic flow
+        :math:`Q = \sum w_{ij} R_{ij}^2` against votes redrawn from this fit.
 
         Parameters
         ----------
-        method : {"hessian", "sandwich", "clustered", "bootstrap"}
-            :math:`H^+` (the model holds); :math:`H^+ B H^+` with B the sum of squared scores of rows (it may
-            not hold); the same with scores summed over `groups` first (rows of a group hang together); the
-            covariance of bootstrap replicates, of groups where groups were given to `fit`.
-        reference : item id, optional
-            Fix this item at zero instead of the mean.
-        n_replicates, random_state : int
-            For the bootstrap.
-        """
-        check_is_fitted(self)
-        check_choice(method, _METHODS, name="method")
-        if method == "bootstrap":
-            draws = self.replicates(n_replicates, random_state=random_state, reference=reference)
-            return np.atleast_2d(np.cov(draws.T))
-        if method == "hessian":
-            full = hessian_covariance(self._model_, self._parameters)
-        elif method == "sandwich":
-            full = sandwich_covariance(self._model_, self._parameters)
-        else:
-            if self._clusters is None:
-                raise ValueError("'method'='clustered' needs the cluster of each row; give 'groups' to fit")
-            full = sandwich_covariance(self._model_, self._parameters, self._clusters)
-        n_items = len(self.items_)
-        return self._against(self._against(full[:n_items, :n_items], reference).T, reference)
-
-    def replicates(
-        self, n_replicates: int = 1000, *, random_state: int | None = 0, reference: Any = None
-    ) -> FloatArray:
-        """Bootstrap replicates of the strengths, (n_replicates, n_items), one Newton step each."""
-        check_is_fitted(self)
-        draws = bootstrap_replicates(
-            self._model_, self._parameters, n_replicates, np.random.default_rng(random_state), self._clusters
-        )
-        return self._against(draws[:, : len(self.items_)].T, reference).T
-
-    def confint(
-        self,
-        *,
-        method: str = "sandwich",
-        level: float = 0.95,
-        reference: Any = None,
-        n_replicates: int = 1000,
-        random_state: int | None = 0,
-    ) -> FloatArray:
-        """Confidence interval of each strength, (n_items, 2).
-
-        Normal intervals, except percentiles of the replicates for ``method="bootstrap"``. Parameters are
-        those of :meth:`covariance`.
-        """
-        check_level(level)
-        if method == "bootstrap":
-            draws = self.replicates(n_replicates, random_state=random_state, reference=reference)
-            return percentile_interval(draws, level)
-        covariance = self.covariance(method=method, reference=reference)
-        return normal_interval(self._against(self.strengths_, reference), covariance, level)
-
-    def leaderboard(
-        self,
-        *,
-        method: str = "sandwich",
-        level: float = 0.95,
-        scale: str = "logit",
-        n_replicates: int = 1000,
-        random_state: int | None = 0,
-    ) -> pd.DataFrame:
-        """Items from strongest to weakest, with intervals of their strengths and of their ranks.
-
-        Parameters
-        ----------
-        method, level, n_replicates, random_state
-            As in :meth:`confint`.
-        scale : {"logit", "elo"}
-            Strengths as fitted, or ``1500 + 400 / log(10) * strength``.
+        n_replicates : int
+            Vote tables redrawn for the parametric bootstrap; 0 for none.
+        random_state : int
+            Of the redrawn votes.
 
         Returns
         -------
-        DataFrame
-            ``rank``, ``item``, ``strength``, ``se``, ``lower``, ``upper``, ``rank_lower``, ``rank_upper``,
-            ``wins``, ``ties``, ``losses``, ``component``. An item's best possible rank is one more than the
-            number of items whose strength is significantly above its own, by the standard error of the
-            difference; its worst is the number of items not significantly below. With the bootstrap both are
-            percentiles of its ranks in the replicates.
-        """
-        check_choice(scale, ("logit", "elo"), name="scale")
-        check_level(level)
-        if method == "bootstrap":
-            draws = self.replicates(n_replicates, random_state=random_state)
-            uncertainty = from_replicates(draws, self.components_, level=level)
-        else:
-            covariance = self.covariance(method=method)
-            uncertainty = from_covariance(self.strengths_, covariance, self.components_, level=level)
-        return leaderboard_table(
-            self.items_,
-            self.strengths_,
-            uncertainty,
-            self.comparisons_,
-            self.components_,
-            elo=scale == "elo",
-        )
+        GoodnessOfFit
+            Print it for the verdict in words. Its ``hodge`` has the shares and the worst cycles.
 
-    def plot(self, *, ax: Any = None, top: int | None = None, **options: Any) -> Any:
-        """Draw :meth:`leaderboard` with its intervals; `options` are those of :meth:`leaderboard`.
+        Raises
+        ------
+        ValueError
+            If outcomes are soft, so that there are no votes to redraw.
 
-        Returns the matplotlib axes. Needs matplotlib (``pip install "lambdamart-kit[plot]"``).
+        Examples
+        --------
+        300 games of rock, paper, scissors are not three equal players:
+
+        >>> games = [["rock", "scissors"], ["scissors", "paper"], ["paper", "rock"]] * 100
+        >>> bt = BradleyTerry().fit(games, [1] * 290 + [0] * 10)
+        >>> print(bt.goodness_of_fit())  # doctest: +NORMALIZE_WHITESPACE
+        A single scale does not describe these votes (likelihood ratio 328.4 on 1 degree of freedom,
+        p = 2.2e-73; parametric bootstrap p = 0.001). 99% of the squared log-odds go round in cycles, most
+        clearly paper > rock > scissors > paper.
         """
-        return plot_leaderboard(self.leaderboard(**options), ax=ax, top=top)
+        check_is_fitted(self)
+        rng = np.random.default_rng(random_state)
+        with self._threads():
+            return goodness_of_fit(self._likelihood, self._parameters, n_replicates=n_replicates, rng=rng)
+
+    def hodge(self) -> HodgeDecomposition:
+        """The votes' log-odds split into what strengths explain and what goes round in cycles.
+
+        Flows are of the smoothed votes themselves, whatever the fit; see
+        :func:`lambdamart_kit.preferences.strengths.goodness.vote_flow`.
+        """
+        check_is_fitted(self)
+        with self._threads():
+            return vote_flow(self.comparisons_)
+
+    def _terms(self) -> tuple[list[str], FloatArray]:
+        terms = (["order_effect"] if self.order_effect else []) + self.covariate_names_
+        scale = self._covariate_scale
+        if self._likelihood.free_ties:
+            return [*terms, "log_tie_parameter"], np.append(scale, 1.0)
+        return terms, scale
+
+    def _tallies(self) -> dict[str, FloatArray]:
+        return comparison_tallies(self.comparisons_)
 
     def _check_parameters(self) -> None:
         check_choice(self.ties, tuple(TIE_MODELS), name="ties")
@@ -397,24 +328,6 @@ class BradleyTerry(BaseEstimator):
         warnings.warn(f"{what}: fitted with prior=1", UserWarning, stacklevel=4)
         return 1.0, np.zeros_like(labels)
 
-    def _position(self, ids: Array) -> IndexArray:
-        index = pd.Index(self.items_).get_indexer(pd.Index(ids))
-        unknown = np.flatnonzero(index < 0)
-        if len(unknown):
-            raise ValueError(
-                f"'pairs' must hold items seen in fit; row {unknown[0]} has the unknown "
-                f"{plain(ids[unknown[0]])!r}"
-            )
-        return np.asarray(index, dtype=np.intp)
-
-    def _against(self, values: FloatArray, reference: Any) -> FloatArray:
-        """Values per item (leading axis) less the reference item's."""
-        if reference is None:
-            return values
-        if self.components_.max() > 0:
-            raise ValueError("'reference' must be None when components are fitted by themselves")
-        return values - values[self._position(np.array([reference]))[0]]
-
 
 def _columns(pairs: Any) -> tuple[Array, Array]:
     if isinstance(pairs, pd.DataFrame):
@@ -439,14 +352,31 @@ def _covariate_matrix(covariates: Any, n_rows: int) -> tuple[FloatArray | None, 
     return matrix, names or [f"covariate_{i}" for i in range(matrix.shape[1])]
 
 
+def _design(
+    covariates: FloatArray | None, n_rows: int, *, order_effect: bool
+) -> tuple[FloatArray | None, FloatArray]:
+    """Order effect and covariates in units of their root mean square, and those units.
+
+    Newton's method and its stopping rule then see numbers of order one, whether a covariate is in dollars a
+    token or in microseconds.
+    """
+    columns = [np.ones(n_rows)] if order_effect else []
+    units = [1.0] if order_effect else []
+    for column in [] if covariates is None else covariates.T:
+        largest = np.abs(column).max(initial=0.0)
+        # The largest value goes first, so that no square over- or underflows.
+        unit = largest * float(np.sqrt(np.mean((column / largest) ** 2))) if largest > 0 else 1.0
+        columns.append(column / unit)
+        units.append(unit)
+    return np.column_stack(columns) if columns else None, np.array(units)
+
+
 def _select(comparisons: Comparisons, used: Array) -> Comparisons:
     fields = ("first", "second", "outcome", "covariates", "count", "sample_weight")
     return dataclasses.replace(comparisons, **{name: getattr(comparisons, name)[used] for name in fields})
 
 
 def _clusters(groups: Any, comparisons: Comparisons, seen: FloatArray | None) -> ClusterCounts:
-    record = comparisons.record
-    code, _ = pd.factorize(np.asarray(groups), sort=True)
-    if record is None or code.shape != record.shape or (code < 0).any():
-        raise ValueError("'groups' must hold one cluster id per row of 'pairs', none missing")
+    record = np.empty(0, dtype=np.intp) if comparisons.record is None else comparisons.record
+    code = cluster_codes(groups, len(record), "pairs")
     return ClusterCounts(code, record, seen, len(comparisons.first))

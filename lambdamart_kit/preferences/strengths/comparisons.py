@@ -23,6 +23,7 @@ WINNERS = {
     **dict.fromkeys(["tie", "tie (bothbad)", "both", "bothbad", "both_bad", "draw", "equal"], 0.5),
 }
 _DENSE_KEYS = 1 << 22  # counting into this many slots beats sorting
+_LARGEST_CODE = 1 << 62
 _SERIAL_ROWS = 100_000  # rows below which waking threads costs more than it saves
 
 
@@ -102,7 +103,7 @@ def count_comparisons(
     outcome = encode_outcomes(outcomes, items, first, second)
     weight, seen = check_rows(sample_weight, n_rows, "sample_weight"), check_rows(counts, n_rows, "counts")
 
-    code, outcome_values = _pair_and_outcome_codes(first, second, outcome, len(items))
+    code, known_pairs, outcome_values = _pair_and_outcome_codes(first, second, outcome, len(items))
     n_covariates = 0 if covariates is None else covariates.shape[1]
     # Adding zero turns -0.0 into 0.0, so that a mirrored zero is the same key.
     sign = np.where(first > second, -1.0, 1.0) if n_covariates else np.empty(0)
@@ -110,24 +111,34 @@ def count_comparisons(
     if weight is not None:
         columns.append(weight)
     extra_code, extra = _joint_code(columns, n_rows)
+    n_pairs = len(items) ** 2 if known_pairs is None else len(known_pairs)
+    space = n_pairs * len(outcome_values)
+    # Codes that would not fit an integer together are numbered densely first: at most one a row.
+    known = None
+    if space * len(extra) > _LARGEST_CODE:
+        known, code = np.unique(code, return_inverse=True)
+        space = len(known)
     if len(extra) > 1:
         code = code * len(extra) + extra_code
-    distinct, count, record = _count(
-        code, len(items) ** 2 * len(outcome_values) * len(extra), seen, keep_rows=keep_rows
-    )
+    distinct, count, record = _count(code, space * len(extra), seen, keep_rows=keep_rows)
 
-    distinct, extra = distinct // len(extra), extra[distinct % len(extra)]
-    weights = extra[:, -1] if weight is not None else np.ones(len(count))
+    extra_rows = extra[distinct % len(extra)]
+    distinct = distinct // len(extra)
+    if known is not None:
+        distinct = known[distinct]
+    weights = extra_rows[:, -1] if weight is not None else np.ones(len(count))
     kept = (count > 0) & (weights > 0)
     if not kept.any():
         raise ValueError("'sample_weight' must leave at least one comparison with a weight above 0")
     pair = distinct[kept] // len(outcome_values)
+    if known_pairs is not None:
+        pair = known_pairs[pair]
     return Comparisons(
         items,
         pair // len(items),
         pair % len(items),
         outcome_values[distinct[kept] % len(outcome_values)],
-        extra[kept, :n_covariates],
+        extra_rows[kept, :n_covariates],
         count[kept],
         weights[kept],
         None if record is None else np.where(kept, np.cumsum(kept) - 1, -1)[record],
@@ -136,19 +147,29 @@ def count_comparisons(
 
 def _pair_and_outcome_codes(
     first: IndexArray, second: IndexArray, outcome: FloatArray, n_items: int
-) -> tuple[IndexArray, FloatArray]:
-    """Code of each row's pair and outcome, written with the smaller item first, and the coded outcomes."""
+) -> tuple[IndexArray, IndexArray | None, FloatArray]:
+    """Code of each row's pair and outcome, written with the smaller item first.
+
+    Also the pairs that codes stand for (None: a pair's code is ``first * n_items + second`` itself), and the
+    coded outcomes.
+    """
     outcome_code, values = _code(outcome)
     # A mirrored comparison has outcome 1 - t: code outcomes in the values closed under that.
     closed = np.unique(np.concatenate([values, 1.0 - values]))
     as_is, turned = np.searchsorted(closed, values), np.searchsorted(closed, 1.0 - values)
+    if n_items**2 * len(closed) > _LARGEST_CODE:
+        known, pair = np.unique(
+            np.minimum(first, second) * n_items + np.maximum(first, second), return_inverse=True
+        )
+        result = np.where(first > second, turned[outcome_code], as_is[outcome_code])
+        return pair * len(closed) + result, known, closed
     code = np.empty(len(first), dtype=np.intp)
     threads = available_threads() if len(first) > _SERIAL_ROWS else 1
     bounds = np.linspace(0, len(first), threads + 1).astype(np.intp)
     run_tasks(
         _canonical, bounds, threads, first, second, outcome_code, n_items, len(closed), as_is, turned, code
     )
-    return code, closed
+    return code, None, closed
 
 
 @kernel

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import Comparisons
 
-ELO_SLOPE = 400.0 / np.log(10.0)
-ELO_BASE = 1500.0
 _NO_MATPLOTLIB = 'the picture needs matplotlib; install it with: pip install "lambdamart-kit[plot]"'
+
+
+class PointScale(NamedTuple):
+    """Points of a unit of strength, and of strength zero."""
+
+    slope: float
+    base: float
+
+    @classmethod
+    def of(cls, scale: str | float, base: float | None) -> PointScale:
+        """From a name of :data:`SCALES` or a number of points, and the points of strength zero."""
+        if isinstance(scale, str):
+            check_choice(scale, tuple(SCALES), name="scale")
+            named = SCALES[scale]
+        elif isinstance(scale, Real) and np.isfinite(scale) and scale > 0:
+            named = cls(float(scale), 0.0)
+        else:
+            raise ValueError(f"'scale' must be {', '.join(map(repr, SCALES))} or a number > 0; got {scale!r}")
+        if base is not None and not np.isfinite(base):
+            raise ValueError(f"'base' must be finite; got {base}")
+        return named if base is None else named._replace(base=float(base))
+
+
+SCALES = {"logit": PointScale(1.0, 0.0), "elo": PointScale(400.0 / float(np.log(10.0)), 1500.0)}
 
 
 class Uncertainty(NamedTuple):
@@ -81,13 +105,13 @@ def leaderboard_table(
     items: Array,
     strengths: FloatArray,
     uncertainty: Uncertainty,
-    comparisons: Comparisons,
+    tallies: dict[str, FloatArray],
     components: IndexArray,
     *,
-    elo: bool,
+    points: PointScale,
 ) -> pd.DataFrame:
-    """Items by component and falling strength; see :meth:`BradleyTerry.leaderboard` for the columns."""
-    slope, base = (ELO_SLOPE, ELO_BASE) if elo else (1.0, 0.0)
+    """Items by component and falling strength; see :meth:`StrengthTable.leaderboard` for the columns."""
+    slope, base = points
     table = pd.DataFrame(
         {
             "item": items,
@@ -97,7 +121,7 @@ def leaderboard_table(
             "upper": base + slope * uncertainty.interval[:, 1],
             "rank_lower": uncertainty.best,
             "rank_upper": uncertainty.worst,
-            **_tallies(comparisons),
+            **tallies,
             "component": components,
         }
     )
@@ -162,7 +186,8 @@ def _standard_errors(covariance: FloatArray) -> FloatArray:
     return errors
 
 
-def _tallies(comparisons: Comparisons) -> dict[str, FloatArray]:
+def comparison_tallies(comparisons: Comparisons) -> dict[str, FloatArray]:
+    """Wins, ties and losses of each item, rows as often as they were seen."""
     c = comparisons
     won, lost = c.count * (c.outcome == 1.0), c.count * (c.outcome == 0.0)
     tied = c.count - won - lost

@@ -9,18 +9,97 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse
 
-from lambdamart_kit.core.information import Information, laplacian, solve_sparse
+from lambdamart_kit.core.information import laplacian, solve_sparse
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import Comparisons
+from lambdamart_kit.preferences.strengths.identification import ScaledInformation, centre, factored
 from lambdamart_kit.preferences.strengths.ties import Derivatives, TieModel
 
 DENSE_NEWTON = 1000  # items up to which a dense factorisation beats conjugate gradients
-_SINGULAR = 1e-13
+
+
+class Likelihood(Protocol):
+    """What Newton's method, the sandwich and the bootstrap need of a likelihood of strengths.
+
+    The strengths of items are the leading parameters. A record is what was observed at once: one comparison
+    or one ranking, `count` times with `sample_weight` each.
+    """
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, the leading parameters."""
+        ...
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of all parameters."""
+        ...
+
+    @property
+    def prior(self) -> float:
+        """Above 0 where a prior fixes the zero of strengths."""
+        ...
+
+    @property
+    def count(self) -> FloatArray:
+        """Times each record was observed, (n_records,)."""
+        ...
+
+    @property
+    def sample_weight(self) -> FloatArray:
+        """Weight of one observation of each record, (n_records,)."""
+        ...
+
+    def start(self) -> FloatArray:
+        """Where Newton's method starts."""
+        ...
+
+    def condensed(self) -> Likelihood:
+        """The same likelihood with fewer records, for fitting."""
+        ...
+
+    def derivatives(self, parameters: FloatArray) -> Any:
+        """Loss and derivatives, which the methods below take."""
+        ...
+
+    def loss(self, parameters: FloatArray, derivatives: Any) -> float:
+        """Penalised negative log-likelihood."""
+        ...
+
+    def newton_step(self, parameters: FloatArray, derivatives: Any) -> FloatArray:
+        """``-H^-1 g``."""
+        ...
+
+    def hessian(self, derivatives: Any) -> FloatArray:
+        """Dense Hessian of the loss."""
+        ...
+
+    def identified(self, hessian: FloatArray) -> ScaledInformation:
+        """The Hessian factored, what it leaves undetermined pinned."""
+        ...
+
+    def centre(self, vectors: FloatArray) -> FloatArray:
+        """Shift strengths (leading axis, in place) so that each component's sum to zero."""
+        ...
+
+    def scores(self, derivatives: Any) -> Any:
+        """Gradient of each record observed once, (n_records, n_parameters), dense or CSR."""
+        ...
+
+    def meat(self, derivatives: Any) -> FloatArray:
+        """Sum of squared scores of all observations."""
+        ...
+
+    def resampled_step(
+        self, parameters: FloatArray, derivatives: Any, weight: FloatArray, gradient: FloatArray
+    ) -> FloatArray:
+        """Newton's step from the fit to a resample's, whose `gradient` (without a prior's) is given."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +135,16 @@ class StrengthModel:
     def n_parameters(self) -> int:
         """Items, covariates and the tie parameter where it is free."""
         return self.n_items + self.comparisons.covariates.shape[1] + self.free_ties
+
+    @property
+    def count(self) -> FloatArray:
+        """Times each record was seen, (m,)."""
+        return self.comparisons.count
+
+    @property
+    def sample_weight(self) -> FloatArray:
+        """Weight of one such record, (m,)."""
+        return self.comparisons.sample_weight
 
     def start(self) -> FloatArray:
         """Equal strengths, and the tie parameter that explains the share of ties."""
@@ -168,45 +257,48 @@ class StrengthModel:
         ridge[: self.n_items] = self.prior
         return hessian + (scipy.sparse.diags_array(ridge) if sparse else np.diag(ridge))
 
-    def identified(self, hessian: FloatArray) -> Information:
-        """The dense Hessian with every component's zero pinned to its mean, factored.
-
-        Adding ``c 1 1'`` on a component only gives its undetermined direction a curvature; steps and
-        covariances that leave the mean alone are not changed by it.
-
-        Raises
-        ------
-        ValueError
-            If another direction is undetermined.
-        """
-        pinned = hessian
-        if self.prior == 0.0:
-            pinned = hessian.copy()
-            sizes = np.bincount(self.components)
-            same = self.components[:, None] == self.components[None, :]
-            scale = max(float(np.trace(hessian)) / len(hessian), np.finfo(float).tiny)
-            pinned[: self.n_items, : self.n_items] += scale * same / sizes[self.components][:, None]
-        try:
-            information = Information(pinned)
-            pivots = information.pivots
-            if pivots.min() < _SINGULAR * pivots.max():
-                raise ValueError
-        except ValueError:
-            raise ValueError(
-                "the comparisons do not determine all parameters: 'covariates' are a combination of item "
-                "differences or predict the outcomes without error; drop covariates, or set 'prior'"
-            ) from None
-        return information
+    def identified(self, hessian: FloatArray) -> ScaledInformation:
+        """The dense Hessian factored, every component's zero pinned; see :func:`factored`."""
+        return factored(hessian, self.n_items, self.components, pinned=self.prior > 0.0)
 
     def centre(self, vectors: FloatArray) -> FloatArray:
         """Shift strengths (leading axis, in place) so that each component's sum to zero."""
-        sizes = np.bincount(self.components)
-        strengths = vectors[: self.n_items]
-        means = np.zeros((len(sizes), *strengths.shape[1:]))
-        np.add.at(means, self.components, strengths)
-        means /= sizes.reshape(-1, *[1] * (strengths.ndim - 1))
-        strengths -= means[self.components]
-        return vectors
+        return centre(vectors, self.n_items, self.components)
+
+    def newton_step(self, parameters: FloatArray, derivatives: Derivatives) -> FloatArray:
+        """``-H^-1 g``, by conjugate gradients where the dense factorisation would be slower."""
+        gradient = self.gradient(parameters, derivatives)
+        if self.n_items <= DENSE_NEWTON:
+            step = -self.identified(self.hessian(derivatives)).solve(gradient)
+        else:
+            step = solve_sparse(self.hessian(derivatives, sparse=True), -gradient)
+        return self.centre(step) if self.prior == 0.0 else step
+
+    def resampled_step(
+        self, parameters: FloatArray, derivatives: Derivatives, weight: FloatArray, gradient: FloatArray
+    ) -> FloatArray:
+        """Newton's step to the fit of a resample, whose records have these weights and this gradient.
+
+        A resample whose own Hessian is singular (an item fell out) uses the data's.
+        """
+        gradient[: self.n_items] += self.prior * parameters[: self.n_items]
+        if self.n_items > DENSE_NEWTON:
+            hessian = self.hessian(derivatives, weight, sparse=True)
+            return -solve_sparse(hessian, gradient, tolerance=1e-6)
+        try:
+            return -self.identified(self.hessian(derivatives, weight)).solve(gradient)
+        except ValueError:
+            return -self.identified(self.hessian(derivatives)).solve(gradient)
+
+    def meat(self, derivatives: Derivatives) -> FloatArray:
+        """Sum of squared scores of all comparisons, (n_parameters, n_parameters)."""
+        squared = self.count * self.sample_weight**2
+        meat: FloatArray = self.assemble(
+            squared * derivatives.eta**2,
+            squared * derivatives.eta * derivatives.delta,
+            squared * derivatives.delta**2,
+        )
+        return meat
 
     def condensed(self) -> StrengthModel:
         """The same likelihood with one record a pair of items, where outcomes differ only in their mean.
@@ -240,7 +332,7 @@ class StrengthModel:
         )
 
 
-def newton(model: StrengthModel, *, max_iter: int, tol: float) -> tuple[FloatArray, float, int]:
+def newton(model: Likelihood, *, max_iter: int, tol: float) -> tuple[FloatArray, float, int]:
     """Minimise the loss by Newton's method with step halving: parameters, loss, iterations.
 
     Raises
@@ -253,7 +345,7 @@ def newton(model: StrengthModel, *, max_iter: int, tol: float) -> tuple[FloatArr
     derivatives = model.derivatives(parameters)
     loss = model.loss(parameters, derivatives)
     for iteration in range(1, max_iter + 1):
-        step = _newton_step(model, parameters, derivatives)
+        step = model.newton_step(parameters, derivatives)
         for _ in range(60):
             proposal = parameters + step
             derivatives = model.derivatives(proposal)
@@ -261,7 +353,8 @@ def newton(model: StrengthModel, *, max_iter: int, tol: float) -> tuple[FloatArr
             if proposed <= loss + 1e-12 * abs(loss):
                 break
             step /= 2.0
-        parameters, loss = proposal, proposed
+        parameters = proposal
+        loss = proposed
         if np.abs(step).max() <= tol:
             return parameters, loss, iteration
     raise ValueError(
@@ -269,12 +362,3 @@ def newton(model: StrengthModel, *, max_iter: int, tol: float) -> tuple[FloatArr
         f"'tol' {tol:g}): a parameter runs to infinity when covariates or ties predict the outcomes without "
         "error; set 'prior', drop covariates or raise 'max_iter'"
     )
-
-
-def _newton_step(model: StrengthModel, parameters: FloatArray, derivatives: Derivatives) -> FloatArray:
-    gradient = model.gradient(parameters, derivatives)
-    if model.n_items <= DENSE_NEWTON:
-        step = -model.identified(model.hessian(derivatives)).solve(gradient)
-    else:
-        step = solve_sparse(model.hessian(derivatives, sparse=True), -gradient)
-    return model.centre(step) if model.prior == 0.0 else step

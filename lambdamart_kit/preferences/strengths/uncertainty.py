@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import scipy.sparse
 
-from lambdamart_kit.core.information import solve_sparse
 from lambdamart_kit.core.typing import FloatArray, IndexArray
-from lambdamart_kit.preferences.strengths.likelihood import DENSE_NEWTON, StrengthModel
-from lambdamart_kit.preferences.strengths.ties import Derivatives
+from lambdamart_kit.preferences.strengths.likelihood import Likelihood
 
 DENSE_COVARIANCE = 5000  # items up to which an n x n covariance is reasonable
 _CHUNK = 64  # bootstrap replicates drawn together, to bound memory
 
 
-def hessian_covariance(model: StrengthModel, parameters: FloatArray) -> FloatArray:
+def hessian_covariance(model: Likelihood, parameters: FloatArray) -> FloatArray:
     """``H^+``: right when comparisons are independent and the model holds."""
     return _centred(model, _bread(model, parameters))
 
 
 def sandwich_covariance(
-    model: StrengthModel, parameters: FloatArray, clusters: ClusterCounts | None = None
+    model: Likelihood, parameters: FloatArray, clusters: ClusterCounts | None = None
 ) -> FloatArray:
     """``H^+ B H^+``, B the sum of squared scores of comparisons, or of clusters of comparisons.
 
@@ -28,24 +29,20 @@ def sandwich_covariance(
     """
     bread = _bread(model, parameters)
     derivatives = model.derivatives(parameters)
-    c = model.comparisons
     if clusters is None:
-        squared = c.count * c.sample_weight**2
-        meat = model.assemble(
-            squared * derivatives.eta**2,
-            squared * derivatives.eta * derivatives.delta,
-            squared * derivatives.delta**2,
-        )
+        meat = model.meat(derivatives)
     else:
-        weighted = clusters.counts @ scipy.sparse.diags_array(c.sample_weight)
+        weighted = clusters.counts @ scipy.sparse.diags_array(model.sample_weight)
         sums = weighted @ model.scores(derivatives)
         n_clusters = clusters.counts.shape[0]
-        meat = (sums.T @ sums).toarray() * (n_clusters / max(1, n_clusters - 1))
+        product = sums.T @ sums
+        meat = product.toarray() if scipy.sparse.issparse(product) else np.asarray(product)
+        meat = meat * (n_clusters / max(1, n_clusters - 1))
     return _centred(model, bread @ meat @ bread)
 
 
 def bootstrap_replicates(
-    model: StrengthModel,
+    model: Likelihood,
     parameters: FloatArray,
     n_replicates: int,
     rng: np.random.Generator,
@@ -60,23 +57,28 @@ def bootstrap_replicates(
     -------
     (n_replicates, n_parameters) float64
     """
-    c = model.comparisons
     derivatives = model.derivatives(parameters)
     scores = model.scores(derivatives)
-    penalty = np.zeros(model.n_parameters)
-    penalty[: model.n_items] = model.prior * parameters[: model.n_items]
     replicates = np.empty((n_replicates, model.n_parameters))
     for start in range(0, n_replicates, _CHUNK):
         size = min(_CHUNK, n_replicates - start)
-        counts = _resample(c.count, size, rng) if clusters is None else clusters.resample(size, rng)
-        weights = counts * c.sample_weight
-        gradients = (scores.T @ weights.T).T + penalty
+        counts = _resample(model.count, size, rng) if clusters is None else clusters.resample(size, rng)
+        weights = counts * model.sample_weight
+        gradients = (scores.T @ weights.T).T
         for row, (weight, gradient) in enumerate(zip(weights, gradients)):
-            step = -_solve_resample(model, derivatives, weight, gradient)
+            step = model.resampled_step(parameters, derivatives, weight, gradient)
             if model.prior == 0.0:
                 step = model.centre(step)
             replicates[start + row] = parameters + step
     return replicates
+
+
+def cluster_codes(groups: Any, n_rows: int, rows: str) -> IndexArray:
+    """Cluster of each row, numbered from 0 in ascending order of ids; `rows` names what a row is."""
+    code, _ = pd.factorize(np.asarray(groups), sort=True)
+    if code.shape != (n_rows,) or (code < 0).any():
+        raise ValueError(f"'groups' must hold one cluster id per row of {rows!r}, none missing")
+    return np.asarray(code, dtype=np.intp)
 
 
 class ClusterCounts:
@@ -114,18 +116,7 @@ def _resample(count: FloatArray, size: int, rng: np.random.Generator) -> FloatAr
     return rng.multinomial(round(total), count / total, size=size).astype(np.float64)
 
 
-def _solve_resample(
-    model: StrengthModel, derivatives: Derivatives, weight: FloatArray, gradient: FloatArray
-) -> FloatArray:
-    if model.n_items > DENSE_NEWTON:
-        return solve_sparse(model.hessian(derivatives, weight, sparse=True), gradient, tolerance=1e-6)
-    try:
-        return model.identified(model.hessian(derivatives, weight)).solve(gradient)
-    except ValueError:
-        return model.identified(model.hessian(derivatives)).solve(gradient)
-
-
-def _bread(model: StrengthModel, parameters: FloatArray) -> FloatArray:
+def _bread(model: Likelihood, parameters: FloatArray) -> FloatArray:
     if model.n_items > DENSE_COVARIANCE:
         raise ValueError(
             f"'method' must be 'bootstrap' above {DENSE_COVARIANCE} items: other methods need the dense "
@@ -134,6 +125,6 @@ def _bread(model: StrengthModel, parameters: FloatArray) -> FloatArray:
     return model.identified(model.hessian(model.derivatives(parameters))).inverse()
 
 
-def _centred(model: StrengthModel, covariance: FloatArray) -> FloatArray:
+def _centred(model: Likelihood, covariance: FloatArray) -> FloatArray:
     """Covariance once each component's strengths sum to zero: ``P C P``."""
     return model.centre(model.centre(covariance).T.copy())

@@ -1,0 +1,348 @@
+r"""Does one strength an item describe the votes? Tests of Bradley-Terry against any log-odds for each pair.
+
+Two tests with the same null hypothesis:
+
+- the likelihood ratio :math:`2 (\ell_{pairs} - \ell_{BT})` against the model in which every pair of items has
+  a log-odds of its own; order effect, covariates and tie parameter are in both. With ``ties="half"`` and no
+  covariates that larger model is the saturated one. Its distribution is about chi-squared where pairs have
+  many votes each.
+- the cyclic flow :math:`Q = \sum w_{ij} R_{ij}^2` that no strengths explain (see
+  :mod:`lambdamart_kit.preferences.strengths.cycles`), with
+  :math:`Y_{ij} = \log \frac{n_{ji} + 1/2}{n_{ij} + 1/2}`, compared with its values on votes redrawn from the
+  fitted model (parametric bootstrap). This one holds for few votes a pair too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import xlogy
+from scipy.stats import chi2
+
+from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.preferences.strengths.comparisons import Comparisons
+from lambdamart_kit.preferences.strengths.cycles import (
+    HodgeDecomposition,
+    hodge_decomposition,
+    potential,
+    weak_components,
+)
+from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, newton
+from lambdamart_kit.preferences.strengths.ties import Derivatives
+
+_MOST_STEPS = 300
+_RIDGE = 1e-8  # keeps log-odds of pairs finite where one side won every vote
+_FEW_VOTES = 5.0  # votes a pair below which chi-squared is no good approximation
+
+
+@dataclass(frozen=True, eq=False)
+class GoodnessOfFit:
+    """What the tests say.
+
+    Attributes
+    ----------
+    likelihood_ratio : float
+        Twice the gain in log-likelihood of a log-odds for each pair; NaN where rows have weights.
+    degrees_of_freedom : int
+        Independent cycles of the comparison graph; 0 means that nothing can be tested.
+    p_value : float
+        Of the likelihood ratio under chi-squared; NaN without degrees of freedom.
+    cyclic_flow : float
+        Q, the weighted squared flow that no strengths explain.
+    p_bootstrap : float
+        Share of redrawn vote tables with at least this Q, the observed one counted in; NaN without any.
+    votes_per_pair : float
+        Mean number of votes of a pair that met.
+    hodge : HodgeDecomposition
+        Shares of the flow and the worst cycles.
+    """
+
+    likelihood_ratio: float
+    degrees_of_freedom: int
+    p_value: float
+    cyclic_flow: float
+    p_bootstrap: float
+    votes_per_pair: float
+    hodge: HodgeDecomposition
+
+    @property
+    def p(self) -> float:
+        """The bootstrap's p-value where there is one, else that of the likelihood ratio."""
+        return self.p_value if np.isnan(self.p_bootstrap) else self.p_bootstrap
+
+    def rejects(self, level: float = 0.01) -> bool:
+        """Whether a single scale is refuted: neither test leaves it a probability above `level`.
+
+        The likelihood ratio is left out where pairs have few votes, as chi-squared is wrong there.
+        """
+        tests = [self.p_bootstrap]
+        if not self._few_votes or np.isnan(self.p_bootstrap):
+            tests.append(self.p_value)
+        known = [p for p in tests if not np.isnan(p)]
+        return bool(known) and max(known) <= level
+
+    def describe(self, *, level: float = 0.01) -> str:
+        """The verdict in whole sentences."""
+        if self.degrees_of_freedom <= 0:
+            return "The comparisons form no cycle, so whether a single scale describes them cannot be tested."
+        tests = self._tests()
+        if not self.rejects(level):
+            return f"A single scale describes the votes as far as they tell ({tests})."
+        text = f"A single scale does not describe these votes ({tests}). "
+        text += f"{self.hodge.cyclicity:.0%} of the squared log-odds go round in cycles"
+        worst = self.hodge.worst_cycles(1, triangles_only=len(self.hodge.triangles) > 0)
+        return f"{text}, most clearly {worst['cycle'][0]}." if len(worst) else f"{text}."
+
+    def _tests(self) -> str:
+        parts = []
+        if not np.isnan(self.likelihood_ratio):
+            degrees = self.degrees_of_freedom
+            ratio = f"likelihood ratio {self.likelihood_ratio:.1f} on {degrees} "
+            ratio += "degree of freedom" if degrees == 1 else "degrees of freedom"
+            few = self._few_votes and not np.isnan(self.p_bootstrap)
+            parts.append(ratio if few else f"{ratio}, p = {self.p_value:.2g}")
+        if not np.isnan(self.p_bootstrap):
+            parts.append(f"parametric bootstrap p = {self.p_bootstrap:.2g}")
+        return "; ".join(parts)
+
+    @property
+    def _few_votes(self) -> bool:
+        return self.votes_per_pair < _FEW_VOTES
+
+    def __str__(self) -> str:
+        return self.describe()
+
+
+class _Cells(NamedTuple):
+    """Votes that have one probability: a pair under equal covariates and weights."""
+
+    pair: IndexArray  # of each cell, ascending
+    record: IndexArray  # one record of each cell
+    decided: FloatArray  # votes that are no ties
+    tied: FloatArray
+    won: FloatArray  # by the first item
+    weight: FloatArray  # of one vote
+
+
+def vote_flow(comparisons: Comparisons) -> HodgeDecomposition:
+    r"""Hodge decomposition of the smoothed log-odds of each pair; a tie counts half for either side.
+
+    .. math:: Y_{ij} = \log \frac{n_{ji} + 1/2}{n_{ij} + 1/2}, \qquad
+              w_{ij} = \Bigl(\frac{1}{n_{ij} + 1/2} + \frac{1}{n_{ji} + 1/2}\Bigr)^{-1}
+
+    with :math:`n_{ij}` the (weighted) votes for i against j.
+    """
+    c = comparisons
+    starts, _ = _pairs(c)
+    wins = np.add.reduceat(c.weight * c.outcome, starts)
+    losses = np.add.reduceat(c.weight * (1.0 - c.outcome), starts)
+    flow, weight = _flow(wins, losses)
+    return hodge_decomposition(c.first[starts], c.second[starts], flow, weight, c.items)
+
+
+def goodness_of_fit(
+    model: StrengthModel, parameters: FloatArray, *, n_replicates: int, rng: np.random.Generator
+) -> GoodnessOfFit:
+    """Both tests of a fitted model; see :meth:`BradleyTerry.goodness_of_fit`.
+
+    Raises
+    ------
+    ValueError
+        If outcomes are soft, so that votes cannot be redrawn.
+    """
+    c = model.comparisons
+    if np.any(~np.isin(c.outcome, (0.0, 0.5, 1.0))):
+        raise ValueError(
+            "'outcomes' must be 0, .5 or 1 for a test of fit; soft outcomes are no votes to redraw"
+        )
+    if model.prior > 0.0:
+        # The prior pulls strengths together, which is no lack of fit: test the (all but) unpenalised fit.
+        model = dataclasses.replace(model, prior=_RIDGE)
+        parameters = newton(model, max_iter=200, tol=1e-6)[0]
+    hodge = vote_flow(c)
+    starts, pair = _pairs(c)
+    degrees = _degrees_of_freedom(model, pair)
+    ratio = np.nan
+    if np.all(c.sample_weight == 1.0) and degrees > 0:
+        ratio = max(0.0, 2.0 * (_data_loss(model, parameters) - _loss_of_free_pairs(model, starts, pair)))
+    flow = hodge.squared(hodge.cyclic)
+    p_bootstrap = np.nan
+    if n_replicates and degrees > 0:
+        redrawn = _redrawn_flows(model, parameters, hodge, pair, n_replicates, rng)
+        p_bootstrap = float((1 + np.sum(redrawn >= flow)) / (n_replicates + 1))
+    p_value = float(chi2.sf(ratio, degrees)) if degrees > 0 else np.nan
+    per_pair = float(c.count.sum() / len(starts))
+    return GoodnessOfFit(ratio, degrees, p_value, flow, p_bootstrap, per_pair, hodge)
+
+
+def _pairs(c: Comparisons) -> tuple[IndexArray, IndexArray]:
+    """First record of each pair of items, and the pair of each record; those of a pair follow each other."""
+    new = np.append(True, (np.diff(c.first) != 0) | (np.diff(c.second) != 0))
+    return np.flatnonzero(new), np.cumsum(new) - 1
+
+
+def _flow(wins: FloatArray, losses: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return np.log((losses + 0.5) / (wins + 0.5)), 1.0 / (1.0 / (wins + 0.5) + 1.0 / (losses + 0.5))
+
+
+def _data_loss(model: StrengthModel, parameters: FloatArray) -> float:
+    return float(np.sum(model.comparisons.weight * model.derivatives(parameters).loss))
+
+
+def _loss_of_free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> float:
+    """Smallest negative log-likelihood when every pair of items has a log-odds of its own."""
+    c = model.comparisons
+    if not model.ties.has_parameter and c.covariates.shape[1] == 0:
+        wins = np.add.reduceat(c.weight * c.outcome, starts)
+        total = np.add.reduceat(c.weight, starts)
+        return float(-np.sum(xlogy(wins, wins / total) + xlogy(total - wins, 1.0 - wins / total)))
+    # Newton's method: the Hessian is diagonal in the pairs' log-odds, bordered by the few other parameters,
+    # which the Schur complement solves for first.
+    phi = np.zeros(len(starts))
+    rest = model.start()[model.n_items :]
+    loss = np.inf
+    step_phi = phi
+    step_rest = rest
+    scale = 1.0
+    for _ in range(_MOST_STEPS):
+        proposal_phi = phi + scale * step_phi
+        proposal_rest = rest + (scale * step_rest if np.isfinite(loss) else 0.0)
+        derivatives = _free_derivatives(model, proposal_phi, proposal_rest, pair)
+        proposed = float(np.sum(c.weight * derivatives.loss) + _RIDGE / 2 * np.sum(proposal_phi**2))
+        if not proposed <= loss + 1e-12 * abs(loss):
+            scale /= 2.0
+            continue
+        gained = loss - proposed
+        phi = proposal_phi
+        rest = proposal_rest
+        loss = proposed
+        if gained < 1e-10 * max(1.0, loss):
+            break
+        scale = 1.0
+        step_phi, step_rest = _free_step(model, derivatives, phi, pair)
+    return loss - _RIDGE / 2 * float(np.sum(phi**2))
+
+
+def _free_derivatives(
+    model: StrengthModel, phi: FloatArray, rest: FloatArray, pair: IndexArray
+) -> Derivatives:
+    c = model.comparisons
+    n_covariates = c.covariates.shape[1]
+    delta = float(rest[-1]) if model.free_ties else model.fixed_delta
+    return model.ties.derivatives(phi[pair] + c.covariates @ rest[:n_covariates], delta, c.outcome)
+
+
+def _free_step(
+    model: StrengthModel, derivatives: Derivatives, phi: FloatArray, pair: IndexArray
+) -> tuple[FloatArray, FloatArray]:
+    """Newton's step of the pairs' log-odds and of covariates and tie parameter."""
+    c = model.comparisons
+    w = c.weight
+    columns = list(c.covariates.T)
+    slopes = [w * derivatives.eta * x for x in columns]
+    crosses = [w * derivatives.eta_eta * x for x in columns]
+    if model.free_ties:
+        slopes.append(w * derivatives.delta)
+        crosses.append(w * derivatives.eta_delta)
+    n_pairs = len(phi)
+    gradient = np.bincount(pair, w * derivatives.eta, n_pairs) + _RIDGE * phi
+    diagonal = np.bincount(pair, w * derivatives.eta_eta, n_pairs) + _RIDGE
+    border = np.column_stack([np.bincount(pair, cross, n_pairs) for cross in crosses])
+    corner = np.array([[np.sum(cross * x) for x in columns] for cross in crosses])
+    if model.free_ties:
+        last = np.append(corner[-1], np.sum(w * derivatives.delta_delta))
+        corner = np.column_stack([np.vstack([corner[:-1], corner[-1:]]), last])
+    schur = corner - border.T @ (border / diagonal[:, None])
+    right = np.array([slope.sum() for slope in slopes]) - border.T @ (gradient / diagonal)
+    # A covariate that is constant in each pair adds nothing to free pairs: its direction stays where it is.
+    step_rest = -np.linalg.pinv(schur, rcond=1e-10, hermitian=True) @ right
+    return -(gradient + border @ step_rest) / diagonal, step_rest
+
+
+def _degrees_of_freedom(model: StrengthModel, pair: IndexArray) -> int:
+    """Parameters of the model with free pairs less those of the model tested.
+
+    A covariate that is the same in all votes of a pair, each seen from the pair's first item, adds nothing
+    to free pairs.
+    """
+    c = model.comparisons
+    n_pairs = int(pair[-1]) + 1
+    n_components = weak_components(c.first, c.second, c.n_items).max() + 1
+    n_covariates = c.covariates.shape[1]
+    n_within = 0
+    if n_covariates:
+        means = np.zeros((n_pairs, n_covariates))
+        np.add.at(means, pair, c.covariates)
+        within = c.covariates - (means / np.bincount(pair)[:, None])[pair]
+        n_within = int(np.linalg.matrix_rank(within))
+    return int(n_pairs + n_within - (c.n_items - n_components) - n_covariates)
+
+
+def _cells(c: Comparisons, pair: IndexArray) -> _Cells:
+    keys = np.column_stack([c.sample_weight, c.covariates[:, ::-1], pair])
+    order = np.lexsort(keys.T)
+    new = np.append(True, np.any(np.diff(keys[order], axis=0) != 0, axis=1))
+    starts = np.flatnonzero(new)
+    outcome, count = c.outcome[order], c.count[order]
+    tied = np.add.reduceat(count * (outcome == 0.5), starts)
+    won = np.add.reduceat(count * (outcome == 1.0), starts)
+    total = np.add.reduceat(count, starts)
+    record = order[starts]
+    return _Cells(pair[record], record, total - tied, tied, won, c.sample_weight[record])
+
+
+def _redrawn_flows(
+    model: StrengthModel,
+    parameters: FloatArray,
+    hodge: HodgeDecomposition,
+    pair: IndexArray,
+    n_replicates: int,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Q of vote tables drawn from the fitted model with as many votes in each cell, (n_replicates,)."""
+    cells = _cells(model.comparisons, pair)
+    eta, delta = model.linear_predictor(parameters)[cells.record], model.split(parameters)[2]
+    probabilities = _with_ties(model.ties.probabilities(eta, delta), cells)
+    starts = np.flatnonzero(np.append(True, np.diff(cells.pair) != 0))
+    n_items = len(hodge.items)
+    labels = weak_components(hodge.first, hodge.second, n_items)
+    flows = np.empty(n_replicates)
+    for replicate in range(n_replicates):
+        won, tied, lost = _redraw(cells, probabilities, rng)
+        wins = np.add.reduceat(cells.weight * (won + tied / 2.0), starts)
+        losses = np.add.reduceat(cells.weight * (lost + tied / 2.0), starts)
+        flow, weight = _flow(wins, losses)
+        strengths = potential(hodge.first, hodge.second, flow, weight, n_items, labels=labels)
+        flows[replicate] = np.sum(weight * (flow - strengths[hodge.second] + strengths[hodge.first]) ** 2)
+    return flows
+
+
+def _with_ties(probabilities: FloatArray, cells: _Cells) -> FloatArray:
+    """Probability of loss, tie and win of each cell, (n_cells, 3).
+
+    Where a tie is half a win, votes are redrawn with ties of probability 2 c min(p, 1 - p), which leaves the
+    expected outcome p as it is; c makes as many ties as were seen.
+    """
+    if probabilities.shape[1] == 3:
+        return probabilities
+    lost, won = probabilities.T
+    room = 2.0 * np.minimum(lost, won)
+    possible = np.sum((cells.decided + cells.tied) * room)
+    c = min(1.0, cells.tied.sum() / possible) if possible > 0 else 0.0
+    tied = c * room
+    return np.column_stack([lost - tied / 2.0, tied, won - tied / 2.0])
+
+
+def _redraw(
+    cells: _Cells, probabilities: FloatArray, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Votes for the first item, ties and votes against it in each cell."""
+    total = np.round(cells.decided + cells.tied).astype(np.int64)
+    lost, tie, won = probabilities.T
+    tied = rng.binomial(total, np.clip(tie, 0.0, 1.0))
+    decisive = won / np.maximum(won + lost, np.finfo(float).tiny)
+    wins = rng.binomial(total - tied, np.clip(decisive, 0.0, 1.0))
+    return wins.astype(np.float64), tied.astype(np.float64), (total - tied - wins).astype(np.float64)
