@@ -12,7 +12,7 @@ from conftest import ragged
 from lambdamart_kit.core.pairs import PairLoss
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.ranking import reference
-from lambdamart_kit.core.ranking.lambdas import falling_exp
+from lambdamart_kit.core.ranking.pair_loop import falling_exp
 from lambdamart_kit.objectives import (
     LambdaERR,
     LambdaMAP,

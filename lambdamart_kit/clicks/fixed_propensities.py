@@ -13,7 +13,7 @@ from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import Bound, FunctionObjective, Objective
+from lambdamart_kit.objectives.base import Bound, Objective, names_rows
 
 Correction: TypeAlias = Literal["weights", "offset"]
 
@@ -197,7 +197,7 @@ class _BoundClicks:
         sample_weight: FloatArray | None,
         n_threads: int | None,
     ) -> None:
-        if isinstance(objective, FunctionObjective) or not getattr(objective, "uses_labels", True):
+        if names_rows(objective):
             raise ValueError(
                 f"'position_bias' must be 'gam' with {type(objective).__name__} as 'objective', which does "
                 "not go by the labels; or weigh the pairs yourself"

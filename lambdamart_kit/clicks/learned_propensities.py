@@ -14,7 +14,7 @@ from lambdamart_kit.clicks.impressions import Debiasing, Impressions, check_shar
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives.base import Bound, FunctionObjective, Objective
+from lambdamart_kit.objectives.base import Bound, Objective, names_rows
 
 
 @dataclass
@@ -129,8 +129,7 @@ class _Additive(Debiasing):
         n_threads: int | None = None,
     ) -> Bound:
         """The objective at scores with the terms added."""
-        by_labels = getattr(objective, "uses_labels", True) and not isinstance(objective, FunctionObjective)
-        if self.clicks and by_labels:
+        if self.clicks and not names_rows(objective):
             return BoundShiftedClicks(self, objective, y, queries, position, sample_weight, n_threads)
         bound = objective.bind(y, queries, sample_weight, n_threads=n_threads)
         return _BoundAdditive(self, bound, position)

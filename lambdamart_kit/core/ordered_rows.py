@@ -98,13 +98,10 @@ class OrderedRows:
         return self.view.rows
 
     def as_given(self) -> tuple[FloatArray, Queries, FloatArray | None]:
-        """Labels, queries and weights to bind an objective to.
+        """Labels, queries and weights row-aligned with the rows as they were given, all of which are here.
 
-        Row-aligned with the rows as they were given, so that an objective which names rows (a function,
-        explicit pairs) means those; with these rows as they stand here when some were held out.
+        For an objective that names rows (a function, explicit pairs) and means those.
         """
-        if len(self.order) == 0 or self.order.max() >= len(self.order):
-            return self.y, self.queries, self.sample_weight
         queries = Queries(self.order, self.queries.ptr, self.queries.ids)
         weight = None if self.sample_weight is None else queries.unsort(self.sample_weight)
         return queries.unsort(self.y), queries, weight

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import StrOptions
 
 from lambdamart_kit.distributed.base import DaskRanker
-from lambdamart_kit.objectives import resolve_objective
-from lambdamart_kit.rankers.binding import names_rows
+from lambdamart_kit.objectives import names_rows, resolve_objective
 from lambdamart_kit.rankers.lambdamart import LambdaMART
 from lambdamart_kit.rankers.library_rankers import LightGBMRanker, XGBoostRanker
 from lambdamart_kit.rankers.tree_ranker import BoostedRanker

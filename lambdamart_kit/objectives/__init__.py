@@ -10,18 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective
+from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective, names_rows
 from lambdamart_kit.objectives.explicit import ExplicitPairs
+from lambdamart_kit.objectives.lambda_metrics import LambdaERR, LambdaMAP, LambdaMRR, LambdaPrecision
 from lambdamart_kit.objectives.listwise import XENDCG, ListMLE, ListNet
-from lambdamart_kit.objectives.metrics import (
-    LambdaERR,
-    LambdaMAP,
-    LambdaMRR,
-    LambdaPrecision,
-    NDCGLoss1,
-    NDCGLoss2,
-    NDCGLoss2pp,
-)
+from lambdamart_kit.objectives.ndcg_bounds import NDCGLoss1, NDCGLoss2, NDCGLoss2pp
 from lambdamart_kit.objectives.pairwise import LambdaNDCG, RankNet
 from lambdamart_kit.objectives.yeti import YetiLoss
 
@@ -45,6 +38,7 @@ __all__ = [
     "Objective",
     "RankNet",
     "YetiLoss",
+    "names_rows",
     "resolve_objective",
 ]
 

@@ -1,24 +1,27 @@
-"""What an objective is: the protocol, and the checks and helpers that all objectives share."""
+"""What an objective is: the protocol, the one `bind` of objectives on labels, and the checks they share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.core.weights import query_weights
+from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 
 class Bound(Protocol):
     """An objective bound to labels and queries.
 
     Scores, gradient and hessian are *ordered rows* (rows sorted by query id, see
-    :class:`lambdamart_kit.core.queries.Queries`); gradient and hessian are of the loss that is minimised,
-    and their buffers are reused by the next call.
+    :class:`lambdamart_kit.core.queries.Queries`). Gradient and hessian are of the loss that is minimised.
+    The next call overwrites them.
     """
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -30,10 +33,17 @@ class Bound(Protocol):
 class Objective(Protocol):
     """Anything with this ``bind`` can be trained on every learner of the kit.
 
+    Rankers bind an objective to rows in their canonical order: sorted by query and, within a query, by
+    content. An objective that holds data of its own for each row (pairs of row numbers, a function of all
+    scores) says so with the class attribute ``names_rows = True``. It is then bound to the rows as they were
+    given to ``fit``, and needs all of them.
+
     Examples
     --------
     A pointwise squared loss, in full:
 
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> class SquaredLoss:
     ...     def bind(self, y, queries, sample_weight=None, *, n_threads=None):
     ...         return BoundFunction(lambda scores: (scores - y, np.ones_like(scores)), queries)
@@ -50,15 +60,85 @@ class Objective(Protocol):
         *,
         n_threads: int | None = None,
     ) -> Bound:
-        """Precompute what depends on labels and queries only; `y` and `sample_weight` are row-aligned."""
+        """Compute what depends on labels and queries only.
+
+        Parameters
+        ----------
+        y : (n_samples,) array-like
+            Labels, row-aligned with the qid that made `queries`.
+        queries : Queries
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query, row-aligned.
+        n_threads : int, optional
+            Threads of the bound objective; None for all.
+        """
         ...
 
 
-class CallSeeds:
-    """Seeds of an objective that draws anew at every gradient: a bound objective with a count of its calls.
+def names_rows(objective: Objective) -> bool:
+    """Whether the objective holds data for each row as it was given to fit, so that it needs all rows.
 
-    What goes on from a checkpoint or an earlier fit calls `skip_calls`, so that the next gradient draws what
-    it would have drawn had the run never stopped.
+    Examples
+    --------
+    >>> names_rows(FunctionObjective(lambda scores: (scores, scores)))
+    True
+    """
+    return bool(getattr(objective, "names_rows", False))
+
+
+class LabelObjective(ABC):
+    """An objective that goes by relevance labels. This is the one place where such objectives are bound.
+
+    A subclass is a frozen dataclass of options. It says in `_bind_labels` what it makes of checked labels,
+    or, on pairs of documents, states its parts (see
+    :class:`lambdamart_kit.objectives.pairwise.PairObjective`).
+    """
+
+    def bind(
+        self,
+        y: ArrayLike,
+        queries: Queries,
+        sample_weight: ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> Any:
+        """Bind to labels and queries; `y` and `sample_weight` are row-aligned.
+
+        Parameters
+        ----------
+        y : (n_samples,) array-like
+            Graded relevance, finite and >= 0.
+        queries : Queries
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query, the same for all its rows.
+        n_threads : int, optional
+            Threads of the bound objective; None for all. The result does not depend on it.
+
+        Returns
+        -------
+        Bound
+
+        Raises
+        ------
+        ValueError
+            If a label, a weight or an option of the objective is not usable.
+        """
+        labels = check_labels(y, queries)
+        weights = query_weights(sample_weight, queries)
+        return self._bind_labels(labels, queries, weights, resolve_n_jobs(n_threads))
+
+    @abstractmethod
+    def _bind_labels(
+        self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
+    ) -> Bound:
+        """Bind to labels (ordered rows) and query weights."""
+
+
+class CallSeeds:
+    """Seeds of an objective that draws random numbers at every gradient: it counts its gradients.
+
+    Training that goes on from a checkpoint or an earlier fit calls `skip_calls`. The next gradient then draws
+    what it would have drawn had the run never stopped.
     """
 
     def __init__(self, random_state: int) -> None:
@@ -77,7 +157,7 @@ class CallSeeds:
 
 
 def go_on_after(n_trees: int, bound: Any) -> None:
-    """Have a bound objective that draws, if it does, draw on where the gradients of `n_trees` trees ended."""
+    """Have a bound objective draw on where the gradients of `n_trees` trees ended, if it draws at all."""
     if hasattr(bound, "skip_calls"):
         bound.skip_calls(n_trees)
 
@@ -123,6 +203,8 @@ class FunctionObjective:
         It knows the labels it was made for, so the `y` and `sample_weight` given to ``bind`` are not used.
     """
 
+    names_rows: ClassVar[bool] = True
+
     function: Callable[[Any], tuple[Any, Any]]
 
     def bind(
@@ -148,7 +230,7 @@ def check_labels(y: ArrayLike, queries: Queries) -> FloatArray:
     return queries.sort(labels)
 
 
-def check_scores(scores: Array, n_samples: int) -> Float32Array:
+def check_ordered_scores(scores: Array, n_samples: int) -> Float32Array:
     """Ordered scores as contiguous float32, finite."""
     ordered = np.ascontiguousarray(scores, dtype=np.float32)
     if ordered.shape != (n_samples,):
@@ -172,8 +254,8 @@ def check_positive(value: float, name: str) -> float:
     return float(value)
 
 
-def check_level(value: int | None, name: str) -> int:
-    """Truncation `value` as a number of ranks; None is all."""
+def check_ranks(value: int | None, name: str) -> int:
+    """A truncation `value` as a number of ranks; None is all."""
     if value is None:
         return int(np.iinfo(np.int64).max)
     if isinstance(value, bool) or int(value) != value or value < 1:

@@ -10,7 +10,7 @@ import numpy as np
 from lambdamart_kit.core.pairs import PairLoss, flipped_target
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import ArrayLike, Float32Array
-from lambdamart_kit.objectives.base import check_scores
+from lambdamart_kit.objectives.base import check_ordered_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +40,15 @@ class ExplicitPairs:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> bound = ExplicitPairs([[0, 1], [2, 1]]).bind(np.zeros(3), Queries.from_qid(None, 3))
     >>> gradient, hessian = bound.gradient_hessian(np.zeros(3, dtype=np.float32))
     >>> gradient.tolist(), hessian.tolist()
     ([-0.5, 1.0, -0.5], [0.25, 0.5, 0.25])
     """
 
-    uses_labels: ClassVar[bool] = False
+    names_rows: ClassVar[bool] = True
 
     pairs: Any
     weight: Any = 1.0
@@ -100,10 +102,10 @@ class BoundExplicitPairs:
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows, float32."""
-        ordered = check_scores(scores, self.pair_loss.n_items)
+        ordered = check_ordered_scores(scores, self.pair_loss.n_items)
         gradient, hessian = self.pair_loss.gradient_hessian(ordered)
         return gradient.astype(np.float32), hessian.astype(np.float32)
 
     def loss(self, scores: Float32Array) -> float:
         """Loss summed over pairs at `scores`, ordered rows."""
-        return self.pair_loss.loss(check_scores(scores, self.pair_loss.n_items))
+        return self.pair_loss.loss(check_ordered_scores(scores, self.pair_loss.n_items))

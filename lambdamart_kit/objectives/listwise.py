@@ -13,16 +13,16 @@ import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_choice, gains
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking.labelled import ScoredRows
 from lambdamart_kit.core.ranking.listwise import likelihood_gradients, sampled_targets, softmax_gradients
 from lambdamart_kit.core.sorting import label_order
-from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
-from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import CallSeeds, check_labels, check_scores
-from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
+from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
+from lambdamart_kit.objectives.base import CallSeeds, LabelObjective, check_ordered_scores
+from lambdamart_kit.runtime.threads import balanced_bounds, run_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListNet:
+class ListNet(LabelObjective):
     r"""Cross-entropy between a distribution made of the labels and the softmax of the scores.
 
     .. math:: L = -\sum_i t_i \log \frac{e^{s_i}}{\sum_j e^{s_j}}, \qquad
@@ -44,6 +44,8 @@ class ListNet:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> bound = ListNet(target="gain").bind([0, 1], Queries.from_qid(["a", "a"], 2))
     >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()
     [0.5, -0.5]
@@ -52,27 +54,20 @@ class ListNet:
     target: Literal["softmax", "gain"] = "softmax"
     gain: Gain = "linear"
 
-    def bind(
-        self,
-        y: ArrayLike,
-        queries: Queries,
-        sample_weight: ArrayLike | None = None,
-        *,
-        n_threads: int | None = None,
+    def _bind_labels(
+        self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
     ) -> BoundList:
-        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
         check_choice(self.target, ("softmax", "gain"), name="target")
-        labels = check_labels(y, queries)
         layout = label_order(labels, queries.ptr)
         gain = gains(labels, self.gain)[layout]
-        top = np.repeat(np.maximum.reduceat(gain, queries.ptr[:-1]) if len(gain) else gain, queries.sizes)
+        top = _largest_of_query(gain, queries)
         mass = np.exp(gain - top) if self.target == "softmax" else gain
         target = _normalized(np.where(top > 0, mass, 0.0), queries)
-        return BoundList(softmax_gradients, target, layout, queries, sample_weight, n_threads)
+        return BoundList(softmax_gradients, target, layout, queries, weights, n_threads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class XENDCG:
+class XENDCG(LabelObjective):
     r"""Cross-entropy with a randomised gain distribution, whose loss bounds NDCG.
 
     .. math:: t_i = \frac{2^{y_i} - \gamma_i}{\sum_j 2^{y_j} - \gamma_j}, \qquad
@@ -94,6 +89,8 @@ class XENDCG:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> bound = XENDCG(gamma=0.5).bind([0, 1], Queries.from_qid(["a", "a"], 2))
     >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()  # target 1/4, 3/4
     [0.25, -0.25]
@@ -102,30 +99,23 @@ class XENDCG:
     gamma: float | Literal["random"] = "random"
     random_state: int = 0
 
-    def bind(
-        self,
-        y: ArrayLike,
-        queries: Queries,
-        sample_weight: ArrayLike | None = None,
-        *,
-        n_threads: int | None = None,
+    def _bind_labels(
+        self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
     ) -> BoundList:
-        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
-        labels = check_labels(y, queries)
         layout = label_order(labels, queries.ptr)
         power = gains(labels, "exp2")[layout] + 1.0
         if isinstance(self.gamma, str):
             check_choice(self.gamma, ("random",), name="gamma")
-            return _BoundXENDCG(power, self.random_state, layout, queries, sample_weight, n_threads)
+            return _BoundXENDCG(power, self.random_state, layout, queries, weights, n_threads)
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"'gamma' must be 'random' or a number in [0, 1]; got {self.gamma!r}")
-        top = np.repeat(np.maximum.reduceat(power, queries.ptr[:-1]) if len(power) else power, queries.sizes)
+        top = _largest_of_query(power, queries)
         target = _normalized(np.where(top > 1, power - self.gamma, 0.0), queries)
-        return BoundList(softmax_gradients, target, layout, queries, sample_weight, n_threads)
+        return BoundList(softmax_gradients, target, layout, queries, weights, n_threads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListMLE:
+class ListMLE(LabelObjective):
     r"""Negative log-likelihood of the order of the labels under the Plackett-Luce model.
 
     .. math:: L = \sum_{i:\, y_i > y_{min}} \left(\log \sum_{j:\, y_j \le y_i} e^{s_j} - s_i\right)
@@ -141,23 +131,18 @@ class ListMLE:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> bound = ListMLE().bind([0, 1], Queries.from_qid(["a", "a"], 2))
     >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()
     [0.5, -0.5]
     """
 
-    def bind(
-        self,
-        y: ArrayLike,
-        queries: Queries,
-        sample_weight: ArrayLike | None = None,
-        *,
-        n_threads: int | None = None,
+    def _bind_labels(
+        self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
     ) -> BoundList:
-        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
-        labels = check_labels(y, queries)
         layout = label_order(labels, queries.ptr)
-        return BoundList(likelihood_gradients, labels[layout], layout, queries, sample_weight, n_threads)
+        return BoundList(likelihood_gradients, labels[layout], layout, queries, weights, n_threads)
 
 
 class BoundList:
@@ -167,17 +152,17 @@ class BoundList:
         self,
         function: Callable[..., Any],
         values: FloatArray,
-        layout: Any,
+        layout: IndexArray,
         queries: Queries,
-        sample_weight: ArrayLike | None,
-        n_threads: int | None,
+        weights: FloatArray,
+        n_threads: int,
     ) -> None:
         self._function = function
         self._values = values  # target or label of each document, in layout order
         self._layout = layout
         self._ptr = queries.ptr
-        self._scale = query_weights(sample_weight, queries)
-        self._n_threads = resolve_n_jobs(n_threads)
+        self._scale = weights
+        self._n_threads = n_threads
         self._bounds = balanced_bounds(queries.sizes, self._n_threads, tasks_per_thread=4)
         self._gradient = np.empty(queries.n_samples, dtype=np.float32)
         self._hessian = np.empty(queries.n_samples, dtype=np.float32)
@@ -185,10 +170,19 @@ class BoundList:
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
+        ordered = check_ordered_scores(scores, len(self._gradient))
+        rows = ScoredRows(ordered, self._gradient, self._hessian)
         run_tasks(
-            self._function, self._bounds, self._n_threads, self._ptr, self._layout, self._values,
-            self._scale, check_scores(scores, len(self._gradient)), self._gradient, self._hessian, self._loss,
-        )  # fmt: skip
+            self._function,
+            self._bounds,
+            self._n_threads,
+            self._ptr,
+            self._layout,
+            self._values,
+            self._scale,
+            rows,
+            self._loss,
+        )
         return self._gradient, self._hessian
 
     def loss(self, scores: Float32Array) -> float:
@@ -204,14 +198,12 @@ class _BoundXENDCG(BoundList, CallSeeds):
         self,
         power: FloatArray,
         random_state: int,
-        layout: Any,
+        layout: IndexArray,
         queries: Queries,
-        sample_weight: ArrayLike | None,
-        n_threads: int | None,
+        weights: FloatArray,
+        n_threads: int,
     ) -> None:
-        BoundList.__init__(
-            self, softmax_gradients, np.zeros(len(power)), layout, queries, sample_weight, n_threads
-        )
+        BoundList.__init__(self, softmax_gradients, np.zeros(len(power)), layout, queries, weights, n_threads)
         CallSeeds.__init__(self, random_state)
         self._power = power
 
@@ -225,6 +217,13 @@ class _BoundXENDCG(BoundList, CallSeeds):
         """Loss summed over queries at `scores` for the target drawn last."""
         super().gradient_hessian(scores)
         return float(self._loss.sum())
+
+
+def _largest_of_query(values: FloatArray, queries: Queries) -> FloatArray:
+    """Largest value of each row's query."""
+    if not len(values):
+        return values
+    return np.repeat(np.maximum.reduceat(values, queries.ptr[:-1]), queries.sizes)
 
 
 def _normalized(mass: FloatArray, queries: Queries) -> FloatArray:

@@ -1,52 +1,47 @@
-"""Objectives on pairs of documents of one query: RankNet and the lambda family.
+"""Objectives on pairs of documents of one query: the options they share, RankNet and LambdaNDCG.
 
 All are the pair model (:mod:`lambdamart_kit.core.pairs`) with a weight a pair:
 
     loss = sum over pairs with y[high] > y[low] of  weight * log(1 + exp(-sigma * (s[high] - s[low])))
 
-RankNet's weight is 1; a lambda objective's is what swapping the two documents would change in a metric, taken
-as a constant when the loss is differentiated (Burges 2010, section 4).
+RankNet's weight is 1. The weight of a lambda objective is what swapping the two documents would change in a
+metric; it counts as a constant when the loss is differentiated (Burges 2010, section 4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
-from lambdamart_kit.core.pairs import label_pair_losses
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranking.distances import new_distances
-from lambdamart_kit.core.ranking.lambdas import (
-    DISTANCE,
-    SWAP,
-    WINNER,
-    LabelledQueries,
-    PairSettings,
-    Switches,
-    lambda_gradients,
-    new_shuffled,
+from lambdamart_kit.core.ranking.labelled import new_discounts
+from lambdamart_kit.core.ranking.pair_loop import SWAP, WINNER, PairSettings
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.objectives.base import LabelObjective, check_positive, check_ranks
+from lambdamart_kit.objectives.bound_pairs import (
+    BoundPairs,
+    BoundRankNet,
+    ideal_dcg_of_rows,
+    labelled_queries,
+    largest_size,
 )
-from lambdamart_kit.core.ranking.rank_order import LANES, new_ranked, with_mass
-from lambdamart_kit.core.ranking.swaps import DISCOUNT
-from lambdamart_kit.core.sorting import label_order
-from lambdamart_kit.core.typing import ArrayLike, BoolArray, Float32Array, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import CallSeeds, check_labels, check_level, check_positive, check_scores
-from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks, threads_used
 
 PairTies = Literal["expected", "input", "random"]
 Normalize = bool | Literal["scores", "queries"]
 
-_SCORE_OFFSET = 0.01  # LightGBM and XGBoost: |delta| / (0.01 + |s_i - s_j|)
+_SCORE_OFFSET = 0.01  # as in LightGBM and XGBoost: |delta| / (0.01 + |s_i - s_j|)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairObjective:
+class PairObjective(LabelObjective):
     """Options shared by all objectives on the pairs of a query.
+
+    A subclass states its parts, and `bind` puts them together: `_relevance` says which document of a pair is
+    the better one, `_gain` what a document is worth, `_discount` what a rank is worth, and the class
+    attributes how the weight of a pair follows from these.
 
     Parameters
     ----------
@@ -61,7 +56,9 @@ class PairObjective:
     ties : {"expected", "input", "random"}
         How documents with equal scores rank. ``"expected"``: the weight of a pair is its expectation over
         all orders of the tied documents, so the result does not depend on the order of the rows.
-        ``"input"``: as the rows come, like LightGBM and XGBoost. ``"random"``: shuffled anew at every call.
+        ``"input"``: in the order of the rows that the objective is bound to, like LightGBM and XGBoost.
+        Rankers bind to rows sorted by a hash of their content, so there the order of tied documents is
+        arbitrary, but always the same. ``"random"``: shuffled anew at every call.
     n_partners : int or None
         None pairs a document with all documents ranked below it; a number with a random run of that many
         of them, weighted up so that the expected gradient is the same. Worth it for very long queries.
@@ -71,6 +68,10 @@ class PairObjective:
         Seed of what is random.
     """
 
+    weighting: ClassVar[int] = SWAP
+    metric: ClassVar[int | None] = None
+    bound_type: ClassVar[type[BoundPairs]] = BoundPairs
+
     truncation_level: int | None = None
     sigma: float = 1.0
     normalize: Normalize = False
@@ -79,34 +80,64 @@ class PairObjective:
     hessian_factor: float = 1.0
     random_state: int = 0
 
-    def _settings(
-        self,
-        weighting: int,
-        *,
-        metric: int = DISCOUNT,
-        swap_share: float = 1.0,
-        distance_share: float = 0.0,
-    ) -> PairSettings:
+    def _relevance(self, labels: FloatArray) -> FloatArray:
+        """What decides which document of a pair is the better one; here the label."""
+        return labels
+
+    def _gain(self, relevance: FloatArray, queries: Queries) -> FloatArray:
+        """What each document is worth in the metric."""
+        return np.ones_like(relevance)
+
+    def _discount(self, n_ranks: int) -> FloatArray:
+        """What each rank is worth; unused with a `metric`."""
+        return np.empty(0)
+
+    def _shares(self) -> tuple[float, float]:
+        """Shares of the difference of two discounts, and of the discount of the distance of two ranks."""
+        return 1.0, 0.0
+
+    def _truncation(self) -> int:
+        """Only pairs whose better ranked document is among so many count."""
+        return check_ranks(self.truncation_level, "truncation_level")
+
+    def _bind_labels(
+        self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
+    ) -> BoundPairs:
+        settings = self._settings(self._discount(largest_size(queries)))
+        n_partners = None if self.n_partners is None else check_ranks(self.n_partners, "n_partners")
+        relevance = self._relevance(labels)
+        gain = self._gain(relevance, queries)
+        as_input = self.ties == "input"
+        return self.bound_type(
+            settings,
+            self.metric,
+            n_partners,
+            labelled_queries(relevance, gain, queries, weights, as_input=as_input),
+            shuffle=self.ties == "random",
+            random_state=self.random_state,
+            n_threads=n_threads,
+        )
+
+    def _settings(self, discount: FloatArray) -> PairSettings:
         check_choice(self.ties, ("expected", "input", "random"), name="ties")
         if self.normalize not in (True, False, "scores", "queries"):
             raise ValueError(
                 f"'normalize' must be True, False, 'scores' or 'queries'; got {self.normalize!r}"
             )
         by_score = self.normalize in (True, "scores")
+        swap_share, distance_share = self._shares()
         return PairSettings(
-            metric=metric,
-            weighting=weighting,
+            weighting=self.weighting,
             swap_share=swap_share,
             distance_share=distance_share,
-            n_partners=0 if self.n_partners is None else check_level(self.n_partners, "n_partners"),
-            truncation=check_level(self.truncation_level, "truncation_level"),
+            truncation=self._truncation(),
             sigma=check_positive(self.sigma, "sigma"),
             offset=_SCORE_OFFSET if by_score else 1.0,
             slope=1.0 if by_score else 0.0,
             normalize=self.normalize in (True, "queries"),
             hessian_factor=check_positive(self.hessian_factor, "hessian_factor"),
             merge=self.ties == "expected",
-            shuffle=self.ties == "random",
+            discounts=new_discounts(discount),
         )
 
 
@@ -128,10 +159,15 @@ class RankNet(PairObjective):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> bound = RankNet().bind([1, 0], Queries.from_qid(["a", "a"], 2))
     >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].round(4)
     array([-0.5,  0.5], dtype=float32)
     """
+
+    weighting: ClassVar[int] = WINNER
+    bound_type: ClassVar[type[BoundPairs]] = BoundRankNet
 
     @classmethod
     def xgboost(cls, **options: Any) -> RankNet:
@@ -145,25 +181,36 @@ class RankNet(PairObjective):
         preset = cls(truncation_level=32, normalize=True, ties="input", hessian_factor=2.0)
         return replace(preset, **options)
 
-    def bind(
-        self,
-        y: ArrayLike,
-        queries: Queries,
-        sample_weight: ArrayLike | None = None,
-        *,
-        n_threads: int | None = None,
-    ) -> BoundRankNet:
-        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
-        labels = check_labels(y, queries)
-        constant = np.ones(largest_size(queries))
-        return BoundRankNet(
-            self, self._settings(WINNER), labels, np.ones_like(labels), constant, queries,
-            query_weights(sample_weight, queries), n_threads,
-        )  # fmt: skip
+    def _discount(self, n_ranks: int) -> FloatArray:
+        return np.ones(n_ranks)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LambdaNDCG(PairObjective):
+class NDCGObjective(PairObjective):
+    """What the objectives on NDCG share: gains over the ideal DCG of the query, cut at the truncation.
+
+    Parameters
+    ----------
+    gain : "exp2", "linear", table or callable
+        Gain of a label, see :func:`lambdamart_kit.core.gains.gains`; a table as a tuple.
+    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
+        See :class:`PairObjective`.
+    """
+
+    gain: Gain = "exp2"
+
+    def _gain(self, relevance: FloatArray, queries: Queries) -> FloatArray:
+        gain = gains(relevance, self.gain)
+        discount = self._discount(largest_size(queries))
+        share: FloatArray = gain / ideal_dcg_of_rows(gain, discount, self._truncation(), queries)
+        return share
+
+    def _discount(self, n_ranks: int) -> FloatArray:
+        return discounts(n_ranks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaNDCG(NDCGObjective):
     r"""LambdaRank's gradient for NDCG: each pair weighs what swapping it would change in NDCG.
 
     .. math:: |\Delta_{ij}| = \frac{|g_i - g_j|\,|D_i - D_j|}{\mathrm{ideal\ DCG}}, \qquad
@@ -188,13 +235,14 @@ class LambdaNDCG(PairObjective):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> bound = LambdaNDCG.burges().bind([1, 0], Queries.from_qid(["a", "a"], 2))
     >>> bound.gradient_hessian(np.array([1, 0], dtype=np.float32))[0].round(4)  # .3691 / (1 + e)
     array([-0.0993,  0.0993], dtype=float32)
     """
 
     truncation_level: int | None = 30
-    gain: Gain = "exp2"
     normalize: Normalize = True
 
     @classmethod
@@ -212,199 +260,3 @@ class LambdaNDCG(PairObjective):
     def burges(cls, **options: Any) -> LambdaNDCG:
         """As published by Burges in 2010: all pairs, nothing normalised."""
         return replace(cls(truncation_level=None, normalize=False), **options)
-
-    def bind(
-        self,
-        y: ArrayLike,
-        queries: Queries,
-        sample_weight: ArrayLike | None = None,
-        *,
-        n_threads: int | None = None,
-    ) -> BoundPairs:
-        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
-        labels = check_labels(y, queries)
-        settings = self._settings(SWAP)
-        gain = gains(labels, self.gain)
-        discount = discounts(largest_size(queries))
-        relative = gain / ideal_dcg_of_rows(gain, discount, settings.truncation, queries)
-        return BoundPairs(
-            self,
-            settings,
-            labels,
-            relative,
-            discount,
-            queries,
-            query_weights(sample_weight, queries),
-            n_threads,
-        )
-
-
-class BoundKernel(CallSeeds):
-    """A kernel of the pair model bound to labelled queries; owns its buffers.
-
-    Parameters
-    ----------
-    objective : dataclass
-        What is bound; its `random_state` seeds every gradient.
-    kernel : callable
-        ``kernel(first, last, *scratch, queries, *settings, seed, scores, gradient, hessian, factor, cost)``;
-        see :func:`lambdamart_kit.core.ranking.lambdas.lambda_gradients`.
-    queries : LabelledQueries
-    settings : tuple
-        Arguments of the kernel that stay.
-    new_scratch : callable
-        ``(capacity) -> (Ranked, ...)``, what one thread fills for queries of up to `capacity` documents.
-    cost : ndarray (n_queries,)
-        About how long each query takes.
-    n_threads : int or None
-    """
-
-    def __init__(
-        self,
-        objective: Any,
-        kernel: Callable[..., None],
-        queries: LabelledQueries,
-        settings: tuple[Any, ...],
-        new_scratch: Callable[[int], tuple[Any, ...]],
-        cost: FloatArray | IndexArray,
-        n_threads: int | None,
-    ) -> None:
-        super().__init__(objective.random_state)
-        self.objective = objective
-        self._kernel, self._queries, self._settings = kernel, queries, settings
-        self._n_threads = resolve_n_jobs(n_threads)
-        self._bounds = balanced_bounds(cost, self._n_threads, tasks_per_thread=4)
-        capacity = int(np.diff(queries.ptr).max(initial=0))
-        self._scratch = [new_scratch(capacity) for _ in range(threads_used(self._bounds, self._n_threads))]
-        self._gradient = np.empty(len(queries.label), dtype=np.float32)
-        self._hessian = np.empty(len(queries.label), dtype=np.float32)
-
-    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian at `scores`, ordered rows; the buffers are reused by the next call."""
-        self._run(scores, None, None)
-        return self._gradient, self._hessian
-
-    def weighted(
-        self, scores: Float32Array, factor: Float32Array
-    ) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Gradient, hessian and cost with the weight of each pair times the factors of its two rows.
-
-        The cost of a row is the loss of its pairs, each times the factor of the other row only.
-        """
-        cost = np.empty_like(self._gradient)
-        self._run(scores, np.ascontiguousarray(factor, dtype=np.float32), cost)
-        return self._gradient, self._hessian, cost
-
-    def _run(self, scores: Float32Array, factor: Float32Array | None, cost: Float32Array | None) -> None:
-        ordered = check_scores(scores, len(self._gradient))
-        seed, scratch = self.next_seed(), self._scratch
-        if factor is not None:
-            scratch = [(with_mass(ranked), *others) for ranked, *others in scratch]
-        run_tasks(
-            self._kernel, self._bounds, self._n_threads, self._queries, *self._settings, seed, ordered,
-            self._gradient, self._hessian, factor, cost, scratch=scratch,
-        )  # fmt: skip
-
-
-class BoundPairs(BoundKernel):
-    """A pair objective bound to labels and queries."""
-
-    def __init__(
-        self,
-        objective: PairObjective,
-        settings: PairSettings,
-        labels: FloatArray,
-        gain: FloatArray,
-        discount: FloatArray,
-        queries: Queries,
-        weights: FloatArray,
-        n_threads: int | None,
-    ) -> None:
-        near = _distance_weights(discount) if settings.weighting == DISTANCE else None
-
-        def new_scratch(capacity: int) -> tuple[Any, ...]:
-            distances = None if near is None else new_distances(capacity, near)
-            return new_ranked(capacity), distances, new_shuffled(capacity) if settings.shuffle else None
-
-        switches = Switches(
-            other_metric=settings.metric != DISCOUNT or None,
-            partners=settings.n_partners > 0 or None,
-        )
-        super().__init__(
-            objective,
-            lambda_gradients,
-            labelled_queries(labels, gain, queries, weights, as_input=objective.ties == "input"),
-            (settings, discount, np.concatenate(([0.0], np.cumsum(discount))), *switches),
-            new_scratch,
-            _cost(queries, settings.truncation),
-            n_threads,
-        )
-
-
-class BoundRankNet(BoundPairs):
-    """RankNet bound to labels and queries; has a loss."""
-
-    def loss(self, scores: Float32Array) -> float:
-        """Loss summed over all pairs, times query weights, at `scores` (ordered rows).
-
-        Truncation, partners and normalisation change the gradient only, so they leave out or rescale parts
-        of what this sums.
-        """
-        ordered = check_scores(scores, len(self._gradient))[self._queries.layout]
-        losses = np.empty(len(self._queries.scale))
-        run_tasks(
-            label_pair_losses, self._bounds, self._n_threads, self._queries.ptr, self._queries.label,
-            float(self.objective.sigma), ordered, losses,
-        )  # fmt: skip
-        return float(losses @ self._queries.scale)
-
-
-def labelled_queries(
-    labels: FloatArray, gain: FloatArray, queries: Queries, weights: FloatArray, *, as_input: bool = False
-) -> LabelledQueries:
-    """What the kernels know of the queries, in the canonical layout; rows as they came with `as_input`."""
-    layout = np.arange(len(labels), dtype=np.intp) if as_input else label_order(labels, queries.ptr)
-    codes = np.unique(labels, return_inverse=True)[1]
-    scale = np.where(_has_pairs(codes, queries), weights, 0.0)
-    return LabelledQueries(
-        queries.ptr, layout, codes[layout].astype(np.float32), gain[layout].astype(np.float32), scale
-    )
-
-
-def ideal_dcg_of_rows(
-    gain: FloatArray, discount: FloatArray, truncation: int, queries: Queries
-) -> FloatArray:
-    """Ideal DCG, cut at the truncation, of each ordered row's query; 1 where it is 0."""
-    best_first = gain[label_order(gain, queries.ptr)]
-    rank = np.arange(queries.n_samples) - np.repeat(queries.ptr[:-1], queries.sizes)
-    terms = np.where(rank < truncation, best_first * discount[rank], 0.0)
-    ideal = np.bincount(queries.query_of_ordered_row, weights=terms, minlength=queries.n_queries)
-    ideal[ideal == 0] = 1.0
-    per_row: FloatArray = np.repeat(ideal, queries.sizes)
-    return per_row
-
-
-def _distance_weights(discount: FloatArray) -> Float32Array:
-    """``discount(d - 1) - discount(d)`` by the distance d of two ranks; padded with 0, as at 0."""
-    return np.concatenate(([0.0], -np.diff(discount), np.zeros(LANES))).astype(np.float32)
-
-
-def _has_pairs(labels: IndexArray, queries: Queries) -> BoolArray:
-    """Whether each query holds two different labels."""
-    starts = queries.ptr[:-1]
-    if not len(starts):
-        return np.empty(0, dtype=bool)
-    differ: BoolArray = np.maximum.reduceat(labels, starts) > np.minimum.reduceat(labels, starts)
-    return differ
-
-
-def largest_size(queries: Queries) -> int:
-    """Documents in the largest query; 0 without queries."""
-    return int(queries.sizes.max(initial=0))
-
-
-def _cost(queries: Queries, truncation: int) -> FloatArray:
-    """About how long a query takes: its pairs, plus sorting and copying worth some 40 pairs a document."""
-    sizes = queries.sizes.astype(np.float64)
-    rows: FloatArray = sizes * (np.minimum(sizes, truncation) + 40.0)
-    return rows

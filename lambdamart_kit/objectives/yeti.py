@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from lambdamart_kit.core.gains import Gain, discounts, gains
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranking.neighbours import neighbour_gradients
+from lambdamart_kit.core.ranking.neighbours import NeighbourSettings, Noisy, neighbour_gradients, new_noisy
 from lambdamart_kit.core.ranking.rank_order import Ranked, new_ranked
-from lambdamart_kit.core.typing import ArrayLike, Float32Array, IndexArray
-from lambdamart_kit.core.weights import query_weights
-from lambdamart_kit.objectives.base import check_labels, check_level, check_positive
-from lambdamart_kit.objectives.pairwise import BoundKernel, ideal_dcg_of_rows, labelled_queries, largest_size
+from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.objectives.base import LabelObjective, check_positive, check_ranks
+from lambdamart_kit.objectives.bound_pairs import (
+    BoundKernel,
+    ideal_dcg_of_rows,
+    labelled_queries,
+    largest_size,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class YetiLoss:
+class YetiLoss(LabelObjective):
     r"""Pairs of neighbours in noisy rankings, each weighing what swapping the two changes in NDCG.
 
     Rankings are drawn by sorting :math:`s_i + \tau \log(u_i / (1 - u_i))`, u uniform. A pair that stands at
@@ -46,6 +48,8 @@ class YetiLoss:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
     >>> bound = YetiLoss().bind([0, 1], Queries.from_qid(["a", "a"], 2))
     >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].round(4)
     array([ 0.1845, -0.1845], dtype=float32)
@@ -57,31 +61,25 @@ class YetiLoss:
     gain: Gain = "exp2"
     random_state: int = 0
 
-    def bind(
-        self,
-        y: ArrayLike,
-        queries: Queries,
-        sample_weight: ArrayLike | None = None,
-        *,
-        n_threads: int | None = None,
+    def _bind_labels(
+        self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
     ) -> BoundKernel:
-        """Bind to labels and queries; `y` and `sample_weight` are row-aligned."""
-        labels = check_labels(y, queries)
-        gain, discount = gains(labels, self.gain), discounts(largest_size(queries) + 1)
-        level = check_level(self.truncation_level, "truncation_level")
-        check_level(self.n_permutations, "n_permutations")
+        discount = discounts(largest_size(queries) + 1)
+        level = check_ranks(self.truncation_level, "truncation_level")
+        check_ranks(self.n_permutations, "n_permutations")
         check_positive(self.noise, "noise")
+        gain = gains(labels, self.gain)
         relative = gain / ideal_dcg_of_rows(gain, discount, level, queries)
         return BoundKernel(
-            self,
             neighbour_gradients,
-            labelled_queries(labels, relative, queries, query_weights(sample_weight, queries)),
-            (discount, level, self.n_permutations, float(self.noise)),
+            labelled_queries(labels, relative, queries, weights),
+            (NeighbourSettings(discount, level, self.n_permutations, float(self.noise)),),
             _new_scratch,
             queries.sizes,
+            self.random_state,
             n_threads,
         )
 
 
-def _new_scratch(capacity: int) -> tuple[Ranked, Float32Array, IndexArray]:
-    return new_ranked(capacity), np.empty(capacity, np.float32), np.empty(capacity, np.intp)
+def _new_scratch(capacity: int) -> tuple[Ranked, Noisy]:
+    return new_ranked(capacity), new_noisy(capacity)

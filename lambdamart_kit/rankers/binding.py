@@ -1,11 +1,11 @@
-"""From the parameter 'objective' to what drives a learner on its rows: the same for every learner."""
+"""From the parameter 'objective' to the gradient that a learner follows on its rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.objectives import Bound, FunctionObjective, Objective, resolve_objective
+from lambdamart_kit.objectives import Bound, Objective, names_rows, resolve_objective
 
 
 def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None) -> Objective:
@@ -21,29 +21,30 @@ def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None
     Raises
     ------
     ValueError
-        If a function, which is written for all rows, would get some of them only; or if the labels leave
-        nothing to learn.
+        If an objective that names rows, which is written for all of them, would get some of them only; or if
+        the labels leave nothing to learn.
     """
     found = resolve_objective(objective)
-    blind = isinstance(found, FunctionObjective)
-    if blind and held_out is not None:
-        raise ValueError(
-            "'validation_fraction' cannot be combined with a function as 'objective', which is written "
-            "for all rows; pass X_val, y_val and qid_val, or an objective with a bind method"
-        )
-    if not blind and getattr(found, "uses_labels", True):
+    if names_rows(found):
+        if held_out is not None:
+            raise ValueError(
+                f"'validation_fraction' cannot be combined with a function or {type(found).__name__} as "
+                "'objective', which is written for all rows; pass X_val, y_val and qid_val, or an objective "
+                "that goes by the labels"
+            )
+    else:
         check_comparable(train)
     return found
 
 
-def names_rows(objective: Objective) -> bool:
-    """Whether the objective speaks of rows as they were given to fit, so that it needs all of them."""
-    return isinstance(objective, FunctionObjective) or not getattr(objective, "uses_labels", True)
-
-
 def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bound:
-    """The objective bound to the rows, in the words of their user; debiased if they have positions."""
-    y, queries, sample_weight = train.as_given()
+    """The objective bound to the rows in canonical order; debiased if they have positions.
+
+    An objective that names rows is bound to the rows in the order they were given in.
+    """
+    y, queries, sample_weight = train.y, train.queries, train.sample_weight
+    if names_rows(objective):
+        y, queries, sample_weight = train.as_given()
     if train.debiasing is None or train.position is None:
         return objective.bind(y, queries, sample_weight, n_threads=n_threads)
     return train.debiasing.bind(objective, y, queries, train.position, sample_weight, n_threads=n_threads)

@@ -14,8 +14,7 @@ from lambdamart_kit.files.bin_cache import BinCache, open_bin_cache
 from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
-from lambdamart_kit.objectives import resolve_objective
-from lambdamart_kit.rankers.binding import names_rows
+from lambdamart_kit.objectives import names_rows, resolve_objective
 from lambdamart_kit.rankers.categories import categorical_columns
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 

@@ -18,8 +18,8 @@ from lambdamart_kit.boosters.rounds import History, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives import Bound, Objective
-from lambdamart_kit.rankers.binding import bind_rows, find_objective, names_rows
+from lambdamart_kit.objectives import Bound, Objective, names_rows
+from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, IteratedRanker
 from lambdamart_kit.rankers.scaling import row_blocks

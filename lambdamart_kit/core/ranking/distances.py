@@ -4,8 +4,9 @@ For the entries i and j, with D the discount and d the distance of their ranks,
 
     |gain[i] - gain[j]| * (swap_share * (what swapping them changes) + distance_share * E[D(d - 1) - D(d)])
 
-The expectation is over all orders of tied documents. It depends on the blocks of i and j only, so it is taken
-once a block and shared by its entries. Between two blocks it is a second difference of the sums of D.
+The expectation is over all orders of tied documents. It depends on the blocks of i and j only, so it is
+computed once for two blocks and shared by their entries. Between two blocks it is a second difference of the
+running sums of D.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import NamedTuple
 import numpy as np
 
 from lambdamart_kit.compile import inner
+from lambdamart_kit.core.ranking.labelled import Discounts
 from lambdamart_kit.core.ranking.rank_order import LANES, Ranked
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 
 
 class Distances(NamedTuple):
-    """Scratch for one query; `near` is given. The last four are lists of the entries of tied blocks."""
+    """Scratch for one query; `near` is given. The last four list the entries of tied blocks."""
 
     near: Float32Array  # D(d - 1) - D(d) by distance d
-    mean: Float32Array  # its mean between the block at hand and a document at each rank
-    step: Float32Array  # its mean between the block at hand and the block of each entry
+    mean: Float32Array  # its mean between the current block and a document at each rank
+    step: Float32Array  # its mean between the current block and the block of each entry
     tied: Array  # int32: entry
     first: Array  # int32: first rank of its block
     last: Array  # int32: rank after its block
@@ -35,22 +37,31 @@ def new_distances(capacity: int, near: Float32Array) -> Distances:
     """Scratch for queries of up to `capacity` documents."""
     padded = capacity + LANES
     return Distances(
-        near, np.zeros(padded, np.float32), np.zeros(padded, np.float32), np.zeros(capacity, np.int32),
-        np.zeros(capacity, np.int32), np.zeros(capacity, np.int32), np.zeros(capacity),
-    )  # fmt: skip
+        near=near,
+        mean=np.zeros(padded, np.float32),
+        step=np.zeros(padded, np.float32),
+        tied=np.zeros(capacity, np.int32),
+        first=np.zeros(capacity, np.int32),
+        last=np.zeros(capacity, np.int32),
+        each=np.zeros(capacity),
+    )
 
 
 @inner(borrows=True)
 def list_tied(n_entries: int, ranked: Ranked, distances: Distances) -> int:
     """List the entries of blocks of several documents; returns how many there are."""
-    start, count = 0, 0
+    start = 0
+    count = 0
     while start < n_entries:
         stop = ranked.stop[start]
-        first, last = ranked.rank[start], ranked.rank[stop]
+        first = ranked.rank[start]
+        last = ranked.rank[stop]
         if last > first + 1:
             for entry in range(start, stop):
-                distances.tied[count], distances.each[count] = entry, 1.0 / (last - first)
-                distances.first[count], distances.last[count] = first, last
+                distances.tied[count] = entry
+                distances.each[count] = 1.0 / (last - first)
+                distances.first[count] = first
+                distances.last[count] = last
                 count += 1
         start = stop
     return count
@@ -63,7 +74,7 @@ def block_steps(
     below: int,
     n_tied: int,
     truncation: int,
-    cumulative: FloatArray,
+    discounts: Discounts,
     ranked: Ranked,
     distances: Distances,
 ) -> int:
@@ -74,45 +85,57 @@ def block_steps(
     A block across the truncation counts in proportion to its documents above, and pairs inside it that lie
     wholly below are left out in proportion.
     """
-    ranks, stops, step = ranked.rank, ranked.stop, distances.step
-    stop, end = np.uint64(stops[i]), np.uint64(n_entries)
-    top, bottom = np.uint64(ranks[i]), np.uint64(ranks[stop])
+    ranks = ranked.rank
+    stops = ranked.stop
+    step = distances.step
+    cumulative = discounts.above
+    stop = np.uint64(stops[i])
+    end = np.uint64(n_entries)
+    top = np.uint64(ranks[i])
+    bottom = np.uint64(ranks[stop])
     size = np.float64(bottom - top)
     share = 1.0
     if size == 1.0:
-        for j in range(stop, end):  # entries of tied blocks come after this
+        # Untied entries below: their distance is known. Those of tied blocks are overwritten further down.
+        for j in range(stop, end):
             step[j] = distances.near[np.uint64(ranks[j]) - top]
     else:
         cut = min(max(np.float64(truncation), np.float64(top)), np.float64(bottom))
-        share, left_out = (cut - np.float64(top)) / size, np.float64(bottom) - cut
+        share = (cut - np.float64(top)) / size
+        left_out = np.float64(bottom) - cut
         inside = 2.0 * (size * cumulative[1] - cumulative[bottom - top]) / (size * (size - 1.0))
         step[i:stop] = inside * (1.0 - left_out * (left_out - 1.0) / (size * (size - 1.0)))
-        _mean_steps(top, bottom, np.uint64(ranks[n_entries]), cumulative, distances)
+        _mean_steps(top, bottom, np.uint64(ranks[n_entries]), discounts, distances)
         for j in range(stop, end):
             step[j] = share * distances.mean[np.uint64(ranks[j])]
     while below < n_tied and distances.tied[below] < stop:
         below += 1
+    # Entries of tied blocks below: the mean over both blocks is a difference of two windows of D.
     for t in range(np.uint64(below), np.uint64(n_tied)):
-        change = _window(distances.first[t], top, bottom, cumulative)
-        change -= _window(distances.last[t], top, bottom, cumulative)
+        change = _window(distances.first[t], top, bottom, discounts)
+        change -= _window(distances.last[t], top, bottom, discounts)
         step[np.uint64(distances.tied[t])] = share / size * change * distances.each[t]
     return below
 
 
 @inner(inline="always")
-def _window(rank: int, top: np.uint64, bottom: np.uint64, cumulative: FloatArray) -> float:
+def _window(rank: int, top: np.uint64, bottom: np.uint64, discounts: Discounts) -> float:
     """Sum of D(rank - 1 - a) over the ranks a from `top` to `bottom` - 1."""
-    return cumulative[np.uint64(rank) - top] - cumulative[np.uint64(rank) - bottom]
+    return discounts.above[np.uint64(rank) - top] - discounts.above[np.uint64(rank) - bottom]
 
 
 @inner(borrows=True)
 def _mean_steps(
-    top: np.uint64, bottom: np.uint64, n: np.uint64, cumulative: FloatArray, distances: Distances
+    top: np.uint64, bottom: np.uint64, n: np.uint64, discounts: Discounts, distances: Distances
 ) -> None:
     """Fill `mean` for the block of ranks `top` to `bottom` - 1 and the documents ranked below it."""
-    mean, one, each = distances.mean, np.uint64(1), 1.0 / np.float64(bottom - top)
+    mean = distances.mean
+    cumulative = discounts.above
+    one = np.uint64(1)
+    each = 1.0 / np.float64(bottom - top)
     for rank in range(bottom, n):
-        far, close = rank - top, rank - bottom
+        far = rank - top
+        close = rank - bottom
         change = cumulative[far] - cumulative[close] - (cumulative[far + one] - cumulative[close + one])
         mean[rank] = each * change
 
@@ -129,7 +152,10 @@ def distance_weights(
     distances: Distances,
 ) -> None:
     """Weights of the pairs of entry `i` with all entries below it."""
-    gain, within, upper, share = ranked.gain[i], ranked.within[i], ranked.upper[i], ranked.share[i]
+    gain = ranked.gain[i]
+    within = ranked.within[i]
+    upper = ranked.upper[i]
+    share = ranked.share[i]
     if tied:
         for j in range(i + np.uint64(1), stop):
             ranked.weight[j] = abs(gain - ranked.gain[j]) * (swap * within + distance * distances.step[j])

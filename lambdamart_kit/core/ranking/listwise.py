@@ -11,8 +11,9 @@ import math
 import numpy as np
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.ranking.labelled import ScoredRows
 from lambdamart_kit.core.splitmix import next_state, query_seed, uniform
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 
 
 @kernel
@@ -23,9 +24,7 @@ def softmax_gradients(
     layout: IndexArray,
     target: FloatArray,
     scale: FloatArray,
-    scores: Float32Array,
-    gradient: Float32Array,
-    hessian: Float32Array,
+    rows: ScoredRows,
     loss: FloatArray,
 ) -> None:
     """Cross-entropy of ``softmax(scores)`` with `target` (a distribution in layout order, or all 0).
@@ -34,19 +33,19 @@ def softmax_gradients(
     """
     for q in range(first, last):
         start, stop = ptr[q], ptr[q + 1]
-        top = _largest_score(start, stop, layout, scores)
+        top = _largest_score(start, stop, layout, rows.scores)
         partition, mass = 0.0, 0.0
         for i in range(start, stop):
-            partition += math.exp(scores[layout[i]] - top)
+            partition += math.exp(rows.scores[layout[i]] - top)
             mass += target[i]
         loss[q] = 0.0
         log_partition = top + math.log(partition)
         for i in range(start, stop):
             row = layout[i]
-            log_p = scores[row] - log_partition
+            log_p = rows.scores[row] - log_partition
             p = math.exp(log_p)
-            gradient[row] = scale[q] * (mass * p - target[i])
-            hessian[row] = scale[q] * mass * p * (1.0 - p)
+            rows.gradient[row] = scale[q] * (mass * p - target[i])
+            rows.hessian[row] = scale[q] * mass * p * (1.0 - p)
             if target[i] > 0:
                 loss[q] -= scale[q] * target[i] * log_p
 
@@ -76,9 +75,7 @@ def likelihood_gradients(
     layout: IndexArray,
     label: FloatArray,
     scale: FloatArray,
-    scores: Float32Array,
-    gradient: Float32Array,
-    hessian: Float32Array,
+    rows: ScoredRows,
     loss: FloatArray,
 ) -> None:
     """Plackett-Luce likelihood of the label order; each document is drawn from those with no larger label.
@@ -95,7 +92,7 @@ def likelihood_gradients(
         log_z = np.empty(stop - start)
         running = -np.inf
         for i in range(stop - 1, start - 1, -1):
-            running = _log_add(running, np.float64(scores[layout[i]]))
+            running = _log_add(running, np.float64(rows.scores[layout[i]]))
             log_z[i - start] = running
         loss[q] = 0.0
         log_a, log_b, i = -np.inf, -np.inf, start  # log of sum 1 / Z and of sum 1 / Z**2
@@ -111,10 +108,10 @@ def likelihood_gradients(
                 log_b = _log_add(log_b, size - 2.0 * log_z[i - start])
             for member in range(i, class_stop):
                 row = layout[member]
-                s = np.float64(scores[row])
+                s = np.float64(rows.scores[row])
                 expected = math.exp(s + log_a)
-                gradient[row] = scale[q] * (expected - drawn)
-                hessian[row] = scale[q] * max(expected - math.exp(2.0 * s + log_b), 0.0)
+                rows.gradient[row] = scale[q] * (expected - drawn)
+                rows.hessian[row] = scale[q] * max(expected - math.exp(2.0 * s + log_b), 0.0)
                 loss[q] += scale[q] * drawn * (log_z[i - start] - s)
             i = class_stop
 

@@ -14,29 +14,30 @@ from __future__ import annotations
 import numpy as np
 
 from lambdamart_kit.compile import inner
+from lambdamart_kit.core.ranking.labelled import Discounts
 from lambdamart_kit.core.ranking.rank_order import Ranked
-from lambdamart_kit.core.typing import FloatArray
 
-DISCOUNT, AVERAGE_PRECISION, RECIPROCAL_RANK, EXPECTED_RECIPROCAL_RANK = range(4)
-"""Metrics with kernels here; DISCOUNT is any sum of gain * discount(rank)."""
+AVERAGE_PRECISION, RECIPROCAL_RANK, EXPECTED_RECIPROCAL_RANK = range(3)
+"""Metrics with a kernel of their own here; `discount_swaps` serves any sum of gain * discount(rank)."""
 
 
 @inner(borrows=True)
 def discount_swaps(
     n_entries: int,
     tied: bool,
-    discount: FloatArray,
-    cumulative: FloatArray,
+    discounts: Discounts,
     truncation: int,
     winner: bool,
     ranked: Ranked,
 ) -> None:
-    """Weights from a discount per rank; exact expectations, by prefix sums (``cumulative[r]`` = sum below r).
+    """Weights from a discount for each rank; expectations over ties are exact, by running sums.
 
     With `winner` the discount of the better document counts instead of the difference of the two.
     """
+    discount = discounts.at
+    cumulative = discounts.above
     if not tied:
-        # The same for every untied query, so most of them find it done.
+        # The arrays are the same for every query without ties: compute only ranks that no query reached yet.
         for rank in range(ranked.ready[1], n_entries):
             counts = rank < truncation
             ranked.lower[rank] = discount[rank]
@@ -44,13 +45,17 @@ def discount_swaps(
             ranked.share[rank] = 1.0 if counts else 0.0
         ranked.ready[1] = max(ranked.ready[1], n_entries)
         return
-    # One loop over local arrays: a call a block would count references to every array of `ranked`.
-    ranks, stops = ranked.rank, ranked.stop
-    upper, share, lower, within = ranked.upper, ranked.share, ranked.lower, ranked.within
+    ranks = ranked.rank
+    stops = ranked.stop
+    upper = ranked.upper
+    share = ranked.share
+    lower = ranked.lower
+    within = ranked.within
     start = 0
     while start < n_entries:
         stop = stops[start]
-        first, last = ranks[start], ranks[stop]
+        first = ranks[start]
+        last = ranks[stop]
         if last == first + 1:
             counts = first < truncation
             upper[start] = discount[first] if counts else 0.0
@@ -62,9 +67,9 @@ def discount_swaps(
         mean = 0.0
         if stop > start + 1 and cut > first:
             if winner:
-                mean = _winner_within(first, cut, last, cumulative)
+                mean = _winner_within(first, cut, last, discounts)
             else:
-                mean = _difference_within(first, cut, last, discount, cumulative)
+                mean = _difference_within(first, cut, last, discounts)
         size = last - first
         for entry in range(start, stop):
             upper[entry] = (cumulative[cut] - cumulative[first]) / size
@@ -75,10 +80,10 @@ def discount_swaps(
 
 
 @inner(borrows=True)
-def _difference_within(
-    first: int, cut: int, last: int, discount: FloatArray, cumulative: FloatArray
-) -> float:
+def _difference_within(first: int, cut: int, last: int, discounts: Discounts) -> float:
     """Mean of |discount(a) - discount(b)| over pairs of ranks of a block, pairs wholly below `cut` as 0."""
+    discount = discounts.at
+    cumulative = discounts.above
     total = 0.0
     for rank in range(first, cut):
         total += discount[rank] * (last - 1 - rank) - (cumulative[last] - cumulative[rank + 1])
@@ -87,9 +92,11 @@ def _difference_within(
 
 
 @inner(borrows=True)
-def _winner_within(first: int, cut: int, last: int, cumulative: FloatArray) -> float:
+def _winner_within(first: int, cut: int, last: int, discounts: Discounts) -> float:
     """Mean of discount(a) over ordered pairs of ranks a, b of a block, pairs wholly below `cut` as 0."""
-    size, below = last - first, last - cut
+    cumulative = discounts.above
+    size = last - first
+    below = last - cut
     total = cumulative[last] - cumulative[first]
     lost = (cumulative[last] - cumulative[cut]) * (below - 1.0) / (size - 1.0) if below > 1 else 0.0
     return (total - lost) / size

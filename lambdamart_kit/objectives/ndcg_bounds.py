@@ -1,0 +1,119 @@
+"""The bounds on NDCG of the LambdaLoss framework: NDCG-Loss1, NDCG-Loss2 and NDCG-Loss2++.
+
+Truncation, normalisation, ties and partners are the options of
+:class:`lambdamart_kit.objectives.pairwise.PairObjective`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from lambdamart_kit.core.ranking.pair_loop import DISTANCE, WINNER
+from lambdamart_kit.objectives.pairwise import NDCGObjective
+
+
+@dataclass(frozen=True, kw_only=True)
+class NDCGLoss1(NDCGObjective):
+    r"""NDCG-Loss1 of LambdaLoss: a pair weighs gain times discount of its better document.
+
+    .. math:: w_{ij} = \frac{g_i D_i}{\mathrm{ideal\ DCG}} \quad (y_i > y_j)
+
+    Parameters
+    ----------
+    gain : "exp2", "linear", table or callable
+        Gain of a label.
+    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
+        See :class:`PairObjective`; by default as published, with nothing cut or normalised.
+
+    References
+    ----------
+    Wang, Li, Golbandi, Bendersky and Najork, "The LambdaLoss framework for ranking metric optimization",
+    CIKM 2018, section 5 (NDCG-Loss1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
+    >>> bound = NDCGLoss1().bind([0, 1], Queries.from_qid([5, 5], 2))
+    >>> bound.gradient_hessian(np.array([1e4, 0], dtype=np.float32))[0].round(4)
+    array([ 0.6309, -0.6309], dtype=float32)
+    """
+
+    weighting: ClassVar[int] = WINNER
+
+
+@dataclass(frozen=True, kw_only=True)
+class NDCGLoss2(NDCGObjective):
+    r"""NDCG-Loss2 of LambdaLoss: the discount is taken of the distance of the two ranks.
+
+    .. math:: w_{ij} = \frac{|g_i - g_j|\,\delta_{ij}}{\mathrm{ideal\ DCG}}, \qquad
+              \delta_{ij} = D(|i-j| - 1) - D(|i-j|)
+
+    Parameters
+    ----------
+    gain : "exp2", "linear", table or callable
+        Gain of a label.
+    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
+        See :class:`PairObjective`; by default as published, with nothing cut or normalised.
+
+    References
+    ----------
+    Wang et al., "The LambdaLoss framework for ranking metric optimization", CIKM 2018, section 5
+    (NDCG-Loss2), with D = 1 / log2(rank + 2) at 0-based ranks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
+    >>> bound = NDCGLoss2().bind([0, 1], Queries.from_qid([5, 5], 2))
+    >>> bound.gradient_hessian(np.array([1e4, 0], dtype=np.float32))[0].round(4)
+    array([ 0.3691, -0.3691], dtype=float32)
+    """
+
+    weighting: ClassVar[int] = DISTANCE
+
+    def _shares(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NDCGLoss2pp(NDCGObjective):
+    r"""NDCG-Loss2++ of LambdaLoss: LambdaRank's weight plus `mu` times that of NDCG-Loss2.
+
+    .. math:: w_{ij} = \frac{|g_i - g_j|\,(\rho_{ij} + \mu\,\delta_{ij})}{\mathrm{ideal\ DCG}}, \qquad
+              \rho_{ij} = |D(i) - D(j)|
+
+    Parameters
+    ----------
+    mu : float
+        Share of the distance term; 10 as published.
+    gain : "exp2", "linear", table or callable
+        Gain of a label.
+    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
+        See :class:`PairObjective`; by default as published, with nothing cut or normalised.
+
+    References
+    ----------
+    Wang et al., "The LambdaLoss framework for ranking metric optimization", CIKM 2018, section 5
+    (NDCG-Loss2++).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
+    >>> bound = NDCGLoss2pp(mu=1).bind([0, 1], Queries.from_qid([5, 5], 2))
+    >>> bound.gradient_hessian(np.array([1e4, 0], dtype=np.float32))[0].round(4)
+    array([ 0.7381, -0.7381], dtype=float32)
+    """
+
+    weighting: ClassVar[int] = DISTANCE
+
+    mu: float = 10.0
+
+    def _shares(self) -> tuple[float, float]:
+        if not (np.isfinite(self.mu) and self.mu >= 0):
+            raise ValueError(f"'mu' must be a finite number >= 0; got {self.mu!r}")
+        return 1.0, float(self.mu)
