@@ -18,6 +18,7 @@ from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
 from lambdamart_kit.preferences.pairs import PreferencePairs
+from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.saving import RewardFile
 from lambdamart_kit.preferences.scorers import (
     LinearScorer,
@@ -35,7 +36,7 @@ from lambdamart_kit.runtime.threads import resolve_n_jobs
 _HELD_OUT_PROMPTS = 20
 
 
-class RewardModel(RewardFile, BaseEstimator):
+class RewardModel(RewardFile, RewardExport, BaseEstimator):
     r"""Reward of a response, such that reward differences are log-odds of preferences.
 
     .. math:: \min_r \sum_k w_k \, \ell(r(x_{chosen}) - r(x_{rejected}) - margin_k, \; t_k), \qquad
