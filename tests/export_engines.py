@@ -146,7 +146,7 @@ def _java_order(value):
 
 
 def elastic(content, names, rows):
-    """TreeInferenceModel and EnsembleInferenceModel: float64, children by place, default side for no value."""
+    """TreeInferenceModel and EnsembleInferenceModel: float64, and a default side where there is no value."""
     body = json.loads(content)
     extractors = body["inference_config"]["learning_to_rank"]["feature_extractors"]
     extracted = [e["query_extractor"]["feature_name"] for e in extractors]
@@ -191,6 +191,17 @@ def solr(content, names, rows):
     place = [list(names).index(name) for name in column]
     rows = rows[:, place]
     params = model["params"]
+    null_is_zero = params.get("isNullSameAsZero", True)
+    assert isinstance(null_is_zero, bool)
+    if null_is_zero:
+        rows = np.nan_to_num(rows)  # defaultValue 0 of the feature
+    for j, feature in enumerate(model["features"]):  # StandardNormalizer, in float32
+        if "norm" in feature:
+            assert feature["norm"]["class"].endswith(".norm.StandardNormalizer")
+            mean, spread = (np.float32(feature["norm"]["params"][name]) for name in ("avg", "std"))
+            assert spread > 0
+            with np.errstate(over="ignore"):
+                rows[:, j] = (rows[:, j] - mean) / spread
     if model["class"].endswith(".LinearModel"):
         assert set(params["weights"]) == set(column)
         total = np.zeros(len(rows), dtype=np.float32)
@@ -198,10 +209,6 @@ def solr(content, names, rows):
             total += np.float32(params["weights"][name]) * np.nan_to_num(rows[:, j])
         return total
     assert model["class"] == "org.apache.solr.ltr.model.MultipleAdditiveTreesModel"
-    null_is_zero = params.get("isNullSameAsZero", True)
-    assert isinstance(null_is_zero, bool)
-    if null_is_zero:
-        rows = np.nan_to_num(rows)  # defaultValue 0 of the feature
 
     def build(node):
         if "feature" not in node:

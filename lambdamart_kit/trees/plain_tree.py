@@ -187,7 +187,7 @@ def _of_lightgbm(tree: ModelTree, fields: dict[str, str]) -> PlainTree:
     missing_type = (tree.decision >> 2) & 3
     default_left = tree.decision & DEFAULT_LEFT > 0
     is_set = tree.decision & CATEGORICAL > 0
-    threshold = _with_zero_as_lightgbm_reads_it(tree.threshold)
+    threshold = with_zero_as_lightgbm_reads_it(tree.threshold)
     zero_left = threshold >= 0
     disagrees = ~is_set & (missing_type == _ZERO_IS_MISSING) & (zero_left != default_left)
     if disagrees.any():
@@ -211,7 +211,7 @@ def _of_lightgbm(tree: ModelTree, fields: dict[str, str]) -> PlainTree:
     )
 
 
-def _with_zero_as_lightgbm_reads_it(threshold: FloatArray) -> FloatArray:
+def with_zero_as_lightgbm_reads_it(threshold: FloatArray) -> FloatArray:
     """Thresholds that say of every value what LightGBM says, which takes 1e-35 and less for zero."""
     below_zero = np.nextafter(-_TINY, -np.inf)
     threshold = np.where((threshold >= 0) & (threshold < _TINY), _TINY, threshold)

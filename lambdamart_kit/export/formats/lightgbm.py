@@ -16,7 +16,7 @@ from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.export.format import Format, Options, Written
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, MISSING_IS_NAN, model_text
-from lambdamart_kit.trees.plain_tree import PlainTree
+from lambdamart_kit.trees.plain_tree import PlainTree, with_zero_as_lightgbm_reads_it
 
 
 class LightGBM(Format):
@@ -33,7 +33,11 @@ class LightGBM(Format):
         text = model_text([_block(tree, names) for tree in trees], names, _infos(model))
         categories = [list(model.categories[j]) for j in sorted(model.categories)]
         as_text = json.dumps(categories, default=_plain_value) if categories else "null"
-        return Written(f"{text}\npandas_categorical:{as_text}\n".encode())
+        thresholds = np.concatenate([tree.threshold for tree in trees])
+        notes = []
+        if (with_zero_as_lightgbm_reads_it(thresholds) != thresholds).any():
+            notes.append("Values other than 0 of up to 1e-35 in size count as 0 in LightGBM.")
+        return Written(f"{text}\npandas_categorical:{as_text}\n".encode(), notes=notes)
 
     def scores(self, content: bytes, X: Float32Array, feature_names: Sequence[str]) -> FloatArray:
         """LightGBM's own scores."""
