@@ -116,6 +116,7 @@ def export_model(
         )
     options = Options(
         name=name,
+        file_name=target.name,
         flavour=flavour or made.flavour_of_suffix(target.suffix),
         store=store,
         no_missing=no_missing,
@@ -188,7 +189,10 @@ def _constant(shift: Shift, model: Exportable) -> float:
         raise ValueError(
             "'shift' must be a number for a ranker without trees, whose scores have no lower bound"
         )
-    return max(0.0, -model.lowest_score)
+    if model.lowest_score >= 0.0:
+        return 0.0
+    # An engine that sums in float32 must not fall below zero by rounding either.
+    return -model.lowest_score + 2.0 * model.rounding * (1 + len(model.trees))
 
 
 def _shifted(model: Exportable, shift: Shift, notes: list[str]) -> Exportable:

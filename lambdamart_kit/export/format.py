@@ -36,6 +36,7 @@ class Options:
     """Settings of an export; see :func:`lambdamart_kit.export.export_model`."""
 
     name: str = "ranker"
+    file_name: str = "ranker.json"
     flavour: str = ""
     store: str = "ranker_features"
     no_missing: bool = False

@@ -36,7 +36,7 @@ class Vespa(Format):
         assert isinstance(model, TreeSum)
         flavour = self.flavour(options)
         content = as_json(xgboost_dump(model) if flavour == "xgboost" else _lightgbm_dump(model))
-        profile = _rank_profile(model.feature_names, flavour, options.name)
+        profile = _rank_profile(model.feature_names, flavour, options)
         return Written(content, profile.encode(), features_suffix=".profile")
 
     def scores(self, content: bytes, X: Float32Array, feature_names: Sequence[str]) -> FloatArray:
@@ -78,12 +78,12 @@ def _structure(tree: PlainTree) -> dict[str, Any]:
     return node(0 if tree.n_nodes else ~0)
 
 
-def _rank_profile(names: Sequence[str], flavour: str, model_name: str) -> str:
+def _rank_profile(names: Sequence[str], flavour: str, options: Options) -> str:
     functions = "".join(
         f"    function {name}() {{\n        expression: attribute({name})\n    }}\n" for name in names
     )
-    phase = f'    second-phase {{\n        expression: {flavour}("{model_name}.json")\n    }}\n'
-    return f"rank-profile {model_name} {{\n{functions}{phase}}}\n"
+    phase = f'    second-phase {{\n        expression: {flavour}("{options.file_name}")\n    }}\n'
+    return f"rank-profile {options.name} {{\n{functions}{phase}}}\n"
 
 
 def _tree_scores(root: dict[str, Any], X: Float32Array) -> FloatArray:
