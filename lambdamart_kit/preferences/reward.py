@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from lambdamart_kit.boosters.protocol import BoosterParams
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
 from lambdamart_kit.preferences.pairs import PreferencePairs
-from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.saving import RewardFile
 from lambdamart_kit.preferences.scorers import (
     LinearScorer,
