@@ -162,7 +162,8 @@ def crowd_loss(
     loss -= reg_lambda * float(np.sum(log_expit(strengths) + log_expit(-strengths)))
     slope = outcome / won - (1.0 - outcome) / lost  # of log q in the probability of `won`
     on_margin = slope * (2.0 * eta - 1.0) * p * (1.0 - p)
-    of_strengths = np.bincount(second, on_margin, n_items) - np.bincount(first, on_margin, n_items)
+    of_strengths: FloatArray = np.bincount(second, on_margin, n_items).astype(np.float64)
+    of_strengths -= np.bincount(first, on_margin, n_items)
     of_strengths += reg_lambda * (2.0 * expit(strengths) - 1.0)
-    of_reliability = -np.bincount(judge, slope * (2.0 * p - 1.0), len(reliability))
+    of_reliability = np.bincount(judge, slope * (1.0 - 2.0 * p), len(reliability)).astype(np.float64)
     return loss, of_strengths, of_reliability
