@@ -27,6 +27,10 @@ _NEWTON_STEPS = 8
 _CG_STEPS = 200
 _CG_TOLERANCE = 1e-6
 _DIFFERENCE = 1e-5  # of central differences: about the cube root of the rounding error of a gradient
+_FIRST_STEP = 0.05
+_FLOW_STEPS = 30
+_FLOW_MARGIN = 0.02  # change of the reward margins by the first small step
+_FLOW_GROWTH = 1.1
 _KL_ROUNDS = 60
 _KL_TOLERANCE = 1e-10
 
@@ -64,6 +68,12 @@ class PolicyLoss:
         if "kl" in self.loss.reads and settings.get("kl") is None:
             settings["kl"] = batch.kl(log_policy)
         return dataclasses.replace(self, batch=batch, settings=settings)
+
+    def at(self, weights: FloatArray) -> PolicyLoss:
+        """The same loss; one that reads a KL gets that of the policy with these weights."""
+        if "kl" not in self.loss.reads:
+            return self
+        return self.on(self.batch, self.batch.log_policy(self.theta(weights)))
 
     def data_loss(self, log_policy: FloatArray) -> float:
         """Mean loss without the penalty."""
@@ -114,40 +124,80 @@ class Path:
 
 
 def train(loss: PolicyLoss, *, max_iter: int, tol: float) -> Path:
-    """Minimise by L-BFGS, and by Newton's method for the last digits.
+    """Minimise: first along the gradient in small steps, then by L-BFGS, the last digits by Newton's method.
 
-    A loss with the setting `kl` (KTO) is minimised at a constant KL, which is then set to that of the policy
-    found, until the two agree: the reference point has no gradient by the loss's definition.
+    The first part is what training with a small learning rate does, and worth looking at; L-BFGS alone would
+    jump over it. A loss with the setting `kl` (KTO) is minimised at a constant KL, which is then set to that
+    of the policy found, until the two agree: its reference point has no gradient by definition.
     """
     steps = [np.zeros(len(loss.scale))]
-    given = loss
+    _follow_gradient(loss, steps, max_iter)
     if "kl" not in loss.loss.reads or loss.settings.get("kl") is not None:
         _descend(loss, steps, max_iter, tol)
-        return _ended(given, loss, steps)
-    kl = 0.0
+        return _ended(loss, loss, steps)
+    at_kl = loss.at(steps[-1])
     for _ in range(_KL_ROUNDS):
-        loss = dataclasses.replace(loss, settings={**loss.settings, "kl": kl})
-        _descend(loss, steps, max_iter, tol)
-        found = loss.batch.kl(loss.batch.log_policy(loss.theta(steps[-1])))
-        if abs(found - kl) <= _KL_TOLERANCE * (1.0 + kl) or len(steps) > max_iter:
+        _descend(at_kl, steps, max_iter, tol)
+        before = float(at_kl.settings["kl"] or 0.0)
+        at_kl = loss.at(steps[-1])
+        found = float(at_kl.settings["kl"] or 0.0)
+        if abs(found - before) <= _KL_TOLERANCE * (1.0 + before) or len(steps) > max_iter:
             break
-        kl = found
-    return _ended(given, loss, steps)
+    return _ended(loss, at_kl, steps)
+
+
+def _follow_gradient(loss: PolicyLoss, steps: list[FloatArray], max_iter: int) -> None:
+    """Small steps down the gradient.
+
+    Each step changes the reward margins by a given root mean square, whatever the loss and its gradient's
+    size. That grows from step to step, because less and less happens, and shrinks after a step too far.
+    """
+    sets = loss.batch.sets
+    share = sets.weight / sets.weight.sum()
+    length = _FLOW_MARGIN
+    value, gradient = loss.at(steps[-1])(steps[-1])
+    for _ in range(min(_FLOW_STEPS, max_iter)):
+        rewards = loss.batch.X @ (gradient / loss.scale)
+        speed = float(np.sqrt(share @ (rewards[sets.chosen] - rewards[sets.rejected]) ** 2))
+        if not speed > 0:
+            return
+        moved = steps[-1] - length / speed * gradient
+        moved_value, moved_gradient = loss.at(moved)(moved)
+        if moved_value < value:
+            steps.append(moved)
+            value = moved_value
+            gradient = moved_gradient
+            length *= _FLOW_GROWTH
+        else:
+            length /= 4.0
 
 
 def _descend(loss: PolicyLoss, steps: list[FloatArray], max_iter: int, tol: float) -> None:
     left = max_iter - (len(steps) - 1)
     if left < 1:
         return
-    # L-BFGS compares losses, whose rounding hides gradients below about 1e-8; Newton's method compares
-    # gradients, and takes over there.
+
+    # L-BFGS compares losses, whose rounding hides gradients below about 1e-8. Newton's method compares
+    # gradients, and takes over there. The first step of L-BFGS has length 1 in its own variables, so they are
+    # rewards over `_FIRST_STEP`: a longer step could jump out of the valley that the small steps led to.
+    def scaled(variables: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = loss(_FIRST_STEP * variables)
+        return value, _FIRST_STEP * gradient
+
     minimize(
-        loss,
-        steps[-1],
+        scaled,
+        steps[-1] / _FIRST_STEP,
         jac=True,
         method="L-BFGS-B",
-        callback=lambda weights: steps.append(weights.copy()),
-        options={"maxiter": left, "gtol": tol, "ftol": 0.0, "maxcor": 20, "maxls": 40, "maxfun": 20 * left},
+        callback=lambda variables: steps.append(_FIRST_STEP * variables),
+        options={
+            "maxiter": left,
+            "gtol": tol * _FIRST_STEP,
+            "ftol": 0.0,
+            "maxcor": 20,
+            "maxls": 40,
+            "maxfun": 20 * left,
+        },
     )
     for _ in range(min(_NEWTON_STEPS, max_iter - (len(steps) - 1))):
         polished = _newton_step(loss, steps[-1], tol)
