@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lambdamart_kit.runtime.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from lambdamart_kit.model_selection import query_routing as query_routing
     from lambdamart_kit.preferences import BradleyTerry as BradleyTerry
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers import PointwiseRanker as PointwiseRanker
     from lambdamart_kit.rankers import XGBoostRanker as XGBoostRanker
 
-__version__ = "0.1.0"
 
 _HOME = {
     "BradleyTerry": "preferences",

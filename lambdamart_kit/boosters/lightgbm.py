@@ -124,7 +124,7 @@ class _Measure:
 
     def __call__(self, scores: FloatArray, data: lgb.Dataset) -> tuple[str, float, bool]:
         eval_set = next(e for d, e in self._pairs if d is data)
-        return eval_set.key, eval_set.metric(scores), True
+        return eval_set.key, eval_set.metric(scores), eval_set.greater_is_better
 
 
 class _AfterRound:

@@ -47,7 +47,6 @@ from lambdamart_kit.compile import collector_at_rest
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.trees.plain_tree import PlainTree
 
 # kit name -> name in (LightGBM, XGBoost, CatBoost); None = the library has no such setting.
 TRANSLATION: dict[str, dict[str, str | None]] = {
@@ -163,15 +162,6 @@ class Model(Protocol):
     def gain(self) -> FloatArray:
         """Total split gain of each feature, (n_features,)."""
 
-    def plain_trees(self) -> list[PlainTree]:
-        """The trees without the library, as exports read them; their leaves sum to the scores.
-
-        Raises
-        ------
-        ValueError
-            If the scores are not a sum of leaves.
-        """
-
     def to_bytes(self) -> bytes:
         """The model in the library's own text format."""
 
@@ -267,6 +257,11 @@ def find_booster(name: str) -> Booster:
     with collector_at_rest:
         found: Booster = getattr(importlib.import_module(module), attribute)()
     return found
+
+
+def read_model(booster: str, content: bytes) -> Model:
+    """The model of that booster which `Model.to_bytes` wrote."""
+    return find_booster(booster).model.from_bytes(content)
 
 
 def translate(params: BoosterParams, library: str, *, skip: Sequence[str] = ()) -> dict[str, Any]:

@@ -81,13 +81,16 @@ class EvalSet:
     X : (n_samples, n_features) float32 array or CSR matrix
     metric_name : str
     metric : callable
-        Scores of the rows of X, (n_samples,), to a float.
+        Takes scores of the rows of X, (n_samples,), and returns a float.
+    greater_is_better : bool
+        Whether a greater value is a better one; early stopping asks.
     """
 
     name: str
     X: Any
     metric_name: str
     metric: Callable[[Array], float]
+    greater_is_better: bool = True
 
     @property
     def key(self) -> str:

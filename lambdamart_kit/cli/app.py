@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import lambdamart_kit
-from lambdamart_kit.cli import benchmark, datasets, export, files, pairs, simulation
+from lambdamart_kit.cli import benchmark, datasets, files, pairs, simulation
+from lambdamart_kit.runtime.version import __version__
 
 # Mistakes that the kit's messages explain. Anything else is a bug, and its traceback is worth having.
 _EXPLAINED = (ValueError, TypeError, OSError, ImportError)
@@ -55,7 +55,6 @@ app.command("bench")(benchmark.bench)
 app.command("train")(files.train)
 app.command("predict")(files.predict)
 app.command("evaluate")(files.evaluate)
-app.command("export")(export.export)
 app.command("simulate")(simulation.simulate)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(pairs.app, name="pairs")
@@ -63,7 +62,7 @@ app.add_typer(pairs.app, name="pairs")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"lambdamart-kit {lambdamart_kit.__version__}")
+        print(f"lambdamart-kit {__version__}")
         raise typer.Exit
 
 

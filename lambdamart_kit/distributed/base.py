@@ -16,7 +16,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
-from lambdamart_kit.boosters.protocol import find_booster
+from lambdamart_kit.boosters.protocol import read_model
 from lambdamart_kit.boosters.rounds import RoundsProgress, Stopwatch
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed.checkpoints import Progression
@@ -30,8 +30,10 @@ from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.metrics import NDCG
-from lambdamart_kit.rankers.categories import categorical_columns, learn_categories
+from lambdamart_kit.rankers.base import EARLY_STOPPING_NEEDS_QUERIES
+from lambdamart_kit.rankers.categories import FeatureColumns, categorical_columns, learn_categories
 from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.runtime.randomness import make_rng
 
 _WAIT_SECONDS = 60.0  # for lost workers to be started anew, with 'retries'
 _SCORE_CUTOFF = 10
@@ -220,7 +222,7 @@ class DaskRanker(BoostedRanker):
         held_out: Source | None,
         watch: Stopwatch,
     ) -> tuple[Fitted, Layout]:
-        seed = int(progression.ranker._rng().integers(2**63))
+        seed = int(make_rng(progression.ranker.random_state).integers(2**63))
         holding = Holding(held_out, self.validation_fraction, seed)
         with watch("data"):
             layout = distribute(cluster, progression.ranker, source, holding, shuffle=self.shuffle)
@@ -230,7 +232,7 @@ class DaskRanker(BoostedRanker):
         n_missing = self.n_estimators - n_before
         if n_missing == 0:
             return progression.fitted(), layout
-        label = f"{type(self).__name__} ({self._booster_name()}, {len(layout.workers)} workers)"
+        label = f"{type(self).__name__} ({self.booster_name}, {len(layout.workers)} workers)"
         with RoundsProgress(n_missing, label=label, enabled=bool(self.verbose)) as progress:
 
             def report(entry: dict[str, Any]) -> None:
@@ -256,42 +258,29 @@ class DaskRanker(BoostedRanker):
         if held_out is None and any(value is not None for value in given):
             raise ValueError("'X_val' must be given with 'y_val' and 'qid_val'; got None")
         if held_out is None and self.validation_fraction is None and self.early_stopping_rounds is not None:
-            raise ValueError(
-                "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or "
-                "pass X_val, y_val and qid_val to fit"
-            )
+            raise ValueError(EARLY_STOPPING_NEEDS_QUERIES)
 
     def _template(self, columns: Any) -> BoostedRanker:
         """The local estimator, knowing its columns; None for columns that show later (LETOR files)."""
         ranker = self._local(**{name: getattr(self, name) for name in self._local._get_param_names()})
-        names = None if columns is None else _get_feature_names(columns)
-        if columns is not None:
-            ranker.n_features_in_ = columns.shape[1]
-        if names is not None:
-            ranker.feature_names_in_ = names
-        categorical = (
-            [] if columns is None else categorical_columns(columns, self.categorical_features, names)
-        )
+        ranker.single_query_ = False
+        if columns is None:
+            ranker.take_columns(FeatureColumns(n_features=None))
+            return ranker
+        names = _get_feature_names(columns)
+        categorical = categorical_columns(columns, self.categorical_features, names)
         _check_categories(columns, categorical)
-        ranker.categories_ = learn_categories(columns, categorical)
-        ranker._categorical_columns = tuple(categorical)
-        ranker._single_query = False
+        categories = learn_categories(columns, categorical)
+        ranker.take_columns(FeatureColumns(columns.shape[1], names, tuple(categorical), categories))
         return ranker
 
     def _adopt(self, ranker: BoostedRanker, fitted: Fitted, layout: Layout) -> None:
-        shared = (
-            "categories_",
-            "_categorical_columns",
-            "_single_query",
-            "n_features_in_",
-            "feature_names_in_",
-        )
-        for name in shared:
-            if hasattr(ranker, name):
-                setattr(self, name, getattr(ranker, name))
+        self.take_columns(ranker.columns)
+        self.single_query_ = ranker.single_query_
         self.n_queries_in_ = layout.n_queries
-        self.model_ = find_booster(self._booster_name()).model.from_bytes(fitted.model)
-        self.best_iteration_, self.best_score_ = fitted.best_iteration, fitted.best_score
+        self.model_ = read_model(self.booster_name, fitted.model)
+        self.best_iteration_ = fitted.best_iteration
+        self.best_score_ = fitted.best_score
         self.evals_result_ = fitted.evals_result
         self.workers_ = {w.name: s.n_rows for w, s in zip(layout.workers, layout.summaries)}
 
@@ -346,7 +335,7 @@ class DaskRanker(BoostedRanker):
             raise ValueError("'qid' must be given to score on a cluster; got None")
         y, qid, sample_weight = (X[c] if isinstance(c, str) else c for c in (y, qid, sample_weight))
         scores = self.predict(X, lengths=False)
-        metric = NDCG(k=self._metric().k or _SCORE_CUTOFF)
+        metric = NDCG(k=self.find_metric().k or _SCORE_CUTOFF)
         return float(evaluate(metric, y, scores, qid, sample_weight=sample_weight))
 
     # --------------------------------------------------------------------------------- the local ranker
@@ -359,7 +348,7 @@ class DaskRanker(BoostedRanker):
         fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
         fitted.pop("workers_")
         local.__dict__.update(
-            fitted, _single_query=self._single_query, _categorical_columns=self._categorical_columns
+            fitted, single_query_=self.single_query_, categorical_columns_=self.categorical_columns_
         )
         return local
 

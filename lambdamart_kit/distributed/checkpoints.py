@@ -7,14 +7,14 @@ import os
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
-from lambdamart_kit.boosters.protocol import find_booster
+from lambdamart_kit.boosters.protocol import read_model
 from lambdamart_kit.boosters.rounds import History
 from lambdamart_kit.distributed.fitting import Layout
 from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.rankers.saving import UnsavedCallable
 from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.runtime.randomness import draw_seed
 
 _MAY_DIFFER = ("n_estimators", "n_jobs", "verbose", "warm_start")
 
@@ -52,7 +52,7 @@ class Progression:
         if path is not None and os.path.exists(path):
             self._resume(path)
         if not isinstance(self.ranker.random_state, int):
-            self.ranker.random_state = int(check_random_state(ranker.random_state).randint(2**31 - 1))
+            self.ranker.random_state = draw_seed(ranker.random_state)
 
     @property
     def n_trees(self) -> int:
@@ -126,15 +126,17 @@ class Progression:
     def _take(self, model: bytes, values: list[float]) -> None:
         ranker = self.ranker
         self.model, self._values = model, values
-        ranker.model_ = find_booster(ranker._booster_name()).model.from_bytes(model)
+        ranker.model_ = read_model(ranker.booster_name, model)
         ranker.best_iteration_ = ranker.model_.n_trees
-        ranker.evals_result_ = {"validation": {str(ranker._metric()): values}} if values else {}
+        ranker.evals_result_ = {"validation": {str(ranker.find_metric()): values}} if values else {}
         ranker.best_score_ = self._history().best_value
         ranker.fit_times_ = {}
-        ranker.__dict__.update(trained_on_=self._trained_on, _fitted=(*type(ranker)._fitted, "trained_on_"))
+        ranker.__dict__.update(
+            trained_on_=self._trained_on, saved_attributes=(*type(ranker).saved_attributes, "trained_on_")
+        )
 
     def _history(self) -> History:
-        history = History(greater_is_better=self.ranker._metric().greater_is_better)
+        history = History(greater_is_better=self.ranker.find_metric().greater_is_better)
         for n_rounds, value in enumerate(self._values, start=1):
             history(n_rounds, {"": value})
         return history

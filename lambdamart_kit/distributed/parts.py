@@ -13,7 +13,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.rows import check_codes, flat
+from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.files.chunk import Columns, stack
@@ -199,8 +199,7 @@ def _checked(number: int, ranker: BoostedRanker, X: Any, values: dict[str, Any],
             )
     if len(labels):
         Queries.from_qid(ids, len(labels))  # refuses missing ids
-        features = ranker._check_features(X, name=f"X{suffix}")
-        check_codes(features, [j for j in ranker._categorical_columns if j not in ranker.categories_])
+        features = ranker.training_features(X, name=f"X{suffix}")
     else:  # nothing to check, and scikit-learn refuses to
         features = np.empty((0, X.shape[1]), dtype=np.float32)
     return Part(

@@ -16,8 +16,7 @@ from distributed import Queue
 from distributed.comm import get_address_host
 from xgboost.core import XGBoostError
 
-import lambdamart_kit
-from lambdamart_kit.boosters.protocol import LibraryObjective, find_booster
+from lambdamart_kit.boosters.protocol import LibraryObjective, read_model
 from lambdamart_kit.boosters.rounds import EvalSet, Evaluation, History, MakeBytes, Stopwatch
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed.errors import WorkerLostError
@@ -35,6 +34,8 @@ from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.metrics import BoundMetric
 from lambdamart_kit.objectives.base import go_on_after
 from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.runtime.threads import resolve_n_jobs
+from lambdamart_kit.runtime.version import __version__
 
 PACKAGES = ("numpy", "numba", "lightgbm", "xgboost", "dask", "distributed")
 _REPORT_SECONDS = 0.5
@@ -92,7 +93,7 @@ def introduce() -> tuple[str, dict[str, str]]:
 def versions() -> dict[str, str]:
     """Versions of what workers and client must have in common."""
     python = ".".join(platform.python_version_tuple()[:2])
-    found = {"python": python, "lambdamart_kit": lambdamart_kit.__version__}
+    found = {"python": python, "lambdamart_kit": __version__}
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -129,7 +130,7 @@ def train(job: Job, rank: int, tracker: dict[str, Any] | None, rows: WorkerRows)
         return None
     model = ranker.model_.to_bytes()
     return Fitted(
-        without_network(model) if ranker._booster_name() == "lightgbm" else model,
+        without_network(model) if ranker.booster_name == "lightgbm" else model,
         ranker.best_iteration_,
         ranker.best_score_,
         ranker.evals_result_,
@@ -140,12 +141,11 @@ def train(job: Job, rank: int, tracker: dict[str, Any] | None, rows: WorkerRows)
 def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -> None:
     """Fit `ranker` on this worker's rows as part of `group`."""
     watch = Stopwatch()
-    booster = find_booster(ranker._booster_name())
-    start = None if job.start is None else booster.model.from_bytes(job.start)
+    start = None if job.start is None else read_model(ranker.booster_name, job.start)
     n_before = 0 if start is None else start.n_trees
-    params = ranker._booster_params(ranker.n_estimators - n_before)
+    params = ranker.booster_settings(ranker.n_estimators - n_before)
     try:
-        bound = ranker._bind_part(rows.train, job.labels)
+        bound = ranker.bind_part(rows.train, job.labels)
         go_on_after(n_before, bound)
         metric = _bind_metric(ranker, rows)
     except Exception as error:
@@ -158,16 +158,15 @@ def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -
     if group.rank == 0:
         callbacks.append(Reporter(job.reports, group, job.checkpoint_trees, n_before))
     network: AbstractContextManager[dict[str, Any]] = (
-        group.lightgbm_network() if ranker._booster_name() == "lightgbm" else nullcontext({})
+        group.lightgbm_network() if ranker.booster_name == "lightgbm" else nullcontext({})
     )
     with network as settings, watch.remainder("trees"):
-        ranker._boost(
-            booster,
+        ranker.boost(
+            rows.train,
             bound,
             replace(params, extra={**params.extra, **settings}),
-            rows.train,
-            _eval_sets(rows, metric, group, watch),
-            start,
+            eval_sets=_eval_sets(rows, metric, group, watch),
+            start=start,
             history=copy.copy(job.history),
             callbacks=callbacks,
         )
@@ -178,8 +177,8 @@ def _bind_metric(ranker: BoostedRanker, rows: WorkerRows) -> BoundMetric | None:
     held_out = rows.held_out
     if held_out is None:
         return None
-    return ranker._metric().bind(
-        held_out.y, held_out.queries, held_out.sample_weight, n_threads=ranker._n_threads()
+    return ranker.find_metric().bind(
+        held_out.y, held_out.queries, held_out.sample_weight, n_threads=resolve_n_jobs(ranker.n_jobs)
     )
 
 
@@ -187,7 +186,8 @@ def _eval_sets(rows: WorkerRows, metric: BoundMetric | None, group: Group, watch
     if rows.held_out is None or metric is None:
         return []
     mean = watch.timed("evaluation", GroupMetric(metric, group).__call__)
-    return [EvalSet("validation", rows.held_out.X, str(metric.metric), mean)]
+    greater_is_better = metric.metric.greater_is_better
+    return [EvalSet("validation", rows.held_out.X, str(metric.metric), mean, greater_is_better)]
 
 
 def _check_counts(rows: WorkerRows, metric: BoundMetric | None, group: Group) -> None:

@@ -9,13 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from lambdamart_kit.boosters.protocol import BoosterParams
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
-from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
 from lambdamart_kit.preferences.pairs import PreferencePairs
@@ -29,14 +26,15 @@ from lambdamart_kit.preferences.scorers import (
     TreeScorer,
 )
 from lambdamart_kit.preferences.scoring import calibration_slope, preference_report
-from lambdamart_kit.rankers import NeuralRanker
+from lambdamart_kit.rankers import LambdaMART, NeuralRanker
+from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _HELD_OUT_PROMPTS = 20
 
 
-class RewardModel(RewardFile, RewardExport, BaseEstimator):
+class RewardModel(RewardFile, BaseEstimator):
     r"""Reward of a response, such that reward differences are log-odds of preferences.
 
     .. math:: \min_r \sum_k w_k \, \ell(r(x_{chosen}) - r(x_{rejected}) - margin_k, \; t_k), \qquad
@@ -124,7 +122,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
     True
     """
 
-    _fitted: ClassVar[tuple[str, ...]] = ("temperature_", "n_features_in_")
+    saved_attributes: ClassVar[tuple[str, ...]] = ("temperature_", "n_features_in_")
 
     def __init__(
         self,
@@ -220,7 +218,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
             return self._fit_rewards(pairs)
 
     def _fit_rewards(self, pairs: PairSet) -> RewardModel:
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        rng = make_rng(self.random_state)
         self.n_features_in_ = int(pairs.X.shape[1])
         train, held_out = self._hold_out(pairs, rng)
         self.nuisance_coef_ = self._nuisance(train)
@@ -298,7 +296,8 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
             return self._linear()
         if self.scorer == "trees":
             symmetric = self._is_symmetric()
-            params = BoosterParams(
+            ranker = LambdaMART(
+                booster=self.booster,
                 n_estimators=self.n_estimators,
                 learning_rate=self.learning_rate,
                 num_leaves=self.num_leaves or (64 if symmetric else 6),
@@ -306,10 +305,12 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
                 subsample=self.subsample,
                 colsample_bytree=self.colsample_bytree,
                 reg_lambda=20.0 if self.reg_lambda is None else self.reg_lambda,
-                n_threads=resolve_n_jobs(self.n_jobs),
-                extra={"grow_policy": "symmetric"} if symmetric else {},
+                early_stopping_rounds=self.early_stopping_rounds,
+                booster_params={"grow_policy": "symmetric"} if symmetric else None,
+                n_jobs=self.n_jobs,
+                verbose=self.verbose,
             )
-            return TreeScorer(self.booster, params, self.early_stopping_rounds, noise, bool(self.verbose))
+            return TreeScorer(ranker, noise)
         if self.scorer == "neural":
             return RankerScorer(NeuralRanker(), noise)
         if hasattr(self.scorer, "get_params") and "objective" in self.scorer.get_params():

@@ -23,7 +23,7 @@ _NUISANCE = "nuisance.npy"
 class RewardFile:
     """`save` and `load` of a reward model with trees or a linear scorer."""
 
-    _fitted: ClassVar[tuple[str, ...]]
+    saved_attributes: ClassVar[tuple[str, ...]]
 
     scorer: Any
     booster: str
@@ -51,7 +51,7 @@ class RewardFile:
         if self.nuisance_coef_ is not None:
             files[_NUISANCE] = array_bytes(self.nuisance_coef_)
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
-        state = {name: getattr(self, name) for name in self._fitted}
+        state = {name: getattr(self, name) for name in self.saved_attributes}
         state["n_bags"] = len(self.rewards_)
         state["extractor"] = extractor_state(self.extractor_, files)
         if self.extractor_ is not None:

@@ -9,14 +9,16 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import clone
 
-from lambdamart_kit.boosters.protocol import BoosterParams, find_booster
-from lambdamart_kit.boosters.rounds import Callback, EarlyStopping, EvalSet, History, RoundsProgress
+from lambdamart_kit.boosters.rounds import EvalSet
+from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.pairs import PairLoss, pair_terms
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.objectives import ExplicitPairs
 from lambdamart_kit.preferences.scoring import calibration_slope
-from lambdamart_kit.rankers import LinearRanker
+from lambdamart_kit.rankers import LambdaMART, LinearRanker
+from lambdamart_kit.rankers.categories import FeatureColumns
 from lambdamart_kit.rankers.scaling import row_blocks
 
 _MOST_STEPS, _TOLERANCE = 100, 1e-5  # of linear rewards: the tolerance is what float32 features allow
@@ -94,40 +96,43 @@ class TreeScorer:
 
     Attributes
     ----------
-    booster : str
-        Name in `BOOSTERS`.
-    params : BoosterParams
-    early_stopping_rounds : int
+    ranker : LambdaMART
+        Has the parameters of the trees.
     noise : dict
         ``flip_rate`` and ``correction``.
     """
 
-    booster: str
-    params: BoosterParams
-    early_stopping_rounds: int
+    ranker: LambdaMART
     noise: dict[str, Any] = field(default_factory=dict)
-    verbose: bool = False
 
     def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
         """Grow trees until the held-out log loss has not fallen for `early_stopping_rounds` rounds."""
-        rows = train.compact()
-        X = _float32(rows.X)
-        n_estimators = self.params.n_estimators if like is None else max(1, like.n_trees)
-        params = replace(self.params, seed=seed, n_estimators=n_estimators)
-        bound = rows.objective(**self.noise).bind(
-            np.zeros(X.shape[0]), Queries.from_qid(None, X.shape[0]), n_threads=params.n_threads
-        )
-        history = History(greater_is_better=False)
-        eval_sets = []
-        if validation is not None:
-            held_out = validation.compact()
-            eval_sets = [EvalSet("validation", _float32(held_out.X), "log_loss", HeldOutLoss(held_out))]
-        with RoundsProgress(params.n_estimators, label="RewardModel", enabled=self.verbose) as progress:
-            callbacks: list[Callback] = [history, progress]
-            if eval_sets:
-                callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
-            model = find_booster(self.booster).fit(X, bound, params, eval_sets=eval_sets, callbacks=callbacks)
-        return model.truncate(history.best_round) if eval_sets else model
+        pairs = train.compact()
+        rows = _as_ordered_rows(pairs.X)
+        ranker = clone(self.ranker)
+        ranker.take_columns(FeatureColumns(rows.X.shape[1]))
+        if validation is None:
+            ranker.early_stopping_rounds = None
+        n_estimators = ranker.n_estimators if like is None else max(1, like.n_trees)
+        settings = replace(ranker.booster_settings(n_estimators), seed=seed)
+        one_query = Queries.from_qid(None, len(rows.y))
+        bound = pairs.objective(**self.noise).bind(rows.y, one_query, n_threads=settings.n_threads)
+        eval_sets = [] if validation is None else [_held_out_loss(validation)]
+        model: Reward = ranker.boost(rows, bound, settings, eval_sets=eval_sets, label="RewardModel").model_
+        return model
+
+
+def _as_ordered_rows(X: Any) -> OrderedRows:
+    """Responses as rows to train on, in the order they have; each is a unit of its own for `subsample`."""
+    n_rows = X.shape[0]
+    queries = Queries.from_qid(range(n_rows), n_rows)
+    return OrderedRows(RowView.of(_float32(X)), np.zeros(n_rows), queries, sample_weight=None)
+
+
+def _held_out_loss(validation: PairSet) -> EvalSet:
+    held_out = validation.compact()
+    loss = HeldOutLoss(held_out)
+    return EvalSet("validation", _float32(held_out.X), "log_loss", loss, greater_is_better=False)
 
 
 class HeldOutLoss:

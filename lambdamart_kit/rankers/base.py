@@ -11,37 +11,46 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
 from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
-from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
-from lambdamart_kit.export.mixin import CanExport
+from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.metrics import NDCG, Metric, parse_metric
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.categories import (
     Categories,
+    FeatureColumns,
     categorical_columns,
     encode_categories,
     learn_categories,
 )
+from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
+EARLY_STOPPING_NEEDS_QUERIES = (
+    "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or pass X_val, "
+    "y_val and qid_val to fit"
+)
 _SCORE_CUTOFF = 10
 _FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
 
 
-class BaseRanker(CanExport, BaseEstimator, ABC):
+class BaseRanker(BaseEstimator, ABC):
     """A scikit-learn estimator that scores the rows of each query.
 
     A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in
-    `_predict_rows`; to be saved it also says in `_files` and `_restore` what its model consists of. The base
-    class gives it validation of the input, query order, held-out queries, ``score``, metadata routing, saving
-    and pandas. It reads the parameters ``early_stopping_rounds``, ``validation_fraction``, ``eval_metric``,
-    ``categorical_features``, ``random_state`` and ``n_jobs`` if the subclass has them.
+    `_predict_rows`. To be saved it also says in `_files` and `_restore` what its model consists of. The base
+    class adds validation of the input, query order, held-out queries, ``score``, metadata routing, saving
+    and support of pandas. It reads the parameters ``early_stopping_rounds``, ``validation_fraction``,
+    ``eval_metric``, ``categorical_features``, ``random_state`` and ``n_jobs`` if the subclass has them.
+
+    Code that brings rows in another way than `fit` (from files, or on a cluster) uses the **training seam**:
+    the public methods `take_columns`, `training_features`, `hold_out`, `fit_rows` and `find_metric`. Code
+    outside of `lambdamart_kit.rankers` uses no private attribute of a ranker; a test makes sure of it.
 
     Metadata routing needs no ``set_fit_request``: a ranker asks for ``qid`` and ``sample_weight`` in
     ``fit`` and ``score``, and for ``X_val``, ``y_val``, ``qid_val``, ``position`` and ``position_val`` in
@@ -53,7 +62,20 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
     _allows_nan: ClassVar[bool] = True
     _accepts_sparse: ClassVar[bool] = True
-    _fitted: ClassVar[tuple[str, ...]] = ("n_features_in_", "n_queries_in_", "categories_", "fit_times_")
+    saved_attributes: ClassVar[tuple[str, ...]] = (
+        "n_features_in_",
+        "n_queries_in_",
+        "categories_",
+        "categorical_columns_",
+        "single_query_",
+        "fit_times_",
+    )
+    """Fitted attributes that `save` writes beside the model."""
+
+    categories_: Categories
+    categorical_columns_: tuple[int, ...]
+    single_query_: bool
+    fit_times_: dict[str, float]
 
     # ------------------------------------------------------------------------------------------ fitting
 
@@ -110,15 +132,15 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
                 if qid is None:
                     self._warn_single_query()
                 rows = self._training_rows(X, y, qid, sample_weight, position)
-                parts = self._hold_out(rows, X_val, y_val, qid_val, qid is None, position_val)
-                train, validation = self._debias(*parts)
-            self._fit_ordered(train, validation, watch)
-            self._keep_estimates(train)
-            self.fit_times_ = dict(watch.seconds)
+                train, validation = self._hold_out(rows, X_val, y_val, qid_val, qid is None, position_val)
+            self.fit_rows(train, validation, watch)
         return self
 
     def _head_start(self, X: Any) -> AbstractContextManager[object]:
-        """What can go on beside a fit from its first line; here nothing."""
+        """Context manager around `fit`.
+
+        A subclass may compile kernels in the background while the rows are checked. Here it does nothing.
+        """
         return nullcontext()
 
     @abstractmethod
@@ -132,7 +154,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     def _debias(
         self, train: OrderedRows, validation: OrderedRows | None
     ) -> tuple[OrderedRows, OrderedRows | None]:
-        """The rows, told how to allow for their positions; here, that there is no way to."""
+        """Give the rows what corrects clicks for position bias; by default a ranker has no correction."""
         if train.position is not None:
             raise ValueError(
                 f"'position' must be None with {type(self).__name__}, which does not allow for position "
@@ -141,7 +163,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         return train, validation
 
     def _keep_estimates(self, train: OrderedRows) -> None:
-        """Take over what was estimated of the positions; here nothing."""
+        """Keep the propensities that were estimated during the fit. Here there are none."""
 
     def _training_rows(
         self, X: Any, y: ArrayLike, qid: Any, sample_weight: Any, position: Any = None
@@ -150,14 +172,13 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         setting = getattr(self, "categorical_features", None)
         if not continues:
             columns = categorical_columns(X, setting, _get_feature_names(X))
-            self.categories_: Categories = learn_categories(X, columns)
-            self._categorical_columns = tuple(columns)
-        checked = self._check_features(X)
-        check_codes(checked, [j for j in self._categorical_columns if j not in self.categories_])
+            self.categories_ = learn_categories(X, columns)
+            self.categorical_columns_ = tuple(columns)
+        checked = self.training_features(X)
         validate_data(self, X, y, skip_check_array=True, reset=not continues)
         rows = order_rows(checked, y, qid, sample_weight, position, n_threads=self._n_threads())
         self.n_queries_in_ = rows.queries.n_queries
-        self._single_query = qid is None
+        self.single_query_ = qid is None
         return rows
 
     def _warn_single_query(self) -> None:
@@ -184,7 +205,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         self, rows: OrderedRows, X_val: Any, y_val: Any, qid_val: Any, single: bool, position_val: Any = None
     ) -> tuple[OrderedRows, OrderedRows | None]:
         """Training and held-out rows: those given, else a share of the queries, else none."""
-        fraction = getattr(self, "validation_fraction", None)
         if position_val is not None and (X_val is None or rows.position is None):
             raise ValueError("'position_val' must be given with 'X_val' and 'position' only")
         if X_val is None and (y_val is not None or qid_val is not None):
@@ -200,37 +220,112 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             return rows, order_rows(
                 checked, y_val, qid_val, None, position_val, n_threads=n_threads, suffix="_val"
             )
-        if fraction is not None:
-            return split_queries(rows, fraction, self._rng())
-        if getattr(self, "early_stopping_rounds", None) is not None:
-            raise ValueError(
-                "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or "
-                "pass X_val, y_val and qid_val to fit"
-            )
-        return rows, None
+        return self.hold_out(rows)
 
     def _eval_sets(self, validation: OrderedRows | None, watch: Stopwatch) -> list[EvalSet]:
         """The held-out rows with the eval metric bound to them; raises where no query counts."""
         if validation is None:
             return []
-        metric = self._metric()
+        metric = self.find_metric()
         bound = bind_metric(metric, validation, n_threads=self._n_threads())
         if metric.blank == "skip" and bound.blank.all():
             raise ValueError(
                 "the held-out queries must have a relevant document, or there is nothing to stop on; all "
                 f"{validation.queries.n_queries} are blank; hold out more queries"
             )
-        return [EvalSet("validation", validation.X, str(metric), watch.timed("evaluation", bound))]
-
-    def _metric(self) -> Metric:
-        return parse_metric(getattr(self, "eval_metric", "ndcg@10"))
+        measure = watch.timed("evaluation", bound)
+        return [EvalSet("validation", validation.X, str(metric), measure, metric.greater_is_better)]
 
     def _rng(self) -> np.random.Generator:
-        """A generator from `random_state`; a RandomState instance moves on, as scikit-learn's do."""
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        return make_rng(self.random_state)
 
     def _n_threads(self) -> int:
         return resolve_n_jobs(getattr(self, "n_jobs", None))
+
+    # ---------------------------------------------------------------------------------- the training seam
+
+    @property
+    def columns(self) -> FeatureColumns:
+        """What the ranker knows of the feature columns; `n_features` is None before it has seen them."""
+        return FeatureColumns(
+            n_features=getattr(self, "n_features_in_", None),
+            names=getattr(self, "feature_names_in_", None),
+            categorical=self.categorical_columns_,
+            categories=self.categories_,
+        )
+
+    def take_columns(self, columns: FeatureColumns) -> None:
+        """Take over what is known of the feature columns, as `fit` does from X."""
+        if columns.n_features is not None:
+            self.n_features_in_ = columns.n_features
+        if columns.names is not None:
+            self.feature_names_in_ = columns.names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.categorical_columns_ = columns.categorical
+        self.categories_ = columns.categories
+
+    def training_features(self, X: Any, *, name: str = "X") -> Any:
+        """Features as a learner takes them: float32, categories as codes, everything checked.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+        name : str
+            What an error calls them.
+
+        Returns
+        -------
+        (n_samples, n_features) float32 array or CSR matrix
+
+        Raises
+        ------
+        ValueError
+            If a value is not usable.
+        """
+        checked = self._check_features(X, name=name)
+        check_codes(checked, [j for j in self.categorical_columns_ if j not in self.categories_])
+        return checked
+
+    def hold_out(self, rows: OrderedRows) -> tuple[OrderedRows, OrderedRows | None]:
+        """Training rows, and the queries that `validation_fraction` asks to hold out.
+
+        Raises
+        ------
+        ValueError
+            If 'early_stopping_rounds' is set and nothing is held out.
+        """
+        fraction = getattr(self, "validation_fraction", None)
+        if fraction is not None:
+            return split_queries(rows, fraction, self._rng())
+        if getattr(self, "early_stopping_rounds", None) is not None:
+            raise ValueError(EARLY_STOPPING_NEEDS_QUERIES)
+        return rows, None
+
+    def fit_rows(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> Self:
+        """Fit on checked rows in canonical order; `columns` must be known.
+
+        Parameters
+        ----------
+        train, validation : OrderedRows
+            Rows to learn from, and held-out rows or None.
+        watch : Stopwatch
+            Has the seconds spent so far; its sums become `fit_times_`.
+
+        Returns
+        -------
+        self
+        """
+        with watch("data"):
+            train, validation = self._debias(train, validation)
+        self._fit_ordered(train, validation, watch)
+        self._keep_estimates(train)
+        self.fit_times_ = dict(watch.seconds)
+        return self
+
+    def find_metric(self) -> Metric:
+        """The metric of the parameter 'eval_metric'; NDCG@10 for a ranker that has no such parameter."""
+        return parse_metric(getattr(self, "eval_metric", "ndcg@10"))
 
     # --------------------------------------------------------------------------------------- predicting
 
@@ -274,12 +369,12 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             would be compared with each other.
         """
         check_is_fitted(self)
-        if qid is None and not self._single_query:
+        if qid is None and not self.single_query_:
             raise ValueError(
                 "'qid' must be given to score, because the ranker was fitted with it; in a search or "
                 "cross-validation use lambdamart_kit.query_routing() so that it is passed on"
             )
-        metric = NDCG(k=self._metric().k or _SCORE_CUTOFF)
+        metric = NDCG(k=self.find_metric().k or _SCORE_CUTOFF)
         return float(
             metric(y, self.predict(X), qid, sample_weight=sample_weight, n_jobs=getattr(self, "n_jobs", None))
         )
@@ -305,9 +400,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         files = self._files()
-        state = {
-            name: getattr(self, name) for name in (*self._fitted, "_single_query", "_categorical_columns")
-        }
+        state = {name: getattr(self, name) for name in self.saved_attributes}
         if hasattr(self, "feature_names_in_"):
             state["feature_names_in_"] = self.feature_names_in_.tolist()
         saving.write(path, type(self).__name__, self.get_params(deep=False), state, files)
@@ -335,20 +428,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             setattr(ranker, name, value)
         ranker._restore(content.files)
         return ranker
-
-    # ---------------------------------------------------------------------------------------- exporting
-
-    def _column_names(self) -> tuple[str, ...]:
-        """Names of the columns: those at fit, or f1, f2, ... as LETOR files number them."""
-        names = getattr(self, "feature_names_in_", None)
-        if names is not None:
-            return tuple(map(str, names))
-        return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
-
-    def _rows_and_scores(self, X: Any) -> tuple[Float32Array, FloatArray]:
-        scores = self.predict(X)
-        checked = self._check_features(X)
-        return (checked.toarray() if is_sparse(checked) else checked), scores
 
     def _files(self) -> dict[str, bytes]:
         """Name and content of each part of the fitted model, in a format that is safe to read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,6 +13,27 @@ from lambdamart_kit.core.typing import Array
 
 Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | Sequence[bool] | None
 Categories: TypeAlias = dict[int, list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureColumns:
+    """What a ranker knows of the columns of X.
+
+    Attributes
+    ----------
+    n_features : int or None
+        None where it shows only when rows are read, as in LETOR files.
+    names : (n_features,) array of str, or None
+    categorical : tuple of int
+        Columns that hold categories.
+    categories : dict
+        Known categories of each column whose values are not codes already; a code is a place in the list.
+    """
+
+    n_features: int | None
+    names: Array | None = None
+    categorical: tuple[int, ...] = ()
+    categories: Categories = field(default_factory=dict)
 
 
 def categorical_columns(X: Any, setting: Categorical, names: Array | None) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,36 +14,33 @@ from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
 from lambdamart_kit.objectives import names_rows, resolve_objective
-from lambdamart_kit.rankers.categories import categorical_columns
+from lambdamart_kit.rankers.categories import FeatureColumns, categorical_columns
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
-
-if TYPE_CHECKING:
-    from lambdamart_kit.rankers.lambdamart import LambdaMART
+from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 
 def fit_files(
-    ranker: LambdaMART,
+    ranker: BoostedRanker,
     files: Files,
     columns: Columns,
     eval_files: Files | None,
     work_dir: str | os.PathLike[str] | None,
-) -> LambdaMART:
+) -> None:
     """Fit `ranker` on the rows of `files`; see `LambdaMART.fit_files`."""
     _check_parameters(ranker)
     watch = Stopwatch()
     with unchanged_on_failure(ranker), open_bin_cache(work_dir) as store:
         with watch("data"):
             train, validation = _prepare(ranker, store, files, columns, eval_files)
-        ranker._fit_ordered(train, validation, watch)
-        ranker.fit_times_ = dict(watch.seconds)
-    return ranker
+        ranker.fit_rows(train, validation, watch)
 
 
 def _prepare(
-    ranker: LambdaMART, store: BinCache, files: Files, columns: Columns, eval_files: Files | None
+    ranker: BoostedRanker, store: BinCache, files: Files, columns: Columns, eval_files: Files | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Training and held-out rows; what only their making needs, such as the sample, is gone afterwards."""
-    n_threads = ranker._n_threads()
+    n_threads = resolve_n_jobs(ranker.n_jobs)
     training = FileTraining(store, n_threads=n_threads, verbose=bool(ranker.verbose))
     opened = RowFiles(files, columns, n_jobs=n_threads)
     held_out = None
@@ -58,7 +54,7 @@ def _prepare(
     return (_prepare_native if native else _prepare_external)(ranker, training, rows, held_out)
 
 
-def _check_parameters(ranker: LambdaMART) -> None:
+def _check_parameters(ranker: BoostedRanker) -> None:
     if ranker.booster == "lightgbm":
         raise ValueError(
             "'booster' must be 'native' or 'xgboost' to fit files; got 'lightgbm', whose data sets are made "
@@ -75,37 +71,32 @@ def _check_parameters(ranker: LambdaMART) -> None:
         )
 
 
-def _note_columns(ranker: LambdaMART, rows: FileRows) -> None:
-    """The fitted attributes that say what was fitted on."""
-    names = rows.files.feature_names
-    if names is not None:
-        ranker.feature_names_in_ = np.array(names, dtype=object)
-    elif hasattr(ranker, "feature_names_in_"):
-        del ranker.feature_names_in_
-    array = None if names is None else ranker.feature_names_in_
-    ranker.n_features_in_ = rows.n_features
+def _note_columns(ranker: BoostedRanker, rows: FileRows) -> None:
+    """Set the fitted attributes that describe what the ranker is fitted on."""
+    known = rows.files.feature_names
+    names = None if known is None else np.array(known, dtype=object)
+    categorical = categorical_columns(rows, ranker.categorical_features, names)
+    ranker.take_columns(FeatureColumns(rows.n_features, names, tuple(categorical)))
     ranker.n_queries_in_ = rows.queries.n_queries
-    ranker.categories_ = {}
-    ranker._categorical_columns = tuple(categorical_columns(rows, ranker.categorical_features, array))
-    ranker._single_query = False
+    ranker.single_query_ = False
 
 
 def _split(
-    ranker: LambdaMART, training: FileTraining, rows: FileRows, held_out: RowFiles | None
+    ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Training and held-out rows in canonical order, their features still in the files."""
     if held_out is None:
-        return ranker._hold_out(rows.in_order(), None, None, None, False)
+        return ranker.hold_out(rows.in_order())
     evaluated = training.scan(held_out, n_features=rows.n_features, suffix="_val")
     return rows.in_order(), evaluated.in_order(suffix="_val")
 
 
 def _prepare_native(
-    ranker: LambdaMART, training: FileTraining, rows: FileRows, held_out: RowFiles | None
+    ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Rows whose features are bins on disk."""
     train, validation = _split(ranker, training, rows, held_out)
-    mapper = training.fit_mapper(train, max_bin=ranker.max_bin, categorical=ranker._categorical_columns)
+    mapper = training.fit_mapper(train, max_bin=ranker.max_bin, categorical=ranker.categorical_columns_)
     parts = [train] if validation is None or held_out is not None else [train, validation]
     binned = training.bin(mapper, parts, "writing bins")
     if validation is not None and held_out is not None:
@@ -114,7 +105,7 @@ def _prepare_native(
 
 
 def _prepare_external(
-    ranker: LambdaMART, training: FileTraining, rows: FileRows, held_out: RowFiles | None
+    ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Rows whose features XGBoost reads from the files."""
     train, validation = _split(ranker, training, rows, held_out)

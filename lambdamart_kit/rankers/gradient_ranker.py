@@ -23,7 +23,6 @@ from lambdamart_kit.boosters.rounds import (
 )
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array
-from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
@@ -51,8 +50,8 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
-    _fitted = (
-        *BaseRanker._fitted, "n_iter_", "best_score_", "evals_result_", *LearnsFromClicks._estimates
+    saved_attributes = (
+        *BaseRanker.saved_attributes, "n_iter_", "best_score_", "evals_result_", *LearnsFromClicks._estimates
     )  # fmt: skip
 
     inputs_: InputTransform
@@ -73,7 +72,7 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
         """
         eval_sets = self._eval_sets(validation, watch)
         held_out: list[tuple[EvalSet, Any]] = [(e, self.inputs_(e.X)) for e in eval_sets]
-        history = History(greater_is_better=self._metric().greater_is_better)
+        history = History(greater_is_better=self.find_metric().greater_is_better)
         done = 0
         with RoundsProgress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
             callbacks: list[Callback] = [history, progress]
@@ -97,10 +96,6 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
     @abstractmethod
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
         """Take over what `_arrays` gave."""
-
-    def _scaling(self) -> InputScaling:
-        """The transform of features, as exports know it."""
-        return InputScaling(self.inputs_.kind, self.inputs_.mean, self.inputs_.scale)
 
     def _files(self) -> dict[str, bytes]:
         inputs = {f"inputs_{name}": values for name, values in self.inputs_.arrays().items()}

@@ -148,7 +148,7 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         "split_criterion": [StrOptions({"newton", "least_squares"})],
         "position_bias": POSITION_BIAS,
     }
-    _fitted = (*BoostedRanker._fitted, *LearnsFromClicks._estimates)
+    saved_attributes = (*BoostedRanker.saved_attributes, *LearnsFromClicks._estimates)
 
     def __init__(
         self,
@@ -278,14 +278,18 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
 
         named = None if features is None else tuple(features)
         columns = Columns(y=y, qid=qid, sample_weight=sample_weight, docid=docid, features=named)
-        return fit_files(self, files, columns, eval_files, work_dir)
+        fit_files(self, files, columns, eval_files, work_dir)
+        return self
 
-    def _booster_name(self) -> str:
+    @property
+    def booster_name(self) -> str:
+        """Key in `BOOSTERS`: the parameter 'booster'."""
         return self.booster
 
     def _bind(self, train: OrderedRows) -> Bound:
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         return bind_rows(objective, train, n_threads=self._n_threads())
 
-    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound:
+    def bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound:
+        """The objective bound to whole queries of a larger set; see `BoostedRanker.bind_part`."""
         return bind_rows(resolve_objective(self.objective), train, n_threads=self._n_threads())

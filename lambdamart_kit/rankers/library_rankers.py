@@ -121,10 +121,13 @@ class XGBoostRanker(BoostedRanker):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _booster_name(self) -> str:
+    @property
+    def booster_name(self) -> str:
+        """Key in `BOOSTERS`."""
         return "xgboost"
 
-    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+    def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+        """See `BoostedRanker.bind_part`."""
         y = train.y
         options: dict[str, Any] = {}
         if self.objective == "rank:map" and labels.max() > 1:
@@ -233,10 +236,13 @@ class LightGBMRanker(BoostedRanker):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _booster_name(self) -> str:
+    @property
+    def booster_name(self) -> str:
+        """Key in `BOOSTERS`."""
         return "lightgbm"
 
-    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+    def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+        """See `BoostedRanker.bind_part`."""
         y, weight, sizes = train.y, train.sample_weight, train.queries.sizes
         if self.objective == "regression":
             return LibraryObjective(self.objective, y, train.queries, weight, {"boost_from_average": True})
@@ -347,18 +353,22 @@ class CatBoostRanker(BoostedRanker):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _booster_name(self) -> str:
+    @property
+    def booster_name(self) -> str:
+        """Key in `BOOSTERS`."""
         return "catboost"
 
-    def _booster_params(self, n_estimators: int) -> BoosterParams:
-        params = super()._booster_params(n_estimators)
+    def booster_settings(self, n_estimators: int) -> BoosterParams:
+        """See `BoostedRanker.booster_settings`."""
+        params = super().booster_settings(n_estimators)
         if params.num_leaves is None and params.min_child_samples is not None:
             raise ValueError(
                 "'min_child_samples' needs 'num_leaves' with CatBoost: symmetric trees have no smallest leaf"
             )
         return params
 
-    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+    def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
+        """See `BoostedRanker.bind_part`."""
         return LibraryObjective(self.loss, train.y, train.queries, train.sample_weight, {})
 
 

@@ -12,14 +12,13 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
-from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective, Model, find_booster
+from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective, Model, find_booster, read_model
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
-from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 
@@ -133,7 +132,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
                     validate_data(self, X, y, skip_check_array=True, reset=True)
                     labels = check_relevance(flat(y))
                     self.n_queries_in_ = Queries.from_qid(qid, len(labels)).n_queries
-                    self._single_query = qid is None
+                    self.single_query_ = qid is None
             with watch("fit"):
                 if self.estimator is None:
                     self.estimator_ = self._fit_default(rows)
@@ -156,7 +155,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         )
         params = BoosterParams(
             n_estimators=_DEFAULT_TREES,
-            categorical_features=self._categorical_columns,
+            categorical_features=self.categorical_columns_,
             seed=int(self._rng().integers(2**31 - 1)),
             n_threads=self._n_threads(),
         )
@@ -198,15 +197,6 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
             tags.input_tags.allow_nan, tags.input_tags.sparse = inner.allow_nan, inner.sparse
         return tags
 
-    def _exportable(self) -> TreeSum:
-        check_is_fitted(self)
-        if self.estimator is not None:
-            raise TypeError(
-                f"PointwiseRanker with 'estimator' {type(self.estimator).__name__} cannot be exported; leave "
-                "'estimator' at None for trees that can"
-            )
-        return TreeSum(tuple(self.estimator_.plain_trees()), self._column_names(), self.categories_)
-
     def _files(self) -> dict[str, bytes]:
         if self.estimator is not None:
             raise TypeError(
@@ -216,7 +206,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         return {"lightgbm.model": self.estimator_.to_bytes()}
 
     def _restore(self, files: dict[str, bytes]) -> None:
-        self.estimator_ = find_booster("lightgbm").model.from_bytes(files["lightgbm.model"])
+        self.estimator_ = read_model("lightgbm", files["lightgbm.model"])
 
 
 def _fit_clone(estimator: Any, X: Any, y: FloatArray, weight: FloatArray | None) -> Any:

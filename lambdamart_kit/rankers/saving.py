@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-import lambdamart_kit
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.runtime.atomic_file import atomic_file
+from lambdamart_kit.runtime.version import __version__
 
 FORMAT = "lambdamart_kit.model"
 VERSION = 1
@@ -68,7 +68,7 @@ def write(
     manifest = {
         "format": FORMAT,
         "version": VERSION,
-        "written_by": f"lambdamart_kit {lambdamart_kit.__version__}",
+        "written_by": f"lambdamart_kit {__version__}",
         "class": class_name,
         "params": {name: _encode(value, f"parameter {name!r}") for name, value in params.items()},
         "state": {name: _encode(value, f"attribute {name!r}") for name, value in state.items()},

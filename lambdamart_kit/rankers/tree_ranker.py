@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from lambdamart_kit.boosters.protocol import (
-    Booster,
     BoosterParams,
     LibraryObjective,
     Model,
     find_booster,
+    read_model,
 )
 from lambdamart_kit.boosters.rounds import (
     Callback,
@@ -30,7 +30,6 @@ from lambdamart_kit.boosters.rounds import (
 )
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray
-from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.objectives.base import CallSeeds, go_on_after
@@ -48,7 +47,10 @@ _COUNT = Interval(Integral, 1, None, closed="left")
 class BoostedRanker(BaseRanker):
     """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
 
-    A subclass says which booster (`_booster_name`) and which objective (`_bind`).
+    A subclass says which booster (`booster_name`) and which objective (`bind_part`).
+
+    Code that brings its own rows or its own gradient uses `booster_settings`, `bind_part` and `boost`, which
+    complete the training seam of `BaseRanker`.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -75,29 +77,30 @@ class BoostedRanker(BaseRanker):
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
-    _fitted = (*BaseRanker._fitted, "best_iteration_", "best_score_", "evals_result_")
+    saved_attributes = (*BaseRanker.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
 
     model_: Model
     best_iteration_: int
     best_score_: float
     evals_result_: dict[str, dict[str, list[float]]]
 
+    @property
     @abstractmethod
-    def _booster_name(self) -> str:
+    def booster_name(self) -> str:
         """Key in `BOOSTERS`."""
 
     def _bind(self, train: OrderedRows) -> Bound | LibraryObjective:
         """What drives the trees, on these rows."""
         check_comparable(train)
-        return self._bind_part(train, train.y)
+        return self.bind_part(train, train.y)
 
     @abstractmethod
-    def _bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound | LibraryObjective:
+    def bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound | LibraryObjective:
         """What drives the trees, on whole queries of a larger set with these `labels` (in any number)."""
 
     def _head_start(self, X: Any) -> AbstractContextManager[object]:
         """Native trees: what compiles for them."""
-        if self._booster_name() != "native":
+        if self.booster_name != "native":
             return nullcontext()
         from lambdamart_kit.boosters.native import head_start
 
@@ -118,41 +121,67 @@ class BoostedRanker(BaseRanker):
             )
         if self.n_estimators == n_before:
             return
-        booster, bound = find_booster(self._booster_name()), self._bind(train)
+        bound = self._bind(train)
         go_on_after(n_before, bound)
         if not isinstance(bound, LibraryObjective):
             if train.debiasing is not None:
                 train, bound = collapse(train, bound)
             bound = _Timed(bound, watch)
-        params = self._booster_params(self.n_estimators - n_before)
+        settings = self.booster_settings(self.n_estimators - n_before)
         eval_sets = self._eval_sets(validation, watch)
         with watch.remainder("trees"):
-            self._boost(booster, bound, params, train, eval_sets, start)
+            self.boost(train, bound, settings, eval_sets=eval_sets, start=start)
 
-    def _boost(
+    def boost(
         self,
-        booster: Booster,
-        bound: Bound | LibraryObjective,
-        params: BoosterParams,
         train: OrderedRows,
-        eval_sets: list[EvalSet],
-        start: Model | None,
+        bound: Bound | LibraryObjective,
+        settings: BoosterParams,
         *,
+        eval_sets: Sequence[EvalSet] = (),
+        start: Model | None = None,
         history: History | None = None,
         callbacks: Sequence[Callback] = (),
-    ) -> None:
-        """Grow trees and keep the best; `history` is that of the rounds before this fit, counted below 1."""
+        label: str | None = None,
+    ) -> Self:
+        """Grow trees on `train`, stop early by the first of `eval_sets`, and keep the best trees.
+
+        Parameters
+        ----------
+        train : OrderedRows
+        bound : Bound or LibraryObjective
+            Where the gradient comes from; see `bind_part`.
+        settings : BoosterParams
+            See `booster_settings`; its `n_estimators` are grown beyond `start`.
+        eval_sets : sequence of EvalSet
+            Held-out rows with any measure of their scores.
+        start : Model, optional
+            Trees to continue from.
+        history : History, optional
+            Of the rounds before this fit, which count from below 1.
+        callbacks : sequence of callable
+            Called after every round, besides those for early stopping and progress.
+        label : str, optional
+            What the progress line says is being fitted.
+
+        Returns
+        -------
+        self
+            With `model_`, `best_iteration_`, `best_score_` and `evals_result_`.
+        """
+        booster = find_booster(self.booster_name)
         n_before = start.n_trees if start is not None else 0
-        history = history or History(greater_is_better=self._metric().greater_is_better)
-        label = f"{type(self).__name__} ({self._booster_name()})"
-        with RoundsProgress(params.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
+        if history is None:
+            history = History(greater_is_better=all(e.greater_is_better for e in eval_sets))
+        label = label or f"{type(self).__name__} ({self.booster_name})"
+        with RoundsProgress(settings.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
             everyone: list[Callback] = [history, progress, *callbacks]
             if self.early_stopping_rounds is not None:
                 everyone.append(EarlyStopping(history, self.early_stopping_rounds))
             model = booster.fit(
                 train.view if booster.reads_views else train.X,
                 bound,
-                params,
+                settings,
                 queries=train.queries,
                 eval_sets=eval_sets,
                 callbacks=everyone,
@@ -160,7 +189,14 @@ class BoostedRanker(BaseRanker):
             )
         if self.early_stopping_rounds is not None:
             model = model.truncate(n_before + history.best_round)
-        earlier = self.evals_result_ if start is not None else {}
+        self._keep_trees(model, history, eval_sets, continues=start is not None)
+        return self
+
+    def _keep_trees(
+        self, model: Model, history: History, eval_sets: Sequence[EvalSet], *, continues: bool
+    ) -> None:
+        """Set the fitted attributes; with `continues`, measures are added to those of the earlier rounds."""
+        earlier = self.evals_result_ if continues else {}
         self.evals_result_ = {
             e.name: {e.metric_name: [*earlier.get(e.name, {}).get(e.metric_name, []), *history.values]}
             for e in eval_sets
@@ -174,13 +210,14 @@ class BoostedRanker(BaseRanker):
         else:
             self.best_score_ = history.values[-1]
 
-    def _booster_params(self, n_estimators: int) -> BoosterParams:
+    def booster_settings(self, n_estimators: int) -> BoosterParams:
+        """The ranker's parameters as settings of `n_estimators` trees, the seed drawn from `random_state`."""
         names = self.get_params(deep=False)
         shared = {f.name: names[f.name] for f in fields(BoosterParams) if f.name in names}
         feature_names = getattr(self, "feature_names_in_", None)
         params = BoosterParams(
             **{**shared, "n_estimators": n_estimators, "monotone_constraints": self._constraints()}
-            | {"categorical_features": self._categorical_columns}
+            | {"categorical_features": self.categorical_columns_}
         )
         return replace(
             params,
@@ -230,16 +267,12 @@ class BoostedRanker(BaseRanker):
         total = float(gain.sum())
         return gain / total if total > 0 else np.zeros(self.n_features_in_)
 
-    def _exportable(self) -> TreeSum:
-        check_is_fitted(self)
-        return TreeSum(tuple(self.model_.plain_trees()), self._column_names(), self.categories_)
-
     def _files(self) -> dict[str, bytes]:
-        return {f"{self._booster_name()}.model": self.model_.to_bytes()}
+        return {f"{self.booster_name}.model": self.model_.to_bytes()}
 
     def _restore(self, files: dict[str, bytes]) -> None:
         ((name, content),) = files.items()
-        self.model_ = find_booster(name.removesuffix(".model")).model.from_bytes(content)
+        self.model_ = read_model(name.removesuffix(".model"), content)
 
 
 class _Timed:

@@ -1,1 +1,0 @@
-"""The formats, one module each; `lambdamart_kit.export.EXPORTS` lists them."""
