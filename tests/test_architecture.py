@@ -18,7 +18,7 @@ FLOORS = {
     2: ["core"],
     3: ["metrics", "objectives", "trees", "datasets"],
     4: ["boosters", "clicks"],
-    5: ["files", "model_selection", "explore", "diversify"],
+    5: ["files", "model_selection", "explore", "diversify", "export"],
     6: ["rankers"],
     7: ["preferences", "distributed"],
     8: ["bench", "simulation"],

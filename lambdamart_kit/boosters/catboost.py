@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.boosters.catboost_trees import plain_trees_of_catboost
 from lambdamart_kit.boosters.gates.catboost import catboost_gate
 from lambdamart_kit.boosters.protocol import (
     BoosterParams,
@@ -25,6 +26,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.trees.plain_tree import PlainTree
 
 try:
     import catboost as cb
@@ -73,6 +75,13 @@ class CatBoostModel(SumOfTrees):
     def gain(self) -> FloatArray:
         """CatBoost's own importance (change of the prediction), (n_features,); it keeps no split gains."""
         return np.asarray(self.raw.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
+
+    def plain_trees(self) -> list[PlainTree]:
+        """The trees without CatBoost."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.json"
+            self.raw.save_model(str(path), format="json")
+            return plain_trees_of_catboost(path.read_bytes(), self.n_trees)
 
     def to_bytes(self) -> bytes:
         """CatBoost's binary format."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from lambdamart_kit.boosters.protocol import SumOfTrees
 from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -85,6 +86,10 @@ class LightGBMModel(SumOfTrees):
     def gain(self) -> FloatArray:
         """Total split gain of each feature, (n_features,)."""
         return np.asarray(self.raw.feature_importance("gain"), dtype=np.float64)
+
+    def plain_trees(self) -> list[PlainTree]:
+        """The trees without LightGBM."""
+        return plain_trees_of_lightgbm(self.raw.model_to_string(num_iteration=-1))
 
     def to_bytes(self) -> bytes:
         """LightGBM's text format."""

@@ -47,6 +47,7 @@ from lambdamart_kit.compile import collector_at_rest
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.trees.plain_tree import PlainTree
 
 # kit name -> name in (LightGBM, XGBoost, CatBoost); None = the library has no such setting.
 TRANSLATION: dict[str, dict[str, str | None]] = {
@@ -161,6 +162,15 @@ class Model(Protocol):
 
     def gain(self) -> FloatArray:
         """Total split gain of each feature, (n_features,)."""
+
+    def plain_trees(self) -> list[PlainTree]:
+        """The trees without the library, as exports read them; their leaves sum to the scores.
+
+        Raises
+        ------
+        ValueError
+            If the scores are not a sum of leaves.
+        """
 
     def to_bytes(self) -> bytes:
         """The model in the library's own text format."""

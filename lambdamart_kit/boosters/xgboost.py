@@ -27,10 +27,12 @@ from lambdamart_kit.boosters.protocol import (
 )
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
+from lambdamart_kit.boosters.xgboost_trees import plain_trees_of_xgboost
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.trees.plain_tree import PlainTree
 
 _ZERO_IS_MISSING = "lambdamart_kit_zero_is_missing"
 _CHUNK = 100_000  # rows made dense at a time
@@ -91,6 +93,11 @@ class XGBoostModel(SumOfTrees):
         for j, name in enumerate(names):
             totals[j] = by_name.get(name, 0.0)
         return totals
+
+    def plain_trees(self) -> list[PlainTree]:
+        """The trees without XGBoost."""
+        zero_is_missing = bool(self.raw.attr(_ZERO_IS_MISSING))
+        return plain_trees_of_xgboost(self.to_bytes(), zero_is_missing=zero_is_missing)
 
     def to_bytes(self) -> bytes:
         """XGBoost's JSON."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lambdamart_kit.cli import benchmark, datasets, files, pairs, simulation
+from lambdamart_kit.cli import benchmark, datasets, export, files, pairs, simulation
 from lambdamart_kit.runtime.version import __version__
 
 # Mistakes that the kit's messages explain. Anything else is a bug, and its traceback is worth having.
@@ -55,6 +55,7 @@ app.command("bench")(benchmark.bench)
 app.command("train")(files.train)
 app.command("predict")(files.predict)
 app.command("evaluate")(files.evaluate)
+app.command("export")(export.export)
 app.command("simulate")(simulation.simulate)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(pairs.app, name="pairs")

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
 from lambdamart_kit.preferences.pairs import PreferencePairs
@@ -34,7 +35,7 @@ from lambdamart_kit.runtime.threads import resolve_n_jobs
 _HELD_OUT_PROMPTS = 20
 
 
-class RewardModel(RewardFile, BaseEstimator):
+class RewardModel(RewardFile, RewardExport, BaseEstimator):
     r"""Reward of a response, such that reward differences are log-odds of preferences.
 
     .. math:: \min_r \sum_k w_k \, \ell(r(x_{chosen}) - r(x_{rejected}) - margin_k, \; t_k), \qquad

@@ -17,7 +17,8 @@ from sklearn.utils.validation import _get_feature_names, check_is_fitted, valida
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
 from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import NDCG, Metric, parse_metric
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.categories import (
@@ -39,7 +40,7 @@ _SCORE_CUTOFF = 10
 _FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
 
 
-class BaseRanker(BaseEstimator, ABC):
+class BaseRanker(CanExport, BaseEstimator, ABC):
     """A scikit-learn estimator that scores the rows of each query.
 
     A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in
@@ -428,6 +429,20 @@ class BaseRanker(BaseEstimator, ABC):
             setattr(ranker, name, value)
         ranker._restore(content.files)
         return ranker
+
+    # ---------------------------------------------------------------------------------------- exporting
+
+    def _column_names(self) -> tuple[str, ...]:
+        """Names of the columns: those at fit, or f1, f2, ... as LETOR files number them."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None:
+            return tuple(map(str, names))
+        return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
+
+    def _rows_and_scores(self, X: Any) -> tuple[Float32Array, FloatArray]:
+        scores = self.predict(X)
+        checked = self._check_features(X)
+        return (checked.toarray() if is_sparse(checked) else checked), scores
 
     def _files(self) -> dict[str, bytes]:
         """Name and content of each part of the fitted model, in a format that is safe to read."""

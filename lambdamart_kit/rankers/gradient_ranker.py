@@ -23,6 +23,7 @@ from lambdamart_kit.boosters.rounds import (
 )
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array
+from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
@@ -96,6 +97,10 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
     @abstractmethod
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
         """Take over what `_arrays` gave."""
+
+    def _scaling(self) -> InputScaling:
+        """The transform of features, as exports know it."""
+        return InputScaling(self.inputs_.kind, self.inputs_.mean, self.inputs_.scale)
 
     def _files(self) -> dict[str, bytes]:
         inputs = {f"inputs_{name}": values for name, values in self.inputs_.arrays().items()}

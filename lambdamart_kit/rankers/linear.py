@@ -19,6 +19,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.export.model import LinearSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
@@ -180,6 +181,10 @@ class LinearRanker(IteratedRanker):
         for rows in row_blocks(X.shape[0]):
             scores[rows] = _product(self.inputs_(X[rows]).astype(np.float64), weights)
         return scores
+
+    def _exportable(self) -> LinearSum:
+        check_is_fitted(self)
+        return LinearSum(self.coef_ * self.inputs_.scale, self._scaling(), self._column_names())
 
     def _arrays(self) -> dict[str, Array]:
         return {"coef": self.coef_}

@@ -13,10 +13,12 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.rounds import History, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.export.model import Network
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
@@ -249,6 +251,11 @@ class NeuralRanker(IteratedRanker):
         for rows in row_blocks(X.shape[0]):
             scores[rows] = self._forward(self.inputs_(X[rows]).astype(np.float64))
         return scores
+
+    def _exportable(self) -> Network:
+        check_is_fitted(self)
+        layers = tuple(self.coefs_), tuple(self.intercepts_)
+        return Network(*layers, self.activation, self._scaling(), self._column_names())
 
     def _arrays(self) -> dict[str, Array]:
         layers = enumerate(zip(self.coefs_, self.intercepts_))

@@ -19,6 +19,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 
@@ -196,6 +197,15 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
             inner = get_tags(self.estimator).input_tags
             tags.input_tags.allow_nan, tags.input_tags.sparse = inner.allow_nan, inner.sparse
         return tags
+
+    def _exportable(self) -> TreeSum:
+        check_is_fitted(self)
+        if self.estimator is not None:
+            raise TypeError(
+                f"PointwiseRanker with 'estimator' {type(self.estimator).__name__} cannot be exported; leave "
+                "'estimator' at None for trees that can"
+            )
+        return TreeSum(tuple(self.estimator_.plain_trees()), self._column_names(), self.categories_)
 
     def _files(self) -> dict[str, bytes]:
         if self.estimator is not None:

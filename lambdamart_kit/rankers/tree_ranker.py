@@ -30,6 +30,7 @@ from lambdamart_kit.boosters.rounds import (
 )
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.objectives.base import CallSeeds, go_on_after
@@ -266,6 +267,10 @@ class BoostedRanker(BaseRanker):
         gain = self.model_.gain()
         total = float(gain.sum())
         return gain / total if total > 0 else np.zeros(self.n_features_in_)
+
+    def _exportable(self) -> TreeSum:
+        check_is_fitted(self)
+        return TreeSum(tuple(self.model_.plain_trees()), self._column_names(), self.categories_)
 
     def _files(self) -> dict[str, bytes]:
         return {f"{self.booster_name}.model": self.model_.to_bytes()}

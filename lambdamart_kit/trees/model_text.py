@@ -63,7 +63,7 @@ def read_trees(text: str) -> list[ModelTree] | None:
     header = text.partition("\nTree=")[0].split("\n")
     if "num_tree_per_iteration=1" not in header or "average_output" in header:
         return None
-    blocks = [_fields(block) for block in tree_blocks(text)]
+    blocks = [block_fields(block) for block in tree_blocks(text)]
     if any(fields.get("is_linear", "0") != "0" for fields in blocks):
         return None
     return [_tree(fields) for fields in blocks]
@@ -99,7 +99,8 @@ def model_text(blocks: Sequence[str], feature_names: Sequence[str], feature_info
     return "\n".join(header) + "\n\n" + "".join(numbered) + "end of trees\n"
 
 
-def _fields(block: str) -> dict[str, str]:
+def block_fields(block: str) -> dict[str, str]:
+    """The lines ``name=values`` of a tree's block of text."""
     return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
 
 

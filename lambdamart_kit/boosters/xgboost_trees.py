@@ -1,0 +1,120 @@
+"""The trees of an XGBoost model file, in plain terms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array
+from lambdamart_kit.trees.plain_tree import PlainTree
+
+_PLAIN_SCORES = ("reg:", "rank:", "multi:")  # objectives that add base_score as it is
+
+
+def plain_trees_of_xgboost(content: bytes, *, zero_is_missing: bool = False) -> list[PlainTree]:
+    """The trees of a model in XGBoost's JSON; the base score is in the leaves of the first.
+
+    Parameters
+    ----------
+    content : bytes
+        What ``Booster.save_raw("json")`` returns.
+    zero_is_missing : bool
+        Whether the model takes zeros for missing values, as one fitted on a sparse matrix does.
+
+    Raises
+    ------
+    ValueError
+        If the model is not a sum of trees of one output, or if `zero_is_missing` and no test on a threshold
+        says the same.
+    """
+    learner = json.loads(content)["learner"]
+    booster = learner["gradient_booster"]
+    factors: Array | None = None
+    if booster["name"] == "dart":
+        factors = np.array(booster["weight_drop"], dtype=np.float64)
+        booster = booster["gbtree"]
+    if booster["name"] != "gbtree":
+        raise ValueError(f"'booster' must be made of trees to be exported; got XGBoost's {booster['name']!r}")
+    parts = booster["model"]["trees"]
+    if any(int(part["tree_param"]["size_leaf_vector"]) > 1 for part in parts):
+        raise ValueError("the trees must have one output; this XGBoost model has vectors in its leaves")
+    trees = [_of_xgboost(part) for part in parts]
+    if factors is not None:
+        trees = [tree.scaled(float(factor)) for tree, factor in zip(trees, factors)]
+    if zero_is_missing:
+        for tree in trees:
+            _check_zero_goes_with_missing(tree)
+    base = _base_score(learner)
+    if base == 0.0:
+        return trees
+    return [trees[0].scaled(1.0, base), *trees[1:]] if trees else [PlainTree.of_constant(base)]
+
+
+def _base_score(learner: dict[str, Any]) -> float:
+    base = float(learner["learner_model_param"]["base_score"].strip("[]"))
+    name = learner["objective"]["name"]
+    if base != 0.0 and not name.startswith(_PLAIN_SCORES):
+        raise ValueError(f"'objective' must be a ranking or regression one to be exported; got {name!r}")
+    return base
+
+
+def _of_xgboost(part: dict[str, Any]) -> PlainTree:
+    left, right = np.array(part["left_children"]), np.array(part["right_children"])
+    # Nodes and leaves share one numbering there and have one each here; what pruning left behind drops out.
+    reached = _reached(left, right)
+    is_node, is_leaf = reached & (left >= 0), reached & (left < 0)
+    place = np.where(is_node, np.cumsum(is_node) - 1, ~(np.cumsum(is_leaf) - 1)).astype(np.int64)
+    nodes, leaves = np.flatnonzero(is_node), np.flatnonzero(is_leaf)
+    bounds = np.array(part["split_conditions"], dtype=np.float32)
+    is_set = np.array(part.get("split_type", np.zeros(len(left))))[nodes] == 1
+    # XGBoost tests x < bound: the float32 number before the bound is the last that goes left.
+    threshold = np.nextafter(bounds[nodes], np.float32(-np.inf)).astype(np.float64)
+    cover = np.array(part["sum_hessian"], dtype=np.float64)
+    tree = PlainTree(
+        feature=np.array(part["split_indices"], dtype=np.int64)[nodes],
+        threshold=np.where(is_set, 0.0, threshold),
+        categories=_sets(part, nodes),
+        missing_left=np.array(part["default_left"])[nodes] != 0,
+        left=place[left[nodes]],
+        right=place[right[nodes]],
+        value=bounds[leaves].astype(np.float64),
+        gain=np.array(part["loss_changes"], dtype=np.float64)[nodes],
+        cover=cover[nodes],
+        leaf_cover=cover[leaves],
+    )
+    return tree.mirrored(is_set)  # its categories are those that go right
+
+
+def _reached(left: Array, right: Array) -> Array:
+    """Which entries can be reached from the root, a level at a time."""
+    reached = np.zeros(len(left), dtype=bool)
+    level = np.zeros(1, dtype=np.int64)
+    while len(level):
+        reached[level] = True
+        level = level[left[level] >= 0]
+        level = np.concatenate([left[level], right[level]])
+    return reached
+
+
+def _sets(part: dict[str, Any], nodes: Array) -> tuple[Array | None, ...]:
+    codes = np.array(part.get("categories", ()), dtype=np.int64)
+    named = zip(
+        part.get("categories_nodes", ()),
+        part.get("categories_segments", ()),
+        part.get("categories_sizes", ()),
+    )
+    sets = {node: codes[start : start + size] for node, start, size in named}
+    return tuple(sets.get(node) for node in nodes.tolist())
+
+
+def _check_zero_goes_with_missing(tree: PlainTree) -> None:
+    for node, codes in enumerate(tree.categories):
+        zero_left = tree.threshold[node] >= 0.0 if codes is None else 0 in codes
+        if zero_left != tree.missing_left[node]:
+            raise ValueError(
+                "'X' must not be a sparse matrix at fit for XGBoost trees that are to be exported: they take "
+                f"zero for missing, and a split on column {tree.feature[node]} sends missing values to the "
+                "other side than the values around zero, which no threshold does; fit on an array"
+            )

@@ -1,0 +1,1 @@
+"""The formats, one module each; `lambdamart_kit.export.EXPORTS` lists them."""
