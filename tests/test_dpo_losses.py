@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import expit, log_expit
@@ -428,3 +431,10 @@ def test_infinite_margins():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_guide_names_every_loss():
+    guide = (Path(__file__).parents[1] / "docs" / "dpo.md").read_text()
+    table = guide[guide.index("| what it sees") :].split("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", table)) - {"UNPAIRED_LOSSES", "LOSSES"}
+    assert named == {loss.name for loss in LOSSES.values()}

@@ -426,6 +426,14 @@ PAIRS, _ = noisy_pairs(n_prompts=5)
             "no setting 'label_smoothing'",
         ),
         (lambda: DPOPolicy().fit_pairs(PAIRS.take([])), "at least one pair"),
+        (
+            lambda: DPOPolicy().fit_pairs(PAIRS, eval_pairs=noisy_pairs(n_features=3)[0]),
+            "must have 4",
+        ),
+        (
+            lambda: DPOPolicy().fit_pairs(PreferencePairs.from_indices(np.eye(2), [0], [1], weight=[0.0])),
+            "'weight' must hold",
+        ),
         (lambda: DPOPolicy().fit_pairs(PAIRS, ref_logps=[0.0]), "'ref_logps' must hold one value a response"),
         (lambda: DPOPolicy().fit_pairs(PAIRS, ref_logps="cols"), "'ref_logps' must be 'columns'"),
         (lambda: DPOPolicy().fit_pairs(PAIRS, ref_logps="columns"), "log-probs need the columns"),

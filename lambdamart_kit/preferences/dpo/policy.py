@@ -192,7 +192,7 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         batches = {"train": batch}
         given = {"train": batch.of_responses(rewards, "rewards")}
         if eval_pairs is not None:
-            held_out = make_batch(self._features(eval_pairs), eval_pairs, ref_logps, lengths)
+            held_out = self._batch(eval_pairs, ref_logps, lengths)
             batches["held out"] = held_out
             given["held out"] = held_out.of_responses(rewards, "rewards")
         ridge = self.reg_lambda / max(float(batch.sets.weight.sum()), 1e-300)

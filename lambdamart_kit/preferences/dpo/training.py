@@ -153,9 +153,9 @@ def _follow_gradient(loss: PolicyLoss, steps: list[FloatArray], max_iter: int) -
     size. That grows from step to step, because less and less happens, and shrinks after a step too far.
     """
     sets = loss.batch.sets
-    share = sets.weight / sets.weight.sum()
     length = _FLOW_MARGIN
     value, gradient = loss.at(steps[-1])(steps[-1])
+    share = sets.weight / sets.weight.sum()
     for _ in range(min(_FLOW_STEPS, max_iter)):
         rewards = loss.batch.X @ (gradient / loss.scale)
         speed = float(np.sqrt(share @ (rewards[sets.chosen] - rewards[sets.rejected]) ** 2))

@@ -7,7 +7,7 @@ the reward :math:`\beta f'(\pi / \pi_{ref})` plus a constant per prompt, so DPO'
 References
 ----------
 Wang et al. (2024), "Beyond reverse KL: generalizing direct preference optimization with diverse divergence
-constraints", table 1 and equation 9.
+constraints".
 """
 
 from __future__ import annotations

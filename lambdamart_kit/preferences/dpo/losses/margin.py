@@ -169,7 +169,7 @@ MARGIN_LOSSES: tuple[PreferenceLoss, ...] = (
     MarginLoss(
         name="hinge",
         formula="max(0, 1 - z)",
-        source="Zhao et al. (2023), SLiC-HF; Liu et al. (2023), RSO, equation 11",
+        source="Zhao et al. (2023), SLiC-HF; Liu et al. (2023), RSO",
         reads=("beta", *_DIVERGENCE),
         curve=hinge,
     ),

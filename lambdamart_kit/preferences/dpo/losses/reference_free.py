@@ -156,7 +156,7 @@ REFERENCE_FREE_LOSSES: tuple[PreferenceLoss, ...] = (
     ),
     ReferenceFreeLoss(
         name="simpo",
-        formula="cdpo at beta (log pi(chosen) / Lc - log pi(rejected) / Lr) - gamma",
+        formula="cdpo at beta (log pi(chosen) / Lc - log pi(rejected) / Lr) - gamma, plus nll_weight * sft",
         source="Meng et al. (2024), SimPO, equation 6",
         reads=("beta", "gamma", "label_smoothing", "nll_weight"),
         own_defaults={"nll_weight": 0.0},
@@ -165,7 +165,10 @@ REFERENCE_FREE_LOSSES: tuple[PreferenceLoss, ...] = (
     ),
     ReferenceFreeLoss(
         name="alphapo",
-        formula="cdpo at beta (r(mc) - r(mr)) - gamma, r(m) = (1 - exp(-alpha m)) / alpha, m = log pi / L",
+        formula=(
+            "cdpo at beta (r(mc) - r(mr)) - gamma, plus nll_weight * sft; "
+            "r(m) = (1 - exp(-reward_alpha m)) / reward_alpha, m = log pi / L"
+        ),
         source="Gupta et al. (2025), AlphaPO: reward shape matters for LLM alignment",
         reads=("beta", "gamma", "label_smoothing", "nll_weight", "reward_alpha"),
         own_defaults={"nll_weight": 0.0},
@@ -175,7 +178,7 @@ REFERENCE_FREE_LOSSES: tuple[PreferenceLoss, ...] = (
     OddsRatioLoss(
         name="orpo",
         formula="-beta log sigma(logit exp(mc) - logit exp(mr)) + nll_weight * sft, m = log pi / L",
-        source="Hong et al. (2024), ORPO, equations 6 and 7",
+        source="Hong et al. (2024), ORPO, equations 4 and 7",
         reads=("beta", "nll_weight"),
     ),
 )

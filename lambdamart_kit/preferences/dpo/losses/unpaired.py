@@ -153,7 +153,7 @@ UNPAIRED_LOSSES: dict[str, UnpairedLoss] = {
         UnpairedLoss(
             name="kto",
             formula="w (1 - sigma(beta (a - kl))) if desirable, w (1 - sigma(beta (kl - a))) if not",
-            source="Ethayarajh et al. (2024), KTO, equation 8",
+            source="Ethayarajh et al. (2024), KTO: model alignment as prospect theoretic optimization",
             reads=("beta", "desirable_weight", "undesirable_weight", "kl"),
             rows=kto,
         ),
