@@ -1,9 +1,8 @@
-"""The catalogue is complete and consistent; frames and formats convert both ways."""
+"""The catalogue is complete and consistent; data sets become frames and come back."""
 
 from __future__ import annotations
 
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -12,13 +11,10 @@ from scipy import sparse
 from lambdamart_kit.datasets import (
     RankingDataset,
     catalogue,
-    convert,
     info,
     make_letor,
     read_letor,
-    write_letor,
 )
-from lambdamart_kit.datasets.convert import load
 
 PROMISED = {
     "MSLR-WEB10K", "MSLR-WEB30K", "MQ2007", "MQ2008", "OHSUMED", "TD2003", "TD2004", "HP2003", "HP2004",
@@ -68,34 +64,6 @@ def test_unexpected_labels_and_features():
         "Fold1/train has 3 features, expected 45",
         "Fold1/train has labels [7.0]",
     ]
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".txt.gz", ".txt.zst"])
-def test_formats_convert_both_ways(tmp_path, suffix):
-    data = make_letor(5, random_state=0)
-    docid = np.array([f"docid = d{i} inc = 1" for i in range(len(data))])
-    write_letor(RankingDataset(data.X, data.y, data.qid, docid), tmp_path / "a.txt")
-    convert(tmp_path / "a.txt", tmp_path / f"b{suffix}")
-    convert(tmp_path / f"b{suffix}", tmp_path / "c.txt")
-    assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "c.txt").read_bytes()
-
-
-def test_feature_names_survive(tmp_path):
-    data = make_letor(3, random_state=0)
-    from lambdamart_kit.datasets.convert import save
-
-    for suffix in (".npz", ".parquet"):
-        save(data, tmp_path / f"data{suffix}")
-        assert load(tmp_path / f"data{suffix}").feature_names == data.feature_names
-
-
-def test_conversion_errors(tmp_path, monkeypatch):
-    np.savez(tmp_path / "x.npz", X=np.zeros((1, 1)), y=np.zeros(1))
-    with pytest.raises(ValueError, match="must hold arrays X, y and qid; qid missing"):
-        load(tmp_path / "x.npz")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pip install 'lambdamart-kit\[parquet\]'"):
-        load(tmp_path / "x.parquet")
 
 
 def test_frames():

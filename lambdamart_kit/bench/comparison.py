@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lambdamart_kit.bench.data import find_folds
+from lambdamart_kit.bench.fitting import Fold
 from lambdamart_kit.bench.models import DEFAULT_MODELS, Candidate, ModelSpec, parse_model, parse_models
 from lambdamart_kit.bench.report import Report, summarise
 from lambdamart_kit.bench.results import ResultsFile, Run
 from lambdamart_kit.bench.runner import Options, Progress, run_benchmark
+from lambdamart_kit.files import Columns
+from lambdamart_kit.files.checks import doubtful_columns, seen_before
 from lambdamart_kit.metrics import parse_metrics
 from lambdamart_kit.runtime.threads import available_threads, resolve_n_jobs
 
@@ -66,6 +69,7 @@ def compare(
     seed: int = 0,
     n_jobs: int | None = None,
     quick: bool = False,
+    columns: Columns | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Fit models on the same folds and compare them by query.
@@ -73,8 +77,9 @@ def compare(
     Parameters
     ----------
     data : str or Path, optional
-        A catalogued data set, a folder of folds, a folder with train, vali and test files, or one LETOR file;
-        None is the built-in sample. See :func:`~lambdamart_kit.bench.data.find_folds`.
+        A catalogued data set, a folder of folds, a folder with train, vali and test files, or one file of any
+        format of `lambdamart_kit.files`; None is the built-in sample. See
+        :func:`~lambdamart_kit.bench.data.find_folds`.
     models : str or list of str, optional
         Model specs, such as ``"lambdamart,xgboost:pairwise"``; by default ``DEFAULT_MODELS``, without those
         that are not installed. See :mod:`lambdamart_kit.bench.models`.
@@ -96,6 +101,8 @@ def compare(
         then run at a time, if there are two cores.
     quick : bool
         Fewer trees, and the first fold only.
+    columns : Columns, optional
+        Which columns of a table are what.
     progress : callable
         Called with (runs done, runs in all, what comes next).
 
@@ -117,13 +124,12 @@ def compare(
             notes.append(f"{at_once} fits at a time, of one thread each")
     options = Options(tuple(map(str, parse_metrics(metrics))), n_settings, seed, n_jobs)
     reference = _baseline(baseline, specs)
-    found = find_folds(data, folds=folds, seed=seed)
+    found = find_folds(data, folds=folds, seed=seed, columns=columns)
+    found = found[:1] if quick else found
+    notes += _data_notes(found)
     results = ResultsFile(out)
     candidates: list[Candidate] = [spec.candidate(quick=quick) for spec in specs]
-    runs = run_benchmark(
-        candidates, found[:1] if quick else found, options, results=results, at_once=at_once,
-        progress=progress,
-    )  # fmt: skip
+    runs = run_benchmark(candidates, found, options, results=results, at_once=at_once, progress=progress)
     report = summarise(
         runs,
         metrics=options.metrics,
@@ -133,6 +139,21 @@ def compare(
         n_threads=resolve_n_jobs(n_jobs),
     )
     return Comparison(report, tuple(runs))
+
+
+def _data_notes(folds: Sequence[Fold]) -> list[str]:
+    """What a reader of the table must know of the data, which are read here once, before any fit.
+
+    Data that cannot be read end the comparison with one error, not with one for each fit.
+    """
+    notes: list[str] = []
+    for fold in folds:
+        parts = fold.load()
+        if fold is folds[0]:
+            notes += doubtful_columns(parts.train)
+        for name, part in (("validation", parts.valid), ("test", parts.test)):
+            notes += [f"{fold.name}: {sentence}" for sentence in seen_before(parts.train, part, name)]
+    return notes
 
 
 def _installed(models: Iterable[str]) -> tuple[list[ModelSpec], list[str]]:

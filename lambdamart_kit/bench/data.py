@@ -1,7 +1,7 @@
-"""Where a benchmark's folds come from: the built-in sample, a LETOR file, or a folder of folds.
+"""Where a benchmark's folds come from: the built-in sample, a file, or a folder of folds.
 
 A fold is named by files and numbers only, and loaded in the process that fits: through the cache of
-:func:`~lambdamart_kit.datasets.read_letor` that is a memory map.
+:func:`~lambdamart_kit.files.read_rows` that is a memory map.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from lambdamart_kit import datasets
 from lambdamart_kit.bench.fitting import Fold, FoldData
-from lambdamart_kit.datasets import RankingDataset, load_sample, read_letor
+from lambdamart_kit.datasets import RankingDataset, load_sample
+from lambdamart_kit.files import Columns, read_rows
 from lambdamart_kit.model_selection import QueryKFold, QueryShuffleSplit
 from lambdamart_kit.runtime.disk_cache import content_digest
 
@@ -54,7 +55,9 @@ class SplitFold:
     Attributes
     ----------
     path : Path or None
-        LETOR file; None is the sample.
+        File of any format of `lambdamart_kit.files`; None is the sample.
+    columns : Columns
+        Which of its columns are what, if it is a table.
     number, n_folds : int
         Which of how many.
     seed : int
@@ -62,6 +65,7 @@ class SplitFold:
     """
 
     path: Path | None
+    columns: Columns
     number: int
     n_folds: int
     seed: int
@@ -78,7 +82,11 @@ class SplitFold:
 
     def load(self) -> FoldData:
         """The test part is this fold; validation queries are held out from the rest."""
-        rows = load_sample() if self.path is None else read_letor(self.path, **_READ)
+        rows = (
+            load_sample()
+            if self.path is None
+            else read_rows(self.path, self.columns, names=False, cache=True)
+        )
         splitter = QueryKFold(self.n_folds, shuffle=True, random_state=self.seed)
         for number, (rest, test) in enumerate(splitter.split(rows.X, qid=rows.qid)):
             if number == self.number:
@@ -86,19 +94,27 @@ class SplitFold:
         raise ValueError(f"there is no fold {self.number + 1} of {self.n_folds}")
 
 
-def find_folds(data: str | Path | None = None, *, folds: str | None = None, seed: int = 0) -> Sequence[Fold]:
+def find_folds(
+    data: str | Path | None = None,
+    *,
+    folds: str | None = None,
+    seed: int = 0,
+    columns: Columns | None = None,
+) -> Sequence[Fold]:
     """Folds of what a user named; nothing is read yet.
 
     Parameters
     ----------
     data : str or Path, optional
         A folder that :func:`~lambdamart_kit.datasets.load_folds` understands, a data set of the catalogue
-        that was fetched before, or a LETOR file, which is split by query; None is the built-in sample, split
-        likewise.
+        that was fetched before, or a file of any format of `lambdamart_kit.files`, which is split by query;
+        None is the built-in sample, split likewise.
     folds : str, optional
         For a folder which folds, ``"1,3"`` or ``"Fold1,Fold3"``; for a file how many, ``"5"``.
     seed : int
         Of splits.
+    columns : Columns, optional
+        Which columns of a table are what.
 
     Returns
     -------
@@ -116,7 +132,8 @@ def find_folds(data: str | Path | None = None, *, folds: str | None = None, seed
     if path is not None and path.is_dir():
         return _chosen(_folder_folds(path), folds)
     count = _count(folds, _SAMPLE_FOLDS if path is None else _FILE_FOLDS)
-    return [SplitFold(path, number, count, seed) for number in range(count)]
+    roles = Columns() if columns is None else columns
+    return [SplitFold(path, roles, number, count, seed) for number in range(count)]
 
 
 def _located(data: str | Path) -> Path:
@@ -127,7 +144,7 @@ def _located(data: str | Path) -> Path:
     if str(data).lower() in names:
         return datasets.fetch(str(data))
     raise FileNotFoundError(
-        f"'data' must be a LETOR file, a folder or a name of 'lambdamart-kit datasets list'; got {data}"
+        f"'data' must be a file, a folder or a name of 'lambdamart-kit datasets list'; got {data}"
     )
 
 

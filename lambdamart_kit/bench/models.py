@@ -8,6 +8,7 @@ and leaves defaults out, so one model has one name in every report and results f
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
@@ -289,16 +290,29 @@ def parse_models(texts: Iterable[str]) -> list[ModelSpec]:
     return list(dict.fromkeys(specs))
 
 
-def choices() -> list[str]:
-    """One line a family: its name with its variants and boosters."""
-    lines = []
-    for name, family in FAMILIES.items():
-        variants, boosters = family.variants(), family.boosters()
-        line = name + (f"[:{'|'.join(variants)}]" if len(variants) > 1 else "")
-        lines.append(line + (f"[@{'|'.join(boosters)}]" if boosters else ""))
-    return lines
+def choices_table() -> list[dict[str, str]]:
+    """One record a family: its name, its variants and its boosters, the first of each being the default."""
+    return [
+        {
+            "model": name,
+            "variants, after a colon": ", ".join(family.variants()),
+            "trees, after @": ", ".join(family.boosters()),
+        }
+        for name, family in FAMILIES.items()
+    ]
 
 
 def _unknown(texts: list[str]) -> str:
-    listed = "; ".join(choices())
-    return f"'models' must name models of the kit; got {', '.join(map(repr, texts))}; choose from {listed}"
+    """The error for names that are not models, with the nearest ones that are."""
+    hints = []
+    for text in texts:
+        family, _, variant = text.strip().partition("@")[0].partition(":")
+        known = FAMILIES.get(family)
+        among = list(FAMILIES) if known is None else [*known.variants()]
+        near = difflib.get_close_matches(family if known is None else variant, among, n=3, cutoff=0.4)
+        hints.append(f"{text!r}" + (f" (did you mean {' or '.join(near)}?)" if near else ""))
+    families = ", ".join(FAMILIES)
+    return (
+        f"'models' must name models of the kit; got {', '.join(hints)}; there are {families}, and "
+        "`lambdamart-kit bench -m ?` lists their variants"
+    )

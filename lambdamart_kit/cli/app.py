@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from lambdamart_kit.cli import benchmark, datasets, export, files, pairs, simulation
+from lambdamart_kit.cli.output import printable
 from lambdamart_kit.runtime.version import __version__
 
 # Mistakes that the kit's messages explain. Anything else is a bug, and its traceback is worth having.
@@ -37,15 +38,33 @@ class _Application(TyperGroup):
             raise typer.Exit(130) from None
 
 
+# What the library calls a parameter, to what the command line calls it.
+_OPTION = {
+    "'y'": "--label",
+    "'qid'": "--qid",
+    "'sample_weight'": "--weight",
+    "'features'": "--features",
+    "'ignore'": "--ignore",
+    "'models'": "--models",
+    "'baseline'": "--baseline",
+    "'folds'": "--folds",
+    "accept_terms=True": "--accept-terms",
+}
+
+
 def _one_line(error: Exception) -> str:
+    """The error in one line and in the words of the command line, safe to print whatever names it holds."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return printable(f"{error.filename}: {error.strerror}")
+    text = " ".join(str(error).split()) or type(error).__name__
+    for parameter, option in _OPTION.items():
+        text = text.replace(parameter, option)
+    return printable(text)
 
 
 app = typer.Typer(
     cls=_Application,
-    help="Train, evaluate and honestly compare rankers on LETOR files.",
+    help="Train, evaluate and honestly compare rankers on files of ranking data.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -74,4 +93,4 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Learning to rank: train, evaluate and honestly compare rankers on LETOR files."""
+    """Learning to rank: train, evaluate and honestly compare rankers on files of ranking data."""

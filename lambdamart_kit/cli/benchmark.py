@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lambdamart_kit.cli.output import Format, FormatOption, progress_bar
+from lambdamart_kit.cli.columns import FeaturesOption, IgnoreOption, LabelOption, QidOption, make_columns
+from lambdamart_kit.cli.output import Format, FormatOption, print_records, progress_bar
 
 
 def bench(
@@ -16,7 +17,7 @@ def bench(
         typer.Argument(
             metavar="DATASET|FOLDER|FILE",
             help="A data set of `datasets list`, a folder with Fold1..5 or train/vali/test files, or one "
-            "LETOR file, which is split by query. Nothing: the built-in sample.",
+            "file of any format, which is split by query. Nothing: the built-in sample.",
         ),
     ] = None,
     models: Annotated[
@@ -53,16 +54,43 @@ def bench(
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer trees, and one fold.")] = False,
+    label: LabelOption = "label",
+    qid: QidOption = "qid",
+    features: FeaturesOption = None,
+    ignore: IgnoreOption = None,
 ) -> None:
     """Compare rankers on the same queries, with paired tests."""
     from lambdamart_kit.bench import compare
+    from lambdamart_kit.bench.models import choices_table
+    from lambdamart_kit.bench.render import Table
+    from lambdamart_kit.runtime.atomic_file import check_writable
 
+    if models is not None and models.strip() == "?":
+        records = choices_table()
+        cells = tuple(tuple(record.values()) for record in records)
+        print_records(Table("Models", tuple(records[0]), cells, {}), records, format)
+        return
+    if out is not None:
+        check_writable(out)
+    if plots is not None and plots.exists() and not plots.is_dir():
+        raise NotADirectoryError(f"{plots}: is a file; --plots takes a folder")
+    columns = make_columns(label, qid, "docid", features, ignore)
     try:
         with progress_bar() as progress:
             comparison = compare(
-                data, models=models, metrics=metrics, n_settings=tune, folds=folds, baseline=baseline,
-                out=out, seed=seed, n_jobs=n_jobs, quick=quick, progress=progress,
-            )  # fmt: skip
+                data,
+                models=models,
+                metrics=metrics,
+                n_settings=tune,
+                folds=folds,
+                baseline=baseline,
+                out=out,
+                seed=seed,
+                n_jobs=n_jobs,
+                quick=quick,
+                columns=columns,
+                progress=progress,
+            )
     except KeyboardInterrupt:
         if out is not None:
             typer.echo(f"finished fits are in {out}; the same command continues there", err=True)

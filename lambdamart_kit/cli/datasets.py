@@ -7,10 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lambdamart_kit.cli.output import Format, FormatOption, print_records
+from lambdamart_kit.cli.columns import (
+    DocidOption,
+    FeaturesOption,
+    ForceOption,
+    IgnoreOption,
+    LabelOption,
+    QidOption,
+    make_columns,
+)
+from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
 
 if TYPE_CHECKING:
     from lambdamart_kit.datasets.catalogue import Entry
+
+TARGET_HELP = (
+    "File to write; its suffix says the format: .parquet, .csv, .tsv, .arrow, .jsonl, .npz, or LETOR text "
+    "for any other (.gz and .zst are compressed)."
+)
 
 app = typer.Typer(
     help="Public data sets: what there is, and how to get and convert it.",
@@ -62,29 +76,39 @@ def fetch(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="LETOR text (.txt, .gz, .zst), .npz or .parquet.")],
-    target: Annotated[Path, typer.Argument(help="Likewise; the suffix says which.")],
+    source: Annotated[str, typer.Argument(help="File, folder or glob; the suffix says the format.")],
+    target: Annotated[Path, typer.Argument(help=TARGET_HELP)],
+    label: LabelOption = "label",
+    qid: QidOption = "qid",
+    docid: DocidOption = "docid",
+    features: FeaturesOption = None,
+    ignore: IgnoreOption = None,
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Turn one file format into another."""
-    from lambdamart_kit import datasets
+    from lambdamart_kit.files import convert as convert_file
+    from lambdamart_kit.files.checks import check_output
+    from lambdamart_kit.files.row_files import find_files
 
-    typer.echo(f"{datasets.convert(source, target, n_jobs=n_jobs)}: wrote {target}", err=True)
+    check_output(target, find_files(source), suffix=target.suffix, force=force)
+    columns = make_columns(label, qid, docid, features, ignore)
+    say(f"{convert_file(source, target, columns, n_jobs=n_jobs)}: wrote {target}")
 
 
 @app.command()
 def sample(
-    target: Annotated[Path, typer.Argument(help="LETOR text (.txt, .gz, .zst), .npz or .parquet.")],
+    target: Annotated[Path, typer.Argument(help=TARGET_HELP)],
     queries: Annotated[int, typer.Option(min=1, help="How many to generate.")] = 300,
     seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
 ) -> None:
     """Write generated data with the shape of MSLR-WEB."""
     from lambdamart_kit.datasets import make_letor
-    from lambdamart_kit.datasets.convert import save
+    from lambdamart_kit.files import write_rows
 
     rows = make_letor(queries, random_state=seed)
-    save(rows, target)
-    typer.echo(f"{rows}: wrote {target}", err=True)
+    write_rows(rows, target)
+    say(f"{rows}: wrote {target}")
 
 
 def _record(entry: Entry) -> dict[str, Any]:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import ast
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lambdamart_kit.cli.output import Format, FormatOption, print_records
+from lambdamart_kit.cli.columns import (
+    DocidOption,
+    FeaturesOption,
+    ForceOption,
+    IgnoreOption,
+    LabelOption,
+    QidOption,
+    make_columns,
+)
+from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
 
 Threads = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")]
-
-
-LabelOption = Annotated[str, typer.Option("--label", help="Column with the label, in Parquet and CSV.")]
-QidOption = Annotated[str, typer.Option("--qid", help="Column with the query's id.")]
-DocidOption = Annotated[str, typer.Option("--docid", help="Column with the document's name, if any.")]
 
 
 def train(
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="TRAIN...", help="LETOR, Parquet or CSV files, folders or globs to learn from."
+            metavar="TRAIN...", help="LETOR, Parquet, CSV, Arrow or JSON-lines files, folders or globs."
         ),
     ],
     model: Annotated[Path, typer.Option("--model", "-o", help="Where to save the ranker.")],
@@ -44,6 +47,8 @@ def train(
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
+    features: FeaturesOption = None,
+    ignore: IgnoreOption = None,
     weight: Annotated[str | None, typer.Option(help="Column with the weight of the row's query.")] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Keep no features in memory; the model is the same.")
@@ -54,25 +59,37 @@ def train(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
     seed: Annotated[int, typer.Option(help="The ranker's random_state.")] = 0,
     n_jobs: Threads = None,
+    force: ForceOption = False,
 ) -> None:
     """Train a ranker on files and save it."""
     from lambdamart_kit.bench.files import train_file
-    from lambdamart_kit.files.chunk import Columns
+    from lambdamart_kit.files.checks import check_output
+    from lambdamart_kit.files.row_files import find_files
 
-    spec = ranker + (f":{objective}" if objective else "") + (f"@{booster}" if booster else "")
     params = ({"verbose": 1} if verbose else {}) | _parameters(param)
+    inputs = find_files([*data, *([] if valid is None else [valid])])
+    check_output(model, inputs, suffix=".lmk", force=force)
+    spec = ranker + (f":{objective}" if objective else "") + (f"@{booster}" if booster else "")
     fitted = train_file(
-        data, valid, spec=spec, params=params, columns=Columns(label, qid, weight, docid), stream=stream,
-        work_dir=work_dir, seed=seed, n_jobs=n_jobs,
-    )  # fmt: skip
+        data,
+        valid,
+        spec=spec,
+        params=params,
+        columns=make_columns(label, qid, docid, features, ignore, weight=weight),
+        stream=stream,
+        work_dir=work_dir,
+        seed=seed,
+        n_jobs=n_jobs,
+        say=say,
+    )
     fitted.save(model)
-    print(_trained(fitted, model), file=sys.stderr)
+    say(_trained(fitted, model))
 
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Ranker that `train` saved.")],
     data: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="LETOR, Parquet or CSV files, folders or globs.")
+        list[str], typer.Argument(metavar="FILE...", help="Files of any format, folders or globs.")
     ],
     out: Annotated[
         str | None,
@@ -87,28 +104,38 @@ def predict(
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
     n_jobs: Threads = None,
+    force: ForceOption = False,
 ) -> None:
     """Score the rows of files, in their order."""
     from lambdamart_kit.bench.files import predict_files
-    from lambdamart_kit.files.chunk import Columns
+    from lambdamart_kit.files.checks import check_output
+    from lambdamart_kit.files.row_files import find_files
 
-    columns = Columns(label, qid, None, docid, required=False)
+    columns = make_columns(label, qid, docid, required=False)
+    if out is not None and not (Path(out).is_dir() or out.endswith("/")):
+        check_output(out, [model, *find_files(data)], suffix="", force=force)
     n_rows = predict_files(model, data, out, columns=columns, n_jobs=n_jobs, progress=True)
     if out is not None:
-        print(f"{n_rows:,} rows scored: {out}", file=sys.stderr)
+        say(f"{n_rows:,} rows scored: {out}")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(metavar="FILE", help="LETOR file with the labels.")],
-    scores: Annotated[Path, typer.Argument(help="One number a line, in the order of FILE.")],
+    data: Annotated[str, typer.Argument(metavar="FILE", help="File, of any format, with the labels.")],
+    scores: Annotated[
+        Path, typer.Argument(help="What `predict` wrote: one number a line, or a table with a column score.")
+    ],
     metrics: Annotated[str, typer.Option("--metrics", "-k", help="Such as ndcg@10,map.")] = "ndcg@10",
+    label: LabelOption = "label",
+    qid: QidOption = "qid",
+    docid: DocidOption = "docid",
     format: FormatOption = Format.table,
 ) -> None:
-    """Measure scores against the labels of a LETOR file."""
+    """Measure scores against the labels of a file."""
     from lambdamart_kit.bench.files import evaluate_file
     from lambdamart_kit.bench.render import evaluation_table
 
-    evaluations = evaluate_file(data, scores, metrics=metrics)
+    columns = make_columns(label, qid, docid)
+    evaluations = evaluate_file(data, scores, metrics=metrics, columns=columns)
     print_records(evaluation_table(evaluations), [asdict(e) for e in evaluations], format)
 
 

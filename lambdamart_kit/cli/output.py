@@ -31,6 +31,22 @@ FormatOption = Annotated[
 ]
 
 
+def printable(text: str) -> str:
+    r"""Text without characters that a terminal would obey: they are shown as escapes, such as ``\x1b``.
+
+    Examples
+    --------
+    >>> print(printable("red \x1b[31mname"))
+    red \x1b[31mname
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def say(line: str) -> None:
+    """Tell a person something on stderr."""
+    print(printable(line), file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     """Bar on stderr, if that is a terminal, told by calls of (done, in all, what comes next)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lambdamart_kit.datasets.catalogue import catalogue, info
-from lambdamart_kit.datasets.convert import convert
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.errors import LetorFormatError
 from lambdamart_kit.datasets.fetch import data_folder, fetch
@@ -29,7 +28,6 @@ __all__ = [
     "RankingDataset",
     "TrustBias",
     "catalogue",
-    "convert",
     "data_folder",
     "fetch",
     "info",

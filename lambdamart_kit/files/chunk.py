@@ -51,6 +51,8 @@ class Columns:
         Names of the columns; None reads none. A column that is named is not a feature.
     features : tuple of str, or None
         The features, in order; None takes every column that has no other role.
+    ignore : tuple of str
+        Columns that are neither features nor anything else.
     required : bool
         Whether `y` and `qid` must be there; if not, they are read where they are.
     """
@@ -60,6 +62,7 @@ class Columns:
     sample_weight: str | None = None
     docid: str | None = "docid"
     features: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
     required: bool = True
 
     @property

@@ -1,7 +1,7 @@
-"""The registry of file formats: which suffixes mean which format, and what reads it.
+"""The registry of file formats: which suffixes mean which format, what reads it and what writes it.
 
-A new format is one module with a `Reader` and one entry in `FORMATS`; ``fit_files``, ``predict`` and the
-command line find it there.
+A new format is one module with a `Reader` and one entry in `FORMATS`; ``fit_files``, `read_rows`, `convert`
+and every command find it there.
 """
 
 from __future__ import annotations
@@ -10,9 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.datasets.letor.files import write_letor
+from lambdamart_kit.files.arrays import ArraysReader, write_arrays
 from lambdamart_kit.files.chunk import Columns, Reader
 from lambdamart_kit.files.letor import LetorReader
-from lambdamart_kit.files.tables import CsvReader, ParquetReader
+from lambdamart_kit.files.table_writing import (
+    write_arrow,
+    write_csv,
+    write_json_lines,
+    write_parquet,
+    write_tsv,
+)
+from lambdamart_kit.files.tables import ArrowReader, CsvReader, JsonLinesReader, ParquetReader
 
 _COMPRESSED = (".gz", ".zst")
 
@@ -24,34 +34,30 @@ class Format:
     Attributes
     ----------
     suffixes : tuple of str
-        Endings of file names, without that of a compression; the empty tuple is the format of all others.
+        Endings of file names, without that of a compression; the first is given to files of scores that are
+        written for files of this format.
     open : callable
         Paths, columns and a number of threads to a reader.
-    output_suffix : str
-        Ending of the files of scores that are written for files of this format.
+    write : callable
+        Writes a `RankingDataset` to a path.
+    named : bool
+        Whether columns have names in this format.
     """
 
     suffixes: tuple[str, ...]
     open: Callable[[Sequence[Path], Columns, int | None], Reader]
-    output_suffix: str
-
-
-def _letor(paths: Sequence[Path], columns: Columns, n_jobs: int | None) -> Reader:
-    return LetorReader(list(paths), columns, n_jobs)
-
-
-def _csv(paths: Sequence[Path], columns: Columns, n_jobs: int | None) -> Reader:
-    return CsvReader(list(paths), columns)
-
-
-def _parquet(paths: Sequence[Path], columns: Columns, n_jobs: int | None) -> Reader:
-    return ParquetReader(list(paths), columns)
+    write: Callable[[RankingDataset, Path], None]
+    named: bool = True
 
 
 FORMATS: dict[str, Format] = {
-    "parquet": Format((".parquet", ".pq"), _parquet, ".parquet"),
-    "csv": Format((".csv",), _csv, ".csv"),
-    "letor": Format((), _letor, ".txt"),
+    "letor": Format((".txt", ".letor", ".svm", ".dat"), LetorReader, write_letor, named=False),
+    "parquet": Format((".parquet", ".pq"), ParquetReader, write_parquet),
+    "csv": Format((".csv",), CsvReader, write_csv),
+    "tsv": Format((".tsv",), CsvReader, write_tsv),
+    "arrow": Format((".arrow", ".feather"), ArrowReader, write_arrow),
+    "jsonl": Format((".jsonl", ".ndjson"), JsonLinesReader, write_json_lines),
+    "npz": Format((".npz",), ArraysReader, write_arrays, named=False),
 }
 
 

@@ -90,7 +90,7 @@ def score_files(
         folder.mkdir(parents=True, exist_ok=True)
         done = 0
         for path in opened.paths:
-            name = path.name.partition(".")[0] + FORMATS[opened.kind].output_suffix
+            name = path.name.partition(".")[0] + FORMATS[opened.kind].suffixes[0]
             done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, shown.advance)
         return done
 

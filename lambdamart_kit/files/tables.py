@@ -1,7 +1,8 @@
-"""Parquet and CSV files, a batch of rows at a time, by pyarrow."""
+"""Tables with named columns, a batch of rows at a time, by pyarrow: Parquet, CSV, Arrow and JSON lines."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,16 +22,23 @@ _LEAST_ROWS = 1024
 
 
 class _TableReader(ABC):
-    """What Parquet and CSV have in common: columns with names, the same in every file."""
+    """What all tables have in common: columns with names, the same in every file."""
 
-    def __init__(self, paths: Sequence[Path], columns: Columns) -> None:
+    def __init__(self, paths: Sequence[Path], columns: Columns, n_jobs: int | None = None) -> None:
         _pyarrow()
-        self._paths, self._columns = paths, columns
+        self._paths = paths
+        self._columns = columns
         names = self._names(paths[0])
+        check_names(names, paths[0])
         self._roles = _find_roles(columns, names, paths[0])
-        others = tuple(name for name in names if name not in self._roles.values())
+        ignored = {*columns.ignore, *self._index_columns(paths[0], names)}
+        self._ignored = ignored
+        unknown = [name for name in columns.ignore if name not in names]
+        if unknown:
+            raise ValueError(f"'ignore' must name columns; {paths[0]} has no {', '.join(map(repr, unknown))}")
+        others = tuple(name for name in names if name not in self._roles.values() and name not in ignored)
         self.feature_names = columns.features if columns.features is not None else others
-        if not self.feature_names:
+        if not self.feature_names and columns.features is None:
             raise ValueError(f"{paths[0]}: no column is left for the features; it has {', '.join(names)}")
         for path in paths:
             self._check_columns(path)
@@ -38,6 +46,26 @@ class _TableReader(ABC):
     @abstractmethod
     def _names(self, path: Path) -> list[str]:
         """Names of the file's columns."""
+
+    def _index_columns(self, path: Path, names: list[str]) -> set[str]:
+        """Columns that are the row numbers of a pandas frame; a warning says that they are left out."""
+        if self._columns.features is not None:
+            return set()  # the features are named, so nothing has to be guessed
+        found = {name for i, name in enumerate(names) if is_index_column(name, i)} | self._stored_index(path)
+        found -= set(self._roles.values())
+        if found:
+            shown = ", ".join(repr(name) for name in sorted(found))
+            warnings.warn(
+                f"{path}: column {shown} is the index of a pandas frame, not a feature, and is left out; "
+                "name it in 'features' if it is one",
+                UserWarning,
+                stacklevel=2,
+            )
+        return found
+
+    def _stored_index(self, path: Path) -> set[str]:
+        """Index columns that the file itself names."""
+        return set()
 
     @abstractmethod
     def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
@@ -47,7 +75,9 @@ class _TableReader(ABC):
         names = self._names(path)
         wanted = [*self.feature_names, *self._roles.values()]
         missing = [name for name in wanted if name not in names]
-        extra = [name for name in names if name not in wanted] if self._columns.features is None else []
+        check_names(names, path)
+        known = {*wanted, *self._ignored}
+        extra = [name for name in names if name not in known] if self._columns.features is None else []
         for what, differing in (("has no", missing), ("also has", extra)):
             if differing:
                 first = "" if path == self._paths[0] else f", unlike {self._paths[0]}"
@@ -68,7 +98,7 @@ class _TableReader(ABC):
 
     @property
     def _batch_rows(self) -> int:
-        return max(_LEAST_ROWS, CHUNK_BYTES // (4 * len(self.feature_names)))
+        return max(_LEAST_ROWS, CHUNK_BYTES // (4 * max(len(self.feature_names), 1)))
 
     def _as_chunk(self, path: Path, batch: Any, n_bytes: int) -> Chunk:
         roles = {role: batch.column(name) for role, name in self._roles.items()}
@@ -94,6 +124,12 @@ class ParquetReader(_TableReader):
             names: list[str] = pq.read_schema(path).names
         return names
 
+    def _stored_index(self, path: Path) -> set[str]:
+        import pyarrow.parquet as pq
+
+        with _naming(path):
+            return pandas_index(pq.read_schema(path))
+
     def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
         import pyarrow.parquet as pq
 
@@ -105,8 +141,70 @@ class ParquetReader(_TableReader):
                 yield batch, int(batch.num_rows * share)
 
 
+class ArrowReader(_TableReader):
+    """Rows of Arrow files (Feather), mapped into memory."""
+
+    def _names(self, path: Path) -> list[str]:
+        with self._open(path) as file:
+            names: list[str] = file.schema.names
+        return names
+
+    def _stored_index(self, path: Path) -> set[str]:
+        with self._open(path) as file:
+            return pandas_index(file.schema)
+
+    def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
+        wanted = [*self.feature_names, *self._roles.values()]
+        with self._open(path) as file:
+            n_batches = file.num_record_batches
+            share = path.stat().st_size / max(n_batches, 1)
+            for number in range(n_batches):
+                batch = file.get_batch(number).select(wanted)
+                n_bytes = int(share)
+                for start in range(0, batch.num_rows, self._batch_rows):
+                    yield batch.slice(start, self._batch_rows), n_bytes
+                    n_bytes = 0
+
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[Any]:
+        import pyarrow as pa
+
+        with _naming(path), pa.memory_map(str(path)) as source:
+            yield pa.ipc.open_file(source)
+
+
+class JsonLinesReader(_TableReader):
+    """Rows of files with one JSON object a line; a value that is absent or null is missing."""
+
+    def _names(self, path: Path) -> list[str]:
+        with _naming(path):
+            names: list[str] = self._table(path).schema.names
+        return names
+
+    def _batches(self, path: Path) -> Iterator[tuple[Any, int]]:
+        wanted = [*self.feature_names, *self._roles.values()]
+        table = self._table(path).select(wanted)
+        share = path.stat().st_size / max(table.num_rows, 1)
+        for batch in table.to_batches(self._batch_rows):
+            yield batch, int(batch.num_rows * share)
+
+    def _table(self, path: Path) -> Any:
+        """The whole file: pyarrow's reader of JSON has no batches."""
+        import pyarrow as pa
+        from pyarrow import json
+
+        if not path.stat().st_size:
+            raise ValueError(f"{path}: the file is empty; expected one JSON object a line")
+        codec = _CODECS.get(path.suffix)
+        with pa.OSFile(str(path)) as source:
+            return json.read_json(source if codec is None else pa.CompressedInputStream(source, codec))
+
+
 class CsvReader(_TableReader):
-    """Rows of CSV files with a header line; an empty cell is a missing value."""
+    """Rows of CSV files with a header line; an empty cell is a missing value.
+
+    Values are separated by commas, in files called ``.tsv`` by tabs.
+    """
 
     def _names(self, path: Path) -> list[str]:
         with _naming(path), self._open(path) as (table, _):
@@ -138,12 +236,45 @@ class CsvReader(_TableReader):
         with pa.OSFile(str(path)) as source:
             codec = _CODECS.get(path.suffix)
             stream = source if codec is None else pa.CompressedInputStream(source, codec)
+            parsing = csv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
             if kinds is None:
-                yield csv.open_csv(stream), source
+                yield csv.open_csv(stream, parse_options=parsing), source
                 return
             reading = csv.ReadOptions(block_size=_CSV_BLOCK)
             converting = csv.ConvertOptions(column_types=kinds, include_columns=list(kinds))
-            yield csv.open_csv(stream, reading, convert_options=converting), source
+            yield csv.open_csv(stream, reading, parsing, converting), source
+
+
+def check_names(names: Sequence[str], where: object) -> None:
+    """Raise unless every column has a name of its own.
+
+    Parameters
+    ----------
+    names : sequence of str
+        In the order of the columns.
+    where : object
+        File or frame, for the message.
+    """
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        if not str(name).strip() and not is_index_column(str(name), number):
+            raise ValueError(f"{where}: column {number + 1} has no name; name it or remove it")
+        if name in seen:
+            raise ValueError(f"{where}: two columns are called {name!r}; rename or remove one of them")
+        seen.add(name)
+
+
+def is_index_column(name: str, number: int) -> bool:
+    """Whether a column is called as pandas calls the index of a frame when it writes it to a file."""
+    return name == "__index_level_0__" or (number == 0 and name in ("", "Unnamed: 0"))
+
+
+def pandas_index(schema: Any) -> set[str]:
+    """Index columns that pandas noted in the metadata of an Arrow schema."""
+    metadata = schema.pandas_metadata or {}
+    stored = metadata.get("index_columns", [])
+    # A range index is described by a dict and has no column.
+    return {name for name in stored if isinstance(name, str) and name in schema.names}
 
 
 @contextmanager

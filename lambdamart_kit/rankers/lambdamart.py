@@ -218,6 +218,7 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         qid: str = "qid",
         sample_weight: str | None = None,
         features: Sequence[str] | None = None,
+        ignore: Sequence[str] = (),
         docid: str | None = "docid",
         eval_files: Files | None = None,
         work_dir: str | os.PathLike[str] | None = None,
@@ -242,6 +243,8 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
             Column with the weight of the row's query.
         features : sequence of str, optional
             Columns to learn from; all that have no other role by default.
+        ignore : sequence of str
+            Columns to leave out.
         docid : str, optional
             Column with names of documents, if there is one: it is not a feature.
         eval_files : like `files`, optional
@@ -277,7 +280,7 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         from lambdamart_kit.rankers.from_files import fit_files
 
         named = None if features is None else tuple(features)
-        columns = Columns(y=y, qid=qid, sample_weight=sample_weight, docid=docid, features=named)
+        columns = Columns(y, qid, sample_weight, docid, named, tuple(ignore))
         fit_files(self, files, columns, eval_files, work_dir)
         return self
 

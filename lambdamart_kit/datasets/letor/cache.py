@@ -1,4 +1,4 @@
-"""Parsed LETOR files kept on disk, so that the next load is a memory map.
+"""Parsed files kept on disk, so that the next load is a memory map.
 
 An entry is a folder ``NAME.lmkcache/<key>/`` of arrays, see :mod:`lambdamart_kit.runtime.disk_cache`. The key
 digests what was asked for (query file, sparse, missing, ...). The entry holds for one content, whose BLAKE2b
@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +33,6 @@ from lambdamart_kit.runtime.disk_cache import (
     user_cache_folder,
 )
 
-if TYPE_CHECKING:
-    from lambdamart_kit.datasets.letor.reading import Options
-
 _VERSION = 1
 _MAPPED = ("X", "data", "indices", "indptr")  # the large arrays; the others are read
 
@@ -47,15 +44,13 @@ class Cache:
     ----------
     path, query_file : Path, str or None
         The source.
-    options : Options
+    options : dataclass
         How it is read.
     folder : Path or None
         Where entries go. None: beside the source if that can be written to, else the user's cache folder.
     """
 
-    def __init__(
-        self, path: Path, query_file: str | Path | None, options: Options, folder: Path | None
-    ) -> None:
+    def __init__(self, path: Path, query_file: str | Path | None, options: Any, folder: Path | None) -> None:
         self.sources = [path.resolve()] + ([] if query_file is None else [Path(query_file).resolve()])
         asked = json.dumps([_VERSION, [p.name for p in self.sources], vars(options)], sort_keys=True)
         key = hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
@@ -78,7 +73,8 @@ class Cache:
             return None
         try:
             X = arrays["X"] if "X" in arrays else _csr(arrays, notes["shape"])
-            return RankingDataset(X, arrays["y"], arrays["qid"], arrays.get("docid"))
+            names = tuple(arrays["feature_names"].tolist()) if "feature_names" in arrays else None
+            return RankingDataset(X, arrays["y"], arrays["qid"], arrays.get("docid"), names)
         except (KeyError, ValueError, TypeError, IndexError):
             return None
 
@@ -147,7 +143,11 @@ def _csr(arrays: dict[str, Array], shape: list[int]) -> Any:
 
 
 def _parts(data: RankingDataset) -> dict[str, Array]:
-    parts = {"y": data.y, "qid": data.qid} | ({} if data.docid is None else {"docid": data.docid})
+    parts = {"y": data.y, "qid": data.qid}
+    if data.docid is not None:
+        parts["docid"] = data.docid
+    if data.feature_names is not None:
+        parts["feature_names"] = np.array(data.feature_names)
     if isinstance(data.X, np.ndarray):
         return parts | {"X": data.X}
     return parts | {"data": data.X.data, "indices": data.X.indices, "indptr": data.X.indptr}

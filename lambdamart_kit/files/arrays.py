@@ -1,0 +1,70 @@
+"""NumPy archives (``.npz``) of the arrays X, y and qid, and docid and feature_names where they are known."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.files.chunk import Chunk, Columns
+from lambdamart_kit.runtime.atomic_file import atomic_file
+
+_DAMAGED = (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, KeyError)
+
+
+class ArraysReader:
+    """Rows of NumPy archives, one chunk an archive."""
+
+    def __init__(self, paths: Sequence[Path], columns: Columns, n_jobs: int | None = None) -> None:
+        if columns.sample_weight is not None:
+            raise ValueError(
+                "'sample_weight' must be None with .npz files, which have no columns; got "
+                f"{columns.sample_weight!r}"
+            )
+        self._paths = paths
+        self._required = columns.required
+        self.feature_names = self._names(paths[0])
+
+    def chunks(self, n_features: int | None) -> Iterator[Chunk]:
+        """The rows, in order."""
+        for path in self._paths:
+            arrays = _load(path)
+            absent = [name for name in ("X", "y", "qid") if name not in arrays]
+            if absent and (self._required or "X" in absent):
+                raise ValueError(f"{path}: must hold arrays X, y and qid; {', '.join(absent)} missing")
+            X = np.ascontiguousarray(arrays["X"], dtype=np.float32)
+            y = arrays.get("y")
+            labels = None if y is None else y.astype(np.float64)
+            n_bytes = path.stat().st_size
+            yield Chunk(path, X, labels, arrays.get("qid"), None, arrays.get("docid"), n_bytes)
+
+    def _names(self, path: Path) -> tuple[str, ...] | None:
+        names = _load(path).get("feature_names")
+        return None if names is None else tuple(map(str, names.tolist()))
+
+
+def write_arrays(data: RankingDataset, path: Path) -> None:
+    """Write an archive; sparse features become dense."""
+    X = data.X if isinstance(data.X, np.ndarray) else data.X.toarray()
+    arrays: dict[str, Any] = {"X": X, "y": data.y, "qid": data.qid}
+    if data.docid is not None:
+        arrays["docid"] = data.docid.astype(str)
+    if data.feature_names is not None:
+        arrays["feature_names"] = np.array(data.feature_names)
+    with atomic_file(path) as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise
+    except _DAMAGED as error:
+        raise ValueError(f"{path}: not a NumPy archive, or damaged ({error})") from None

@@ -1,0 +1,149 @@
+"""What a person should know of data before a model learns from it: ids among features, rows seen before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lambdamart_kit.core.rowhash import row_hashes
+from lambdamart_kit.core.typing import Array, BoolArray
+from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.runtime.atomic_file import check_writable
+
+_SHOWN = 5
+_FEWEST_ROWS = 30  # among fewer, whole numbers that are all different mean nothing
+
+
+def describe(data: RankingDataset) -> str:
+    """Rows, queries and features in one line, with the names of the first features.
+
+    Examples
+    --------
+    >>> X = np.zeros((3, 2), np.float32)
+    >>> describe(RankingDataset(X, X[:, 0], np.array([1, 1, 2]), feature_names=("price", "age")))
+    '3 rows, 2 queries, 2 features: price, age'
+    """
+    n_rows, n_features = data.X.shape
+    line = f"{n_rows:,} rows, {data.queries.n_queries:,} queries, {n_features:,} features"
+    return line + (f": {shown(data.feature_names)}" if data.feature_names is not None else "")
+
+
+def doubtful_columns(data: RankingDataset) -> list[str]:
+    """Sentences about features that can teach nothing: constant ones, and ids, which differ in every row.
+
+    Examples
+    --------
+    >>> X = np.stack([np.arange(50), np.ones(50)], axis=1).astype(np.float32)
+    >>> doubtful_columns(RankingDataset(X, X[:, 1], np.zeros(50), feature_names=("product", "one")))[0]
+    "feature 'product' has another whole number in every row, as ids have; leave it out with --ignore"
+    """
+    if not isinstance(data.X, np.ndarray) or not len(data.X):
+        return []
+    named = data.feature_names is not None
+    names = data.feature_names or tuple(f"{j + 1}" for j in range(data.X.shape[1]))
+    constant = [names[j] for j in range(len(names)) if _is_constant(data.X[:, j])]
+    # Features of LETOR files, which have numbers instead of names, were chosen by whoever made the file.
+    ids = [names[j] for j in range(len(names)) if named and _looks_like_ids(data.X[:, j])]
+    sentences = [
+        f"feature {name!r} has another whole number in every row, as ids have; leave it out with --ignore"
+        for name in ids
+    ]
+    if constant:
+        sentences.append(f"{len(constant)} features have the same value in every row: {shown(constant)}")
+    return sentences
+
+
+def seen_before(train: RankingDataset, other: RankingDataset, part: str) -> list[str]:
+    """Sentences about rows and queries of `other` that the training rows contain too.
+
+    Parameters
+    ----------
+    train, other : RankingDataset
+    part : str
+        What `other` is called in the sentences, such as "test".
+    """
+    width = max(train.X.shape[1], other.X.shape[1])
+    known = _row_keys(train, width)
+    repeated = np.isin(_row_keys(other, width), known)
+    sentences = []
+    if repeated.any():
+        n_queries = len(np.unique(np.asarray(other.qid)[repeated]))
+        sentences.append(
+            f"{repeated.sum():,} of {len(other):,} {part} rows (in {n_queries:,} queries) are training rows, "
+            "too: what is measured on them says little about queries the model never saw"
+        )
+    shared = np.intersect1d(train.queries.ids.astype(str), other.queries.ids.astype(str))
+    whole = _ids_of(other, ~repeated)
+    different = [name for name in shared.tolist() if name in whole]
+    if different:
+        sentences.append(
+            f"{len(different):,} query ids stand in the training and the {part} part with different rows, "
+            f"such as {different[0]!r}: either the ids start anew in each part, or queries were cut in two"
+        )
+    return sentences
+
+
+def check_output(path: str | os.PathLike[str], inputs: Sequence[Path], *, suffix: str, force: bool) -> None:
+    """Raise before any work if `path` cannot be written, is an input, or is a file of another kind.
+
+    Parameters
+    ----------
+    path : path
+        What is going to be written.
+    inputs : sequence of Path
+        What is going to be read.
+    suffix : str
+        Ending of a file that may be replaced without asking; empty for any.
+    force : bool
+        Whether a file of any kind may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If it is an input, or a file that does not end in `suffix`.
+    OSError
+        If it cannot be written there.
+    """
+    check_writable(path)
+    target = Path(path)
+    if not target.exists():
+        return
+    for source in inputs:
+        if target.samefile(source):
+            raise ValueError(f"{path}: is read as input, so it cannot be the output; name another file")
+    if suffix and target.suffix != suffix and target.stat().st_size and not force:
+        raise ValueError(f"{path}: is there, and does not end in {suffix}; name another file, or add --force")
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    first = ", ".join(map(str, names[:_SHOWN]))
+    return first + (f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+
+
+def _is_constant(column: Array) -> bool:
+    return bool((column == column[0]).all() or np.isnan(column).all())
+
+
+def _looks_like_ids(column: Array) -> bool:
+    if len(column) < _FEWEST_ROWS or not np.isfinite(column).all() or not (column == np.floor(column)).all():
+        return False
+    return len(np.unique(column)) == len(column)
+
+
+def _row_keys(data: RankingDataset, width: int) -> Array:
+    """Hash of each row's features, as if it had `width` of them."""
+    X = data.X
+    missing = width - X.shape[1]
+    if missing and isinstance(X, np.ndarray):
+        X = np.pad(X, ((0, 0), (0, missing)))
+    keys: Array = row_hashes(X)
+    return keys
+
+
+def _ids_of(data: RankingDataset, rows: BoolArray) -> set[str]:
+    """Ids of the queries that have any of these rows."""
+    return set(np.unique(np.asarray(data.qid)[rows]).astype(str).tolist())

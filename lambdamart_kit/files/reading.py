@@ -1,0 +1,162 @@
+"""Files of any format as a `RankingDataset` in memory, and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array
+from lambdamart_kit.datasets.dataset import RankingDataset
+from lambdamart_kit.datasets.letor.cache import Cache
+from lambdamart_kit.datasets.letor.files import read_letor
+from lambdamart_kit.files.chunk import Columns, stack
+from lambdamart_kit.files.formats import FORMATS, kind_of
+from lambdamart_kit.files.row_files import Files, RowFiles, find_files
+
+_SIDECARS = (".query", ".group")  # how LightGBM and XGBoost call the file with the sizes of the queries
+
+
+def read_rows(
+    files: Files,
+    columns: Columns | None = None,
+    *,
+    n_features: int | None = None,
+    names: bool = True,
+    cache: bool | str | Path = False,
+    n_jobs: int | None = None,
+) -> RankingDataset:
+    r"""Read all rows of files of any format in `FORMATS`.
+
+    Parameters
+    ----------
+    files : path, glob, folder, or list of them
+        All of one format. Where a LETOR file has no query ids and the file ``NAME.query`` or ``NAME.group``
+        stands beside it, that says how many rows each query has.
+    columns : Columns, optional
+        Which columns of tables are what.
+    n_features : int, optional
+        Columns of LETOR files; None for those of the widest row.
+    names : bool
+        Whether to keep the names of documents, which take more time and memory than the rest of a LETOR file.
+    cache : bool, str or Path
+        For a single file; see :func:`~lambdamart_kit.datasets.read_letor`.
+    n_jobs : int, optional
+        Threads.
+
+    Returns
+    -------
+    RankingDataset
+
+    Raises
+    ------
+    ValueError
+        If a file, a column or a value is not usable; the message names it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "rows.csv"
+    >>> _ = path.write_text("qid,label,price\na,1,2.5\na,0,3\n")
+    >>> read_rows(path)
+    RankingDataset(2 rows, 1 queries, 1 features)
+    """
+    paths = find_files(files)
+    roles = columns or Columns()
+    if len(paths) == 1 and kind_of(paths[0]) == "letor":
+        docid: Literal["none", "id"] = "id" if names and roles.docid is not None else "none"
+        sizes = sidecar(paths[0])
+        return read_letor(
+            paths[0], docid=docid, n_features=n_features, cache=cache, n_jobs=n_jobs, query_file=sizes
+        )
+    if len(paths) == 1 and cache is not False:
+        stored = Cache(paths[0], None, roles, None if cache is True else Path(cache))
+        data = stored.load_or_read(lambda: _read_chunks(paths, roles, n_features, n_jobs))
+    else:
+        data = _read_chunks(paths, roles, n_features, n_jobs)
+    return data if names else replace(data, docid=None)
+
+
+def _read_chunks(
+    paths: list[Path], columns: Columns, n_features: int | None, n_jobs: int | None
+) -> RankingDataset:
+    opened = RowFiles(paths, columns, n_jobs=n_jobs)
+    chunks = list(opened.chunks(n_features))
+    opened.check_unchanged()
+    if not chunks:
+        raise ValueError(f"'files' must hold at least one row; {paths[0]} holds none")
+    width = n_features or max(chunk.X.shape[1] for chunk in chunks)
+    X = stack([chunk.X for chunk in chunks], width)
+    y = _joined([chunk.y for chunk in chunks])
+    qid = _joined([chunk.qid for chunk in chunks])
+    docid = _joined([chunk.docid for chunk in chunks])
+    labels = np.full(len(X), np.nan) if y is None else y
+    ids = np.zeros(len(X), dtype=np.int64) if qid is None else qid
+    of_documents = None if docid is None else docid.astype(str)
+    texts = ids.astype(str) if ids.dtype == object else ids
+    return RankingDataset(X, labels.astype(np.float32), texts, of_documents, opened.feature_names)
+
+
+def write_rows(data: RankingDataset, path: str | Path) -> None:
+    """Write `data` in the format that the suffix of `path` names; see `FORMATS`."""
+    target = Path(path)
+    FORMATS[kind_of(target)].write(data, target)
+
+
+def convert(
+    source: Files, target: str | Path, columns: Columns | None = None, *, n_jobs: int | None = None
+) -> RankingDataset:
+    """Read `source`, write `target`; the suffixes say the formats. Comments of LETOR lines are kept whole.
+
+    Returns
+    -------
+    RankingDataset
+        What was converted.
+
+    Raises
+    ------
+    ValueError, OSError
+        If `source` cannot be read, or `target` cannot be written or is one of the sources.
+    ImportError
+        If a format needs a package that is not installed.
+    """
+    paths = find_files(source)
+    refuse_overwriting(target, paths)
+    if len(paths) == 1 and kind_of(paths[0]) == "letor":
+        data = read_letor(paths[0], docid="comment", n_jobs=n_jobs, query_file=sidecar(paths[0]))
+    else:
+        data = read_rows(paths, columns, n_jobs=n_jobs)
+    write_rows(data, target)
+    return data
+
+
+def sidecar(path: Path) -> Path | None:
+    """The file beside a LETOR file that has the sizes of its queries, if the lines have no query ids."""
+    found = [beside for suffix in _SIDECARS if (beside := Path(f"{path}{suffix}")).is_file()]
+    if not found or path.suffix in (".gz", ".zst"):
+        return None
+    with open(path, "rb") as stream:
+        start = stream.read(4096)
+    return None if b"qid:" in start else found[0]
+
+
+def refuse_overwriting(target: str | Path, sources: list[Path]) -> None:
+    """Raise if `target` is one of the files that are read.
+
+    Raises
+    ------
+    ValueError
+        Naming the file.
+    """
+    place = Path(target)
+    for source in sources:
+        if place.exists() and place.samefile(source):
+            raise ValueError(f"{target}: is read as input, so it cannot be the output; name another file")
+
+
+def _joined(parts: list[Array | None]) -> Array | None:
+    """Arrays one after the other; None if any chunk has none."""
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if len(present) == len(parts) else None
