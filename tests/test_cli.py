@@ -180,9 +180,9 @@ def test_user_mistakes_are_one_line_and_exit_code_1(cli, letor, trained, tmp_pat
         ("bench", tmp_path / "nowhere"): "nowhere",
         ("bench", letor, "-m", "lightgmb"): "lightgmb",
         ("bench", letor, "-k", "ndgc"): "ndgc",
-        ("bench", letor, "-m", "lightgbm", "--baseline", "xgboost"): "'baseline'",
+        ("bench", letor, "-m", "lightgbm", "--baseline", "xgboost"): "--baseline",
         ("bench", letor, "--folds", "Fold9"): "Fold9",
-        ("bench", letor / "train.txt", "--folds", "one"): "'folds'",
+        ("bench", letor / "train.txt", "--folds", "one"): "--folds",
         ("bench", letor, "--out", letor / "train.txt"): "'out'",
     }
     for arguments, names in mistakes.items():

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lambdamart_kit.cli.files import DocidOption, LabelOption, QidOption
+from lambdamart_kit.cli.columns import DocidOption, LabelOption, QidOption
 from lambdamart_kit.export.format import EXPORTS
 
 Target = StrEnum("Target", {name.replace("-", "_"): name for name in EXPORTS})  # type: ignore[misc]
