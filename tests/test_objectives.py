@@ -228,7 +228,7 @@ class TestResolve:
         (LambdaNDCG(normalize="both"), "'normalize' must be True, False, 'scores' or 'queries'"),
         (LambdaNDCG(gain="log"), "'gain' must be"),
         (RankNet(n_partners=0), "'n_partners' must be None"),
-        (LambdaERR(max_label=1), "'max_label' must be at least the largest label"),
+        (LambdaERR(max_relevance=1), "'max_relevance' must be >= 2, a label that occurs; got 1"),
         (LambdaPrecision(k=0), "'k' must be"),
         (NDCGLoss2pp(mu=-1), "'mu' must be"),
         (XENDCG(gamma=2), "'gamma' must be"),

@@ -123,6 +123,32 @@ def discounts(n_ranks: int) -> FloatArray:
     return result
 
 
+def stop_probabilities(labels: FloatArray, max_relevance: float) -> FloatArray:
+    """Probability that a reader stops at a document, ``(2**y - 1) / 2**max_relevance``; for ERR.
+
+    Raises
+    ------
+    ValueError
+        If `max_relevance`, the top of the label scale, is not a finite number > 0, or a label is larger.
+
+    Examples
+    --------
+    >>> stop_probabilities(np.array([0.0, 1.0, 2.0]), 2.0).tolist()
+    [0.0, 0.25, 0.75]
+    """
+    if not 0 < max_relevance < np.inf:
+        raise ValueError(f"'max_relevance' must be finite and > 0; got {max_relevance!r}")
+    highest = labels.max(initial=0.0)
+    if highest > max_relevance:
+        raise ValueError(
+            f"'max_relevance' must be >= {highest:g}, a label that occurs; got {max_relevance:g}; "
+            f"use max_relevance={highest:g}, in a name 'err(max_relevance={highest:g})'; for labels that are "
+            "amounts and not grades use another metric or objective"
+        )
+    stop: FloatArray = np.exp2(labels - max_relevance) - np.exp2(-max_relevance)
+    return stop
+
+
 def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:
     """`value` if it is one of `choices`, else a ValueError that names the parameter and the choices."""
     if value not in choices:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
+from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains, stop_probabilities
 from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.typing import BoolArray, FloatArray
 from lambdamart_kit.metrics.base import Metric, Ranked
@@ -188,14 +188,7 @@ class ERR(Metric):
             raise ValueError(f"'max_relevance' must be finite and > 0; got {self.max_relevance!r}")
 
     def _values(self, labels: FloatArray) -> FloatArray:
-        highest = labels.max()
-        if highest > self.max_relevance:
-            raise ValueError(
-                f"'max_relevance' must be >= {highest:g}, a label that occurs; got {self.max_relevance:g}; "
-                f"use max_relevance={highest:g}, in a name 'err(max_relevance={highest:g})'"
-            )
-        stop: FloatArray = np.exp2(labels - self.max_relevance) - np.exp2(-self.max_relevance)
-        return stop
+        return stop_probabilities(labels, self.max_relevance)
 
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.cascades, (1.0 / np.arange(1, longest + 1),)

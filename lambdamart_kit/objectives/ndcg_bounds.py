@@ -17,9 +17,16 @@ from lambdamart_kit.objectives.pairwise import NDCGObjective
 
 @dataclass(frozen=True, kw_only=True)
 class NDCGLoss1(NDCGObjective):
-    r"""NDCG-Loss1 of LambdaLoss: a pair weighs gain times discount of its better document.
+    r"""NDCG-Loss1 of LambdaLoss, on the pairs of different labels.
 
-    .. math:: w_{ij} = \frac{g_i D_i}{\mathrm{ideal\ DCG}} \quad (y_i > y_j)
+    .. math:: L = \sum_{y_i > y_j} w_{ij} \log(1 + e^{-\sigma (s_i - s_j)}), \qquad
+              w_{ij} = \frac{g_i D_i}{\mathrm{ideal\ DCG}}
+
+    A pair weighs gain times discount of its better document. The published loss sums the same terms over all
+    ordered pairs of documents, so it also holds those with :math:`y_i \le y_j`. They push a document up
+    against others of the same or a larger label, and vanish where its gain is 0. They are left out here,
+    because they prefer nothing that the labels prefer. With binary labels the two differ only by the pairs
+    of two relevant documents.
 
     Parameters
     ----------

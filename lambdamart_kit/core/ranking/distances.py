@@ -82,8 +82,8 @@ def block_steps(
 
     `below` is any place in the list of `n_tied` entries at or above this block; returns the place after it.
 
-    A block across the truncation counts in proportion to its documents above, and pairs inside it that lie
-    wholly below are left out in proportion.
+    Pairs count where the better ranked document stands above the truncation. Of a block across it that are
+    the ranks `top` to `cut` - 1, so sums go over those, and are divided by all documents of the block.
     """
     ranks = ranked.rank
     stops = ranked.stop
@@ -94,48 +94,52 @@ def block_steps(
     top = np.uint64(ranks[i])
     bottom = np.uint64(ranks[stop])
     size = np.float64(bottom - top)
-    share = 1.0
+    cut = np.uint64(min(max(np.int64(truncation), np.int64(top)), np.int64(bottom)))
     if size == 1.0:
         # Untied entries below: their distance is known. Those of tied blocks are overwritten further down.
         for j in range(stop, end):
             step[j] = distances.near[np.uint64(ranks[j]) - top]
     else:
-        cut = min(max(np.float64(truncation), np.float64(top)), np.float64(bottom))
-        share = (cut - np.float64(top)) / size
-        left_out = np.float64(bottom) - cut
-        inside = 2.0 * (size * cumulative[1] - cumulative[bottom - top]) / (size * (size - 1.0))
-        step[i:stop] = inside * (1.0 - left_out * (left_out - 1.0) / (size * (size - 1.0)))
-        _mean_steps(top, bottom, np.uint64(ranks[n_entries]), discounts, distances)
+        # For each upper rank a: the sum of D(b - a - 1) - D(b - a) over the ranks b below it in the block.
+        farthest = cumulative[bottom - top] - cumulative[bottom - cut]
+        inside = 2.0 * (np.float64(cut - top) * cumulative[1] - farthest) / (size * (size - 1.0))
+        step[i:stop] = inside
+        _mean_steps(top, cut, bottom, np.uint64(ranks[n_entries]), discounts, distances)
         for j in range(stop, end):
-            step[j] = share * distances.mean[np.uint64(ranks[j])]
+            step[j] = distances.mean[np.uint64(ranks[j])]
     while below < n_tied and distances.tied[below] < stop:
         below += 1
     # Entries of tied blocks below: the mean over both blocks is a difference of two windows of D.
     for t in range(np.uint64(below), np.uint64(n_tied)):
-        change = _window(distances.first[t], top, bottom, discounts)
-        change -= _window(distances.last[t], top, bottom, discounts)
-        step[np.uint64(distances.tied[t])] = share / size * change * distances.each[t]
+        change = _window(distances.first[t], top, cut, discounts)
+        change -= _window(distances.last[t], top, cut, discounts)
+        step[np.uint64(distances.tied[t])] = 1.0 / size * change * distances.each[t]
     return below
 
 
 @inner(inline="always")
-def _window(rank: int, top: np.uint64, bottom: np.uint64, discounts: Discounts) -> float:
-    """Sum of D(rank - 1 - a) over the ranks a from `top` to `bottom` - 1."""
-    return discounts.above[np.uint64(rank) - top] - discounts.above[np.uint64(rank) - bottom]
+def _window(rank: int, top: np.uint64, cut: np.uint64, discounts: Discounts) -> float:
+    """Sum of D(rank - 1 - a) over the ranks a from `top` to `cut` - 1."""
+    return discounts.above[np.uint64(rank) - top] - discounts.above[np.uint64(rank) - cut]
 
 
 @inner(borrows=True)
 def _mean_steps(
-    top: np.uint64, bottom: np.uint64, n: np.uint64, discounts: Discounts, distances: Distances
+    top: np.uint64,
+    cut: np.uint64,
+    bottom: np.uint64,
+    n: np.uint64,
+    discounts: Discounts,
+    distances: Distances,
 ) -> None:
-    """Fill `mean` for the block of ranks `top` to `bottom` - 1 and the documents ranked below it."""
+    """Fill `mean` for the block of ranks `top` to `bottom` - 1, counted to `cut`, and each rank below it."""
     mean = distances.mean
     cumulative = discounts.above
     one = np.uint64(1)
     each = 1.0 / np.float64(bottom - top)
     for rank in range(bottom, n):
         far = rank - top
-        close = rank - bottom
+        close = rank - cut
         change = cumulative[far] - cumulative[close] - (cumulative[far + one] - cumulative[close + one])
         mean[rank] = each * change
 

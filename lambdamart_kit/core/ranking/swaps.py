@@ -172,54 +172,64 @@ def _relevant(start: int, stop: int, ranked: Ranked) -> float:
 
 @inner(borrows=True)
 def reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Ranked) -> None:
-    """Reciprocal rank; labels are 0 or 1 and gains the labels. Ties exact.
+    """Reciprocal rank; labels are 0 or 1 and gains the labels. Ties exact, across the truncation too.
 
     Only the first block F that holds a relevant document and what stands above it can change the reciprocal
-    rank, so all rows below F are empty and a gradient costs about one row of pairs a query.
+    rank, so all rows below F are empty and a gradient costs about one row of pairs a query. With f the first
+    relevant rank, f2 the second, T the truncation and [.] 1 where a condition holds, the weights are
+
+    - a document above F, at rank u, with any relevant one:   E[[u < T] (1/(u + 1) - 1/(f + 1))]
+    - a non-relevant one of F with a relevant one below F:    E[[u < T] max(1/(u + 1) - 1/(f + 1), 0)]
+    - both in F: twice that, because exchanging the two documents maps their orders onto each other
+    - a relevant one of F with a non-relevant one below F:    E[[f < T] (1/(f + 1) - 1/(f2 + 1))] / relevant
+      or, if it is the only one of F, with the non-relevant one's rank v:  1/(min(v, f2) + 1) as the last term
     """
     first_block = _block_with_relevant(0, n_entries, ranked)
     f_stop = ranked.stop[first_block]
-    now, gap, second = _first_relevant(first_block, ranked)
+    first = ranked.rank[first_block]
+    last = ranked.rank[f_stop]
+    now, now_above, gap, second = _first_relevant(first_block, truncation, ranked)
     relevant = _relevant(first_block, f_stop, ranked)
     for entry in range(n_entries):
-        ranked.upper[entry], ranked.share[entry], ranked.within[entry] = 0.0, 0.0, 0.0
+        ranked.upper[entry] = 0.0
+        ranked.share[entry] = 0.0
+        ranked.within[entry] = 0.0
         ranked.lower[entry] = now
     for entry in range(first_block):  # all non-relevant, so one entry a block
-        ranked.upper[entry] = _mean_reciprocal(ranked.rank[entry], ranked.rank[entry + 1])
-        ranked.share[entry] = 1.0
+        top = ranked.rank[entry]
+        bottom = ranked.rank[entry + 1]
+        cut = min(max(truncation, top), bottom)
+        ranked.upper[entry] = _sum_of_reciprocals(top, cut) / (bottom - top)
+        ranked.share[entry] = (cut - top) / (bottom - top)
     for entry in range(first_block, f_stop):
         if ranked.label[entry] == 0:
             ranked.upper[entry] = gap
         elif relevant > 1:
-            ranked.upper[entry] = (now - second) / relevant
+            ranked.upper[entry] = (now_above - second) / relevant
         else:
-            ranked.upper[entry], ranked.share[entry] = now, 1.0
+            ranked.upper[entry] = now_above
+            ranked.share[entry] = (min(max(truncation, first), last) - first) / (last - first)
         ranked.within[entry] = 2.0 * gap
     if relevant == 1.0:
         _next_best_reciprocal(f_stop, n_entries, ranked)
-    for entry in range(f_stop):
-        first, last = ranked.rank[first_block], ranked.rank[f_stop]
-        if entry < first_block:
-            first, last = ranked.rank[entry], ranked.rank[entry + 1]
-        counts = (min(max(truncation, first), last) - first) / (last - first)
-        ranked.upper[entry] *= counts
-        ranked.share[entry] *= counts
-        ranked.within[entry] *= counts
 
 
 @inner(borrows=True)
 def _next_best_reciprocal(start: int, n_entries: int, ranked: Ranked) -> None:
     """`lower` of non-relevant entries from `start` on: E[1 / (min(own rank, next relevant rank) + 1)]."""
     target = _block_with_relevant(start, n_entries, ranked)
-    following, gap = 0.0, 0.0
+    following = 0.0
+    gap = 0.0
     if target < n_entries:
-        following, gap, _ = _first_relevant(target, ranked)
+        following, _, gap, _ = _first_relevant(target, ranked.rank[n_entries], ranked)
     while start < n_entries:
         stop = ranked.stop[start]
         for entry in range(start, stop):
             if ranked.label[entry] == 0:
                 if start < target:
-                    ranked.lower[entry] = _mean_reciprocal(ranked.rank[start], ranked.rank[stop])
+                    top = ranked.rank[start]
+                    bottom = ranked.rank[stop]
+                    ranked.lower[entry] = _sum_of_reciprocals(top, bottom) / (bottom - top)
                 else:
                     ranked.lower[entry] = following + gap if start == target else following
         start = stop
@@ -234,36 +244,51 @@ def _block_with_relevant(start: int, n_entries: int, ranked: Ranked) -> int:
 
 
 @inner(borrows=True)
-def _first_relevant(start: int, ranked: Ranked) -> tuple[float, float, float]:
-    """Expectations over the random order of the block at `start`.
+def _first_relevant(start: int, truncation: int, ranked: Ranked) -> tuple[float, float, float, float]:
+    """Expectations over the random order of the block at `start`, with f its first relevant rank.
 
-    Returns E[1/(f + 1)] for the first relevant rank f, E[max(1/(r + 1) - 1/(f + 1), 0)] for the rank r of one
-    non-relevant document, and E[1/(f2 + 1)] for the second relevant rank f2 (0 if there is none).
+    Returns E[1/(f + 1)]; the same with the ranks f below the truncation as 0; for the rank r of one
+    non-relevant document E[max(1/(r + 1) - 1/(f + 1), 0)], with the ranks r below the truncation as 0; and
+    E[1/(f2 + 1)] for the second relevant rank f2 (0 if there is none), with the ranks f below it as 0.
     """
     stop = ranked.stop[start]
-    first, last = ranked.rank[start], ranked.rank[stop]
-    left, relevant = np.float64(last - first), _relevant(start, stop, ranked)
+    first = ranked.rank[start]
+    last = ranked.rank[stop]
+    cut = min(max(truncation, first), last)
+    left = np.float64(last - first)
+    relevant = _relevant(start, stop, ranked)
     plain = left - relevant
-    none, one = 1.0, 0.0  # probability of no, of exactly one relevant document so far
-    now, gap, second, passed = 0.0, 0.0, 0.0, 0.0
+    none = 1.0  # probability of no relevant document so far
+    one = 0.0  # probability of exactly one so far, which stands above the truncation
+    now = 0.0
+    now_above = 0.0
+    gap = 0.0
+    second = 0.0
+    passed = 0.0  # sum of 1 / (r + 1) over the ranks r of the block so far, above the truncation
     for rank in range(first, last):
         reciprocal = 1.0 / (rank + 1.0)
-        hit, again = none * relevant / left, one * max(relevant - 1.0, 0.0) / left
+        hit = none * relevant / left
+        again = one * max(relevant - 1.0, 0.0) / left
         now += hit * reciprocal
         second += again * reciprocal
-        gap += hit * (passed - (rank - first) * reciprocal)
-        passed += reciprocal
-        none, one = none - hit, one + hit - again
+        gap += hit * (passed - (min(rank, cut) - first) * reciprocal)
+        none -= hit
+        if rank < cut:
+            now_above += hit * reciprocal
+            passed += reciprocal
+            one += hit
+        one -= again
         left -= 1.0
-    return now, gap / plain if plain > 0 else 0.0, second
+    return now, now_above, gap / plain if plain > 0 else 0.0, second
 
 
 @inner(borrows=True)
-def _mean_reciprocal(first: int, last: int) -> float:
+def _sum_of_reciprocals(first: int, last: int) -> float:
+    """Sum of 1 / (rank + 1) over the ranks `first` to `last` - 1."""
     total = 0.0
     for rank in range(first, last):
         total += 1.0 / (rank + 1.0)
-    return total / (last - first)
+    return total
 
 
 @inner(borrows=True)
@@ -272,8 +297,8 @@ def expected_reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Rank
 
     With P(r) the probability to reach rank r and E(r) the ERR of the ranks above r, swapping ranks i < j
     changes ERR by  (R_j - R_i) * [P(i)/(i + 1) - (E(j) - E(i + 1) + P(j)/(j + 1)) / (1 - R_i)].
-    In a tied block every document is given the mean stop probability of the block: exact without ties, and
-    an approximation that depends on nothing but scores and labels with them.
+    In a tied block every document is given the mean stop probability of the block: exact without ties. With
+    them it is an approximation that depends on nothing but scores and labels; LambdaERR says how good.
     """
     start, reach, err = 0, 1.0, 0.0
     while start < n_entries:
