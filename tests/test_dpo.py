@@ -125,6 +125,16 @@ def test_best_of_n_by_simulation():
     assert dpo.best_of_n_reward(ref, rewards, n=1) == pytest.approx(ref @ rewards)
 
 
+def test_best_of_n_keeps_the_digits_of_rare_responses():
+    """n draws find a response of probability p with probability n p (1 - (n - 1) p / 2 ...)."""
+    for rare in (1e-8, 1e-12, 1e-17):
+        policy = dpo.best_of_n([1 - rare, rare], [0.0, 1.0], n=4)
+        assert policy[1] == pytest.approx(4 * rare * (1 - 1.5 * rare), rel=1e-14)
+    # the rare one is the worst: all four draws must find it
+    assert dpo.best_of_n([1 - 1e-12, 1e-12], [1.0, 0.0], n=4)[1] == pytest.approx(1e-48, rel=1e-3)
+    assert dpo.best_of_n([0.5, 0.5, 0.0], [0.0, 1.0, 2.0], n=2).tolist() == [0.25, 0.75, 0.0]
+
+
 def test_temperature_is_the_optimum_only_for_a_uniform_reference():
     """Lowering the temperature sharpens the reference too."""
     for ref, equal in ((np.full(3, 1 / 3), True), (np.array(REF), False)):

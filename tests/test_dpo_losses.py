@@ -11,6 +11,7 @@ from scipy.special import expit, log_expit
 
 from lambdamart_kit.preferences import dpo
 from lambdamart_kit.preferences.dpo import LOSSES, UNPAIRED_LOSSES, PairLogps, RowLogps
+from lambdamart_kit.preferences.dpo.losses.margin import MarginLoss
 
 COLUMNS = ("chosen_logps", "rejected_logps", "ref_chosen_logps", "ref_rejected_logps")
 ROW = PairLogps([-10.0], [-12.0], [-11.0], [-11.5], chosen_lengths=[20], rejected_lengths=[25])
@@ -398,6 +399,16 @@ def test_infinite_margins():
     assert dpo.dpo_loss([np.inf], loss="exo_pair").tolist() == [pytest.approx(-np.log(0.999))]
 
 
+@losses(lambda loss: isinstance(loss, MarginLoss))
+def test_slope_by_the_margin(loss):
+    settings = {"label_smoothing": 0.1} if "label_smoothing" in loss.reads else {}
+    ends = [dpo.dpo_loss(Z + step, loss=loss.name, beta=0.4, **settings) for step in (1e-6, -1e-6)]
+    # Away from the kink of the hinge, which is at 1.
+    slope = dpo.dpo_gradient(Z, loss=loss.name, beta=0.4, **settings)
+    smooth = Z != 1
+    np.testing.assert_allclose(slope[smooth], ((ends[0] - ends[1]) / 2e-6)[smooth], rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -424,7 +435,10 @@ def test_infinite_margins():
         (lambda: dpo.dpo_loss([0.1], loss="nca_pair"), r"use LOSSES\['nca_pair'\].value"),
         (lambda: dpo.margin_accuracy([1.0, np.nan]), "'margin' must hold numbers; row 1 is NaN"),
         (lambda: dpo.compare_margins([1.0, np.nan], [1.0, 2.0]), "'implicit' must be finite; row 1"),
-        (lambda: dpo.implicit_margin([-np.inf], [-1.0], [-np.inf], [-1.0]), "'logps' must be finite; row 0"),
+        (
+            lambda: dpo.implicit_margin([-np.inf], [-1.0], [-2.0], [-1.0]),
+            "'chosen_logps' must be finite; row 0",
+        ),
         (lambda: dpo.implicit_rewards([[-1.0, -2.0]], [[-1.0, -2.0]]), "'logps' must be one-dimensional"),
     ],
 )

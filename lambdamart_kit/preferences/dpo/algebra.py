@@ -60,9 +60,14 @@ def implicit_margin(
     >>> implicit_margin([-10.0], [-12.0], [-11.0], [-11.5]).round(6).tolist()
     [0.15]
     """
-    chosen = implicit_rewards(chosen_logps, ref_chosen_logps, beta=beta)
-    rejected = implicit_rewards(rejected_logps, ref_rejected_logps, beta=beta)
-    chosen, rejected = aligned(("chosen_logps", chosen), ("rejected_logps", rejected))
+    policy_chosen, policy_rejected, ref_chosen, ref_rejected = finite(
+        ("chosen_logps", chosen_logps),
+        ("rejected_logps", rejected_logps),
+        ("ref_chosen_logps", ref_chosen_logps),
+        ("ref_rejected_logps", ref_rejected_logps),
+    )
+    chosen = implicit_rewards(policy_chosen, ref_chosen, beta=beta)
+    rejected = implicit_rewards(policy_rejected, ref_rejected, beta=beta)
     if chosen_lengths is not None or rejected_lengths is not None:
         chosen = chosen / token_counts(chosen_lengths, len(chosen), "chosen_lengths")
         rejected = rejected / token_counts(rejected_lengths, len(rejected), "rejected_lengths")

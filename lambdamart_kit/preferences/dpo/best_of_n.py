@@ -30,9 +30,16 @@ def best_of_n(ref: ArrayLike, rewards: ArrayLike, *, n: int) -> FloatArray:
     reference, r = distribution(ref, rewards)
     _, level = np.unique(r, return_inverse=True)
     mass = np.bincount(level, reference)
-    at_most = np.minimum(np.cumsum(mass), 1.0)
-    below = np.concatenate(([0.0], at_most[:-1]))
-    share = np.divide(at_most**n - below**n, mass, out=np.zeros_like(mass), where=mass > 0)
+    above = np.append(np.cumsum(mass[::-1])[-2::-1], 0.0)
+    # P(best at this level) = (1 - above)^n - (1 - above - mass)^n
+    #                       = (1 - above)^n (1 - (1 - mass / (1 - above))^n),
+    # whose second factor keeps the digits of a rare level, where the difference would lose them.
+    at_most = np.maximum(1.0 - above, mass)
+    part = np.divide(mass, at_most, out=np.zeros_like(mass), where=at_most > 0)
+    with np.errstate(divide="ignore"):
+        drawn = -np.expm1(n * np.log1p(-np.minimum(part, 1.0)))
+    best = at_most**n * drawn
+    share = np.divide(best, mass, out=np.zeros_like(mass), where=mass > 0)
     return reference * share[level]
 
 

@@ -32,7 +32,7 @@ def finite(*named: tuple[str, ArrayLike]) -> tuple[FloatArray, ...]:
         if len(bad):
             raise ValueError(
                 f"{name!r} must be finite; row {bad[0]} has {values[bad[0]]} ({len(bad)} such rows); "
-                "audit_logps lists the rows to repair or to drop"
+                "repair or drop those rows"
             )
     return arrays
 

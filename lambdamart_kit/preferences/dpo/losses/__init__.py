@@ -3,7 +3,7 @@
 from lambdamart_kit.preferences.dpo.losses.base import LossSettings, PreferenceLoss
 from lambdamart_kit.preferences.dpo.losses.divergences import DIVERGENCES, Divergence, find_divergence
 from lambdamart_kit.preferences.dpo.losses.logps import PairGradient, PairLogps, RowGradient, RowLogps
-from lambdamart_kit.preferences.dpo.losses.registry import LOSSES, combined, dpo_loss, find_loss
+from lambdamart_kit.preferences.dpo.losses.registry import LOSSES, combined, dpo_gradient, dpo_loss, find_loss
 from lambdamart_kit.preferences.dpo.losses.unpaired import UNPAIRED_LOSSES, RunningMean, UnpairedLoss
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "RunningMean",
     "UnpairedLoss",
     "combined",
+    "dpo_gradient",
     "dpo_loss",
     "find_divergence",
     "find_loss",

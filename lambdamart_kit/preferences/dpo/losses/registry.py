@@ -29,7 +29,7 @@ from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.preferences.dpo.checks import check_beta, not_nan
 from lambdamart_kit.preferences.dpo.losses.base import DEFAULTS, LossSettings, PreferenceLoss, Setting
 from lambdamart_kit.preferences.dpo.losses.logps import LossTerms, PairLogps
-from lambdamart_kit.preferences.dpo.losses.margin import MARGIN_LOSSES, MarginLoss
+from lambdamart_kit.preferences.dpo.losses.margin import MARGIN_LOSSES, Curve, MarginLoss
 from lambdamart_kit.preferences.dpo.losses.reference_free import REFERENCE_FREE_LOSSES
 from lambdamart_kit.preferences.dpo.losses.rewards import REWARD_LOSSES
 from lambdamart_kit.preferences.dpo.losses.unpaired import BOTH_SIDES
@@ -140,6 +140,26 @@ def dpo_loss(
     >>> dpo_loss([0.15], loss="robust", label_smoothing=0.1).round(6).tolist()
     [0.602207]
     """
+    return _curve(margin, loss, beta, label_smoothing).loss
+
+
+def dpo_gradient(
+    margin: ArrayLike, *, loss: str = "sigmoid", beta: float = 0.1, label_smoothing: float | None = None
+) -> FloatArray:
+    """Derivative of `dpo_loss` with respect to the margin, (n_pairs,); parameters are the same.
+
+    Times `beta` it is the derivative with respect to the chosen response's log-prob, and its opposite that
+    with respect to the rejected one's (without lengths).
+
+    Examples
+    --------
+    >>> dpo_gradient([0.0, 3.0]).round(6).tolist()
+    [-0.5, -0.047426]
+    """
+    return _curve(margin, loss, beta, label_smoothing).slope
+
+
+def _curve(margin: ArrayLike, loss: str, beta: float, label_smoothing: float | None) -> Curve:
     found = find_loss(loss)
     z = not_nan(margin, "margin")
     if not isinstance(found, MarginLoss):
@@ -156,4 +176,4 @@ def dpo_loss(
         raise ValueError(
             f"'label_smoothing' needs loss='smoothed' or 'robust'; got {label_smoothing} with {loss!r}"
         )
-    return found.curve(z, found.checked(given)).loss
+    return found.curve(z, found.checked(given))
