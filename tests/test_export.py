@@ -436,6 +436,22 @@ def test_mistakes_name_the_parameter(fitted, tmp_path):
         ranker.export(tmp_path / "m", format="c", flavor="x")
 
 
+def test_trees_that_are_too_deep_to_be_nested_are_refused(tmp_path):
+    depth = 2000
+    nodes = np.arange(depth)
+    ones, zeros = np.ones(depth), np.zeros(depth)
+    right = np.where(nodes == depth - 1, ~depth, nodes + 1)
+    chain = (zeros.astype(int), nodes / depth, (None,) * depth, ones > 0, ~nodes, right)
+    tree = PlainTree(*chain, np.arange(depth + 1.0), zeros, ones, np.ones(depth + 1))
+    for name in ("solr", "vespa", "ranklib", "elasticsearch"):
+        with pytest.raises(ValueError, match="'max_depth' must be set at fit"):
+            export_model(TreeSum((tree,), ("a",)), tmp_path / "m", name)
+    for name in ("lightgbm", "elasticsearch-native", "xgboost", "c"):  # these list nodes
+        export_model(TreeSum((tree,), ("a",)), tmp_path / "m", name)
+        rows = np.array([[0.7314]], dtype=np.float32)
+        assert engine_scores(name, tmp_path / "m", ("a",), rows)[0] == tree.predict(rows)[0]
+
+
 def test_estimators_of_other_libraries_are_refused(data, tmp_path):
     from sklearn.linear_model import LinearRegression
 

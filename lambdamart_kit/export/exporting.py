@@ -126,7 +126,13 @@ def export_model(
     named = _renamed(model, made, feature_names, notes)
     shifted = _shifted(named, shift, notes)
     made.check(shifted, options)
-    written = made.write(shifted, options)
+    try:
+        written = made.write(shifted, options)
+    except RecursionError:
+        raise ValueError(
+            f"'max_depth' must be set at fit, to 200 for example: {made.title} nests nodes in each other, "
+            "and a tree is too deep for that"
+        ) from None
     beside = None
     found = None
     if check is not None:

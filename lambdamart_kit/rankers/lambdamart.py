@@ -103,9 +103,8 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
     ----------
     booster_ : object
         The library's model. With ``booster="native"`` a ``lightgbm.Booster``, so its converters apply:
-        ``treelite.frontend.from_lightgbm(ranker.booster_)`` predicts the same to the bit,
-        ``onnxmltools.convert_lightgbm(ranker.booster_, initial_types=[("X", FloatTensorType([None, p]))])``
-        to float32 (FloatTensorType is of ``onnxmltools.convert.common.data_types``).
+        ``treelite.frontend.from_lightgbm(ranker.booster_)`` predicts the same to the bit. For search engines,
+        ONNX and C see `export`.
     best_iteration_ : int
         Number of trees that ``predict`` uses: those up to the best round.
     best_score_ : float

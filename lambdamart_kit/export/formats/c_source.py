@@ -1,6 +1,8 @@
 """A C file without dependencies: one function that scores a row.
 
-Thresholds stay float64 and leaf values are summed in float64, as in the ranker. A missing value is a NaN.
+The trees are tables that a loop walks, so that large models compile in no time and deep trees need no
+nesting. Thresholds stay float64 and leaf values are summed in float64, as in the ranker. A missing value is a
+NaN.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import ctypes
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.export.format import Format, Options, Written
 from lambdamart_kit.export.model import Exportable, InputScaling, LinearSum, TreeSum
 from lambdamart_kit.export.thresholds import with_finite_thresholds
-from lambdamart_kit.trees.plain_tree import PlainTree
+
+_A_LINE = 8  # entries of an array on a line
 
 _HEAD = """\
 /* Written by lambdamart_kit. The score of a row is {name}_score(x): x holds {n} features in the order of
@@ -37,13 +40,47 @@ const char *const {name}_feature_names[{n}] = {{
 }};
 """
 
-_IN_SET = """
-static int in_set(double x, const unsigned *words, int n_words) {
-  int code;
-  if (!(x >= 0.0 && x < 32.0 * n_words)) return 0;
-  code = (int)x;
-  return (int)((words[code >> 5] >> (code & 31)) & 1u);
-}
+_WALK = """
+/* One entry a node: the feature it looks at; 1 if a missing value goes left, plus 2 if it looks for a
+   category; the threshold (x <= threshold goes left) or the first word of the categories that go left; how
+   many words these are; and the children: a node, or -1 - leaf. */
+static const int features[] = {{{features}}};
+static const unsigned char kinds[] = {{{kinds}}};
+static const double thresholds[] = {{{thresholds}}};
+static const int n_words[] = {{{n_words}}};
+static const unsigned words[] = {{{words}}};
+static const int lefts[] = {{{lefts}}};
+static const int rights[] = {{{rights}}};
+static const double values[] = {{{values}}};
+static const int roots[] = {{{roots}}};
+
+static int in_set(double code, int first_word, int n) {{
+  int bit;
+  if (!(code >= 0.0 && code < 32.0 * n)) return 0;
+  bit = (int)code;
+  return (int)((words[first_word + (bit >> 5)] >> (bit & 31)) & 1u);
+}}
+
+double {name}_score(const double *x) {{
+  double score = 0.0;
+  int tree;
+  for (tree = 0; tree < {n_trees}; ++tree) {{
+    int node = roots[tree];
+    while (node >= 0) {{
+      const double value = x[features[node]];
+      int goes_left;
+      if (value != value)
+        goes_left = kinds[node] & 1;
+      else if (kinds[node] & 2)
+        goes_left = in_set(value, (int)thresholds[node], n_words[node]);
+      else
+        goes_left = value <= thresholds[node];
+      node = goes_left ? lefts[node] : rights[node];
+    }}
+    score += values[-1 - node];
+  }}
+  return score;
+}}
 """
 
 _LINEAR = """
@@ -86,16 +123,7 @@ class CSource(Format):
         if isinstance(model, LinearSum):
             return Written((head + _linear(model, name)).encode())
         assert isinstance(model, TreeSum)
-        trees = [with_finite_thresholds(tree) for tree in model.trees]
-        parts = [head]
-        if any(tree.has_categories for tree in trees):
-            parts.append(_IN_SET)
-        parts += [_function(tree, number) for number, tree in enumerate(trees)]
-        terms = "".join(f"  score += tree_{number}(x);\n" for number in range(len(trees)))
-        parts.append(
-            f"\ndouble {name}_score(const double *x) {{\n  double score = 0.0;\n{terms}  return score;\n}}\n"
-        )
-        return Written("".join(parts).encode())
+        return Written((head + _trees(model, name)).encode())
 
     def scores(self, content: bytes, X: Float32Array, feature_names: Sequence[str]) -> FloatArray:
         """Scores of the compiled file."""
@@ -121,42 +149,51 @@ def _escaped(name: str) -> str:
     return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _function(tree: PlainTree, number: int) -> str:
-    lines: list[str] = []
+def _trees(model: TreeSum, name: str) -> str:
+    """All trees in one numbering of nodes, and one of leaves."""
+    trees = [with_finite_thresholds(tree) for tree in model.folded().trees]
+    first_node = np.cumsum([0, *(tree.n_nodes for tree in trees)])
+    first_leaf = np.cumsum([0, *(len(tree.value) for tree in trees)])
+    words: list[Array] = []
+    n_words: list[int] = []
+    thresholds: list[float] = []
+    for tree in trees:
+        for threshold, codes in zip(tree.threshold.tolist(), tree.categories):
+            thresholds.append(threshold if codes is None else float(sum(map(len, words))))
+            if codes is not None:
+                words.append(_words(codes))
+            n_words.append(0 if codes is None else len(words[-1]))
 
-    def add(node: int, indent: str) -> None:
-        if node < 0:
-            lines.append(f"{indent}return {_double(float(tree.value[~node]))};")
-            return
-        test, table = _test(tree, node, number)
-        lines.extend(f"  {line}" for line in table)
-        lines.append(f"{indent}if ({test}) {{")
-        add(int(tree.left[node]), indent + "  ")
-        lines.append(f"{indent}}} else {{")
-        add(int(tree.right[node]), indent + "  ")
-        lines.append(f"{indent}}}")
+    def children(name: str) -> Array:
+        parts = [
+            np.where(child < 0, child - leaf, child + node)
+            for child, node, leaf in zip((getattr(t, name) for t in trees), first_node, first_leaf)
+        ]
+        return np.concatenate(parts)
 
-    add(0 if tree.n_nodes else ~0, "  ")
-    tables = [line for line in lines if line.startswith("  static const unsigned")]
-    body = [line for line in lines if not line.startswith("  static const unsigned")]
-    unused = [] if tree.n_nodes else ["  (void)x;"]
-    return "\n".join([f"\nstatic double tree_{number}(const double *x) {{", *tables, *unused, *body, "}", ""])
+    roots = [node if tree.n_nodes else -1 - leaf for tree, node, leaf in zip(trees, first_node, first_leaf)]
+    is_set = np.array([count > 0 for count in n_words], dtype=np.int64)
+    missing_left = np.concatenate([tree.missing_left for tree in trees])
+    return _WALK.format(
+        name=name,
+        n_trees=len(trees),
+        features=_table(np.concatenate([tree.feature for tree in trees])),
+        kinds=_table(missing_left + 2 * is_set),
+        thresholds=_table(map(_double, thresholds)),
+        n_words=_table(n_words),
+        words=_table(f"{word}u" for word in np.concatenate([np.empty(0, int), *words]).tolist()),
+        lefts=_table(children("left")),
+        rights=_table(children("right")),
+        values=_table(map(_double, np.concatenate([tree.value for tree in trees]).tolist())),
+        roots=_table(roots),
+    )
 
 
-def _test(tree: PlainTree, node: int, number: int) -> tuple[str, list[str]]:
-    """The condition of going left, and the table it needs."""
-    x = f"x[{int(tree.feature[node])}]"
-    codes = tree.categories[node]
-    missing_left = bool(tree.missing_left[node])
-    if codes is None:
-        threshold = _double(float(tree.threshold[node]))
-        return (f"!({x} > {threshold})" if missing_left else f"{x} <= {threshold}"), []
-    words = _words(codes)
-    table = f"set_{number}_{node}"
-    listed = ", ".join(f"{word}u" for word in words.tolist())
-    test = f"in_set({x}, {table}, {len(words)})"
-    declared = f"static const unsigned {table}[{len(words)}] = {{{listed}}};"
-    return (f"{x} != {x} || {test}" if missing_left else test), [declared]
+def _table(entries: Iterable[object]) -> str:
+    """Entries of an array, a few on a line; C has no empty arrays, so none is one zero."""
+    texts = [str(entry) for entry in entries] or ["0"]
+    lines = [", ".join(texts[at : at + _A_LINE]) for at in range(0, len(texts), _A_LINE)]
+    return "\n  " + ",\n  ".join(lines)
 
 
 def _words(codes: Array) -> Array:
