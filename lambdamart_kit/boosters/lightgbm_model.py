@@ -37,6 +37,7 @@ class LightGBMModel(SumOfTrees):
     @property
     def raw(self) -> lgb.Booster:
         """LightGBM's own model."""
+        assert self._raw is not None  # only native models, which make it when it is asked for, start without
         return self._raw
 
     @property

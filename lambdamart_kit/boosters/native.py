@@ -52,6 +52,7 @@ class NativeModel(LightGBMModel):
         if ensemble is not None:  # two threads may both come here: they make equal models
             self._raw = ensemble.to_lightgbm(self._start)
             self._ensemble = None
+        assert self._raw is not None
         return self._raw
 
     @property

@@ -9,9 +9,9 @@ from numbers import Integral
 from threading import Lock
 from typing import Any, ClassVar, Self
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
@@ -316,8 +316,8 @@ class DaskRanker(BoostedRanker):
             sizes = X.chunks[0]
         else:
             sizes = X.map_partitions(len).compute() if lengths else [np.nan] * X.npartitions
-        ranker = dask.delayed(self.to_local(), pure=False)
-        predict = dask.delayed(_predict_part, pure=False)
+        ranker = delayed(self.to_local(), pure=False)
+        predict = delayed(_predict_part, pure=False)
         return da.concatenate([
             da.from_delayed(predict(ranker, part), shape=(size,), dtype=np.float64)
             for part, size in zip(delayed_partitions(X), sizes)

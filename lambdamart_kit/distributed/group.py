@@ -99,7 +99,8 @@ class Group:
             }
         finally:
             # The network belongs to the thread; left open it would make the thread's next fit wait for it.
-            lgb.basic._safe_call(lgb.basic._LIB.LGBM_NetworkFree())
+            library = lgb.basic._LIB  # type: ignore[attr-defined]
+            lgb.basic._safe_call(library.LGBM_NetworkFree())
 
 
 @contextmanager

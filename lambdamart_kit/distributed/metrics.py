@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
+from dask.base import compute
+from dask.delayed import delayed
 
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
@@ -83,14 +84,14 @@ def evaluate(
         raise ValueError("'qid' must be given: the query id of each row; got None")
     columns = {"y": y, "qid": qid} | ({} if sample_weight is None else {"sample_weight": sample_weight})
     aligned = {name: split_like(scores, column, name, to="scores") for name, column in columns.items()}
-    make = dask.delayed(_rows, pure=False)
+    make = delayed(_rows, pure=False)
     parts = [
         make(number, part, {name: column[number] for name, column in aligned.items()})
         for number, part in enumerate(delayed_partitions(scores))
     ]
     if shuffle and len(parts) > 1:
         parts = _regrouped(parts)
-    measured = dask.compute(*[dask.delayed(_measure, pure=False)(part, found, per_query) for part in parts])
+    measured = compute(*[delayed(_measure, pure=False)(part, found, per_query) for part in parts])
     _check_whole([m.hashes for m in measured], parts)
     counted = [m for m in measured if len(m.hashes)]
     if not counted:
@@ -166,8 +167,8 @@ def _regrouped(parts: Sequence[Any]) -> list[Any]:
     """As many parts, each of whole queries."""
     n_parts = len(parts)
     place = np.arange(n_parts * BUCKETS) % n_parts
-    shares = [dask.delayed(split, nout=n_parts, pure=False)(part, place, n_parts) for part in parts]
-    join = dask.delayed(_join, pure=False)
+    shares = [delayed(split, nout=n_parts, pure=False)(part, place, n_parts) for part in parts]
+    join = delayed(_join, pure=False)
     return [join(at, [share[at] for share in shares]) for at in range(n_parts)]
 
 
@@ -201,5 +202,5 @@ def _check_whole(hashes: Sequence[Array], parts: Sequence[Any]) -> None:
     split_query = find_split_query(hashes)
     if split_query is not None:
         hashed, first, second = split_query
-        name = dask.delayed(name_of, pure=False)(parts[first], hashed).compute()
+        name = delayed(name_of, pure=False)(parts[first], hashed).compute()
         raise ValueError(split_message(name, first, second))

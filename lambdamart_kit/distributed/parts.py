@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
@@ -92,7 +92,7 @@ def collect(
         for role, column in columns.items()
         if column is not None
     }
-    make = dask.delayed(_collected_part, pure=False)
+    make = delayed(_collected_part, pure=False)
     parts = [
         make(number, ranker, suffix, rows, {role: column[number] for role, column in split.items()})
         for number, rows in enumerate(delayed_partitions(X))
@@ -119,7 +119,7 @@ def columns_of(X: Any, roles: Sequence[Any], suffix: str = "") -> Any:
 def from_files(ranker: BoostedRanker, found: RowFiles) -> Source:
     """Parts of Parquet, CSV or LETOR files, one a file: see :mod:`lambdamart_kit.files.row_files`."""
     columns = replace(found.columns, features=found.feature_names)
-    make = dask.delayed(_file_part, pure=False)
+    make = delayed(_file_part, pure=False)
     parts = [make(number, ranker, str(path), columns) for number, path in enumerate(found.paths)]
     return Source(parts, widths_vary=found.kind == "letor")
 

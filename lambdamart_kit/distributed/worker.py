@@ -13,7 +13,7 @@ from typing import Any
 import distributed
 import numpy as np
 from distributed import Queue
-from distributed.comm import get_address_host
+from distributed.comm.addressing import get_address_host
 from xgboost.core import XGBoostError
 
 from lambdamart_kit.boosters.protocol import LibraryObjective, read_model
