@@ -125,6 +125,13 @@ def test_cdpo_stops_at_the_odds_of_the_labels():
     assert rewards[0] - rewards[1] == pytest.approx(np.log(0.8 / 0.2), abs=1e-9)
 
 
+def test_aot_is_cdpo_where_the_reference_is_uniform():
+    pairs, _ = noisy_pairs()
+    one = DPOPolicy("aot", loss_params={"label_smoothing": 0.1}).fit_pairs(pairs)
+    other = DPOPolicy("cdpo", loss_params={"label_smoothing": 0.1}).fit_pairs(pairs)
+    np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-7)
+
+
 def test_ipo_has_a_margin_of_one_half():
     pairs = PreferencePairs.from_indices(np.eye(2), [0], [1], prompt=["p"])
     rewards = DPOPolicy(loss="ipo", beta=0.3).fit_pairs(pairs).predict_responses(pairs)

@@ -90,6 +90,7 @@ class DPOPolicy(PolicyFile, BaseEstimator):
     Token counts and reference log-probs matter only to losses that read them. A loss that divides by token
     counts takes each response for one token where `lengths` is left out, with a warning. A pair with a target
     strictly between 0 and 1 counts both ways, with target and 1 - target as weights.
+    With a uniform reference all margins of the reference are 0, and ``aot`` is the same as ``cdpo``.
 
     References
     ----------
