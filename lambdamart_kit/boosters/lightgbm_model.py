@@ -9,6 +9,7 @@ import numpy as np
 from lambdamart_kit.boosters.protocol import SumOfTrees
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
+from lambdamart_kit.trees.validation import check_lightgbm_text
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -98,7 +99,8 @@ class LightGBMModel(SumOfTrees):
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LightGBMModel:
-        """The model that `to_bytes` wrote."""
+        """The model that `to_bytes` wrote; a ValueError if its trees cannot be walked."""
         import lightgbm
 
+        check_lightgbm_text(content.decode())
         return LightGBMModel(lightgbm.Booster(model_str=content.decode()))

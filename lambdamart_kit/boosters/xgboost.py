@@ -26,6 +26,7 @@ from lambdamart_kit.boosters.protocol import (
     translate,
 )
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.xgboost_checks import check_xgboost_json
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
 from lambdamart_kit.boosters.xgboost_trees import plain_trees_of_xgboost
 from lambdamart_kit.core.queries import Queries
@@ -105,7 +106,8 @@ class XGBoostModel(SumOfTrees):
 
     @classmethod
     def from_bytes(cls, content: bytes) -> XGBoostModel:
-        """The model that `to_bytes` wrote."""
+        """The model that `to_bytes` wrote; a ValueError if its trees cannot be walked."""
+        check_xgboost_json(content)
         raw = xgb.Booster()
         raw.load_model(bytearray(content))
         return cls(raw)

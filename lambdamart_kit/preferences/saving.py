@@ -72,19 +72,20 @@ class RewardFile:
             raise saving.ModelFormatError(
                 f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}"
             )
-        model = cls(**content.params)
-        state = dict(content.state)
-        names = [f"reward{k}" for k in range(state.pop("n_bags"))]
-        model.extractor_ = restored_extractor(state.pop("extractor"), content.files)
-        for name, value in state.items():
-            setattr(model, name, value)
-        if model.scorer == "trees":
-            read = find_booster(model.booster).model.from_bytes
-            model.rewards_ = [read(content.files[name]) for name in names]
-        else:
-            model.rewards_ = [LinearReward(*read_array(content.files[name])) for name in names]
-        nuisance = content.files.get(_NUISANCE)
-        model.nuisance_coef_ = None if nuisance is None else read_array(nuisance)
+        with saving.restoring(path):
+            model = cls(**content.params)
+            state = dict(content.state)
+            names = [f"reward{k}" for k in range(state.pop("n_bags"))]
+            model.extractor_ = restored_extractor(state.pop("extractor"), content.files)
+            for name, value in state.items():
+                setattr(model, name, value)
+            if model.scorer == "trees":
+                read = find_booster(model.booster).model.from_bytes
+                model.rewards_ = [read(content.files[name]) for name in names]
+            else:
+                model.rewards_ = [LinearReward(*read_array(content.files[name])) for name in names]
+            nuisance = content.files.get(_NUISANCE)
+            model.nuisance_coef_ = None if nuisance is None else read_array(nuisance)
         return model
 
 

@@ -421,13 +421,17 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
                 f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}; use "
                 f"{content.class_name}.load or lambdamart_kit.rankers.load_ranker"
             )
-        ranker = cls(**content.params)
-        state = dict(content.state)
-        if "feature_names_in_" in state:
-            ranker.feature_names_in_ = np.array(state.pop("feature_names_in_"), dtype=object)
-        for name, value in state.items():
-            setattr(ranker, name, value)
-        ranker._restore(content.files)
+        with saving.restoring(path):
+            ranker = cls(**content.params)
+            state = dict(content.state)
+            if "feature_names_in_" in state:
+                ranker.feature_names_in_ = np.array(state.pop("feature_names_in_"), dtype=object)
+            for name, value in state.items():
+                fitted = name.endswith("_") and not name.startswith("_")
+                if not (fitted or name in ranker.saved_attributes):
+                    raise ValueError(f"{name!r} is no attribute of a {cls.__name__}")
+                setattr(ranker, name, value)
+            ranker._restore(content.files)
         return ranker
 
     # ---------------------------------------------------------------------------------------- exporting

@@ -25,6 +25,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.metrics import Metric
+from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.scaling import KINDS, InputTransform, Kind
@@ -109,7 +110,7 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
         return {"weights.npz": content.getvalue()}
 
     def _restore(self, files: dict[str, bytes]) -> None:
-        arrays = dict(np.load(io.BytesIO(files["weights.npz"]), allow_pickle=False))
+        arrays = saving.read_arrays(files["weights.npz"])
         inputs = {name: arrays.pop(f"inputs_{name}") for name in ("mean", "scale", "knots")}
         self.inputs_ = InputTransform.of_arrays(self.input_transform, inputs)
         self._take_arrays(arrays)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
+import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +28,21 @@ from lambdamart_kit.runtime.version import __version__
 FORMAT = "lambdamart_kit.model"
 VERSION = 1
 _MANIFEST = "manifest.json"
+_MOST_BYTES = 4 << 30  # of a model with all its parts unpacked
+_MOST_MEMBERS = 10_000
+_ENCRYPTED = 0x1  # bit of a zip entry's flags
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RecursionError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+)
 
 
 class ModelFormatError(ValueError):
@@ -92,10 +111,10 @@ def read(path: str | os.PathLike[str]) -> Content:
     """
     where = os.fspath(path)
     try:
-        with zipfile.ZipFile(where) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+        with open(path, "rb") as stream:
+            members = _members(stream, most_bytes=_MOST_BYTES)
         manifest = json.loads(members.pop(_MANIFEST))
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise ModelFormatError(f"{where}: not a model file, or damaged ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelFormatError(f"{where}: not a model file of lambdamart_kit")
@@ -111,8 +130,70 @@ def read(path: str | os.PathLike[str]) -> Content:
         return Content(str(manifest["class"]), params, state, members)
     except ModelFormatError:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, OverflowError) as error:
         raise ModelFormatError(f"{where}: the manifest is damaged ({error!r})") from None
+
+
+def _members(stream: BinaryIO, *, most_bytes: int, stored: bool = False) -> dict[str, bytes]:
+    """The members of a zip archive, which may be hostile: sizes are capped before anything is unpacked.
+
+    Parameters
+    ----------
+    stream : binary file
+    most_bytes : int
+        Of all members together, as the archive declares them and as they are.
+    stored : bool
+        Whether members must not be compressed, as in what ``numpy.savez`` writes.
+    """
+    with zipfile.ZipFile(stream) as archive:
+        entries = archive.infolist()
+        names = {entry.filename for entry in entries}
+        if len(names) != len(entries) or len(entries) > _MOST_MEMBERS:
+            raise ValueError("it has too many parts, or two of one name")
+        for entry in entries:
+            if entry.flag_bits & _ENCRYPTED or entry.is_dir():
+                raise ValueError("it has an encrypted part, or a folder")
+            if stored and entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("its arrays are compressed")
+        if sum(entry.file_size for entry in entries) > most_bytes:
+            raise ValueError(f"its parts are larger than {most_bytes:,} bytes")
+        # zipfile reads no more of a member than its declared size.
+        return {entry.filename: archive.read(entry) for entry in entries}
+
+
+def read_arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays in the bytes of what ``numpy.savez`` wrote, without pickle and without compression.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged.
+    """
+    members = _members(io.BytesIO(content), most_bytes=len(content), stored=True)
+    arrays = {}
+    for name, member in members.items():
+        arrays[name.removesuffix(".npy")] = np.load(io.BytesIO(member), allow_pickle=False)
+    return arrays
+
+
+@contextmanager
+def restoring(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Inside the block a model is put together from a file; whatever fails there is damage of the file.
+
+    Raises
+    ------
+    ModelFormatError
+        Instead of any other error but that a library is not installed.
+    """
+    try:
+        yield
+    except (ModelFormatError, ImportError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFormatError(
+            f"{os.fspath(path)}: the model is damaged ({reason or type(error).__name__})"
+        ) from None
 
 
 def _check_members(where: str, expected: dict[str, str], members: dict[str, bytes]) -> None:

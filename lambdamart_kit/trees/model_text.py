@@ -66,7 +66,7 @@ def read_trees(text: str) -> list[ModelTree] | None:
     blocks = [block_fields(block) for block in tree_blocks(text)]
     if any(fields.get("is_linear", "0") != "0" for fields in blocks):
         return None
-    return [_tree(fields) for fields in blocks]
+    return [read_tree(fields) for fields in blocks]
 
 
 def tree_blocks(text: str) -> list[str]:
@@ -104,7 +104,9 @@ def block_fields(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
 
 
-def _tree(fields: dict[str, str]) -> ModelTree:
+def read_tree(fields: dict[str, str]) -> ModelTree:
+    """A tree from the lines of its block; see `block_fields`."""
+
     def numbers(name: str, dtype: Any) -> Array:
         return np.array(fields.get(name, "").split(), dtype=dtype)
 

@@ -57,10 +57,11 @@ class PolicyFile:
             raise saving.ModelFormatError(
                 f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}"
             )
-        policy = cls(**content.params)
-        for name in _STATE:
-            setattr(policy, name, content.state[name])
-        policy.extractor_ = restored_extractor(content.state["extractor"], content.files)
-        policy.coef_ = np.asarray(read_array(content.files[_COEFFICIENTS]), dtype=np.float64)
-        policy.history_ = pd.DataFrame(content.state["history"])
+        with saving.restoring(path):
+            policy = cls(**content.params)
+            for name in _STATE:
+                setattr(policy, name, content.state[name])
+            policy.extractor_ = restored_extractor(content.state["extractor"], content.files)
+            policy.coef_ = np.asarray(read_array(content.files[_COEFFICIENTS]), dtype=np.float64)
+            policy.history_ = pd.DataFrame(content.state["history"])
         return policy

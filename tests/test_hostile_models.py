@@ -1,0 +1,220 @@
+"""Model files that were made to do harm, or were damaged: one clear error, no crash and no other scores."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+
+from lambdamart_kit import LambdaMART, LightGBMRanker, LinearRanker, NeuralRanker, XGBoostRanker
+from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.rankers import ModelFormatError, load_ranker
+
+DATA = make_letor(n_queries=15, random_state=0)
+
+
+def fitted(ranker, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "model.lmk"
+    ranker.fit(DATA.X, DATA.y, qid=DATA.qid).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory):
+    return fitted(LambdaMART(n_estimators=3, num_leaves=8, random_state=0), tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def boosted(tmp_path_factory):
+    return fitted(XGBoostRanker(n_estimators=3, num_leaves=8, random_state=0), tmp_path_factory)
+
+
+def unpack(path):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    return json.loads(members.pop("manifest.json")), members
+
+
+def repack(path, manifest, members):
+    """A file with right digests, as anyone who edits one can make."""
+    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def with_lightgbm_line(source, target, field, edit):
+    """The model with a line of its first tree edited."""
+    manifest, members = unpack(source)
+    ((name, content),) = members.items()
+    head, first, *rest = content.decode().split("\nTree=")
+    lines = first.split("\n")
+    edited = [f"{field}={edit(x.partition('=')[2])}" if x.startswith(f"{field}=") else x for x in lines]
+    text = "\nTree=".join([re.sub(r"\ntree_sizes=[^\n]*", "", head), "\n".join(edited), *rest])
+    return repack(target, manifest, {name: text.encode()})
+
+
+def at(i, value):
+    def edit(numbers):
+        parts = numbers.split(" ")
+        parts[i] = str(value)
+        return " ".join(parts)
+
+    return edit
+
+
+HOSTILE = [
+    ("left_child", at(0, 1000)),
+    ("left_child", at(0, 2**31 - 1)),
+    ("left_child", at(0, -1000)),
+    ("left_child", at(0, -(2**31))),
+    ("left_child", at(0, 2**70)),
+    ("right_child", at(0, 0)),
+    ("left_child", at(1, 0)),
+    ("left_child", at(-1, 0)),
+    ("split_feature", at(0, 10**6)),
+    ("split_feature", at(0, -1)),
+    ("threshold", at(0, "nan")),
+    ("threshold", at(0, "what")),
+    ("leaf_value", at(0, "nan")),
+    ("leaf_value", at(0, "inf")),
+    ("leaf_value", lambda s: s.rpartition(" ")[0]),
+    ("leaf_value", lambda s: s + " 1 2 3"),
+    ("left_child", lambda s: " ".join(s.split(" ")[:-2])),
+    ("num_leaves", lambda s: "100000"),
+    ("num_leaves", lambda s: "1"),
+    ("num_leaves", lambda s: "-5"),
+    ("num_leaves", lambda s: "2147483648"),
+    ("decision_type", at(0, 1)),
+    ("decision_type", at(0, -1)),
+    ("decision_type", at(0, 255)),
+    ("num_cat", lambda s: "5"),
+]
+
+
+@pytest.mark.parametrize(("field", "edit"), HOSTILE)
+def test_trees_that_cannot_be_walked(native, tmp_path, field, edit):
+    path = with_lightgbm_line(native, tmp_path / "hostile.lmk", field, edit)
+    with pytest.raises(ModelFormatError, match=r"hostile\.lmk: the model is damaged"):
+        load_ranker(path)
+
+
+def test_an_unedited_copy_loads(native, tmp_path):
+    path = with_lightgbm_line(native, tmp_path / "copy.lmk", "left_child", lambda s: s)
+    np.testing.assert_array_equal(load_ranker(path).predict(DATA.X), load_ranker(native).predict(DATA.X))
+
+
+def test_sizes_that_do_not_fit_the_trees(native, tmp_path):
+    manifest, members = unpack(native)
+    ((name, content),) = members.items()
+    text = re.sub(rb"tree_sizes=\d+", b"tree_sizes=7", content)
+    assert text != content
+    with pytest.raises(ModelFormatError, match="tree_sizes do not fit"):
+        load_ranker(repack(tmp_path / "sizes.lmk", manifest, {name: text}))
+
+
+@pytest.mark.parametrize(
+    ("field", "index", "value"),
+    [
+        ("left_children", 0, 1000),
+        ("left_children", 0, 0),
+        ("right_children", 0, -7),
+        ("right_children", 0, 1),
+        ("split_indices", 0, 10**6),
+        ("split_indices", 0, -1),
+        ("split_conditions", 0, float("nan")),
+        ("parents", 1, 2),
+        ("default_left", None, []),
+    ],
+)
+def test_xgboost_trees_that_cannot_be_walked(boosted, tmp_path, field, index, value):
+    manifest, members = unpack(boosted)
+    ((name, content),) = members.items()
+    model = json.loads(content)
+    tree = model["learner"]["gradient_booster"]["model"]["trees"][0]
+    if index is None:
+        tree[field] = value
+    else:
+        tree[field][index] = value
+    path = repack(tmp_path / "hostile.lmk", manifest, {name: json.dumps(model).encode()})
+    with pytest.raises(ModelFormatError, match="the model is damaged"):
+        load_ranker(path)
+
+
+@pytest.mark.parametrize(
+    "ranker",
+    [
+        LambdaMART(n_estimators=2, num_leaves=4),
+        LightGBMRanker(n_estimators=2, num_leaves=4, booster_params={"linear_tree": True}),
+        XGBoostRanker(n_estimators=2),
+        LinearRanker(max_iter=2),
+        NeuralRanker(max_iter=1, hidden_layer_sizes=(4,), random_state=0),
+    ],
+    ids=lambda ranker: type(ranker).__name__,
+)
+def test_every_honest_model_passes_and_damage_is_named(ranker, tmp_path_factory):
+    path = fitted(ranker, tmp_path_factory)
+    expected = load_ranker(path).predict(DATA.X)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(30):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            scores = load_ranker(path).predict(DATA.X)
+        except ModelFormatError as error:
+            found.append(str(error))
+        else:
+            np.testing.assert_array_equal(scores, expected)
+    assert found
+    assert all(str(path) in message for message in found)
+
+
+def test_an_archive_larger_than_the_cap_is_not_unpacked(native, monkeypatch):
+    monkeypatch.setattr("lambdamart_kit.rankers.saving._MOST_BYTES", 100)
+    with pytest.raises(ModelFormatError, match="parts are larger than 100 bytes"):
+        load_ranker(native)
+
+
+def test_unexpected_parts(native, tmp_path):
+    manifest, members = unpack(native)
+    for attribute in ("__class__", "_files", "predict"):
+        state = {**manifest["state"], attribute: 1}
+        path = repack(tmp_path / "state.lmk", {**manifest, "state": state}, members)
+        with pytest.raises(ModelFormatError, match="is no attribute"):
+            load_ranker(path)
+    path = repack(tmp_path / "params.lmk", {**manifest, "params": {"what": 1}}, members)
+    with pytest.raises(ModelFormatError, match="unexpected keyword argument 'what'"):
+        load_ranker(path)
+
+
+def test_json_nested_too_deeply(native, tmp_path):
+    _, members = unpack(native)
+    path = tmp_path / "deep.lmk"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", "[" * 100_000)
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelFormatError, match="damaged"):
+        load_ranker(path)
+
+
+def test_compressed_or_pickled_arrays_are_refused(tmp_path_factory, tmp_path):
+    manifest, members = unpack(fitted(LinearRanker(max_iter=2), tmp_path_factory))
+    ((name, content),) = members.items()
+    arrays = dict(np.load(io.BytesIO(content)))
+    for save, extra in ((np.savez_compressed, {}), (np.savez, {"coef": np.array([{}], dtype=object)})):
+        stream = io.BytesIO()
+        save(stream, **{**arrays, **extra})
+        path = repack(tmp_path / "arrays.lmk", manifest, {name: stream.getvalue()})
+        with pytest.raises(ModelFormatError, match="damaged"):
+            load_ranker(path)
