@@ -10,7 +10,7 @@ from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.growth import histogram, quantising, state
 from lambdamart_kit.trees.growth import leafwise as growing
 from lambdamart_kit.trees.growth.grower import Grower
-from lambdamart_kit.trees.growth.state import Drawing, Rounding, Sample, Scales
+from lambdamart_kit.trees.growth.state import Crew, Drawing, Rounding, Sample, Scales
 from lambdamart_kit.trees.parameters import TreeParameters
 
 LOOSE = {"min_child_samples": 1, "min_child_weight": 0.0}
@@ -211,7 +211,9 @@ def test_the_scale_of_gradients_cancels(rng, factor):
 
 @kernel(cache=False)
 def _plain_scales_of(g, h, rounding, peaks, sums, arrivals):
-    return quantising.plain_scales(quantising.find_scales(0, 1, g, h, rounding, peaks, sums, arrivals))
+    return quantising.plain_scales(
+        quantising.find_scales(Crew(0, 1, arrivals, arrivals), g, h, rounding, peaks, sums)
+    )
 
 
 def scales_of(g, h, noise, *, constant=False):

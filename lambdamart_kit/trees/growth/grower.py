@@ -11,7 +11,7 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.growth.histogram import make_layout
 from lambdamart_kit.trees.growth.leafwise import grow
 from lambdamart_kit.trees.growth.quantising import hash_rows
-from lambdamart_kit.trees.growth.splitting import BIN, FEATURE, MASK, NAN_LEFT, CategoryRules, Limits
+from lambdamart_kit.trees.growth.splitting import BIN, FEATURE, MASK, NAN_LEFT, CategoryRules, TreeLimits
 from lambdamart_kit.trees.growth.state import (
     COUNT,
     LEFT_CHILD,
@@ -54,14 +54,16 @@ class Grower:
                 f"'monotone_constraints' must have one entry per feature, {n_features}; "
                 f"got {len(constraints)}"
             )
-        self._binned, self._queries, self._parameters = binned, queries, parameters
+        self._binned = binned
+        self._queries = queries
+        self._parameters = parameters
         self._n_threads = n_threads
         self._layout = make_layout(binned, n_threads)
-        self._content = row_contents(binned, n_threads)
+        self._content = bin_hashes(binned, n_threads)
         self._monotone = np.array(constraints, dtype=np.int64) if any(constraints) else None
         self._categories = CategoryRules.of(parameters) if binned.mapper.is_categorical.any() else None
         self._all_rows = np.arange(n, dtype=np.int32)
-        self._limits = Limits.of(parameters)
+        self._limits = TreeLimits.of(parameters)
         self._work = Work.allocate(n, self._layout.n_slots, parameters.num_leaves, n_threads)
 
     def grow(
@@ -89,6 +91,7 @@ class Grower:
             If a gradient is not finite, or a hessian is negative or not finite.
         """
         parameters = self._parameters
+        # All draws of a tree come from its number, in a fixed order: a warm start draws what one run would.
         rng = np.random.default_rng([parameters.seed, tree_index])
         seed = int(rng.integers(2**62))
         rows = sample_rows(self._queries, parameters.subsample, rng)
@@ -99,13 +102,23 @@ class Grower:
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
         self._work.arrivals[:] = 0
         n_leaves, plain = run(
-            grow, self._n_threads, Sample(rows, gradient, hessian, content),
-            Rounding.of(parameters, seed, len(rows)), self._limits, self._categories, self._monotone,
-            self._layout, self._binned.columns, allowed, self._work, scores,
-        )  # fmt: skip
+            grow,
+            self._n_threads,
+            Sample(rows, gradient, hessian, content),
+            Rounding.of(parameters, seed, len(rows)),
+            self._limits,
+            self._categories,
+            self._monotone,
+            self._layout,
+            self._binned.columns,
+            allowed,
+            self._work,
+            scores,
+        )
         if n_leaves == 0:
             raise bad_gradient(tree_index)
         tree = _as_tree(self._work, parameters, Scales(*plain), n_leaves)
+        # The kernel scores only the rows it grew the tree on; the others walk down the finished tree.
         if len(rows) < len(self._all_rows):
             outside = np.delete(self._all_rows, rows)
             tree.add_to(scores, self._binned, rows=outside, n_threads=self._n_threads)
@@ -116,11 +129,13 @@ class Grower:
         return dict(zip(STAGES, self._work.counters.max(axis=0).tolist()))
 
 
-def row_contents(binned: BinnedMatrix, n_threads: int) -> Array:
+def bin_hashes(binned: BinnedMatrix, n_threads: int) -> Array:
     """64-bit hash of each row's bins: what stochastic rounding draws from."""
     n_features, n = binned.columns.shape
     content = np.empty(n, dtype=np.uint64)
     multipliers = np.random.default_rng(0).integers(0, 2**64, n_features, dtype=np.uint64) | np.uint64(1)
+    # Multipliers are fixed, so that a row has the same hash, hence rounding, in every fit. They are odd, so
+    # that no bit of a bin is lost.
     bounds = np.linspace(0, n, 4 * n_threads + 1).astype(np.intp)
     run_tasks(hash_rows, bounds, n_threads, binned.columns, multipliers, content)
     return content
@@ -159,9 +174,12 @@ def bad_gradient(tree_index: int) -> ValueError:
 
 
 def _as_tree(work: Work, parameters: TreeParameters, scales: Scales, n_leaves: int) -> Tree:
-    nodes, values = work.tables.nodes[: n_leaves - 1], work.sums.values[0, :n_leaves]
+    """The tree in the tables of a grower, in real units."""
+    nodes = work.tables.nodes[: n_leaves - 1]
+    values = work.sums.values[0, :n_leaves]
     totals = nodes[:, NODE_TOTAL]
-    G, H = (totals >> 32) / scales.gradient, (totals & 0xFFFFFFFF) / scales.hessian
+    G = (totals >> 32) / scales.gradient
+    H = (totals & 0xFFFFFFFF) / scales.hessian
     return Tree(
         feature=nodes[:, FEATURE].copy(),
         threshold_bin=nodes[:, BIN].copy(),

@@ -28,24 +28,26 @@ if TYPE_CHECKING:
     from lambdamart_kit.trees.binning import BinnedMatrix
 
 _MOST_SLOTS = 65_528  # of a block: slot numbers are 16 bits
-# Rows ahead to ask for a row's place, and for all of its list: 35 ns a line if not.
-_FAR, _NEAR = 24, 12
-_ROWS_AT_ONCE = 512
+# Prefetch distances in rows: first the pointer to a row's list, then the list. Without a prefetch, each cache
+# line costs about 35 ns.
+_FAR = 24
+_NEAR = 12
+_ROWS_AT_ONCE = 512  # rows whose lists are written together: their positions fit in the first cache level
 # Columns of the table of features.
 COLUMN, START, N_BINS, NAN_BIN, DEFAULT_BIN, CATEGORICAL = range(6)
 
 
-class Layout(NamedTuple):
+class SlotLayout(NamedTuple):
     """Rows as lists of histogram slots, and where each feature's slots lie; features by block.
 
-    Slots are numbered within planes of at most 65,528; a plane has one block for each thread. The lists of a
-    row's blocks lie side by side, so that a thread can also take whole rows.
+    Slots are numbered within planes of at most 65,528, and a plane has one block for each thread. The lists
+    of a row's blocks lie side by side, so that a thread can also take whole rows.
 
     Attributes
     ----------
     features : ndarray (n_used, 6), int32
-        For each feature: its column of the matrix; first slot; bins in use; bin of NaN, in use or not; elided
-        bin; whether its splits are of categories.
+        For each feature: its column of the matrix; its first slot; its bins in use; the bin of NaN, in use or
+        not; the elided bin, which is not in the lists; and whether its splits are of categories.
     block_feature, block_slot : ndarray (n_blocks + 1,), int64
         First feature and first slot of each block; the last slot of a block is a dummy that fills up lists.
     row_ptr : ndarray (n_planes, n_samples * blocks_per_plane + 1), uint32
@@ -69,7 +71,28 @@ class Layout(NamedTuple):
         return int(self.block_slot[-1])
 
 
-def make_layout(binned: BinnedMatrix, n_threads: int) -> Layout:
+class ListPlan(NamedTuple):
+    """What the lists of a layout are made from.
+
+    Attributes
+    ----------
+    columns : ndarray (n_features, n_samples), uint8
+        Bins.
+    order, default, start : ndarray (n_used,), int64
+        Column, elided bin and first slot of each feature, by block.
+    block_feature, block_slot : ndarray (n_blocks + 1,), int64
+        As in `SlotLayout`.
+    """
+
+    columns: Array
+    order: Array
+    default: Array
+    start: Array
+    block_feature: Array
+    block_slot: Array
+
+
+def make_layout(binned: BinnedMatrix, n_threads: int) -> SlotLayout:
     """Lay out the features that are not constant, in blocks of equal work, `n_threads` to a plane."""
     n_value_bins = binned.mapper.n_value_bins
     counts = _count_bins(binned, n_threads)
@@ -84,12 +107,17 @@ def make_layout(binned: BinnedMatrix, n_threads: int) -> Layout:
     start = np.concatenate([first + np.cumsum(s) - s for first, s in zip(block_slot, slots)])
     default = counts.argmax(axis=1)[order]
     block_feature = np.cumsum([0, *map(len, blocks)]).astype(np.int64)
-    row_ptr, plane_word, words = _write(
-        binned, order.astype(np.int64), start.astype(np.int64), default.astype(np.int64), block_feature,
-        block_slot, n_threads,
-    )  # fmt: skip
+    lists = ListPlan(
+        binned.columns,
+        order=order.astype(np.int64),
+        default=default.astype(np.int64),
+        start=start.astype(np.int64),
+        block_feature=block_feature,
+        block_slot=block_slot,
+    )
+    row_ptr, plane_word, words = _write(binned, lists, n_threads)
     columns = (order, start, n_bins[order], n_value_bins[order], default, binned.mapper.is_categorical[order])
-    return Layout(
+    return SlotLayout(
         features=np.stack(columns, axis=1).astype(np.int32),
         block_feature=block_feature,
         block_slot=block_slot,
@@ -110,13 +138,14 @@ def _count_bins(binned: BinnedMatrix, n_threads: int) -> Array:
 
 @kernel(borrows=True)
 def _count_columns(start: int, stop: int, tables: Array, columns: Array, counts: Array) -> None:
-    # Four tables in turn: adding to one slot over and over waits for the last addition each time.
     n = columns.shape[1]
     for j in range(start, stop):
         tables[:] = 0
+        # Four tables in turn: adding to one slot over and over waits for the last addition each time.
         for i in range(n):
             tables[i & 3, columns[j, i]] += 1
-        for b in range(256):  # an expression of arrays would compile for three seconds
+        # Bin by bin: an expression of arrays would take three seconds to compile.
+        for b in range(256):
             counts[j, b] = tables[0, b] + tables[1, b] + tables[2, b] + tables[3, b]
 
 
@@ -129,35 +158,44 @@ def _padded(n_bins: IndexArray) -> IndexArray:
 def _deal(used: IndexArray, listed: Array, slots: IndexArray, n_threads: int) -> list[IndexArray]:
     """Features of each block, with about equal work: heaviest first, each to the lightest block with room."""
     capacity = _MOST_SLOTS // n_threads - 8
-    n_blocks = n_threads
+    # Fewer planes than these have too few slots in all. Wide data would try hundreds in vain.
+    n_planes = max(1, -(-int(slots[used].sum()) // (capacity * n_threads)))
     while True:
-        work, room = np.zeros(n_blocks), np.full(n_blocks, capacity)
-        members: list[list[int]] = [[] for _ in range(n_blocks)]
-        for j in sorted(used.tolist(), key=lambda j: (-listed[j], j)):
-            fits = np.flatnonzero(room >= slots[j])
-            if not len(fits):
-                break
-            block = fits[work[fits].argmin()]
-            members[block].append(j)
-            work[block] += listed[j] + 0.002 * listed[used].max()
-            room[block] -= slots[j]
-        else:
-            return [np.sort(np.array(m, dtype=np.intp)) for m in members]
-        n_blocks += n_threads
+        blocks = _deal_to(n_planes * n_threads, capacity, used, listed, slots)
+        if blocks is not None:
+            return blocks
+        n_planes += 1
 
 
-def _write(
-    binned: BinnedMatrix, order: Array, start: Array, default: Array, block_feature: Array,
-    block_slot: Array, n_threads: int,
-) -> tuple[Array, Array, Array]:  # fmt: skip
+def _deal_to(
+    n_blocks: int, capacity: int, used: IndexArray, listed: Array, slots: IndexArray
+) -> list[IndexArray] | None:
+    """Features of each of `n_blocks` blocks; None if one of them finds no room."""
+    work = np.zeros(n_blocks)
+    room = np.full(n_blocks, capacity)
+    members: list[list[int]] = [[] for _ in range(n_blocks)]
+    overhead = 0.002 * listed[used].max(initial=0)  # of a feature, however few of its bins are listed
+    for j in sorted(used.tolist(), key=lambda j: (-listed[j], j)):
+        fits = np.flatnonzero(room >= slots[j])
+        if not len(fits):
+            return None
+        block = fits[work[fits].argmin()]
+        members[block].append(j)
+        work[block] += listed[j] + overhead
+        room[block] -= slots[j]
+    return [np.sort(np.array(m, dtype=np.intp)) for m in members]
+
+
+def _write(binned: BinnedMatrix, lists: ListPlan, n_threads: int) -> tuple[Array, Array, Array]:
     """Row pointers, first word of each plane, and words."""
-    columns = binned.columns
-    n_samples, n_planes = columns.shape[1], (len(block_feature) - 1) // n_threads
+    n_samples = binned.n_samples
+    n_planes = (len(lists.block_feature) - 1) // n_threads
     row_ptr = np.zeros((n_planes, n_samples * n_threads + 1), dtype=np.uint32)
     bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
     scratch = [(np.empty(_ROWS_AT_ONCE, dtype=np.int64),) for _ in range(n_threads)]
+    # Two passes: count the groups of four of every list, then write the lists where the counts put them.
     for plane in range(n_planes):
-        args = (columns, order, default, block_feature, plane, n_threads, row_ptr[plane])
+        args = (lists, plane, n_threads, row_ptr[plane])
         run_tasks(_count_groups, bounds, n_threads, *args, scratch=scratch)
         sums = np.cumsum(row_ptr[plane], dtype=np.int64)
         if sums[-1] >= 2**32:
@@ -168,23 +206,25 @@ def _write(
     words = binned.allocate(int(sizes.sum()), np.uint64)
     for plane in range(n_planes):
         entries = words[plane_word[plane] : plane_word[plane] + sizes[plane]].view(np.uint16)
-        args = (columns, order, default, block_feature, plane, n_threads, row_ptr[plane])
-        run_tasks(_write_lists, bounds, n_threads, *args, start, block_slot, entries, scratch=scratch)
+        args = (lists, plane, n_threads, row_ptr[plane])
+        run_tasks(_write_lists, bounds, n_threads, *args, entries, scratch=scratch)
     return row_ptr, plane_word, words
 
 
 @kernel(borrows=True)
 def _count_groups(
-    start: int, stop: int, listed: Array, columns: Array, order: Array, default: Array, block_feature: Array,
-    plane: int, width: int, groups: Array,
-) -> None:  # fmt: skip
+    start: int, stop: int, listed: Array, lists: ListPlan, plane: int, width: int, groups: Array
+) -> None:
+    """Groups of four of the lists of the rows `start` to `stop` - 1, one list for each of `width` blocks."""
+    # Column by column for a few rows at a time: columns are read in order, counts stay in the cache.
     for a in range(start, stop, _ROWS_AT_ONCE):
         b = min(a + _ROWS_AT_ONCE, stop)
         for part in range(width):
             listed[:] = 0
             block = plane * width + part
-            for f in range(block_feature[block], block_feature[block + 1]):
-                column, elided = columns[order[f], a:b], np.uint8(default[f])
+            for f in range(lists.block_feature[block], lists.block_feature[block + 1]):
+                column = lists.columns[lists.order[f], a:b]
+                elided = np.uint8(lists.default[f])
                 for i in range(b - a):
                     listed[i] += column[i] != elided
             for i in range(b - a):
@@ -193,23 +233,33 @@ def _count_groups(
 
 @kernel(borrows=True)
 def _write_lists(
-    start: int, stop: int, at: Array, columns: Array, order: Array, default: Array, block_feature: Array,
-    plane: int, width: int, row_ptr: Array, slot: Array, block_slot: Array, entries: Array,
-) -> None:  # fmt: skip
-    origin = block_slot[plane * width]
+    start: int,
+    stop: int,
+    at: Array,
+    lists: ListPlan,
+    plane: int,
+    width: int,
+    row_ptr: Array,
+    entries: Array,
+) -> None:
+    """Write the lists of the rows `start` to `stop` - 1; `at` has room for where each list goes on."""
+    origin = lists.block_slot[plane * width]
     for a in range(start, stop, _ROWS_AT_ONCE):
         b = min(a + _ROWS_AT_ONCE, stop)
         for part in range(width):
             block = plane * width + part
             for i in range(b - a):
                 at[i] = np.int64(row_ptr[(a + i) * width + part]) * 4
-            for f in range(block_feature[block], block_feature[block + 1]):
-                column, elided, first = columns[order[f], a:b], np.uint8(default[f]), slot[f] - origin
+            for f in range(lists.block_feature[block], lists.block_feature[block + 1]):
+                column = lists.columns[lists.order[f], a:b]
+                elided = np.uint8(lists.default[f])
+                first = lists.start[f] - origin
                 for i in range(b - a):
                     if column[i] != elided:
                         entries[at[i]] = first + column[i]
                         at[i] += 1
-            dummy = block_slot[block + 1] - 1 - origin
+            # The last group of a list is filled up with a slot that nobody reads.
+            dummy = lists.block_slot[block + 1] - 1 - origin
             for i in range(b - a):
                 while at[i] < np.int64(row_ptr[(a + i) * width + part + 1]) * 4:
                     entries[at[i]] = dummy
@@ -218,26 +268,36 @@ def _write_lists(
 
 @kernel(borrows=True)
 def accumulate(
-    layout: Layout, plane: int, first: int, last: int, carried: Array, histogram: Array
-) -> None:  # fmt: skip
+    layout: SlotLayout, plane: int, first: int, last: int, carried: Array, histogram: Array
+) -> None:
     """Add the `carried` rows to the slots of the plane's blocks `first` to `last` - 1; listed bins only."""
     n_planes = layout.row_ptr.shape[0]
     parts = (len(layout.block_slot) - 1) // n_planes
-    row_ptr, words = layout.row_ptr[plane], layout.words[layout.plane_word[plane] :]
+    row_ptr = layout.row_ptr[plane]
+    words = layout.words[layout.plane_word[plane] :]
     slots = histogram[layout.block_slot[plane * parts] :]
     # Unsigned indices everywhere: signed ones make Numba test each for being negative, which costs half the
     # speed.
-    low, mask, width = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF), np.uint64(parts)
-    by16, by32, by48 = np.uint64(16), np.uint64(32), np.uint64(48)
-    begin, end = np.uint64(first), np.uint64(last)
+    low = np.uint64(0xFFFFFFFF)
+    mask = np.uint64(0xFFFF)
+    width = np.uint64(parts)
+    by16 = np.uint64(16)
+    by32 = np.uint64(32)
+    by48 = np.uint64(48)
+    begin = np.uint64(first)
+    end = np.uint64(last)
     n = np.uint64(len(carried))
-    far, near = np.uint64(_FAR), np.uint64(_NEAR)
+    far = np.uint64(_FAR)
+    near = np.uint64(_NEAR)
+    # Rows of a leaf are an ascending list with gaps, which the processor's own prefetcher does not follow. So
+    # the loop asks for the pointer to a row's list well ahead, then for the list, four lines of it at once.
     for i in range(n):
         if i + far < n:
             prefetch(row_ptr, np.int64((np.uint64(carried[i + far]) & low) * width))
         if i + near < n:
             coming = (np.uint64(carried[i + near]) & low) * width
-            ahead, stop = np.int64(row_ptr[coming + begin]), np.int64(row_ptr[coming + end])
+            ahead = np.int64(row_ptr[coming + begin])
+            stop = np.int64(row_ptr[coming + end])
             prefetch(words, ahead)
             prefetch(words, ahead + 8)
             prefetch(words, ahead + 16)
@@ -246,6 +306,7 @@ def accumulate(
                 prefetch(words, line)
         row = (np.uint64(carried[i]) & low) * width
         value = spread(carried[i])
+        # A word holds four slot numbers: the inner loop of all training.
         for k in range(np.uint64(row_ptr[row + begin]), np.uint64(row_ptr[row + end])):
             word = words[k]
             slots[word & mask] += value
@@ -255,11 +316,12 @@ def accumulate(
 
 
 @kernel(borrows=True)
-def complete(layout: Layout, block: int, total: int, histogram: Array) -> None:
+def complete(layout: SlotLayout, block: int, total: int, histogram: Array) -> None:
     """Fill in the elided bin of each of the block's features: the leaf's total minus the others."""
     features = layout.features
     for f in range(layout.block_feature[block], layout.block_feature[block + 1]):
-        first, others = np.uint64(features[f, START]), np.int64(0)  # unsigned, as in `accumulate`
+        first = np.uint64(features[f, START])  # unsigned, as in `accumulate`
+        others = np.int64(0)
         default = first + np.uint64(features[f, DEFAULT_BIN])
         histogram[default] = 0
         for s in range(first, first + np.uint64(features[f, N_BINS])):

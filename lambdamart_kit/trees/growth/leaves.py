@@ -15,6 +15,7 @@ from lambdamart_kit.trees.growth.state import (
     HIGH,
     LIGHT,
     LOW,
+    Crew,
     LeafSums,
     LeafTables,
     Sample,
@@ -24,28 +25,46 @@ from lambdamart_kit.trees.growth.state import (
 
 @inner(borrows=True, shared=True)
 def finish(
-    thread: int, n_threads: int, n_leaves: int, sample: Sample, scales: Scales, rules: SplitRules,
-    learning_rate: float, carried: Array, tables: LeafTables, result: LeafSums, scores: Array,
-    arrivals: Array,
-) -> None:  # fmt: skip
+    crew: Crew,
+    n_leaves: int,
+    sample: Sample,
+    scales: Scales,
+    rules: SplitRules,
+    learning_rate: float,
+    carried: Array,
+    tables: LeafTables,
+    result: LeafSums,
+    scores: Array,
+) -> None:
     """Newton step and hessian of each leaf, and the scores of the rows that grew the tree.
 
-    `rules` are in real units. Sums are of fixed-point numbers: the order of rows does not matter.
+    `rules` are in real units. Sums are of fixed-point numbers, so the order of rows does not matter.
     """
-    rows, n = sample.rows, len(sample.rows)
-    start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
+    thread = crew.thread
+    n_threads = crew.n_threads
+    rows = sample.rows
+    n = len(rows)
+    start = n * thread // n_threads
+    stop = n * (thread + 1) // n_threads
+    sums = result.sums[thread]
+    values = result.values[thread]
+    reals = tables.reals[thread]
     _note_leaves(start, stop, n_leaves, carried, tables.leaves[thread], result.leaf_of_row)
-    sums, values, reals = result.sums[thread], result.values[thread], tables.reals[thread]
     for leaf in range(n_leaves):
-        sums[leaf, 0], sums[leaf, 1] = 0, 0
-    meet(arrivals, thread, n_threads)
+        sums[leaf, 0] = 0
+        sums[leaf, 1] = 0
+    meet(crew.arrivals, thread, n_threads)
     sum_leaves(start, stop, sample, result.leaf_of_row, scales, sums)
-    meet(arrivals, thread, n_threads)
+    meet(crew.arrivals, thread, n_threads)
+    # Every thread adds up all threads' sums of every leaf: few numbers, and nobody waits for the values.
     for leaf in range(n_leaves):
-        g, h = np.int64(0), np.int64(0)
+        g = np.int64(0)
+        h = np.int64(0)
         for t in range(n_threads):
-            g, h = g + result.sums[t, leaf, 0], h + result.sums[t, leaf, 1]
-        G, H = g / scales.fixed_gradient, h / scales.fixed_hessian
+            g += result.sums[t, leaf, 0]
+            h += result.sums[t, leaf, 1]
+        G = g / scales.fixed_gradient
+        H = h / scales.fixed_hessian
         values[leaf, 0] = learning_rate * leaf_output(G, H, rules, reals[leaf, LOW], reals[leaf, HIGH])
         values[leaf, 1] = H
     for i in range(start, stop):
@@ -57,7 +76,9 @@ def sum_leaves(
     start: int, stop: int, sample: Sample, leaf_of_row: Array, scales: Scales, sums: Array
 ) -> None:
     """Add the gradients and hessians of some rows to the `sums` of their leaves, in fixed point."""
-    rows, gradient, hessian = sample.rows, sample.gradient, sample.hessian
+    rows = sample.rows
+    gradient = sample.gradient
+    hessian = sample.hessian
     for i in range(start, stop):
         leaf = leaf_of_row[rows[i]]
         sums[leaf, 0] += np.int64(gradient[i] * scales.fixed_gradient)
@@ -68,7 +89,8 @@ def sum_leaves(
 def _note_leaves(
     start: int, stop: int, n_leaves: int, carried: Array, leaves: Array, leaf_of_row: Array
 ) -> None:
-    """The leaf of each of the rows `start` to `stop` - 1 of `carried`."""
+    """Note the leaf of each of the rows `start` to `stop` - 1 of `carried`."""
+    # A thread's share of `carried` cuts through leaves: of each leaf's two runs, it takes what lies inside.
     for leaf in range(n_leaves):
         n_heavy = leaves[leaf, HEAVY]
         for run in range(2):

@@ -14,9 +14,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from lambdamart_kit.trees.growth.histogram import Layout
+from lambdamart_kit.trees.growth.histogram import SlotLayout
 from lambdamart_kit.trees.growth.leafwise import grow
-from lambdamart_kit.trees.growth.splitting import CategoryRules, Limits
+from lambdamart_kit.trees.growth.splitting import CategoryRules, TreeLimits
 from lambdamart_kit.trees.growth.state import Rounding, Sample, Work
 from lambdamart_kit.trees.parameters import TreeParameters
 
@@ -32,19 +32,26 @@ def words_of(*, categories: bool, monotone: bool) -> tuple[str, ...]:
 @cache
 def signature(*words: str) -> tuple[Any, ...]:
     """Types of the arguments that a grower calls `grow` with."""
-    kinds = (np.int32, np.int64, np.uint64, np.float32, np.float64)
-    int32, int64, uint64, float32, float64 = (np.zeros(1, kind) for kind in kinds)
-    kinds_of_tables = (np.uint32, np.uint8, np.bool_, np.int32)
-    pointers, bins, allowed, features = (np.zeros((1, 1), kind) for kind in kinds_of_tables)
+    int64, uint64, float32 = (np.zeros(1, kind) for kind in (np.int64, np.uint64, np.float32))
+    features, pointers, bins, allowed = (
+        np.zeros((1, 1), kind) for kind in (np.int32, np.uint32, np.uint8, np.bool_)
+    )
     parameters = TreeParameters()
-    arguments = (
-        0, 1, Sample(int32, float32, float32, uint64), Rounding.of(parameters, 0, 1), Limits.of(parameters),
-        CategoryRules.of(parameters) if "categories" in words else None,
-        int64 if "monotone" in words else None,
-        Layout(features, int64, int64, pointers, int64, uint64), bins, allowed, Work.allocate(1, 1, 2, 2),
-        float64,
-    )  # fmt: skip
-    return tuple(numba.typeof(a) for a in arguments)
+    arguments = {
+        "thread": 0,
+        "n_threads": 1,
+        "sample": Sample(np.zeros(1, np.int32), float32, float32, uint64),
+        "rounding": Rounding.of(parameters, 0, 1),
+        "limits": TreeLimits.of(parameters),
+        "categories": CategoryRules.of(parameters) if "categories" in words else None,
+        "monotone": int64 if "monotone" in words else None,
+        "layout": SlotLayout(features, int64, int64, pointers, int64, uint64),
+        "columns": bins,
+        "allowed": allowed,
+        "work": Work.allocate(1, 1, 2, 2),
+        "scores": np.zeros(1),
+    }
+    return tuple(numba.typeof(value) for value in arguments.values())
 
 
 if __name__ == "__main__":

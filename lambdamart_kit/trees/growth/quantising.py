@@ -39,6 +39,7 @@ from lambdamart_kit.trees.growth.state import (
     RUN_BEGIN,
     SHARE_BEGIN,
     SHARE_END,
+    Crew,
     Drawing,
     Rounding,
     RowOrder,
@@ -46,8 +47,11 @@ from lambdamart_kit.trees.growth.state import (
     Scales,
 )
 
-_MOST_GRADIENT, _MOST_HESSIAN = 32_766.0, 65_534.0  # one less than fits: rounding up adds at most one
-_MOST_GRADIENTS, _MOST_HESSIANS = 2.0**31 - 1, 2.0**32 - 1
+# Largest values of a row, one less than fits because rounding up adds at most one; and largest sums.
+_MOST_GRADIENT = 32_766.0
+_MOST_HESSIAN = 65_534.0
+_MOST_GRADIENTS = 2.0**31 - 1
+_MOST_HESSIANS = 2.0**32 - 1
 _LOW_20 = np.uint64(2**20 - 1)
 
 
@@ -61,48 +65,72 @@ def _fixed_scale(largest: float, n_rows: int) -> float:
 
 @inner(borrows=True, shared=True)
 def find_scales(
-    thread: int, n_threads: int, gradient: Array, hessian: Array, rounding: Rounding, peaks: Array,
-    sums: Array, arrivals: Array,
-) -> Scales:  # fmt: skip
+    crew: Crew, gradient: Array, hessian: Array, rounding: Rounding, peaks: Array, sums: Array
+) -> Scales:
     """Scales of this tree, the same on every thread; hessian -1 if a value is not finite or below 0.
 
     If hessians are `constant`, each counts as 1 row, and every row takes part.
     """
+    thread = crew.thread
+    n_threads = crew.n_threads
     n = len(gradient)
-    start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
+    start = n * thread // n_threads
+    stop = n * (thread + 1) // n_threads
+    # First pass: the largest values, which set the units of the fixed-point sums.
     peak_g: Any = np.float32(0)
     peak_h: Any = np.float32(0)
     sound = True
     for i in range(np.uint64(start), np.uint64(stop)):
-        g, h = abs(gradient[i]), hessian[i]
+        g = abs(gradient[i])
+        h = hessian[i]
         sound &= (g < np.inf) & (h < np.inf) & (h >= 0)
-        peak_g, peak_h = max(peak_g, g), max(peak_h, h)
-    peaks[thread, 0], peaks[thread, 1] = peak_g, peak_h if sound else -1.0
-    meet(arrivals, thread, n_threads)
+        peak_g = max(peak_g, g)
+        peak_h = max(peak_h, h)
+    peaks[thread, 0] = peak_g
+    peaks[thread, 1] = peak_h if sound else -1.0  # tells the others as well that a value is not sound
+    meet(crew.arrivals, thread, n_threads)
     for t in range(n_threads):
-        peak_g, peak_h = max(peak_g, peaks[t, 0]), max(peak_h, peaks[t, 1])
+        peak_g = max(peak_g, peaks[t, 0])
+        peak_h = max(peak_h, peaks[t, 1])
         sound &= peaks[t, 1] >= 0
-    top_g, top_h = np.float64(peak_g), np.float64(peak_h)
-    fixed_g, fixed_h = _fixed_scale(top_g, n), _fixed_scale(top_h, n)
-    square_g, square_h = _fixed_scale(top_g * top_g, n), _fixed_scale(top_h * top_h, n)
-    total_g, total_h, squares_g, squares_h = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    top_g = np.float64(peak_g)
+    top_h = np.float64(peak_h)
+    fixed_g = _fixed_scale(top_g, n)
+    fixed_h = _fixed_scale(top_h, n)
+    square_g = _fixed_scale(top_g * top_g, n)
+    square_h = _fixed_scale(top_h * top_h, n)
+    # Second pass: sums and sums of squares, in fixed point, so that they do not depend on the order.
+    total_g = np.int64(0)
+    total_h = np.int64(0)
+    squares_g = np.int64(0)
+    squares_h = np.int64(0)
     for i in range(np.uint64(start), np.uint64(stop)):
-        g, h = np.float64(abs(gradient[i])), np.float64(hessian[i])
+        g = np.float64(abs(gradient[i]))
+        h = np.float64(hessian[i])
         total_g += np.int64(g * fixed_g)
         total_h += np.int64(h * fixed_h)
         squares_g += np.int64(g * g * square_g)
         squares_h += np.int64(h * h * square_h)
-    sums[thread, 0], sums[thread, 1] = total_g, total_h
-    sums[thread, 2], sums[thread, 3] = squares_g, squares_h
-    meet(arrivals, thread, n_threads)
-    total_g, total_h, squares_g, squares_h = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    sums[thread, 0] = total_g
+    sums[thread, 1] = total_h
+    sums[thread, 2] = squares_g
+    sums[thread, 3] = squares_h
+    meet(crew.arrivals, thread, n_threads)
+    total_g = np.int64(0)
+    total_h = np.int64(0)
+    squares_g = np.int64(0)
+    squares_h = np.int64(0)
     for t in range(n_threads):
-        total_g, total_h = total_g + sums[t, 0], total_h + sums[t, 1]
-        squares_g, squares_h = squares_g + sums[t, 2], squares_h + sums[t, 3]
+        total_g += sums[t, 0]
+        total_h += sums[t, 1]
+        squares_g += sums[t, 2]
+        squares_h += sums[t, 3]
     # Truncation to fixed point lost less than one unit a row.
-    whole_g, whole_h = max((total_g + n) / fixed_g, 1e-300), max((total_h + n) / fixed_h, 1e-300)
+    whole_g = max((total_g + n) / fixed_g, 1e-300)
+    whole_h = max((total_h + n) / fixed_h, 1e-300)
     e = 0.0 if rounding.constant else rounding.noise
-    t_g, t_h = e * squares_g / square_g / whole_g, e * squares_h / square_h / whole_h
+    t_g = e * squares_g / square_g / whole_g
+    t_h = e * squares_h / square_h / whole_h
     # No row weighs more than its peak or its threshold; all light ones together at most n thresholds, even if
     # every one of them takes part. Rounding adds less than one quantum a row.
     scale_g = min(_MOST_GRADIENT / max(top_g, t_g, 1e-300), (_MOST_GRADIENTS - n) / (whole_g + n * t_g))
@@ -110,7 +138,8 @@ def find_scales(
     if rounding.constant:
         scale_h = 1.0
     everything = not (t_g > 0.0 and t_h > 0.0)
-    per_g, per_h = (0.0, 0.0) if everything else (1.0 / t_g, 1.0 / t_h)
+    per_g = 0.0 if everything else 1.0 / t_g
+    per_h = 0.0 if everything else 1.0 / t_h
     return Scales(scale_g, scale_h if sound else -1.0, fixed_g, fixed_h, per_g, per_h)
 
 
@@ -122,22 +151,34 @@ def spread(carried: Any) -> Any:
 
 @kernel(borrows=True, shared=True)
 def quantise_share(
-    start: int, stop: int, sample: Sample, rounding: Rounding, scales: Scales, words: Array, shares: Array,
-    heavy: Array, light: Array,
-) -> tuple[np.int64, np.int64]:  # fmt: skip
+    start: int,
+    stop: int,
+    sample: Sample,
+    rounding: Rounding,
+    scales: Scales,
+    words: Array,
+    shares: Array,
+    heavy: Array,
+    light: Array,
+) -> tuple[np.int64, np.int64]:
     """Rows `start` to `stop` - 1 as 64-bit words: bits 63-48 quantised gradient, 47-32 hessian, 31-0 the row.
 
     Those that take part go to `heavy` from `start` upwards, the others to `light` from `stop` - 1 downwards,
     which may be the same array. Returns how many take part, and their `spread` sum.
     """
-    at, end, one, total = np.uint64(start), np.uint64(stop - 1), np.uint64(1), np.int64(0)
+    at = np.uint64(start)
+    end = np.uint64(stop - 1)
+    one = np.uint64(1)
+    total = np.int64(0)
+    # Without a branch, as in `move_rows`: a row is written to both places, and the right place moves on.
     for a in range(start, stop, ROWS_AT_ONCE):
         b = min(a + ROWS_AT_ONCE, stop)
         _draw(a, b, sample, rounding, scales, words, shares)
         for i in range(np.uint64(b - a)):
-            word, takes_part = words[i], np.uint64(shares[i] > 0.0)
+            word = words[i]
+            takes_part = np.uint64(shares[i] > 0.0)
             heavy[at] = word
-            light[end] = word  # of a light row nobody reads more than its number
+            light[end] = word  # light rows are only counted and scored later: only the row number is read
             total += spread(word) if takes_part else np.int64(0)
             at += takes_part
             end -= one - takes_part
@@ -148,22 +189,33 @@ def quantise_share(
 def _draw(
     start: int, stop: int, sample: Sample, rounding: Rounding, scales: Scales, words: Array, shares: Array
 ) -> None:
-    """Words of some rows, and p less the number drawn for each; a loop of its own, so that it vectorises."""
+    """Words of some rows, and the probability p of each less the number drawn for it.
+
+    A row takes part where that is above 0. The loop is a function of its own, so that it vectorises.
+    """
     rows, gradient, hessian, content = sample
     seed = np.uint64(rounding.seed)
-    per_g, per_h, scale_g, scale_h = scales.per_gradient, scales.per_hessian, scales.gradient, scales.hessian
+    per_g = scales.per_gradient
+    per_h = scales.per_hessian
+    scale_g = scales.gradient
+    scale_h = scales.hessian
+    fixed_g = scales.fixed_gradient
+    fixed_h = scales.fixed_hessian
     least = 1.0 if per_g == 0.0 else 1e-300  # of p: everything takes part, or no division by 0
-    fixed_g, fixed_h = scales.fixed_gradient, scales.fixed_hessian
     first = np.uint64(start)
     for i in range(np.uint64(stop - start)):
         at = first + i
-        g, h = np.float64(gradient[at]), np.float64(hessian[at])
-        # Rows alike in all bins but not in gradient round apart; -0.0 and 0.0 may, and both round to 0.
+        g = np.float64(gradient[at])
+        h = np.float64(hessian[at])
+        # The gradient goes into the hash, so rows with the same bins but other gradients round independently.
+        # -0.0 and 0.0 have other bits, which does no harm: both round to 0.
         bits = np.uint64(np.int64(g * fixed_g)) ^ np.uint64(np.int64(h * fixed_h))
         noise = scramble(content[at] ^ scramble(bits + seed))
         share = min(max(abs(g) * per_g, h * per_h, least), 1.0)
         shares[i] = share - np.float64(noise >> np.uint64(40)) * 2.0**-24
-        u, v = np.float64((noise >> np.uint64(20)) & _LOW_20), np.float64(noise & _LOW_20)
+        # Of the 64 bits of the hash, 24 decide whether the row takes part, and 20 each round g and h.
+        u = np.float64((noise >> np.uint64(20)) & _LOW_20)
+        v = np.float64(noise & _LOW_20)
         inverse = 1.0 / share
         g_int = np.int64(np.floor(g * inverse * scale_g + u * 2.0**-20))
         h_int = np.int64(1) if rounding.constant else np.int64(np.floor(h * inverse * scale_h + v * 2.0**-20))
@@ -172,33 +224,38 @@ def _draw(
 
 @inner(borrows=True, shared=True)
 def quantise(
-    thread: int, n_threads: int, sample: Sample, rounding: Rounding, order: RowOrder, drawing: Drawing,
-    arrivals: Array,
-) -> tuple[Scales, Any, Any]:  # fmt: skip
+    crew: Crew, sample: Sample, rounding: Rounding, order: RowOrder, drawing: Drawing
+) -> tuple[Scales, Any, Any]:
     """Fill ``order.carried`` with the rows as words, those that take part first.
 
     Returns the scales, how many rows take part, and their sum, on every thread. The order of rows is kept
     among those that take part. Nothing is filled in if the scale of hessians is below 0.
     """
-    scales = find_scales(
-        thread, n_threads, sample.gradient, sample.hessian, rounding, drawing.peaks, drawing.sums, arrivals
-    )
-    heavy, total = np.int64(0), np.int64(0)
+    thread = crew.thread
+    n_threads = crew.n_threads
+    scales = find_scales(crew, sample.gradient, sample.hessian, rounding, drawing.peaks, drawing.sums)
+    heavy = np.int64(0)
+    total = np.int64(0)
     if scales.hessian >= 0:
         n = len(sample.rows)
-        start, stop = n * thread // n_threads, n * (thread + 1) // n_threads
-        part, sums = order.parts[thread, 0], drawing.sums
-        part[RUN_BEGIN], part[SHARE_BEGIN], part[SHARE_END] = 0, start, stop
+        start = n * thread // n_threads
+        stop = n * (thread + 1) // n_threads
+        part = order.parts[thread, 0]
+        sums = drawing.sums
+        part[RUN_BEGIN] = 0
+        part[SHARE_BEGIN] = start
+        part[SHARE_END] = stop
         target = order.carried if thread == 0 else order.moved  # as in `move_rows`
+        words = drawing.words[thread]
+        shares = drawing.shares[thread]
         part[N_FIRST], sums[thread, 4] = quantise_share(
-            start, stop, sample, rounding, scales, drawing.words[thread], drawing.shares[thread], target,
-            order.moved,
-        )  # fmt: skip
-        meet(arrivals, thread, n_threads)
+            start, stop, sample, rounding, scales, words, shares, target, order.moved
+        )
+        meet(crew.arrivals, thread, n_threads)
         heavy = join(thread, n_threads, 0, order)
         for t in range(n_threads):
             total += sums[t, 4]
-        meet(arrivals, thread, n_threads)
+        meet(crew.arrivals, thread, n_threads)
     return scales, heavy, total
 
 
@@ -217,22 +274,31 @@ def plain_scales(scales: Scales) -> tuple[float, float, float, float, float, flo
 
 @kernel(borrows=True, shared=True)
 def quantise_rows(
-    thread: int, n_threads: int, sample: Sample, rounding: Rounding, order: RowOrder, drawing: Drawing,
+    thread: int,
+    n_threads: int,
+    sample: Sample,
+    rounding: Rounding,
+    order: RowOrder,
+    drawing: Drawing,
     arrivals: Array,
-) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    clock: Array,
+) -> tuple[float, float, float, float, float, float]:
     """Call `quantise` from Python, on every thread; returns the `plain_scales`."""
-    scales, _, _ = quantise(thread, n_threads, sample, rounding, order, drawing, arrivals)
+    crew = Crew(thread, n_threads, arrivals, clock)
+    scales, _, _ = quantise(crew, sample, rounding, order, drawing)
     return plain_scales(scales)
 
 
 @kernel(borrows=True)
 def hash_rows(start: int, stop: int, columns: Array, multipliers: Array, content: Array) -> None:
     """64-bit hash of each row's bins: a random multilinear form, mixed."""
+    # Rows in groups of 512: the hashes of a group stay in the first cache level while all columns go by.
     for a in range(start, stop, 512):
         b = min(a + 512, stop)
         content[a:b] = 0
         for j in range(columns.shape[0]):
-            column, multiplier = columns[j, a:b], multipliers[j]
+            column = columns[j, a:b]
+            multiplier = multipliers[j]
             for i in range(b - a):
                 content[a + i] += multiplier * (np.uint64(column[i]) + np.uint64(1))
         for i in range(a, b):

@@ -20,13 +20,15 @@ from lambdamart_kit.core.bits import bits_of, float_of
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.parameters import TreeParameters
 
-# Columns of a split record (int64).
-FEATURE, BIN, NAN_LEFT, LEFT_TOTAL, MASK = 0, 1, 2, 3, 4
-_STEP = 32  # bins a vectorised and unrolled loop takes at a time; the rest, one by one, would cost as much
-SPLIT_WIDTH = 8  # the mask takes four: bit b of 256 is set when bin b goes left
+# Columns of a split's record (int64). The mask takes four: bit b of 256 is set when bin b goes left.
+FEATURE, BIN, NAN_LEFT, LEFT_TOTAL, MASK = range(5)
+SPLIT_WIDTH = 8
+# Bins that a vectorised and unrolled loop takes at a time. Loops run over whole multiples of it, because the
+# rest, one by one, would cost as much as all the others.
+_STEP = 32
 
 
-class Limits(NamedTuple):
+class TreeLimits(NamedTuple):
     """Parameters of a tree as compiled code takes them, in real units; see `TreeParameters`."""
 
     num_leaves: int
@@ -39,12 +41,18 @@ class Limits(NamedTuple):
     learning_rate: float
 
     @classmethod
-    def of(cls, p: TreeParameters) -> Limits:
-        """Those of `p`; compiled code is for Python's own numbers."""
+    def of(cls, p: TreeParameters) -> TreeLimits:
+        """Those of `p`, as Python's own numbers: compiled code is for their types."""
         return cls(
-            int(p.num_leaves), int(p.max_depth), int(p.min_child_samples), float(p.min_child_weight),
-            float(p.min_split_gain), float(p.reg_lambda), float(p.reg_alpha), float(p.learning_rate),
-        )  # fmt: skip
+            num_leaves=int(p.num_leaves),
+            max_depth=int(p.max_depth),
+            min_child_samples=int(p.min_child_samples),
+            min_child_weight=float(p.min_child_weight),
+            min_split_gain=float(p.min_split_gain),
+            reg_lambda=float(p.reg_lambda),
+            reg_alpha=float(p.reg_alpha),
+            learning_rate=float(p.learning_rate),
+        )
 
 
 class SplitRules(NamedTuple):
@@ -71,7 +79,17 @@ class SplitRules(NamedTuple):
 
 
 class CategoryRules(NamedTuple):
-    """What else holds for splits of categories: smoothing of their order, extra L2, most that go left."""
+    """What else holds for splits of categories.
+
+    Attributes
+    ----------
+    smooth : float
+        Added to a category's hessian where categories are put in order.
+    l2 : float
+        Extra L2.
+    most : int
+        Most categories that go left.
+    """
 
     smooth: float
     l2: float
@@ -91,9 +109,18 @@ class Bounds(NamedTuple):
     high: float
 
 
+class FeatureBins(NamedTuple):
+    """A feature in a histogram: its column, first slot, bins in use, and bin of NaN, in use or not."""
+
+    column: int
+    first: int
+    n_bins: int
+    nan_bin: int
+
+
 @inner
-def split_rules(limits: Limits, gradient_scale: float, hessian_scale: float, free: bool) -> SplitRules:
-    """The rules in the units of the scales. `free` of regularisation are least-squares splits."""
+def split_rules(limits: TreeLimits, gradient_scale: float, hessian_scale: float, free: bool) -> SplitRules:
+    """The rules in the units of the scales; least-squares splits are `free` of regularisation."""
     return SplitRules(
         0.0 if free else limits.reg_lambda * hessian_scale,
         0.0 if free else limits.reg_alpha * gradient_scale,
@@ -172,9 +199,14 @@ def _gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array) -> 
     ``(G_l D - G D_l)^2 / (D D_l D_r) + G^2 / D`` with ``D_l = H_l + lambda`` and ``D = D_l + D_r``: the same
     as the sum of the children's gains, and half the work.
     """
-    G, H, lam, least = gradient_of(total), hessian_of(total), rules.reg_lambda, rules.min_hessian
+    G = gradient_of(total)
+    H = hessian_of(total)
+    lam = rules.reg_lambda
+    least = rules.min_hessian
     D = H + 2.0 * lam
-    inverse, base = 1.0 / D, G * G / D
+    inverse = 1.0 / D
+    base = G * G / D
+    # The rule is a factor of the gain and not a branch, so that the loop vectorises.
     for b in range(n):
         hl = hessian_of(left[b])
         dl = hl + lam
@@ -185,15 +217,19 @@ def _gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array) -> 
 
 @inner(borrows=True)
 def _may_beat(left: Array, n: int, total: int, rules: SplitRules, best_gain: float) -> bool:
-    """Whether `_gains` could hold one of at least `best_gain`: its inequality without the division.
+    """Whether `_gains` could hold one of at least `best_gain`: the same inequality without the division.
 
     Most features of a leaf are far from the best, and this turns them away at half the cost. The margin is
     above what rounding does to either side, so what is turned away could not have won.
     """
-    G, H, lam, least = gradient_of(total), hessian_of(total), rules.reg_lambda, rules.min_hessian
+    G = gradient_of(total)
+    H = hessian_of(total)
+    lam = rules.reg_lambda
+    least = rules.min_hessian
     D = H + 2.0 * lam
     threshold = (best_gain - G * G / D - 1e-9 * best_gain) * D
     found = np.int64(0)
+    # Counting every bin that could win vectorises; stopping at the first one would not.
     for b in range(np.uint64(n)):
         hl = hessian_of(left[b])
         dl = hl + lam
@@ -205,14 +241,21 @@ def _may_beat(left: Array, n: int, total: int, rules: SplitRules, best_gain: flo
 @inner(borrows=True)
 def _soft_gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array) -> None:
     """`_gains` for any alpha."""
-    G, H = gradient_of(total), hessian_of(total)
-    alpha, lam, least = rules.reg_alpha, rules.reg_lambda, rules.min_hessian
+    G = gradient_of(total)
+    H = hessian_of(total)
+    alpha = rules.reg_alpha
+    lam = rules.reg_lambda
+    least = rules.min_hessian
+    # T is written out here: with calls of `_soft` the loop was not vectorised.
     for b in range(n):
-        gl, hl = gradient_of(left[b]), hessian_of(left[b])
-        gr, hr = G - gl, H - hl
+        gl = gradient_of(left[b])
+        hl = hessian_of(left[b])
+        gr = G - gl
+        hr = H - hl
         sl = max(gl - alpha, 0.0) + min(gl + alpha, 0.0)
         sr = max(gr - alpha, 0.0) + min(gr + alpha, 0.0)
-        dl, dr = hl + lam, hr + lam
+        dl = hl + lam
+        dr = hr + lam
         gain = (sl * sl * dr + sr * sr * dl) / (dl * dr)  # one division instead of two
         gains[b] = gain if (hl >= least) & (hr >= least) else 0.0
 
@@ -220,13 +263,19 @@ def _soft_gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array
 @inner(borrows=True)
 def _bounded_gains(left: Array, n: int, total: int, bounds: Bounds, rules: SplitRules, gains: Array) -> None:
     """Gains of allowed splits under output bounds; 0 where a monotone feature would turn back."""
-    direction, low, high = bounds.direction, bounds.low, bounds.high
+    low = bounds.low
+    high = bounds.high
+    # A gain of 0 says that a rule forbids the split. For the others the gain is computed anew, because an
+    # output that a bound holds back is not the Newton step that `_gains` assumes.
     for b in range(n):
         if gains[b] > 0.0:
-            gl, hl = gradient_of(left[b]), hessian_of(left[b])
-            gr, hr = gradient_of(total) - gl, hessian_of(total) - hl
-            wl, wr = leaf_output(gl, hl, rules, low, high), leaf_output(gr, hr, rules, low, high)
-            turned = (wr - wl) * direction < 0
+            gl = gradient_of(left[b])
+            hl = hessian_of(left[b])
+            gr = gradient_of(total) - gl
+            hr = hessian_of(total) - hl
+            wl = leaf_output(gl, hl, rules, low, high)
+            wr = leaf_output(gr, hr, rules, low, high)
+            turned = (wr - wl) * bounds.direction < 0
             gains[b] = 0.0 if turned else _gain_at(wl, gl, hl, rules) + _gain_at(wr, gr, hr, rules)
 
 
@@ -239,6 +288,7 @@ def _beats(gain: float, feature: int, best_gain: float, best: Array) -> bool:
 @inner(borrows=True)
 def _largest(gains: Array, n: int) -> float:
     """Largest of the first `n` gains, all >= 0."""
+    # Bits of floats that are not negative compare as the floats do, and a maximum of integers vectorises.
     top = np.int64(0)
     for b in range(n):
         top = max(top, bits_of(gains[b]))
@@ -248,14 +298,19 @@ def _largest(gains: Array, n: int) -> float:
 @inner(borrows=True)
 def _keep_best(
     gains: Array, n: int, left: Array, feature: int, nan_left: bool, best_gain: float, best: Array
-) -> float:  # fmt: skip
+) -> float:
+    """Fill in the record `best` if the largest gain beats it; returns the gain of the record."""
     top = _largest(gains, n)
     if not _beats(top, feature, best_gain, best):
         return best_gain
     chosen = 0
     while gains[chosen] < top:
         chosen += 1
-    best[FEATURE], best[BIN], best[NAN_LEFT], best[LEFT_TOTAL] = feature, chosen, nan_left, left[chosen]
+    best[FEATURE] = feature
+    best[BIN] = chosen
+    best[NAN_LEFT] = nan_left
+    best[LEFT_TOTAL] = left[chosen]
+    # Bits 0 to `chosen` of the mask: full words, one that is partly full, then empty ones.
     for word in range(4):
         ahead = min(max(chosen + 1 - 64 * word, 0), 64)
         best[MASK + word] = -1 if ahead == 64 else (np.int64(1) << np.int64(ahead)) - 1
@@ -264,13 +319,24 @@ def _keep_best(
 
 @inner(borrows=True)
 def search_numeric(
-    feature: int, first: int, n_bins: int, nan_bin: int, histogram: Array, total: int,
-    bounds: Bounds | None, rules: SplitRules, left: Array, gains: Array, best_gain: float, best: Array,
-) -> float:  # fmt: skip
+    feature: FeatureBins,
+    histogram: Array,
+    total: int,
+    bounds: Bounds | None,
+    rules: SplitRules,
+    left: Array,
+    gains: Array,
+    best_gain: float,
+    best: Array,
+) -> float:
     """Best ``bin <= b`` of a feature, with NaN on either side; fills `best` if above `best_gain`."""
-    n = n_bins - 1  # the last bin on the left leaves nothing on the right; before a NaN bin it leaves NaN
+    first = feature.first
+    nan_bin = feature.nan_bin
+    # The last bin on the left leaves nothing on the right or, where there is a bin of NaN, leaves NaN.
+    n = feature.n_bins - 1
     whole = (n + _STEP - 1) // _STEP * _STEP
-    has_nan = n_bins > nan_bin and histogram[first + nan_bin] != 0
+    has_nan = feature.n_bins > nan_bin and histogram[first + nan_bin] != 0
+    # One pass with NaN on the right and, if the leaf has NaN, one with NaN on the left.
     for nan_left in range(2 if has_nan else 1):
         running = histogram[first + nan_bin] if nan_left else np.int64(0)
         for b in range(np.uint64(n)):
@@ -286,8 +352,8 @@ def search_numeric(
             _soft_gains(left, whole, total, rules, gains)
         if bounds is not None:
             _bounded_gains(left, n, total, bounds, rules, gains)
-        best_gain = _keep_best(gains, whole, left, feature, nan_left, best_gain, best)
-    if best[FEATURE] == feature:
+        best_gain = _keep_best(gains, whole, left, feature.column, nan_left, best_gain, best)
+    if best[FEATURE] == feature.column:
         if not has_nan:  # nothing was learned about NaN here: it follows the heavier child
             best[NAN_LEFT] = 2 * hessian_of(best[LEFT_TOTAL]) >= hessian_of(total)
         if best[NAN_LEFT]:
@@ -297,40 +363,60 @@ def search_numeric(
 
 @inner(borrows=True)
 def search_categorical(
-    feature: int, first: int, n_bins: int, histogram: Array, total: int, rules: SplitRules,
-    categories: CategoryRules, present: Array, ratio: Array, best_gain: float, best: Array,
-) -> float:  # fmt: skip
+    feature: FeatureBins,
+    histogram: Array,
+    total: int,
+    rules: SplitRules,
+    categories: CategoryRules,
+    present: Array,
+    ratio: Array,
+    best_gain: float,
+    best: Array,
+) -> float:
     """Best set of categories of a feature to send left; bin 0 (anything else) always goes right.
 
     `present` and `ratio` are buffers, as are `left` and `gains` of `search_numeric`.
     """
+    first = feature.first
     n = 0
-    for b in range(1, n_bins):
+    for b in range(1, feature.n_bins):
         packed = histogram[first + b]
         if packed != 0:
             present[n] = b
             ratio[n] = gradient_of(packed) / (hessian_of(packed) + categories.smooth)
             n += 1
-    for i in range(1, n):  # insertion sort: stable, and there are at most 254
-        b, r, k = present[i], ratio[i], i
+    # Insertion sort by ratio: stable, and there are at most 254.
+    for i in range(1, n):
+        b = present[i]
+        r = ratio[i]
+        k = i
         while k > 0 and ratio[k - 1] > r:
-            present[k], ratio[k] = present[k - 1], ratio[k - 1]
+            present[k] = present[k - 1]
+            ratio[k] = ratio[k - 1]
             k -= 1
-        present[k], ratio[k] = b, r
-    G, H = gradient_of(total), hessian_of(total)
+        present[k] = b
+        ratio[k] = r
+    G = gradient_of(total)
+    H = hessian_of(total)
     extra = categories.l2
+    # Prefixes of the order from its lower end, then from its upper end: with at most `most` categories on
+    # the left, the two are different splits.
     for backwards in range(2):
         running = np.int64(0)
         for taken in range(min(n, categories.most)):
             b = present[n - 1 - taken if backwards else taken]
             running += histogram[first + b]
-            gl, hl = gradient_of(running), hessian_of(running)
+            gl = gradient_of(running)
+            hl = hessian_of(running)
             if hl < rules.min_hessian or H - hl < rules.min_hessian:
                 continue
             gain = leaf_gain(gl, hl + extra, rules) + leaf_gain(G - gl, H - hl + extra, rules)
-            if _beats(gain, feature, best_gain, best):
+            if _beats(gain, feature.column, best_gain, best):
                 best_gain = gain
-                best[FEATURE], best[BIN], best[NAN_LEFT], best[LEFT_TOTAL] = feature, -1, 0, running
+                best[FEATURE] = feature.column
+                best[BIN] = -1
+                best[NAN_LEFT] = 0
+                best[LEFT_TOTAL] = running
                 best[MASK : MASK + 4] = 0
                 for t in range(taken + 1):
                     c = present[n - 1 - t if backwards else t]

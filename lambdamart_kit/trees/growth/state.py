@@ -1,7 +1,7 @@
 """What the threads that grow a tree share: tables, buffers and settings, and the names of their columns.
 
-Buffers come in small tuples, by the work they are for: a compiled function that passes a tuple on passes
-every field of every array in it, one by one, so what it does not need costs time to compile.
+Buffers come in small tuples, by the work they are for. A compiled function that passes a tuple on passes
+every field of every array in it, one by one, so each field that is not needed costs time to compile.
 """
 
 from __future__ import annotations
@@ -14,29 +14,49 @@ from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.growth.splitting import SPLIT_WIDTH
 from lambdamart_kit.trees.parameters import TreeParameters
 
-# Columns of the table of leaves: the record of the best split, then these. A leaf's rows are two runs of
-# `carried`: HEAVY rows that are in the histograms from BEGIN, and those that are not (see `quantising`) from
-# LIGHT; COUNT is of both.
+# Columns of the table of leaves. The record of the leaf's best split comes first, then these. The rows of a
+# leaf are two runs of `carried`: HEAVY rows that are in the histograms start at BEGIN, and the light rows,
+# which are not (see `quantising`), start at LIGHT. COUNT is the number of both.
 BEGIN, HEAVY, LIGHT, COUNT, TOTAL, DEPTH, SLOT, NODE, PARENT = range(SPLIT_WIDTH, SPLIT_WIDTH + 9)
 LEAF_WIDTH = SPLIT_WIDTH + 9
-# Columns of the table of the leaves' real numbers; OFFERED is the gain of this thread's offer.
+# Columns of the table of the leaves' real numbers: gain of the best split, least and largest output that
+# monotone ancestors allow, and the gain of this thread's offer.
 GAIN, LOW, HIGH, OFFERED = range(4)
 REALS_WIDTH = 4
-# Columns of the table of nodes: the record of the split, then
+# Columns of the table of nodes. The record of the split comes first, then these.
 LEFT_CHILD, RIGHT_CHILD, ROWS, NODE_TOTAL = range(SPLIT_WIDTH, SPLIT_WIDTH + 4)
 NODE_WIDTH = SPLIT_WIDTH + 4
-# Columns of `parts`, for each of a leaf's two runs: where it begins, this thread's share of it, and how many
-# rows of that went to the first part.
+# Columns of `parts`, for each of a leaf's two runs: where the run begins, this thread's share of it, and how
+# many rows of the share went to the first part.
 RUN_BEGIN, SHARE_BEGIN, SHARE_END, N_FIRST = range(4)
-ROWS_AT_ONCE = 1024  # rounded in one go
+ROWS_AT_ONCE = 1024  # rows that are rounded in one go: their buffers fit in the first cache level
 FEWEST_TO_SAMPLE = 20_000  # rows of a tree below which all take part in the search for splits
-# Stages whose cycles are counted, for each thread; waiting for the others is inside them.
+# Stages whose cycles are counted, for each thread. Waiting for the others is part of a stage.
 QUANTISE, BUILD, SUBTRACT, SEARCH, MOVE, FINISH = range(6)
 STAGES = ("quantise", "histogram", "subtract", "search", "partition", "leaf values and scores")
 
 
+class Crew(NamedTuple):
+    """A thread, the threads it grows the tree with, and where they meet.
+
+    Attributes
+    ----------
+    thread, n_threads : int
+        Number of this thread, from 0, and of all.
+    arrivals : ndarray, int64
+        What `meet` counts in.
+    clock : ndarray (8,), int64
+        Cycles of this thread, by stage.
+    """
+
+    thread: int
+    n_threads: int
+    arrivals: Array
+    clock: Array
+
+
 class Sample(NamedTuple):
-    """The rows a tree is grown on, and of each its gradient, hessian and hash of bins."""
+    """The rows a tree is grown on, and the gradient, hessian and hash of bins of each."""
 
     rows: Array
     gradient: Array
@@ -71,7 +91,7 @@ class Rounding(NamedTuple):
 class Scales(NamedTuple):
     """Units of a tree: quantised values are real ones times these, fixed-point ones times `fixed_*`.
 
-    `per_gradient` and `per_hessian` are ``1 / t_g`` and ``1 / t_h``; both 0 where every row takes part.
+    `per_gradient` and `per_hessian` are ``1 / t_g`` and ``1 / t_h``. Both are 0 where every row takes part.
     """
 
     gradient: float
@@ -88,11 +108,11 @@ class RowOrder(NamedTuple):
     Attributes
     ----------
     carried, moved : ndarray (n,), int64
-        The words, and a buffer.
+        The words, and a buffer of the same size.
     parts : ndarray (n_threads, 2, 8), int64
         What each thread did with its share of each run.
     goes_left : ndarray (n_threads, 256), uint8
-        Bins that go left.
+        Whether a bin goes left.
     """
 
     carried: Array
@@ -103,12 +123,24 @@ class RowOrder(NamedTuple):
     @classmethod
     def allocate(cls, n: int, n_threads: int) -> RowOrder:
         """Space for `n` rows."""
-        parts, goes_left = np.zeros((n_threads, 2, 8), np.int64), np.empty((n_threads, 256), np.uint8)
-        return cls(np.empty(n, np.int64), np.empty(n, np.int64), parts, goes_left)
+        return cls(
+            carried=np.empty(n, np.int64),
+            moved=np.empty(n, np.int64),
+            parts=np.zeros((n_threads, 2, 8), np.int64),
+            goes_left=np.empty((n_threads, 256), np.uint8),
+        )
 
 
 class Drawing(NamedTuple):
-    """Buffers: (n_threads, ROWS_AT_ONCE) of words and of shares; what the threads tell each other."""
+    """Buffers to round rows in.
+
+    Attributes
+    ----------
+    words, shares : ndarray (n_threads, ROWS_AT_ONCE), int64 and float64
+        Rows of one go as words, and what decides whether each takes part.
+    peaks, sums : ndarray (n_threads, 8), float64 and int64
+        What the threads tell each other: a row each, so that no two write to one cache line.
+    """
 
     words: Array
     shares: Array
@@ -118,18 +150,61 @@ class Drawing(NamedTuple):
     @classmethod
     def allocate(cls, n_threads: int) -> Drawing:
         """Buffers for that many threads."""
-        T = n_threads
-        words, shares = np.empty((T, ROWS_AT_ONCE), np.int64), np.empty((T, ROWS_AT_ONCE))
-        return cls(words, shares, np.zeros((T, 8)), np.zeros((T, 8), np.int64))
+        return cls(
+            words=np.empty((n_threads, ROWS_AT_ONCE), np.int64),
+            shares=np.empty((n_threads, ROWS_AT_ONCE)),
+            peaks=np.zeros((n_threads, 8)),
+            sums=np.zeros((n_threads, 8), np.int64),
+        )
 
 
 class LeafTables(NamedTuple):
-    """The tree as it grows: (n_threads, num_leaves, columns) of leaves, one row for each node."""
+    """The tree as it grows.
+
+    Attributes
+    ----------
+    leaves, reals : ndarray (n_threads, num_leaves, columns), int64 and float64
+        Each thread's copy of the table of leaves. All copies are the same.
+    nodes : ndarray (num_leaves - 1, NODE_WIDTH), int64
+        The splits so far.
+    node_gains : ndarray (num_leaves - 1,), float64
+        Their gains.
+    """
 
     leaves: Array
     reals: Array
     nodes: Array
     node_gains: Array
+
+
+class LeafRows(NamedTuple):
+    """Where the rows of a leaf stand in `carried`; see BEGIN, HEAVY, LIGHT and COUNT."""
+
+    begin: int
+    heavy: int
+    light: int
+    n_rows: int
+
+
+class LeafPlace(NamedTuple):
+    """Where a leaf stands in the tree.
+
+    Attributes
+    ----------
+    depth : int
+        Splits above it.
+    slot : int
+        Number of the histogram it owns.
+    node : int
+        Its number among all nodes ever opened: which row of the allowed features it uses.
+    parent : int
+        Twice the number of its parent split, plus 1 for a right child; -1 at the root.
+    """
+
+    depth: int
+    slot: int
+    node: int
+    parent: int
 
 
 class SearchSpace(NamedTuple):
@@ -151,6 +226,15 @@ class SearchSpace(NamedTuple):
     gains: Array
 
 
+class OfferSpace(NamedTuple):
+    """One thread's part of the `SearchSpace`, for one child: its histogram, buffers and record to fill."""
+
+    histogram: Array
+    left: Array
+    gains: Array
+    best: Array
+
+
 class LeafSums(NamedTuple):
     """What leaf values are made of, and the values: (n_threads, num_leaves, 2), and the leaf of every row."""
 
@@ -160,7 +244,7 @@ class LeafSums(NamedTuple):
 
 
 class Work(NamedTuple):
-    """All of that, threads meeting at `arrivals` and counting cycles in `counters`, by stage."""
+    """All tables and buffers of a grower; threads meet at `arrivals` and count cycles in `counters`."""
 
     order: RowOrder
     drawing: Drawing
@@ -173,25 +257,31 @@ class Work(NamedTuple):
     @classmethod
     def allocate(cls, n: int, n_slots: int, num_leaves: int, n_threads: int) -> Work:
         """Space to grow trees on `n` rows and histograms of `n_slots`."""
-        T, L, int64 = n_threads, num_leaves, np.int64
+        n_splits = max(num_leaves - 1, 1)
         tables = LeafTables(
-            leaves=np.zeros((T, L, LEAF_WIDTH), int64),
-            reals=np.zeros((T, L, REALS_WIDTH)),
-            nodes=np.zeros((max(L - 1, 1), NODE_WIDTH), int64),
-            node_gains=np.zeros(max(L - 1, 1)),
+            leaves=np.zeros((n_threads, num_leaves, LEAF_WIDTH), np.int64),
+            reals=np.zeros((n_threads, num_leaves, REALS_WIDTH)),
+            nodes=np.zeros((n_splits, NODE_WIDTH), np.int64),
+            node_gains=np.zeros(n_splits),
         )
+        # Pages of an empty array that are never touched cost no memory.
         space = SearchSpace(
-            histograms=np.empty((L + T - 1, n_slots), int64),  # pages that are never touched cost nothing
-            offers=np.zeros((2 * T, SPLIT_WIDTH), int64),
-            left=np.empty((T, 256), int64),
-            gains=np.empty((T, 256)),
+            histograms=np.empty((num_leaves + n_threads - 1, n_slots), np.int64),
+            offers=np.zeros((2 * n_threads, SPLIT_WIDTH), np.int64),
+            left=np.empty((n_threads, 256), np.int64),
+            gains=np.empty((n_threads, 256)),
+        )
+        sums = LeafSums(
+            sums=np.zeros((n_threads, num_leaves, 2), np.int64),
+            values=np.zeros((n_threads, num_leaves, 2)),
+            leaf_of_row=np.zeros(n, np.uint16),
         )
         return cls(
-            RowOrder.allocate(n, T),
-            Drawing.allocate(T),
-            tables,
-            space,
-            LeafSums(np.zeros((T, L, 2), int64), np.zeros((T, L, 2)), np.zeros(n, np.uint16)),
-            arrivals=np.zeros(8 * (T + 1), int64),
-            counters=np.zeros((T, 8), int64),
+            order=RowOrder.allocate(n, n_threads),
+            drawing=Drawing.allocate(n_threads),
+            tables=tables,
+            space=space,
+            sums=sums,
+            arrivals=np.zeros(8 * (n_threads + 1), np.int64),
+            counters=np.zeros((n_threads, 8), np.int64),
         )

@@ -29,15 +29,15 @@ from lambdamart_kit.runtime.threads import run, run_tasks
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.growth.grower import (
     bad_gradient,
-    row_contents,
+    bin_hashes,
     sample_features,
     sample_rows,
 )
 from lambdamart_kit.trees.growth.leaves import sum_leaves
 from lambdamart_kit.trees.growth.quantising import quantise_rows, spread
 from lambdamart_kit.trees.growth.splitting import (
-    Limits,
     SplitRules,
+    TreeLimits,
     gradient_of,
     hessian_of,
     leaf_gain,
@@ -54,6 +54,23 @@ class _Level(NamedTuple):
     feature: int
     threshold_bin: int
     nan_left: bool
+
+
+class _Bins(NamedTuple):
+    """Binned columns, bins in use of each, and its bins of values: the bin of NaN, if in use, comes next."""
+
+    columns: Array
+    n_bins: Array
+    n_value_bins: Array
+
+
+class _LevelRows(NamedTuple):
+    """Rows of the tree at one level: row numbers, node and packed sums of each, and packed sums of nodes."""
+
+    rows: Array
+    node: Array
+    packed: Array
+    totals: Array
 
 
 class SymmetricGrower:
@@ -77,25 +94,30 @@ class SymmetricGrower:
                 "'grow_policy'='symmetric' takes neither categorical features nor monotone constraints; "
                 "use 'leafwise'"
             )
-        self._binned, self._queries, self._parameters = binned, queries, parameters
+        self._binned = binned
+        self._queries = queries
+        self._parameters = parameters
         self._n_threads = n_threads
-        self._content = row_contents(binned, n_threads)
+        self._content = bin_hashes(binned, n_threads)
         self._n_value_bins = binned.mapper.n_value_bins.astype(np.int64)
         highest = np.array([column.max(initial=0) for column in binned.columns], dtype=np.int64)
         self._n_bins = highest + 1  # one past the last bin in use; the bin of NaN comes last
         self._depth = parameters.num_leaves.bit_length() - 1
         if parameters.max_depth > 0:
             self._depth = min(self._depth, parameters.max_depth)
-        self._limits, self._free = Limits.of(parameters), parameters.split_criterion == "least_squares"
+        self._limits = TreeLimits.of(parameters)
+        self._free = parameters.split_criterion == "least_squares"
         self._order = RowOrder.allocate(binned.n_samples, n_threads)
         self._drawing = Drawing.allocate(n_threads)
         self._arrivals = np.zeros(8 * (n_threads + 1), dtype=np.int64)
+        self._clock = np.zeros(8, dtype=np.int64)  # kernels count cycles; nobody reads those of this grower
 
     def grow(
         self, gradient: Float32Array, hessian: Float32Array, scores: FloatArray, *, tree_index: int
     ) -> Tree:
         """Grow a tree on the gradients and add its output to `scores`, in place; see `Grower.grow`."""
-        parameters, n = self._parameters, self._binned.n_samples
+        parameters = self._parameters
+        n = self._binned.n_samples
         rng = np.random.default_rng([parameters.seed, tree_index])
         seed = int(rng.integers(2**62))
         rows = np.sort(sample_rows(self._queries, parameters.subsample, rng))
@@ -103,23 +125,26 @@ class SymmetricGrower:
         content = self._content
         if len(rows) < n:
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
-        sample, rounding = Sample(rows, gradient, hessian, content), Rounding(seed, 0.0, self._free)
+        sample = Sample(rows, gradient, hessian, content)
+        rounding = Rounding(seed, 0.0, self._free)
         self._arrivals[:] = 0
-        scales = Scales(
-            *run(quantise_rows, self._n_threads, sample, rounding, self._order, self._drawing, self._arrivals)
-        )
+        buffers = (self._order, self._drawing, self._arrivals, self._clock)
+        scales = Scales(*run(quantise_rows, self._n_threads, sample, rounding, *buffers))
         if scales.hessian < 0:
             raise bad_gradient(tree_index)
         carried = self._order.carried
         rules = split_rules.py_func(self._limits, scales.gradient, scales.hessian, self._free)
-        leaf, levels = np.zeros(n, dtype=np.uint16), list[_Level]()
+        leaf = np.zeros(n, dtype=np.uint16)
+        levels: list[_Level] = []
+        # A level at a time: the split that is best for all nodes of the level, then every row goes down.
         while len(levels) < self._depth:
             features = np.flatnonzero(allowed[len(levels) % len(allowed)] & (self._n_bins > 1))
             level = self._best_split(features, rows, leaf, carried, 1 << len(levels), rules)
             if level is None:
                 break
             levels.append(level)
-            column, bounds = self._binned.columns[level.feature], self._bounds(n)
+            column = self._binned.columns[level.feature]
+            bounds = self._bounds(n)
             nan_bin = self._n_value_bins[level.feature]
             args = (column, level.threshold_bin, level.nan_left, nan_bin, leaf)
             run_tasks(_descend, bounds, self._n_threads, *args)
@@ -135,17 +160,18 @@ class SymmetricGrower:
     ) -> _Level | None:
         """The split with the largest summed gain; equal gains go to the lower feature."""
         totals = np.zeros(n_nodes, dtype=np.int64)
-        packed, node = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.uint16)
+        packed = np.empty(len(rows), dtype=np.int64)
+        node = np.empty(len(rows), dtype=np.uint16)
         _unpack(carried, rows, leaf, packed, node, totals)
         gains = np.zeros(len(features))
         found = np.zeros((len(features), 2), dtype=np.int64)
-        args = (
-            features, self._binned.columns, self._n_bins, self._n_value_bins, rows, node, packed, totals,
-            rules, gains, found,
-        )  # fmt: skip
+        bins = _Bins(self._binned.columns, self._n_bins, self._n_value_bins)
+        args = (features, bins, _LevelRows(rows, node, packed, totals), rules, gains, found)
         bounds = np.linspace(0, len(features), 8 * self._n_threads + 1).astype(np.intp)
         run_tasks(_search, np.unique(bounds), self._n_threads, *args)
-        G, H = totals >> 32, totals & 0xFFFFFFFF
+        G = totals >> 32
+        H = totals & 0xFFFFFFFF
+        # What rounding alone could gain is no gain.
         rounding = 1e-10 * np.sum(G * (G / (H + rules.reg_lambda + 1e-300)))
         if not len(gains) or gains.max() <= rules.min_gain + rounding:
             return None
@@ -154,12 +180,15 @@ class SymmetricGrower:
 
     def _tree(self, levels: list[_Level], sample: Sample, leaf: Array, scales: Scales) -> Tree:
         """Leaf values from the unrounded gradients; nodes are numbered level by level."""
-        p, depth = self._parameters, len(levels)
+        p = self._parameters
+        depth = len(levels)
         G, H, count = _leaf_sums(sample, leaf, scales, 1 << depth)
         n_nodes = (1 << depth) - 1
+        # Node i has the children 2 i + 1 and 2 i + 2; those past the last node are leaves.
         children = 2 * np.arange(n_nodes)[:, None] + np.array([1, 2])
         children[children >= n_nodes] = ~(children[children >= n_nodes] - n_nodes)
         features = np.array([level.feature for level in levels], dtype=np.int64)
+        # Sums of a node of level d are those of the leaves below it, which stand side by side.
         masks = [
             _mask(level.threshold_bin, level.nan_left, int(nan_bin))
             for level, nan_bin in zip(levels, self._n_value_bins[features])
@@ -201,6 +230,7 @@ def _values(G: FloatArray, H: FloatArray, count: IndexArray, p: TreeParameters) 
     value = np.empty(len(G))
     undecided = np.ones(len(G), dtype=bool)
     width = 1
+    # Ancestors of a leaf, from itself up: runs of 1, 2, 4, ... leaves side by side.
     while undecided.any() and width <= len(G):
         parts = [np.repeat(s.reshape(-1, width).sum(axis=1), width) for s in (G, H, count)]
         taken = undecided & ((parts[2] >= p.min_child_samples) | (width == len(G)))
@@ -253,17 +283,27 @@ def _descend(
 
 @kernel
 def _search(
-    start: int, stop: int, features: Array, columns: Array, n_bins: Array, n_value_bins: Array, rows: Array,
-    node: Array, packed: Array, totals: Array, rules: SplitRules, gains: Array, found: Array,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    features: Array,
+    binned: _Bins,
+    level: _LevelRows,
+    rules: SplitRules,
+    gains: Array,
+    found: Array,
+) -> None:
     """Best split of each of the `features` from `start` to `stop` - 1: its gain, bin and side of NaN."""
+    totals = level.totals
     total_gains = np.empty(256)
     for at in range(start, stop):
         feature = features[at]
-        size, nan_bin = n_bins[feature], n_value_bins[feature]
+        size = binned.n_bins[feature]
+        nan_bin = binned.n_value_bins[feature]
         histogram = np.zeros(len(totals) * size, dtype=np.int64)
-        _fill(columns[feature], size, rows, node, packed, histogram)
+        _fill(binned.columns[feature], size, level, histogram)
         has_nan = size > nan_bin
+        # One pass with NaN on the right and, where there is NaN, one with NaN on the left: gains of all
+        # nodes are added up bin by bin, and the best bin is that of the level.
         for nan_left in range(2 if has_nan else 1):
             total_gains[:] = 0.0
             for leaf in range(len(totals)):
@@ -272,7 +312,9 @@ def _search(
                 _add_gains(bins, before, totals[leaf], rules, total_gains)
             for b in range(size - 1):
                 if total_gains[b] > gains[at]:
-                    gains[at], found[at, 0], found[at, 1] = total_gains[b], b, nan_left
+                    gains[at] = total_gains[b]
+                    found[at, 0] = b
+                    found[at, 1] = nan_left
         if not has_nan and gains[at] > 0.0:  # nothing was learned about NaN: it follows the heavier side
             found[at, 1] = 2.0 * _hessian_left(histogram, size, found[at, 0]) >= _hessian_left(
                 histogram, size, size - 1
@@ -280,7 +322,11 @@ def _search(
 
 
 @inner
-def _fill(column: Array, size: int, rows: Array, node: Array, packed: Array, histogram: Array) -> None:
+def _fill(column: Array, size: int, level: _LevelRows, histogram: Array) -> None:
+    """Add the rows of a level to the histogram ``[node, bin]`` of one feature."""
+    rows = level.rows
+    node = level.node
+    packed = level.packed
     # Unsigned indices: signed ones are tested for being negative.
     width = np.uint64(size)
     for k in range(np.uint64(len(rows))):
@@ -290,23 +336,31 @@ def _fill(column: Array, size: int, rows: Array, node: Array, packed: Array, his
 @inner
 def _add_gains(bins: Array, before: int, total: int, rules: SplitRules, gains: Array) -> None:
     """Add what splitting one node at each of its bins would gain; a forbidden split gains nothing."""
-    G, H = gradient_of(total), hessian_of(total)
+    G = gradient_of(total)
+    H = hessian_of(total)
     undivided = leaf_gain(G, H, rules)
-    alpha, lam, least = rules.reg_alpha, rules.reg_lambda, rules.min_hessian
+    alpha = rules.reg_alpha
+    lam = rules.reg_lambda
+    least = rules.min_hessian
     running = before
+    # The same arithmetic as `_soft_gains` of leaf-wise trees.
     for b in range(len(bins) - 1):
         running += bins[b]
-        gl, hl = gradient_of(running), hessian_of(running)
-        gr, hr = G - gl, H - hl
+        gl = gradient_of(running)
+        hl = hessian_of(running)
+        gr = G - gl
+        hr = H - hl
         sl = max(gl - alpha, 0.0) + min(gl + alpha, 0.0)
         sr = max(gr - alpha, 0.0) + min(gr + alpha, 0.0)
-        dl, dr = hl + lam, hr + lam
+        dl = hl + lam
+        dr = hr + lam
         gain = (sl * sl * dr + sr * sr * dl) / (dl * dr)  # one division instead of two
         gains[b] += gain - undivided if (hl >= least) & (hr >= least) else 0.0
 
 
 @inner
 def _hessian_left(histogram: Array, size: int, threshold: int) -> float:
+    """Hessian of all nodes in the bins up to the threshold."""
     left = 0.0
     for slot in range(len(histogram)):
         left += hessian_of(histogram[slot]) if slot % size <= threshold else 0.0
