@@ -32,7 +32,7 @@ size n x n is needed except a facility's similarity, and that only where it is q
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,9 +42,13 @@ from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArra
 
 FACILITY, COVERAGE, LOGDET, REDUNDANCY, MMR, MAX_SUM = range(6)
 KINDS = {
-    "facility": FACILITY, "coverage": COVERAGE, "logdet": LOGDET,
-    "redundancy": REDUNDANCY, "mmr": MMR, "max-sum": MAX_SUM,
-}  # fmt: skip
+    "facility": FACILITY,
+    "coverage": COVERAGE,
+    "logdet": LOGDET,
+    "redundancy": REDUNDANCY,
+    "mmr": MMR,
+    "max-sum": MAX_SUM,
+}
 
 # Sums may be taken in any order, so that they vectorise; the order still depends on the length alone.
 _summing = kernel(fastmath={"reassoc", "contract"})
@@ -120,15 +124,27 @@ class Selection(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Running numbers: what each item, row or topic has seen of the chosen items."""
+    """Running numbers: what each item, row or topic has seen of the chosen items.
 
-    value: FloatArray  # (n,) of each item: nearest or summed similarity, distance, or z' H^-1 z
-    seen: IndexArray  # (n,) chosen items that are in `value`
-    level: (
-        FloatArray  # (n,) best similarity of each row (FACILITY) or (n_topics,) what is uncovered (COVERAGE)
-    )
-    basis: FloatArray  # (k, d) H^-1 = I - basis' basis (LOGDET)
-    projected: FloatArray  # (n_vectors, k) vectors along the basis, when items are differences (LOGDET)
+    Attributes
+    ----------
+    value : (n,) float64
+        Of each item: nearest or summed similarity, distance, or ``z' H^-1 z``.
+    seen : (n,) intp
+        How many of the chosen items are in `value`.
+    level : (n,) or (n_topics,) float64
+        Best similarity of each row (FACILITY), or how much of each topic is uncovered (COVERAGE).
+    basis : (k, d) float64
+        ``H^-1 = I - basis' basis`` (LOGDET).
+    projected : (n_vectors, k) float64
+        Vectors along the basis, when items are differences (LOGDET).
+    """
+
+    value: FloatArray
+    seen: IndexArray
+    level: FloatArray
+    basis: FloatArray
+    projected: FloatArray
 
 
 def problem(
@@ -189,13 +205,15 @@ def limits(
         Choose by gain per cost instead of by gain.
     """
     return Limits(
-        k, lazy, allow_stop,
-        NO_ITEMS if group is None or max_per_group is None else group,
-        0 if max_per_group is None else max_per_group,
-        NO_FLOATS if cost is None else cost,
-        np.inf if budget is None else float(budget),
-        per_cost,
-    )  # fmt: skip
+        k=k,
+        lazy=lazy,
+        allow_stop=allow_stop,
+        group=NO_ITEMS if group is None or max_per_group is None else group,
+        max_per_group=0 if max_per_group is None else max_per_group,
+        cost=NO_FLOATS if cost is None else cost,
+        budget=np.inf if budget is None else float(budget),
+        per_cost=per_cost,
+    )
 
 
 def maximise(task: Problem, limit: Limits, *, bounds: FloatArray | None = None) -> Selection:
@@ -254,8 +272,14 @@ def maximise_into(
     for place in range(n // 2 - 1, -1, -1):
         sift_down(heap, n, place, bound)
     counts = np.zeros(limit.group.max() + 1 if len(limit.group) else 0, dtype=np.intp)
-    size, n_chosen, n_evaluations, left = n, 0, 0, limit.budget
+    size = n
+    n_chosen = 0
+    n_evaluations = 0
+    left = limit.budget
     lazy = limit.lazy and task.kind != MAX_SUM
+    # `bound` holds the gain each item had when it was last evaluated, and `stamp` how many items were chosen
+    # then. The item on top of the heap is chosen if its gain is of now; if not, it is evaluated and sinks to
+    # its place. Plain greedy evaluates all items whenever the top is not of now.
     while n_chosen < len(items) and size > 0:
         if not lazy and stamp[heap[0]] != n_chosen:
             for place in range(size):
@@ -304,7 +328,9 @@ def first_gains(task: Problem) -> FloatArray:
 
 @inner
 def _start(task: Problem, k: int) -> _State:
-    n, kind = len(task.modular), task.kind
+    """The running numbers before anything is chosen, with room for `k` choices."""
+    n = len(task.modular)
+    kind = task.kind
     value = np.zeros(n)
     n_levels = 0
     if kind == FACILITY:
@@ -325,7 +351,7 @@ def _start(task: Problem, k: int) -> _State:
 
 
 @kernel
-def _gain(task: Problem, state: Any, items: IndexArray, n_chosen: int, i: int) -> float:
+def _gain(task: Problem, state: _State, items: IndexArray, n_chosen: int, i: int) -> float:
     """What item i would add to F now; brings its running number up to date."""
     kind = task.kind
     if kind == FACILITY:
@@ -333,6 +359,7 @@ def _gain(task: Problem, state: Any, items: IndexArray, n_chosen: int, i: int) -
     elif kind == COVERAGE:
         gain = _coverage_gain(task.vectors[i], state.level)
     else:
+        # Catch up with the items that were chosen since item i was last looked at.
         value = state.value[i]
         for j in range(state.seen[i], n_chosen):
             if kind == LOGDET:
@@ -354,7 +381,7 @@ def _gain(task: Problem, state: Any, items: IndexArray, n_chosen: int, i: int) -
 
 
 @kernel
-def _include(task: Problem, state: Any, items: IndexArray, n_chosen: int, i: int) -> None:
+def _include(task: Problem, state: _State, items: IndexArray, n_chosen: int, i: int) -> None:
     """Record that item i is the next choice; its running number is up to date."""
     items[n_chosen] = i
     if task.kind == FACILITY:
@@ -367,7 +394,7 @@ def _include(task: Problem, state: Any, items: IndexArray, n_chosen: int, i: int
 
 
 @kernel
-def _extend_basis(task: Problem, state: Any, n_chosen: int, i: int) -> None:
+def _extend_basis(task: Problem, state: _State, n_chosen: int, i: int) -> None:
     """``H^-1 - w u u' / (1 + w z' u)`` with ``u = H^-1 z`` (Sherman and Morrison), kept as one more row."""
     weight = task.weight[i] if len(task.weight) else 1.0
     row = state.basis[n_chosen]
@@ -378,12 +405,14 @@ def _extend_basis(task: Problem, state: Any, n_chosen: int, i: int) -> None:
         for c in range(len(row)):
             row[c] -= along * state.basis[j, c]
     row *= np.sqrt(weight / (1.0 + weight * max(state.value[i], 0.0)))
-    for v in range(len(state.projected)):  # many items share few vectors: project each vector once
+    # Many items share few vectors, so each vector is projected on the new row once.
+    for v in range(len(state.projected)):
         state.projected[v, n_chosen] = _dot(task.vectors[v], row)
 
 
 @_summing
 def _facility_gain(task: Problem, level: FloatArray, i: int) -> float:
+    """By how much item i is nearer to the rows than all chosen items, summed over the rows."""
     total = 0.0
     if len(task.similarity):
         row = task.similarity[i]
@@ -397,12 +426,14 @@ def _facility_gain(task: Problem, level: FloatArray, i: int) -> float:
 
 @kernel
 def _raise_levels(task: Problem, level: FloatArray, i: int) -> None:
+    """Note for each row whether the chosen item i is the nearest so far."""
     for v in range(len(level)):
         level[v] = max(level[v], _similarity(task, i, v))
 
 
 @_summing
 def _coverage_gain(topics: Array, uncovered: FloatArray) -> float:
+    """How much an item with these topics covers of what is still uncovered."""
     total = 0.0
     for t in range(len(uncovered)):
         total += topics[t] * uncovered[t]
@@ -411,6 +442,7 @@ def _coverage_gain(topics: Array, uncovered: FloatArray) -> float:
 
 @kernel
 def _similarity(task: Problem, i: int, j: int) -> float:
+    """Similarity of two items: as given, or the inner product of their vectors."""
     if len(task.similarity):
         return float(task.similarity[i, j])
     return float(_dot(task.vectors[i], task.vectors[j]))
@@ -427,7 +459,7 @@ def _distance(task: Problem, i: int, j: int) -> float:
 
 
 @kernel
-def _along(task: Problem, state: Any, i: int, j: int) -> float:
+def _along(task: Problem, state: _State, i: int, j: int) -> float:
     """Item i along row j of the basis."""
     if len(task.first):
         return float(state.projected[task.first[i], j] - state.projected[task.second[i], j])
@@ -436,6 +468,7 @@ def _along(task: Problem, state: Any, i: int, j: int) -> float:
 
 @kernel
 def _component(task: Problem, i: int, c: int) -> float:
+    """Component c of item i, which may be a difference of two vectors."""
     if len(task.first):
         return float(task.vectors[task.first[i], c] - task.vectors[task.second[i], c])
     return float(task.vectors[i, c])
@@ -443,6 +476,7 @@ def _component(task: Problem, i: int, c: int) -> float:
 
 @kernel
 def _squared_norm(task: Problem, i: int) -> float:
+    """Squared length of item i, which may be a difference of two vectors."""
     if len(task.first):
         return float(_squared_chord(task.vectors[task.first[i]], task.vectors[task.second[i]]))
     return float(_dot(task.vectors[i], task.vectors[i]))

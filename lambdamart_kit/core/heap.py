@@ -9,6 +9,7 @@ from lambdamart_kit.core.typing import FloatArray, IndexArray
 @kernel
 def sift_down(heap: IndexArray, size: int, place: int, bound: FloatArray) -> None:
     """Restore the heap of items below `place`: larger bound first, then lower index."""
+    # The item goes down, each time changing places with the better child, until neither is better.
     item = heap[place]
     while 2 * place + 1 < size:
         child = 2 * place + 1
@@ -23,12 +24,13 @@ def sift_down(heap: IndexArray, size: int, place: int, bound: FloatArray) -> Non
 
 @kernel
 def _before(i: int, j: int, bound: FloatArray) -> bool:
+    """Whether item i belongs above item j."""
     return bool(bound[i] > bound[j] or (bound[i] == bound[j] and i < j))
 
 
 @kernel
 def pop(heap: IndexArray, size: int, bound: FloatArray) -> int:
-    """Drop the top of the heap; how many are left."""
+    """Drop the top of the heap; returns how many items are left."""
     heap[0] = heap[size - 1]
     sift_down(heap, size - 1, 0, bound)
     return size - 1

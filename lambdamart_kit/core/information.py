@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.sparse.linalg
 
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 
-# A rank-one update costs 2 d^2 flops in a scalar loop, a new factorisation d^3 / 3 in BLAS: past this share
-# of d rows the factorisation is cheaper.
+# A rank-one update costs 2 d^2 operations in a scalar loop, and a new factorisation d^3 / 3 in BLAS. With
+# more rows than this share of d, the factorisation is cheaper.
 _UPDATE_SHARE = 0.05
 # In a kernel of its own a factorisation costs about d / 8 rotations of the factor.
 _ROTATION_COST = 8
-# Below so many products a kernel beats LAPACK, whose threads take longer to wake than the work takes.
+# With fewer products than this a kernel beats LAPACK, whose threads take longer to wake up than to work.
 _SMALL_SOLVE = 50_000
 
 
@@ -99,7 +100,8 @@ class Information:
     def copy(self) -> Information:
         """An independent matrix with the same content."""
         other = object.__new__(Information)
-        other.matrix, other._upper = self.matrix.copy(), self._upper.copy()
+        other.matrix = self.matrix.copy()
+        other._upper = self._upper.copy()
         return other
 
     def update(self, Z: ArrayLike, weight: ArrayLike | None = None) -> None:
@@ -182,12 +184,15 @@ def _check_weight(weight: ArrayLike, n_rows: int) -> FloatArray:
 @kernel
 def _rank_one_updates(upper: FloatArray, rows: FloatArray) -> None:
     """Turn ``R' R`` into ``R' R + sum_k z_k z_k'`` in place by Givens rotations; `rows` is overwritten."""
+    # Append z as a row below R. Rotation i of that row with row i of R makes its entry i zero; after all of
+    # them R is triangular again, and R' R has grown by z z'.
     for k in range(rows.shape[0]):
         z = rows[k]
         for i in range(len(z)):
             diagonal = upper[i, i]
             radius = np.hypot(diagonal, z[i])
-            cosine, sine = diagonal / radius, z[i] / radius
+            cosine = diagonal / radius
+            sine = z[i] / radius
             upper[i, i] = radius
             for j in range(i + 1, len(z)):
                 rotated = cosine * upper[i, j] + sine * z[j]
@@ -226,11 +231,13 @@ class InformationStack:
 
     def __getitem__(self, model: int) -> Information:
         view = object.__new__(Information)
-        view.matrix, view._upper = self._matrices[model], self._uppers[model]
+        view.matrix = self._matrices[model]
+        view._upper = self._uppers[model]
         return view
 
     def __setitem__(self, model: int, information: Information) -> None:
-        self._matrices[model], self._uppers[model] = information.matrix, information._upper
+        self._matrices[model] = information.matrix
+        self._uppers[model] = information._upper
 
     def update(self, Z: ArrayLike, model: IndexArray) -> None:
         """Add ``z z'`` of each row (n, d) to the matrix that `model` (n,) names."""
@@ -258,8 +265,11 @@ def _update_stack(matrices: FloatArray, uppers: FloatArray, rows: FloatArray, mo
     """Add the rows to their matrices and factors; `rows` is overwritten. False if a factor breaks down."""
     n_models, d, _ = matrices.shape
     counts = np.bincount(model, minlength=n_models)
+    # A matrix that gets few rows has its factor rotated row by row; one that gets many is factored anew, in
+    # the second loop.
     for k in range(len(rows)):
-        z, matrix = rows[k], matrices[model[k]]
+        z = rows[k]
+        matrix = matrices[model[k]]
         for i in range(d):
             for j in range(d):
                 matrix[i, j] += z[i] * z[j]
@@ -285,6 +295,8 @@ def _factor(matrix: FloatArray, upper: FloatArray) -> bool:
     """``matrix = R' R`` into `upper`; False if the matrix is not finite or not positive definite."""
     d = len(matrix)
     upper[:] = matrix
+    # Row i of the factor is row i of what is left of the matrix over the root of its pivot; then its outer
+    # product is taken off the rows below.
     for i in range(d):
         row = upper[i]
         if not (0.0 < row[i] < np.inf):
@@ -293,7 +305,8 @@ def _factor(matrix: FloatArray, upper: FloatArray) -> bool:
         for j in range(i, d):
             row[j] /= root
         for j in range(i + 1, d):
-            below, factor = upper[j], row[j]
+            below = upper[j]
+            factor = row[j]
             below[i] = 0.0
             for c in range(j, d):
                 below[c] -= factor * row[c]
@@ -310,6 +323,7 @@ def _solve_stack(uppers: FloatArray, b: FloatArray) -> FloatArray:
 @kernel
 def _solve(upper: FloatArray, b: FloatArray) -> FloatArray:
     """``(R' R)^-1 b``, in place."""
+    # Forward substitution with R', then backward substitution with R.
     for i in range(len(b)):
         b[i] /= upper[i, i]
         for j in range(i + 1, len(b)):
@@ -332,12 +346,14 @@ def _quadratics(uppers: FloatArray, rows: FloatArray) -> FloatArray:
         upper = uppers[m]
         columns[:] = transposed
         for i in range(d):
-            inverse, solved = 1.0 / upper[i, i], columns[i]
+            inverse = 1.0 / upper[i, i]
+            solved = columns[i]
             for k in range(n):
                 solved[k] *= inverse
                 squares[m, k] += solved[k] * solved[k]
             for j in range(i + 1, d):
-                factor, column = upper[i, j], columns[j]
+                factor = upper[i, j]
+                column = columns[j]
                 for k in range(n):
                     column[k] -= factor * solved[k]
     return squares
@@ -370,7 +386,8 @@ def laplacian(
     [[2.0, -2.0], [-2.0, 2.0]]
     """
     if sparse:
-        rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
+        rows = np.concatenate([first, second])
+        columns = np.concatenate([second, first])
         off = scipy.sparse.csr_array(
             (np.concatenate([weight, weight]), (rows, columns)), shape=(n_items, n_items)
         )
@@ -406,33 +423,18 @@ def solve_sparse(matrix: Any, b: FloatArray, *, tolerance: float = 1e-10) -> Flo
     >>> (x - x.mean()).round(6).tolist()
     [1.0, 0.0, -1.0]
     """
-    norm = float(np.linalg.norm(b))
-    if norm == 0.0:
+    if not b.any():
         return np.zeros_like(b)
     diagonal = np.asarray(matrix.diagonal(), dtype=np.float64)
-    scale = np.where(diagonal > 0, diagonal, 1.0)
-    x = np.zeros_like(b)
-    residual = b.copy()
-    direction = residual / scale
-    product = float(residual @ direction)
-    for _ in range(max(200, min(len(b), 1000))):
-        image = matrix @ direction
-        step = product / float(direction @ image)
-        x += step * direction
-        residual -= step * image
-        if np.linalg.norm(residual) <= tolerance * norm:
-            return x
-        preconditioned = residual / scale
-        previous, product = product, float(residual @ preconditioned)
-        direction = preconditioned + (product / previous) * direction
-    return _factor_and_solve(matrix, b, diagonal)
+    inverse = scipy.sparse.diags_array(1.0 / np.where(diagonal > 0, diagonal, 1.0))
+    steps = max(200, min(len(b), 1000))
+    x, n_missing = scipy.sparse.linalg.cg(matrix, b, rtol=tolerance, maxiter=steps, M=inverse)
+    return _factor_and_solve(matrix, b, diagonal) if n_missing else np.asarray(x)
 
 
 def _factor_and_solve(matrix: Any, b: Array, diagonal: FloatArray) -> FloatArray:
-    from scipy.sparse.linalg import splu
-
     ridge = scipy.sparse.diags_array(np.maximum(diagonal, diagonal.max()) * 1e-12)
-    factor = splu(scipy.sparse.csc_array(matrix + ridge), permc_spec="MMD_AT_PLUS_A")
+    factor = scipy.sparse.linalg.splu(scipy.sparse.csc_array(matrix + ridge), permc_spec="MMD_AT_PLUS_A")
     solution: FloatArray = factor.solve(b)
     # One step of refinement takes the ridge's error out of the range of the matrix.
     return solution + factor.solve(b - matrix @ solution)

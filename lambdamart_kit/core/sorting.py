@@ -21,7 +21,7 @@ from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 _COUNTING_LIMIT = 100  # documents; above it the radix sort is faster (measured: 10 ns a document at 100)
-_RADIX_WORK = 4 * 256
+_RADIX_WORK = 4 * 256  # counts of the values of four bytes
 
 
 def label_order(y: Array, ptr: IndexArray) -> IndexArray:
@@ -93,10 +93,12 @@ def stable_descending64(scores: Array, order: IndexArray, work: Array) -> None:
     for i in range(n):
         words[i] = (_descending_word64(scores[i]) & ~low_half) | np.uint64(i)
     _sort_words(words, order, work[n:])
+    # Runs of equal upper halves, where the lower halves differ, are sorted again by the lower halves.
     start = 0
     while start < n:
         upper = _descending_word64(scores[order[start]])
-        stop, mixed = start + 1, False
+        stop = start + 1
+        mixed = False
         while stop < n:
             word = _descending_word64(scores[order[stop]])
             if (word ^ upper) > low_half:
@@ -123,6 +125,8 @@ def tied_block_stop(ranked: Array, start: int) -> int:
 @kernel
 def _descending_word32(score: np.float32) -> np.uint32:
     """Unsigned word that grows as the score falls."""
+    # Bits of positive floats grow with the float, so they are turned round. Bits of negative floats have the
+    # sign bit set and grow as the float falls already.
     bits = np.uint32(bits_of(score))
     if bits == np.uint32(0x80000000):  # -0.0
         bits = np.uint32(0)
@@ -148,6 +152,7 @@ def _sort_words(words: Array, order: IndexArray, work: Array) -> None:
 
 @kernel(borrows=True)
 def _sort_by_counting(words: Array, order: IndexArray) -> None:
+    """The rank of a word is the number of smaller words: n^2 comparisons, without a branch."""
     n = len(words)
     for i in range(n):
         word = words[i]
@@ -161,10 +166,14 @@ def _sort_by_counting(words: Array, order: IndexArray) -> None:
 def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
     """Four stable passes over the bytes of the upper halves; lower halves need to ascend beforehand."""
     n = len(words)
-    source, target = words, work[:n]
+    source = words
+    target = work[:n]
     offsets = work[n : n + _RADIX_WORK]
-    byte, one = np.uint64(255), np.uint64(1)
+    byte = np.uint64(255)
+    one = np.uint64(1)
     offsets[:] = 0
+    # One pass counts the values of all four bytes. Then, byte by byte from the lowest, counts become first
+    # places, and words move to their places.
     for i in range(n):
         upper = words[i] >> np.uint64(32)
         for digit in range(4):
@@ -191,7 +200,8 @@ def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
 def _order_queries32(first: int, last: int, ptr: IndexArray, scores: Array, order: IndexArray) -> None:
     work = sort_workspace(largest_query(first, last, ptr))
     for q in range(first, last):
-        start, stop = ptr[q], ptr[q + 1]
+        start = ptr[q]
+        stop = ptr[q + 1]
         stable_descending32(scores[start:stop], order[start:stop], work)
         order[start:stop] += start
 
@@ -200,7 +210,8 @@ def _order_queries32(first: int, last: int, ptr: IndexArray, scores: Array, orde
 def _order_queries64(first: int, last: int, ptr: IndexArray, scores: Array, order: IndexArray) -> None:
     work = sort_workspace(largest_query(first, last, ptr))
     for q in range(first, last):
-        start, stop = ptr[q], ptr[q + 1]
+        start = ptr[q]
+        stop = ptr[q + 1]
         stable_descending64(scores[start:stop], order[start:stop], work)
         order[start:stop] += start
 
