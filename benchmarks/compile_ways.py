@@ -28,7 +28,8 @@ WITHOUT = {
     "plain": "",
     "no shared inner code": (
         "for c in (lean._InnerCompiler, lean._InnerBorrowerCompiler, lean._ApartInnerBorrowerCompiler):"
-        " c._lowering = lean._EntryLowering"
+        " c._lowering = lean._EntryLowering\n"
+        "lean.has_named_tuple = lambda kind: False"
     ),
     "literals apart": "lean.unliteral = lambda kind: kind",
     "types not remembered": "lean.Remembering = lambda context: context",
