@@ -296,7 +296,7 @@ def vespa(content, names, rows):
 def lightgbm(content, names, rows):
     import lightgbm as lgb
 
-    return lgb.Booster(model_str=content.decode()).predict(rows, raw_score=True)
+    return lgb.Booster(model_str=content.decode()).predict(rows, raw_score=True, num_threads=1)
 
 
 def xgboost(content, names, rows):
@@ -304,8 +304,11 @@ def xgboost(content, names, rows):
 
     booster = xgb.Booster()
     booster.load_model(bytearray(content))
+    booster.set_param({"nthread": 1})
     kinds = booster.feature_types
-    matrix = xgb.DMatrix(rows, feature_names=list(names), feature_types=kinds, enable_categorical=True)
+    matrix = xgb.DMatrix(
+        rows, feature_names=list(names), feature_types=kinds, enable_categorical=True, nthread=1
+    )
     return booster.predict(matrix, output_margin=True)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lambdamart_kit import LambdaMART
+from lambdamart_kit import LambdaMART, LightGBMRanker, XGBoostRanker
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,61 @@ def test_onnx_predicts_the_same_to_float32(fitted):
     (scores,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"X": rows})
     # Leaf values and their sum are float32 there; a row sent to another leaf would be off by 0.01 and more.
     np.testing.assert_allclose(scores.ravel(), booster.predict(rows), rtol=0, atol=2e-6)
+
+
+RANKERS = {
+    "native": lambda: LambdaMART(n_estimators=10, n_jobs=1),
+    "lightgbm": lambda: LambdaMART(booster="lightgbm", n_estimators=10, n_jobs=1),
+    "LightGBMRanker": lambda: LightGBMRanker(n_estimators=10, n_jobs=1),
+    "xgboost": lambda: LambdaMART(booster="xgboost", n_estimators=10, n_jobs=1),
+    "XGBoostRanker": lambda: XGBoostRanker(n_estimators=10, n_jobs=1),
+}
+
+
+def frame_of(rng, n, levels):
+    columns = {
+        "x": rng.normal(size=n),
+        "colour": pd.Categorical(rng.choice(levels, n)),
+        "z": rng.normal(size=n),
+    }
+    return pd.DataFrame({**columns, "size": pd.Categorical(rng.integers(0, 5, n) * 10)})
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("name", RANKERS)
+def test_the_library_finds_the_codes_of_later_frames_itself(name, loaded, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = frame_of(rng, 800, ["red", "green", "blue", "grey"])
+    y = frame["colour"].isin(["red", "blue"]).astype(int) + frame["size"].isin([20, 30])
+    ranker = RANKERS[name]().fit(frame, y, qid=np.arange(800) // 20)
+    if loaded:
+        ranker.save(tmp_path / "m.lmk")
+        ranker = type(ranker).load(tmp_path / "m.lmk")
+    for _ in range(20):  # other categories occur, in another order, and some values are missing
+        known = rng.permutation(["red", "green", "blue", "grey"])[: rng.integers(1, 5)].tolist()
+        later = frame_of(rng, 60, known)
+        later["colour"] = later["colour"].cat.reorder_categories(
+            rng.permutation(later["colour"].cat.categories)
+        )
+        later.loc[rng.random(60) < 0.1, "colour"] = np.nan
+        later["size"] = pd.Categorical(rng.choice([40, 10], 60), categories=[40, 10])
+        if "xgb" in name.lower():
+            import xgboost
+
+            matrix = xgboost.DMatrix(later, enable_categorical=True)
+            scores = ranker.booster_.predict(matrix, output_margin=True)
+        else:
+            contributions = ranker.booster_.predict(later, pred_contrib=True)
+            scores = ranker.booster_.predict(later, raw_score=True)
+            np.testing.assert_allclose(contributions.sum(axis=1), scores, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(scores, ranker.predict(later), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["native", "lightgbm", "LightGBMRanker"])
+def test_a_category_never_seen_is_missing_for_the_library_too(name):
+    # Not so for XGBoost 3.2, whose own models raise for some such categories and mistake others for known.
+    rng = np.random.default_rng(0)
+    frame = frame_of(rng, 400, ["red", "green"])
+    ranker = RANKERS[name]().fit(frame, frame["colour"] == "red", qid=np.arange(400) // 20)
+    later = frame_of(rng, 60, ["green", "purple"])
+    assert np.array_equal(ranker.booster_.predict(later, raw_score=True), ranker.predict(later))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,13 @@ class LightGBMModel(SumOfTrees):
         """LightGBM's own model."""
         assert self._raw is not None  # only native models, which make it when it is asked for, start without
         return self._raw
+
+    def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> lgb.Booster:
+        """LightGBM's model, which keeps the categories of a frame's columns in their order."""
+        raw = self.raw
+        if categories:
+            raw.pandas_categorical = [list(categories[column]) for column in sorted(categories)]
+        return raw
 
     @property
     def n_trees(self) -> int:

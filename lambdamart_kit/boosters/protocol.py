@@ -157,6 +157,12 @@ class Model(Protocol):
     ) -> FloatArray:
         """Scores of the rows of X, (n_samples,) float64; of trees ``start:stop`` only, if given."""
 
+    def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> Any:
+        """The library's own model, told what the codes 0, 1, ... of columns stand for.
+
+        So it finds the codes of a data frame itself, whatever the order of the categories in there.
+        """
+
     def truncate(self, n_trees: int) -> Model:
         """The model with its first `n_trees` trees."""
 

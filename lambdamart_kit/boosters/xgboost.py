@@ -26,6 +26,7 @@ from lambdamart_kit.boosters.protocol import (
     translate,
 )
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.xgboost_categories import named_categories
 from lambdamart_kit.boosters.xgboost_checks import check_xgboost_json
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
 from lambdamart_kit.boosters.xgboost_trees import plain_trees_of_xgboost
@@ -47,9 +48,10 @@ class XGBoostModel(SumOfTrees):
     def __init__(self, raw: xgb.Booster) -> None:
         self.raw = raw
         self._scoring: dict[int, xgb.Booster] = {}
+        self._named: xgb.Booster | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"raw": self.raw, "_scoring": {}}
+        return {"raw": self.raw, "_scoring": {}, "_named": None}
 
     @property
     def n_trees(self) -> int:
@@ -81,6 +83,14 @@ class XGBoostModel(SumOfTrees):
             found.inplace_predict(np.zeros((1, found.num_features()), dtype=np.float32))
             self._scoring[n_threads] = found
         return found
+
+    def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> xgb.Booster:
+        """XGBoost's model; one that knows the categories of a frame's columns, where there are any."""
+        if not categories:
+            return self.raw
+        if self._named is None:
+            self._named = named_categories(self.raw, categories)
+        return self._named
 
     def truncate(self, n_trees: int) -> XGBoostModel:
         """The model with its first `n_trees` trees."""

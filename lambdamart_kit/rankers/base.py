@@ -444,9 +444,11 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
 
     def _rows_and_scores(self, X: Any) -> tuple[Float32Array, FloatArray]:
-        scores = self.predict(X)
+        check_is_fitted(self)
         checked = self._check_features(X)
-        return (checked.toarray() if is_sparse(checked) else checked), scores
+        validate_data(self, X, skip_check_array=True, reset=False)
+        rows = np.ascontiguousarray(checked.toarray() if is_sparse(checked) else checked, dtype=np.float32)
+        return rows, self._predict_rows(rows)
 
     def _files(self) -> dict[str, bytes]:
         """Name and content of each part of the fitted model, in a format that is safe to read."""

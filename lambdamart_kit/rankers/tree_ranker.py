@@ -256,9 +256,12 @@ class BoostedRanker(BaseRanker):
 
     @property
     def booster_(self) -> Any:
-        """The library's own model: lightgbm.Booster, xgboost.Booster or catboost.CatBoost."""
+        """The library's own model: lightgbm.Booster, xgboost.Booster or catboost.CatBoost.
+
+        LightGBM's and XGBoost's know the categories of a data frame's columns and find its codes themselves.
+        """
         check_is_fitted(self)
-        return self.model_.raw
+        return self.model_.with_categories(self.categories_)
 
     @property
     def feature_importances_(self) -> FloatArray:
