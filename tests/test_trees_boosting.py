@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -173,3 +174,56 @@ def test_training_in_loky_workers():
 
 def _worker():
     return scores(train(n_threads=2))
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    train(4, checkpoint=Checkpoint(path, every_trees=2))
+    good = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lambdamart_kit.trees.checkpoint.np.savez", full)
+    with pytest.warns(
+        UserWarning, match="could not be written .No space left on device.; training goes on"
+    ) as seen:
+        ensemble = train(10, checkpoint=Checkpoint(path, every_trees=2))
+    assert len(seen) == 1
+    assert path.read_bytes() == good
+    assert np.array_equal(scores(ensemble), scores(train(10)))
+
+
+def test_two_runs_of_one_checkpoint_are_told(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "run.npz", every_trees=1)
+    inner = []
+
+    def meanwhile(n_rounds, _):
+        if n_rounds == 1:
+            with pytest.warns(UserWarning, match="is written by another fit that is running"):
+                inner.append(train(2, checkpoint=checkpoint))
+
+    train(3, checkpoint=checkpoint, after_round=meanwhile)
+    assert len(inner) == 1
+    assert os.listdir(tmp_path) == ["run.npz"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "circle", "feature"])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    path = tmp_path / "run.npz"
+    train(3, checkpoint=Checkpoint(path, every_trees=1))
+    content = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        path.write_bytes(content.replace(b"children", b"childred"))
+    else:
+        with np.load(path) as stored:
+            arrays = dict(stored)
+        if damage == "circle":
+            arrays["children"][0, 0] = 0
+        else:
+            arrays["feature"][0] = 10**6
+        np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"run\.npz' is damaged .*; remove it to start anew"):
+        train(5, checkpoint=Checkpoint(path, every_trees=1))

@@ -11,7 +11,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.trees.binning import BinMapper, BinnedMatrix
-from lambdamart_kit.trees.checkpoint import Checkpoint, CheckpointFile, fingerprint
+from lambdamart_kit.trees.checkpoint import Checkpoint, open_checkpoint
 from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.growth.grower import Grower
 from lambdamart_kit.trees.growth.symmetric import SymmetricGrower
@@ -143,31 +143,31 @@ def boost(
     symmetric = parameters.grow_policy == "symmetric"
     grower = (SymmetricGrower if symmetric else Grower)(binned, queries, parameters, n_threads=n_threads)
     ensemble = Ensemble(mapper, names, parameters.learning_rate)
-    file = None
-    if checkpoint is not None:
-        file = CheckpointFile(checkpoint, fingerprint(binned, parameters, scores))
-        ensemble.trees.extend(file.read()[:n_estimators])
-    n_saved, n_before = len(ensemble.trees), 0 if start is None else start.num_trees()
-    if n_saved and hasattr(bound, "skip_calls"):
-        bound.skip_calls(n_saved)
-    rounded = np.empty(len(scores), dtype=np.float32)
-    for n_rounds in range(1, n_estimators + 1):
-        if n_rounds <= n_saved:
-            ensemble.trees[n_rounds - 1].add_to(scores, binned, n_threads=n_threads)
-        else:
-            rounded[:] = scores
-            gradient, hessian = bound.gradient_hessian(rounded)
-            tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)
-            ensemble.trees.append(tree)
-        evaluation: dict[str, float] = {}
-        for eval_set, held_bins, held_scores in held:
-            ensemble.trees[n_rounds - 1].add_to(held_scores, held_bins, n_threads=n_threads)
-            evaluation[eval_set.key] = eval_set.metric(held_scores)
+    n_before = 0 if start is None else start.num_trees()
+    with open_checkpoint(checkpoint, binned, parameters, scores) as file:
         if file is not None:
-            file.write_if_due(ensemble.trees)
-        if after_round is not None and after_round(n_rounds, evaluation):
-            del ensemble.trees[n_rounds:]
-            break
+            ensemble.trees.extend(file.read()[:n_estimators])
+        n_saved = len(ensemble.trees)
+        if n_saved and hasattr(bound, "skip_calls"):
+            bound.skip_calls(n_saved)
+        rounded = np.empty(len(scores), dtype=np.float32)
+        for n_rounds in range(1, n_estimators + 1):
+            if n_rounds <= n_saved:
+                ensemble.trees[n_rounds - 1].add_to(scores, binned, n_threads=n_threads)
+            else:
+                rounded[:] = scores
+                gradient, hessian = bound.gradient_hessian(rounded)
+                tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)
+                ensemble.trees.append(tree)
+            evaluation: dict[str, float] = {}
+            for eval_set, held_bins, held_scores in held:
+                ensemble.trees[n_rounds - 1].add_to(held_scores, held_bins, n_threads=n_threads)
+                evaluation[eval_set.key] = eval_set.metric(held_scores)
+            if file is not None:
+                file.write_if_due(ensemble.trees)
+            if after_round is not None and after_round(n_rounds, evaluation):
+                del ensemble.trees[n_rounds:]
+                break
     return ensemble
 
 

@@ -6,17 +6,23 @@ import dataclasses
 import hashlib
 import os
 import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from lambdamart_kit.core.typing import FloatArray
-from lambdamart_kit.runtime.atomic_file import atomic_file
+from lambdamart_kit.runtime.atomic_file import atomic_file, check_writable
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.tree import Tree
+from lambdamart_kit.trees.validation import check_children
 
 _FIELDS = [f.name for f in dataclasses.fields(Tree)]
 _PER_LEAF = ("leaf_value", "leaf_weight", "leaf_count")
@@ -60,16 +66,46 @@ def fingerprint(binned: BinnedMatrix, parameters: TreeParameters, scores: FloatA
     return digest.hexdigest()
 
 
-class CheckpointFile:
-    """The file of one run."""
+@contextmanager
+def open_checkpoint(
+    checkpoint: Checkpoint | None, binned: BinnedMatrix, parameters: TreeParameters, scores: FloatArray
+) -> Iterator[CheckpointFile | None]:
+    """The file of a run, held for it until the block ends; None if there is no checkpoint."""
+    if checkpoint is None:
+        yield None
+        return
+    identity = fingerprint(binned, parameters, scores)
+    file = CheckpointFile(checkpoint, identity, len(binned.mapper.edges))
+    try:
+        yield file
+    finally:
+        file.close()
 
-    def __init__(self, checkpoint: Checkpoint, identity: str) -> None:
+
+class CheckpointFile:
+    """The file of one run.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    identity : str
+        From `fingerprint`.
+    n_features : int
+        Columns that trees may split on.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, identity: str, n_features: int) -> None:
         self._path = Path(checkpoint.path)
+        check_writable(self._path)
         self._identity = identity
+        self._n_features = n_features
         self._every_trees = checkpoint.every_trees
         seconds = checkpoint.every_seconds
         self._every_seconds = 60.0 if seconds is None and checkpoint.every_trees is None else seconds
-        self._saved_at, self._saved_trees = time.monotonic(), 0
+        self._saved_at = time.monotonic()
+        self._saved_trees = 0
+        self._warned = False
+        self._lock = _take_lock(self._path)
 
     def read(self) -> list[Tree]:
         """The trees of an earlier run, none if there was none.
@@ -77,30 +113,69 @@ class CheckpointFile:
         Raises
         ------
         ValueError
-            If the file was written by a run on other data or with other parameters.
+            If the file is damaged, or was written by a run on other data or with other parameters.
         """
         if not self._path.exists():
             return []
-        with np.load(self._path, allow_pickle=False) as stored:
-            if str(stored["identity"]) != self._identity:
-                raise ValueError(
-                    f"'checkpoint' {str(self._path)!r} was written by a run on other data or with other "
-                    "parameters; remove it to start anew"
-                )
-            at_leaf, at_node = np.cumsum(stored["n_leaves"])[:-1], np.cumsum(stored["n_leaves"] - 1)[:-1]
-            columns = [np.split(stored[name], at_leaf if name in _PER_LEAF else at_node) for name in _FIELDS]
-        trees = [Tree(*map(np.ascontiguousarray, arrays)) for arrays in zip(*columns)]
+        try:
+            with np.load(self._path, allow_pickle=False) as stored:
+                identity = str(stored["identity"])
+                trees = _unpacked(stored) if identity == self._identity else []
+            for tree in trees:
+                self._check(tree)
+        except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(
+                f"'checkpoint' {str(self._path)!r} is damaged ({error}); remove it to start anew"
+            ) from None
+        if identity != self._identity:
+            raise ValueError(
+                f"'checkpoint' {str(self._path)!r} was written by a run on other data or with other "
+                "parameters; remove it to start anew"
+            )
         self._saved_trees = len(trees)
         return trees
 
+    def _check(self, tree: Tree) -> None:
+        """Raise unless the kernels can walk the tree."""
+        check_children(tree.children[:, 0], tree.children[:, 1], tree.n_leaves)
+        if ((tree.feature < 0) | (tree.feature >= self._n_features)).any():
+            raise ValueError("a tree splits on a column that does not exist")
+        if not np.isfinite(tree.leaf_value).all():
+            raise ValueError("leaf values must be finite")
+
     def write_if_due(self, trees: list[Tree]) -> None:
-        """Save `trees` if enough trees, or seconds, have passed."""
+        """Save `trees` if enough trees, or seconds, have passed.
+
+        Training goes on if that fails, for example because the disk is full: a warning says so once, and the
+        last checkpoint that could be written stays.
+        """
         fresh = len(trees) - self._saved_trees
         due = self._every_trees is not None and fresh >= self._every_trees
         if self._every_seconds is not None:
             due |= fresh > 0 and time.monotonic() - self._saved_at >= self._every_seconds
-        if due:
+        if not due:
+            return
+        self._saved_at = time.monotonic()
+        self._saved_trees = len(trees)
+        try:
             self._write(trees)
+        except OSError as error:
+            if not self._warned:
+                warnings.warn(
+                    f"'checkpoint' {str(self._path)!r} could not be written ({error.strerror or error}); "
+                    "training goes on without it, and the last one that was written stays",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self._warned = True
+
+    def close(self) -> None:
+        """Let other runs have the file."""
+        if self._lock is not None:
+            with suppress(OSError):
+                os.unlink(self._lock.name)
+            self._lock.close()
+            self._lock = None
 
     def _write(self, trees: list[Tree]) -> None:
         arrays: dict[str, Any] = {
@@ -109,4 +184,47 @@ class CheckpointFile:
         n_leaves = np.array([tree.n_leaves for tree in trees])
         with atomic_file(self._path, durable=True) as stream:
             np.savez(stream, identity=np.array(self._identity), n_leaves=n_leaves, **arrays)
-        self._saved_at, self._saved_trees = time.monotonic(), len(trees)
+
+
+def _unpacked(stored: Any) -> list[Tree]:
+    """Trees from the concatenated arrays of a checkpoint."""
+    n_leaves = stored["n_leaves"]
+    if (n_leaves < 1).any():
+        raise ValueError("a tree has no leaf")
+    at_leaf = np.cumsum(n_leaves)[:-1]
+    at_node = np.cumsum(n_leaves - 1)[:-1]
+    columns = []
+    for name in _FIELDS:
+        array = stored[name]
+        per_leaf = name in _PER_LEAF
+        if len(array) != n_leaves.sum() - (0 if per_leaf else len(n_leaves)):
+            raise ValueError(f"{name} does not fit the sizes of the trees")
+        columns.append(np.split(array, at_leaf if per_leaf else at_node))
+    return [Tree(*map(np.ascontiguousarray, arrays)) for arrays in zip(*columns)]
+
+
+def _take_lock(path: Path) -> IO[bytes] | None:
+    """An open file that says to other runs that this one writes to `path`; a warning if another run does.
+
+    The system releases the lock when the run ends, however it ends. Systems without such locks have none.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        lock = open(path.with_name(f".{path.name}.lock"), "ab")  # noqa: SIM115 - held until the run ends
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        warnings.warn(
+            f"'checkpoint' {str(path)!r} is written by another fit that is running; give each fit a file of "
+            "its own, or they overwrite each other's trees",
+            UserWarning,
+            stacklevel=2,
+        )
+        lock.close()
+        return None
+    return lock
