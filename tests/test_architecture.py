@@ -104,13 +104,9 @@ def circles(graph: dict[Path, set[Path]]) -> list[set[str]]:
     return [{str(f.relative_to(PACKAGE)) for f in group} for group in groups]
 
 
-# To be removed with the circle itself.
-KNOWN_CIRCLES = [{"preferences/audit.py", "preferences/pairs.py"}]
-
-
 def test_no_file_imports_itself_in_a_circle():
     found = circles({path: imported_files(path) for path in PACKAGE.rglob("*.py")})
-    assert [circle for circle in found if circle not in KNOWN_CIRCLES] == []
+    assert found == []
 
 
 def test_a_circle_would_be_found(tmp_path):

@@ -22,9 +22,10 @@ def found(report):
 def test_each_problem():
     pairs = read(
         ("p", "a", "b"),
-        ("P ", "a", "b"),  # the same preference again
+        ("p", "a", "b"),  # the same preference again
         ("p", "b", "a"),  # and its opposite
-        ("q", "x", " X"),  # the same text
+        ("q", "x", "x"),  # the same text
+        ("q", "x", " X"),  # nearly
         ("q", "x", ""),
         ("r", "1", "2"),
         ("r", "2", "3"),
@@ -33,10 +34,11 @@ def test_each_problem():
     )
     assert found(audit(pairs)) == {
         "chosen_equals_rejected": [3],
-        "empty_response": [4],
+        "nearly_equal": [4],
+        "empty_response": [5],
         "duplicate": [1],
         "contradiction": [0, 1, 2],
-        "cycle": [5, 6, 7],
+        "cycle": [6, 7, 8],
     }
 
 
@@ -47,9 +49,11 @@ def test_a_clean_set_is_clean():
 
 
 def test_prompts_on_both_sides():
-    train, test = read(("One  prompt", "a", "b"), ("two", "a", "b")), read(("one prompt", "c", "d"))
-    assert found(audit(train, test)) == {"prompt_in_both": [0]}
-    assert found(train.audit(test)) == {"prompt_in_both": [0]}
+    train = read(("One  prompt", "a", "b"), ("two", "a", "b"), ("one prompt", "a", "b"))
+    test = read(("one prompt", "c", "d"))
+    expected = {"near_duplicate_prompt": [2], "prompt_in_both": [2], "near_prompt_in_both": [0]}
+    assert found(audit(train, test)) == expected
+    assert found(train.audit(test)) == expected
 
 
 def test_ties_and_logps():

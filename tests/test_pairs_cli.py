@@ -56,7 +56,7 @@ def test_fit_score_filter(prefs, tmp_path):
     assert len(rows) == 61
     assert rows[3]["mine"] == 1
     assert rows[3]["results"] == 1.0
-    assert rows[3]["margin"] == pytest.approx(rows[3]["scores_chosen"] - rows[3]["scores_rejected"])
+    assert rows[3]["score_margin"] == pytest.approx(rows[3]["scores_chosen"] - rows[3]["scores_rejected"])
     lines = run("score", model, prefs).stdout.strip().splitlines()
     assert json.loads(lines[3])["probability"] == pytest.approx(rows[3]["probability"])
     run("filter", prefs, "--out", kept, "--model", model, "--min-probability", 0.5, "--drop", "duplicate")

@@ -16,7 +16,7 @@ from lambdamart_kit.preferences.reading.records import read_records, write_recor
 
 ROWS = [
     {"id": "a", "prompt": "Name a fruit.", "chosen": "apple", "rejected": "stone", "score": 3},
-    {"id": "b", "prompt": "Name  a FRUIT.", "chosen": "apple", "rejected": "iron", "margin": 0.5},
+    {"id": "b", "prompt": "Name a fruit.", "chosen": "apple", "rejected": "iron", "margin": 0.5},
     {"id": "c", "prompt": "Name a city.", "chosen": "Rome", "rejected": "apple", "weight": 2},
 ]
 
@@ -104,9 +104,14 @@ def test_unpaired_completions():
         {"prompt": "p", "completion": "good", "label": True},
         {"prompt": "q", "completion": "lonely", "label": True},
         {"prompt": "p", "completion": "bad", "label": False},
-        {"prompt": "P", "completion": "worse", "label": False},
+        {"prompt": "p", "completion": "worse", "label": False},
     ]
-    assert texts(PreferencePairs.read(rows)) == [("good", "bad"), ("good", "worse")]
+    with pytest.warns(
+        UserWarning, match=r"1 rows were left out: their prompt has no .* \(the first is row 1\)"
+    ):
+        pairs = PreferencePairs.read(rows)
+    assert texts(pairs) == [("good", "bad"), ("good", "worse")]
+    assert pairs.rows.tolist() == [[0, 2], [0, 3]]
 
 
 def test_rated_responses():
@@ -119,6 +124,7 @@ def test_rated_responses():
         assert pairs.columns["source"].tolist() == ["s", "s"]
 
 
+@pytest.mark.filterwarnings("ignore:all prompts are empty")
 def test_votes():
     rows = [
         {"model_a": "m1", "model_b": "m2", "winner": "model_b", "judge": "j"},
@@ -138,8 +144,8 @@ def test_real_files(real_data):
     assert len(pairs) == 11_079
     train, test = pairs.split(by="subset", random_state=0)
     assert not set(train.columns["subset"]) & set(test.columns["subset"])
-    votes = pd.read_csv(real_data / "llmfao" / "llmfao.csv").drop(columns=["model_x", "model_y"])
-    votes = PreferencePairs.read(votes.rename(columns={"left": "model_a", "right": "model_b"}))
+    votes = PreferencePairs.read(real_data / "llmfao" / "llmfao.csv")
+    assert votes.columns["chosen_model"].iloc[2] == "Weaver 12k"
     assert np.mean(votes.target == 0.5) == pytest.approx(0.39, abs=0.01)
 
 
@@ -226,15 +232,16 @@ def test_log_probs():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"text": "x"}], "the columns must hold chosen and rejected; .* got 'text'"),
+        ([{"text": "x"}], "the columns must hold chosen and rejected; .* got the columns 'text'"),
         ([ROWS[0], {"prompt": "p", "chosen": 3, "rejected": "b"}], "row 1: 'chosen' .* got int 3"),
-        ([{"prompt": "p", "chosen": "a"}, ROWS[0]], "the columns must hold"),
-        ([{**ROWS[0], "target": 2}], r"row 0: 'target' must be a finite number in \[0, 1\]; got 2"),
-        ([{**ROWS[0], "margin": "wide"}], "'margin' must hold numbers"),
-        ([{**ROWS[0], "weight": -1}], "'weight' must be finite, from 0 to inf; pair 0 has -1"),
+        ([{"prompt": "p", "chosen": "a"}], "the columns must hold"),
+        ([ROWS[0], {"prompt": "p", "chosen": "a"}], "row 1: 'rejected' must be text or messages"),
+        ([{**ROWS[0], "target": 2}], r"row 0: 'target' must be a finite number in \[0, 1\]; got int 2"),
+        ([{**ROWS[0], "margin": "wide"}], "row 0: 'margin' must be a finite number; got str 'wide'"),
+        ([{**ROWS[0], "weight": -1}], r"row 0: 'weight' must be a finite number in \[0, inf\]; got int -1"),
         ([{"model_a": "x", "model_b": "y", "winner": "draw?"}], "row 0: 'winner' .* got 'draw"),
-        ([{"prompt": "p", "completion": "c", "label": "yes"}], "row 0: 'label' must be .* got 'yes'"),
-        ([{"prompt": "p", "response": "c", "score": None}], "row 0: 'score' must be .* got None"),
+        ([{"prompt": "p", "completion": "c", "label": "yes"}], "row 0: 'label' must be .* got str 'yes'"),
+        ([{"prompt": "p", "response": "c", "score": None}], "columns must hold .*without a value: .score"),
         ([{"prompt": "p", "responses": ["c"], "scores": [1, 2]}], "row 0: 'responses' and 'scores'"),
         ([{"chosen": "a", "rejected": ["b"]}], "row 0: 'chosen' and 'rejected' must both be"),
     ],
@@ -271,7 +278,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(ValueError, match="cannot tell the format"):
         list(read_records("x.xml"))
     with pytest.raises(ValueError, match="'path' must end in"):
-        write_records(ROWS, tmp_path / "x.txt")
+        write_records(ROWS, tmp_path / "x.json")
     with pytest.raises(TypeError, match="'source' must be"):
         list(read_records(7))
 

@@ -339,7 +339,7 @@ def test_score_pairs_has_rewardbench_columns():
     assert table["id"].tolist()[:2] == [7, 8]
     assert table["subset"].tolist()[:2] == ["s", "t"]
     np.testing.assert_array_equal(table["results"], table["scores_chosen"] > table["scores_rejected"])
-    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["margin"])))
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["score_margin"])))
     with pytest.warns(UserWarning, match="the model is not better than length"):
         report = model.report(pairs, by="subset")
     assert report["subset"].tolist() == ["all", "s", "t"]

@@ -1,23 +1,39 @@
-"""``lambdamart-kit pairs``: audit, fit, score, filter, select, leaderboard."""
+"""``lambdamart-kit pairs``: audit, convert, fit, score, filter, select, leaderboard, layouts."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from lambdamart_kit.preferences import PreferencePairs
 
 app = typer.Typer(
     help="Preference pairs: audit, reward models, leaderboards.", no_args_is_help=True, rich_markup_mode=None
 )
 
 Data = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Pairs: .jsonl, .jsonl.gz, .json, .parquet, .csv or .tsv.")
+    str,
+    typer.Argument(
+        metavar="FILE", help="Pairs: .jsonl, .json, .parquet, .csv or .tsv; a glob or a folder of such files."
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", help="What columns are, as ROLE=COLUMN,...: prompt, chosen, rejected and others."
+    ),
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option("--layout", help="Layout of the rows, if they do not say it: see `pairs layouts`."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write; else stdout.")]
 
@@ -58,20 +74,28 @@ class Intervals(StrEnum):
 def audit(
     data: Data,
     other: Annotated[
-        Path | None, typer.Option(help="Other side of a split: shared prompts are named.")
+        str | None, typer.Option(help="Other side of a split: shared prompts are named.")
     ] = None,
     annotator: Annotated[str | None, typer.Option(help="Column that says who judged.")] = None,
     noise: Annotated[int, typer.Option(help="Also show so many of the most suspicious labels.")] = 0,
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     out: Out = None,
 ) -> None:
     """Say what is wrong with a set of pairs."""
-    from lambdamart_kit.preferences import PreferencePairs, label_noise
     from lambdamart_kit.preferences import audit as examine
 
-    pairs = PreferencePairs.read(data)
-    report = examine(pairs, None if other is None else PreferencePairs.read(other), annotator=annotator)
-    suspicious = label_noise(pairs).head(noise) if noise else None
+    # Texts are kept only where a model is to be fitted on them: an audit needs their facts.
+    with _rows_bar("read") as progress:
+        pairs = _read(data, columns, layout, texts=noise > 0, progress=progress)
+        theirs = None if other is None else _read(other, columns, layout, texts=False, progress=progress)
+    report = examine(pairs, theirs, annotator=annotator)
+    suspicious = None
+    if noise:
+        from lambdamart_kit.preferences import label_noise
+
+        suspicious = label_noise(pairs).head(noise)
     if as_json:
         content = report.to_dict()
         if suspicious is not None:
@@ -83,6 +107,29 @@ def audit(
 
 
 @app.command()
+def convert(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: .jsonl, .parquet, .csv or .tsv.")],
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
+) -> None:
+    """Write the pairs of any layout as prompt, chosen, rejected, target, weight and margin."""
+    with _rows_bar("read") as progress:
+        n_pairs = _read(data, columns, layout, progress=progress).write(out)
+    print(f"wrote {n_pairs} pairs to {out}", file=sys.stderr)
+
+
+@app.command()
+def layouts() -> None:
+    """List the layouts of preference data that are read."""
+    from lambdamart_kit.preferences import LAYOUTS
+
+    width = max(map(len, LAYOUTS))
+    for name, layout in LAYOUTS.items():
+        print(f"{name:<{width}}  {layout.title}")
+
+
+@app.command()
 def fit(
     data: Data,
     model: Annotated[Path, typer.Option("--model", "-m", help="Where to save the reward model.")],
@@ -91,14 +138,17 @@ def fit(
     flip_rate: Annotated[float, typer.Option(help="Share of labels believed to be flipped.")] = 0.0,
     test_size: Annotated[float, typer.Option(help="Share of the prompts to report on; 0 for none.")] = 0.2,
     by: Annotated[str | None, typer.Option(help="Report by this column too.")] = None,
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
     seed: Annotated[int, typer.Option(help="Of the split and the model.")] = 0,
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
 ) -> None:
     """Fit a reward model on texts, report on held-out prompts, save it."""
-    from lambdamart_kit.preferences import PreferencePairs, RewardModel
+    from lambdamart_kit.preferences import RewardModel
 
-    pairs = PreferencePairs.read(data)
+    with _rows_bar("read") as progress:
+        pairs = _read(data, columns, layout, progress=progress)
     train, test = pairs.split(test_size=test_size, random_state=seed) if test_size else (pairs, None)
     reward = RewardModel(
         scorer.value,
@@ -118,22 +168,20 @@ def fit(
 def score(
     model: Annotated[Path, typer.Argument(help="Reward model that `fit` saved.")],
     data: Data,
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
     out: Out = None,
 ) -> None:
-    """Add scores_chosen, scores_rejected, results, margin and probability to every row."""
+    """Add scores_chosen, scores_rejected, results, score_margin and probability to every row."""
     from lambdamart_kit.preferences import RewardModel
-    from lambdamart_kit.preferences.reading.records import write_records
     from lambdamart_kit.preferences.streaming import score_records
 
     reward = RewardModel.load(model)
     with _rows_bar("scored") as progress:
-        records = score_records(reward, data, progress=progress)
-        if out is None:
-            for record in records:
-                sys.stdout.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
-        else:
-            n_rows = write_records(records, out)
-            print(f"scored {n_rows} rows, written to {out}", file=sys.stderr)
+        records = score_records(reward, data, columns=_roles(columns), layout=layout, progress=progress)
+        n_rows = _write_rows(records, out)
+    if out is not None:
+        print(f"scored {n_rows} rows, written to {out}", file=sys.stderr)
 
 
 @app.command("filter")
@@ -150,6 +198,8 @@ def filter_(
         list[str] | None,
         typer.Option(help="Problem of `audit` to drop, such as duplicate or contradiction; repeatable."),
     ] = None,
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
 ) -> None:
     """Keep the rows that a reward model believes and that have none of the problems named."""
     from lambdamart_kit.preferences import RewardModel
@@ -159,7 +209,13 @@ def filter_(
     reward = None if model is None else RewardModel.load(model)
     with _rows_bar("read") as progress:
         mask = keep_mask(
-            data, model=reward, min_probability=min_probability, drop=drop or (), progress=progress
+            data,
+            model=reward,
+            min_probability=min_probability,
+            drop=drop or (),
+            columns=_roles(columns),
+            layout=layout,
+            progress=progress,
         )
     n_kept = write_records(filter_records(data, mask), out)
     print(f"kept {n_kept} of {len(mask)} rows", file=sys.stderr)
@@ -168,23 +224,25 @@ def filter_(
 @app.command()
 def select(
     model: Annotated[Path, typer.Argument(help="Reward model that `fit` saved.")],
-    data: Annotated[Path, typer.Argument(metavar="FILE", help="Candidates: pairs whose order says nothing.")],
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Candidates: pairs whose order says nothing.")],
     k: Annotated[int, typer.Option("-k", help="Pairs to choose.")] = 100,
     method: Annotated[Method, typer.Option(help="How pairs are chosen.")] = Method.d_optimal,
     max_per_prompt: Annotated[int | None, typer.Option(help="Most pairs of one prompt.")] = None,
     seed: Annotated[int, typer.Option(help="Of random methods.")] = 0,
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
     out: Out = None,
 ) -> None:
     """Choose the pairs whose labels would teach the model the most, first choice first."""
     import numpy as np
 
     from lambdamart_kit.explore import select_pairs
-    from lambdamart_kit.preferences import PreferencePairs, RewardModel
+    from lambdamart_kit.preferences import RewardModel
     from lambdamart_kit.preferences.pairs import extract
-    from lambdamart_kit.preferences.reading.records import read_records, write_records
+    from lambdamart_kit.preferences.reading.records import read_records
 
-    reward, records = RewardModel.load(model), list(read_records(data))
-    pairs = PreferencePairs.read(records)
+    reward = RewardModel.load(model)
+    pairs = _read(data, columns, layout)
     different = np.flatnonzero(pairs.chosen != pairs.rejected)
     if len(different) < len(pairs):
         print(f"left out {len(pairs) - len(different)} pairs of two equal responses", file=sys.stderr)
@@ -198,17 +256,21 @@ def select(
         max_per_prompt=max_per_prompt,
         random_state=seed,
     )
-    rows = different[chosen]
-    if out is None:
-        for row in rows:
-            sys.stdout.write(json.dumps(records[row], ensure_ascii=False, default=_plain) + "\n")
+    taken = pairs.take(different[chosen])
+    # Where rows are pairs, the rows of the file are written as they are; else the pairs made of them.
+    if (pairs.rows == np.arange(len(pairs))[:, None]).all():
+        records = list(read_records(data))
+        _write_rows((records[row] for row in taken.rows[:, 0]), out)
     else:
-        write_records((records[row] for row in rows), out)
+        _write_rows(taken.to_records(), out)
 
 
 @app.command()
 def leaderboard(
-    data: Annotated[Path, typer.Argument(metavar="FILE", help="Votes: two items and a winner in each row.")],
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Votes: two items and a winner in each row.")],
+    columns: Annotated[
+        str | None, typer.Option(help="What columns are, as first=COLUMN,second=COLUMN,outcome=COLUMN.")
+    ] = None,
     first: Annotated[str | None, typer.Option(help="Column of the first item.")] = None,
     second: Annotated[str | None, typer.Option(help="Column of the second item.")] = None,
     winner: Annotated[str | None, typer.Option(help="Column of the winner or outcome.")] = None,
@@ -226,13 +288,15 @@ def leaderboard(
 ) -> None:
     """Rank items by Bradley-Terry strength, with confidence intervals."""
     from lambdamart_kit.preferences import BradleyTerry
-    from lambdamart_kit.preferences.streaming import votes
+    from lambdamart_kit.preferences.reading.votes import read_votes
     from lambdamart_kit.preferences.strengths.leaderboard import save_leaderboard
 
-    pairs, outcomes = votes(data, first=first, second=second, winner=winner)
+    named = {"first": first, "second": second, "outcome": winner}
+    roles = {**(_roles(columns) or {}), **{role: name for role, name in named.items() if name is not None}}
+    votes = read_votes(data, columns=roles)
     fitted = BradleyTerry(
         ties=ties.value, order_effect=order_effect, prior=prior, on_disconnected=on_disconnected
-    ).fit(pairs, outcomes)
+    ).fit(votes.pairs, votes.outcomes, votes.weight)
     board = fitted.leaderboard(method=intervals.value, scale="elo" if elo else "logit")
     if out is not None:
         board.to_csv(out, index=False)
@@ -251,6 +315,44 @@ def leaderboard(
         print(f"tie parameter: {fitted.tie_parameter_:.3f}", file=sys.stderr)
     if order_effect:
         print(f"advantage of the first item: {fitted.order_effect_:.3f}", file=sys.stderr)
+
+
+def _read(
+    data: str,
+    columns: str | None,
+    layout: str | None,
+    *,
+    texts: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> PreferencePairs:
+    from lambdamart_kit.preferences import PreferencePairs
+
+    return PreferencePairs.read(data, columns=_roles(columns), layout=layout, texts=texts, progress=progress)
+
+
+def _roles(columns: str | None) -> dict[str, str] | None:
+    """``role=column,role=column`` as a dictionary."""
+    if columns is None:
+        return None
+    entries = [entry.partition("=") for entry in columns.split(",")]
+    bad = [role + sign + name for role, sign, name in entries if not (role and sign and name)]
+    if bad:
+        raise typer.BadParameter(f"must be ROLE=COLUMN,...; got {bad[0]!r}", param_hint="--columns")
+    return {role.strip(): name.strip() for role, _, name in entries}
+
+
+def _write_rows(records: Iterable[dict[str, Any]], out: Path | None) -> int:
+    """Write rows to a file, or as JSON lines to stdout; return their number."""
+    from lambdamart_kit.files.records import json_line
+    from lambdamart_kit.preferences.reading.records import write_records
+
+    if out is not None:
+        return write_records(records, out)
+    n_rows = 0
+    for record in records:
+        sys.stdout.write(json_line(record))
+        n_rows += 1
+    return n_rows
 
 
 @contextmanager
@@ -286,7 +388,3 @@ def _write(text: str, out: Path | None) -> None:
         sys.stdout.write(text)
     else:
         out.write_text(text, encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist()

@@ -1,7 +1,8 @@
 """The registry of file formats: which suffixes mean which format, what reads it and what writes it.
 
-A new format is one module with a `Reader` and one entry in `FORMATS`; ``fit_files``, `read_rows`, `convert`
-and every command find it there.
+A new format of feature rows is one module with a `Reader` and one entry in `FORMATS`; ``fit_files``,
+`read_rows`, `convert` and every command find it there. Formats that hold records too (preference pairs,
+votes) have an entry in `RECORD_FORMATS`, which also states their suffixes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from lambdamart_kit.datasets.letor.files import write_letor
 from lambdamart_kit.files.arrays import ArraysReader, write_arrays
 from lambdamart_kit.files.chunk import Columns, Reader
 from lambdamart_kit.files.letor import LetorReader
+from lambdamart_kit.files.paths import format_suffix
+from lambdamart_kit.files.records import RECORD_FORMATS
 from lambdamart_kit.files.table_writing import (
     write_arrow,
     write_csv,
@@ -23,8 +26,6 @@ from lambdamart_kit.files.table_writing import (
     write_tsv,
 )
 from lambdamart_kit.files.tables import ArrowReader, CsvReader, JsonLinesReader, ParquetReader
-
-_COMPRESSED = (".gz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,18 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "letor": Format((".txt", ".letor", ".svm", ".dat"), LetorReader, write_letor, named=False),
-    "parquet": Format((".parquet", ".pq"), ParquetReader, write_parquet),
-    "csv": Format((".csv",), CsvReader, write_csv),
-    "tsv": Format((".tsv",), CsvReader, write_tsv),
-    "arrow": Format((".arrow", ".feather"), ArrowReader, write_arrow),
-    "jsonl": Format((".jsonl", ".ndjson"), JsonLinesReader, write_json_lines),
+    "parquet": Format(RECORD_FORMATS["parquet"].suffixes, ParquetReader, write_parquet),
+    "csv": Format(RECORD_FORMATS["csv"].suffixes, CsvReader, write_csv),
+    "tsv": Format(RECORD_FORMATS["tsv"].suffixes, CsvReader, write_tsv),
+    "arrow": Format(RECORD_FORMATS["arrow"].suffixes, ArrowReader, write_arrow),
+    "jsonl": Format(RECORD_FORMATS["jsonl"].suffixes, JsonLinesReader, write_json_lines),
     "npz": Format((".npz",), ArraysReader, write_arrays, named=False),
 }
 
 
 def kind_of(path: Path) -> str:
     """Name in `FORMATS` of the format of a file, told by its suffix; files of no known suffix are LETOR."""
-    suffixes = [s.lower() for s in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    last = suffixes[-1] if suffixes else ""
+    last = format_suffix(path)
     for name, known in FORMATS.items():
         if last in known.suffixes:
             return name

@@ -7,20 +7,13 @@ LETOR.
 
 from __future__ import annotations
 
-import errno
-import glob
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TypeAlias
+from collections.abc import Iterator
 
 from lambdamart_kit.files.chunk import Chunk, Columns
 from lambdamart_kit.files.formats import FORMATS, kind_of
+from lambdamart_kit.files.paths import Files as Files
+from lambdamart_kit.files.paths import find_files as find_files
 from lambdamart_kit.runtime.disk_cache import identity
-
-Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-_HIDDEN = (".", "_")  # such as Spark's _SUCCESS
 
 
 class RowFiles:
@@ -46,6 +39,7 @@ class RowFiles:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> path = Path(tempfile.mkdtemp()) / "rows.txt"
     >>> _ = path.write_text("2 qid:7 1:0.5 3:2\n0 qid:7 2:1 3:4\n")
     >>> [chunk.X.shape for chunk in RowFiles(path).chunks()]
@@ -95,28 +89,3 @@ class RowFiles:
             Columns of LETOR files; None takes those each chunk has.
         """
         return self._reader.chunks(n_features)
-
-
-def find_files(files: Files) -> list[Path]:
-    """The files that a path, a folder, a glob or a list of such stands for."""
-    if isinstance(files, str | os.PathLike):
-        return _find(os.fspath(files))
-    found = [path for entry in files for path in _find(os.fspath(entry))]
-    if not found:
-        raise ValueError("'files' must name at least one file; got an empty list")
-    return found
-
-
-def _find(name: str) -> list[Path]:
-    path = Path(name)
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(_HIDDEN))
-    elif path.exists() or not glob.has_magic(name):
-        if not path.exists():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-        return [path]
-    else:
-        found = sorted(Path(p) for p in glob.glob(name, recursive=True) if Path(p).is_file())
-    if not found:
-        raise FileNotFoundError(errno.ENOENT, "No such files", name)
-    return found

@@ -1,25 +1,52 @@
-"""Preference models: Bradley-Terry strengths, reward models, preference pairs and what to check in them."""
+"""Preference models: Bradley-Terry strengths, reward models, preference pairs and what to check in them.
 
-from lambdamart_kit.preferences.audit import AuditReport, audit
-from lambdamart_kit.preferences.dpo import DPOPolicy
-from lambdamart_kit.preferences.noise import cleaned, label_noise
-from lambdamart_kit.preferences.pairs import PreferencePairs
-from lambdamart_kit.preferences.reward import RewardModel
-from lambdamart_kit.preferences.strengths.bradley_terry import BradleyTerry
-from lambdamart_kit.preferences.strengths.plackett_luce import PlackettLuce
-from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
+Every name loads on first use: an audit of a file needs neither compiled kernels nor scikit-learn.
+"""
 
-__all__ = [
-    "AuditReport",
-    "BradleyTerry",
-    "DPOPolicy",
-    "PlackettLuce",
-    "PreferencePairs",
-    "RewardModel",
-    "SentenceEmbeddings",
-    "TextFeatures",
-    "TfidfFeatures",
-    "audit",
-    "cleaned",
-    "label_noise",
-]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lambdamart_kit.preferences.auditing.audit import audit as audit
+    from lambdamart_kit.preferences.auditing.report import AuditReport as AuditReport
+    from lambdamart_kit.preferences.dpo import DPOPolicy as DPOPolicy
+    from lambdamart_kit.preferences.noise import cleaned as cleaned
+    from lambdamart_kit.preferences.noise import label_noise as label_noise
+    from lambdamart_kit.preferences.pairs import PreferencePairs as PreferencePairs
+    from lambdamart_kit.preferences.reading.layouts import LAYOUTS as LAYOUTS
+    from lambdamart_kit.preferences.reward import RewardModel as RewardModel
+    from lambdamart_kit.preferences.strengths.bradley_terry import BradleyTerry as BradleyTerry
+    from lambdamart_kit.preferences.strengths.plackett_luce import PlackettLuce as PlackettLuce
+    from lambdamart_kit.preferences.text import SentenceEmbeddings as SentenceEmbeddings
+    from lambdamart_kit.preferences.text import TextFeatures as TextFeatures
+    from lambdamart_kit.preferences.text import TfidfFeatures as TfidfFeatures
+
+_HOME = {
+    "LAYOUTS": "reading.layouts",
+    "AuditReport": "auditing.report",
+    "audit": "auditing.audit",
+    "BradleyTerry": "strengths.bradley_terry",
+    "DPOPolicy": "dpo",
+    "PlackettLuce": "strengths.plackett_luce",
+    "PreferencePairs": "pairs",
+    "RewardModel": "reward",
+    "SentenceEmbeddings": "text",
+    "TextFeatures": "text",
+    "TfidfFeatures": "text",
+    "cleaned": "noise",
+    "label_noise": "noise",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

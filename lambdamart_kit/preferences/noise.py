@@ -11,6 +11,7 @@ from sklearn.base import clone
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.preferences.pairs import PreferencePairs
 from lambdamart_kit.preferences.reward import RewardModel
+from lambdamart_kit.preferences.scoring import label_probability
 
 
 def label_noise(
@@ -28,7 +29,8 @@ def label_noise(
     Every pair is judged by a model fitted on the other folds, split by whole prompts, so no label vouches for
     itself. Suggestions go by that probability p: below `flip_below` the opposite is far more likely
     ("flip"); below `drop_below` the pair is not worth its risk ("drop"); below 1/2 it should count less
-    ("down-weight", by 2 p); else "keep". They are suggestions: look at the pairs first.
+    ("down-weight", by 2 p); else "keep". A tie is kept: no label of it could be wrong. They are
+    suggestions: look at the pairs first.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ def label_noise(
     Returns
     -------
     DataFrame
-        ``pair``, ``probability``, ``suggestion``, ``weight`` (1 keep and flip, 2 p, 0 drop), from the most
-        suspicious on.
+        ``pair``, ``probability`` (NaN for ties), ``suggestion``, ``weight`` (1 keep and flip, 2 p, 0 drop),
+        from the most suspicious on.
 
     References
     ----------
@@ -71,7 +73,8 @@ def label_noise(
             features=None if pairs.features is not None else "text", random_state=random_state
         )
     p = cross_fitted(pairs, model, n_splits=n_splits, by=by, random_state=random_state)
-    believed = np.where(pairs.target >= 0.5, p, 1.0 - p)
+    believed = label_probability(p, pairs.target)
+    # A tie has no probability, compares false with every bound, and is kept.
     suggestion = np.select(
         [believed < flip_below, believed < drop_below, believed < 0.5],
         ["flip", "drop", "down-weight"],
@@ -114,10 +117,4 @@ def cleaned(pairs: PreferencePairs, noise: pd.DataFrame) -> PreferencePairs:
         raise ValueError(f"'noise' must have one row per pair, {len(pairs)}; got {len(by_pair)}")
     flip = by_pair["suggestion"].to_numpy() == "flip"
     weight = pairs.weight * by_pair["weight"].to_numpy()
-    changed = dataclasses.replace(
-        pairs,
-        chosen=np.where(flip, pairs.rejected, pairs.chosen),
-        rejected=np.where(flip, pairs.chosen, pairs.rejected),
-        weight=weight,
-    )
-    return changed.take(weight > 0)
+    return dataclasses.replace(pairs.flipped(flip), weight=weight).take(weight > 0)

@@ -26,7 +26,7 @@ from lambdamart_kit.preferences.scorers import (
     Scorer,
     TreeScorer,
 )
-from lambdamart_kit.preferences.scoring import calibration_slope, preference_report
+from lambdamart_kit.preferences.scoring import accuracy, calibration_slope, preference_report
 from lambdamart_kit.rankers import LambdaMART, NeuralRanker
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
@@ -375,8 +375,9 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         -------
         DataFrame
             ``id`` and ``subset`` (from the pairs' columns; the pair's number and "all" otherwise),
-            ``scores_chosen``, ``scores_rejected``, ``results`` (1, 0, or 0.5 for equal scores), ``margin``
-            (of the scores) and ``probability``.
+            ``scores_chosen``, ``scores_rejected``, ``results`` (1 if the scores order the pair as its label
+            does, 0 if not, 0.5 for equal scores, NaN for a tie), ``score_margin`` and ``probability`` (that
+            chosen is the better one).
         """
         rewards = self.predict_responses(pairs)
         chosen, rejected = rewards[pairs.chosen], rewards[pairs.rejected]
@@ -388,8 +389,8 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
                 "subset": known["subset"].to_numpy() if "subset" in known else "all",
                 "scores_chosen": chosen,
                 "scores_rejected": rejected,
-                "results": (np.sign(margin) + 1) / 2,
-                "margin": margin,
+                "results": accuracy(margin, pairs.target, half_ties=True),
+                "score_margin": margin,
                 "probability": expit(margin),
             }
         )

@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
-from scipy.stats import norm
+from scipy.special import expit, ndtri
 
-from lambdamart_kit.core.pairs import pair_terms
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 
 _LENGTH_MATCHED = 0.1  # responses whose lengths differ by at most this share of the longer
@@ -48,7 +46,29 @@ def log_loss(margin: FloatArray, target: FloatArray) -> FloatArray:
     >>> log_loss(np.zeros(1), np.ones(1)).round(6).tolist()
     [0.693147]
     """
+    from lambdamart_kit.core.pairs import pair_terms
+
     return pair_terms(margin, target=target).loss
+
+
+def label_probability(probability: FloatArray, target: FloatArray) -> FloatArray:
+    """Probability that each label is right, from the probability that `chosen` is the better one.
+
+    A target below 1/2 says that `rejected` is the better one. A tie (target 1/2) names no better one, so no
+    probability says whether it is right: it is NaN.
+
+    Parameters
+    ----------
+    probability : (n_pairs,) float64
+        Of the model, that `chosen` is the better one.
+    target : (n_pairs,) float64
+
+    Examples
+    --------
+    >>> label_probability(np.array([0.9, 0.9, 0.9]), np.array([1.0, 0.0, 0.5])).tolist()
+    [0.9, 0.09999999999999998, nan]
+    """
+    return np.select([target > 0.5, target < 0.5], [probability, 1.0 - probability], default=np.nan)
 
 
 def calibration_slope(
@@ -71,13 +91,17 @@ def calibration_slope(
     >>> round(calibration_slope(margin, np.ones(4), np.ones(4)), 6)
     0.5
     """
+    from lambdamart_kit.core.pairs import pair_terms
+
     spread = np.sqrt(np.average(margin**2, weights=weight)) if weight.sum() > 0 else 0.0
     if spread == 0.0:
         return float("nan")
-    x, slope = margin / spread, start * spread
+    x = margin / spread
+    slope = start * spread
     for _ in range(100):
         terms = pair_terms(slope * x + offset, target=target, weight=weight, n_threads=1)
-        gradient, curvature = np.sum(terms.gradient * x), np.sum(terms.hessian * x**2)
+        gradient = np.sum(terms.gradient * x)
+        curvature = np.sum(terms.hessian * x**2)
         if curvature < 1e-10 * weight.sum():
             return float("inf") if gradient < 0 else float("-inf")
         step = float(np.clip(-gradient / curvature, -2.0, 2.0))
@@ -131,7 +155,7 @@ def clustered_mean(
     if len(sums) < 2:
         return Mean(mean, float("nan"), float("nan"))
     error = np.sqrt(np.sum(sums**2) * len(sums) / (len(sums) - 1)) / total
-    half = float(norm.ppf((1 + level) / 2) * error)
+    half = float(ndtri((1 + level) / 2) * error)
     return Mean(mean, mean - half, mean + half)
 
 
@@ -160,12 +184,14 @@ def preference_report(
             chosen_length[rows].astype(float), rejected_length[rows].astype(float), level,
         )  # fmt: skip
 
-    table = {"all": describe(np.ones(len(margin), dtype=bool))}
+    table = [{"subset": "all", **describe(np.ones(len(margin), dtype=bool))}]
     if subset is not None:
+        # A subset of the data may itself be called "all": the row of all pairs is the first one.
         names = pd.Series(subset).astype(str).to_numpy()
-        table.update({name: describe(names == name) for name in sorted(set(names))})
-    report = pd.DataFrame.from_dict(table, orient="index").rename_axis("subset").reset_index()
-    ours, longer = report.loc[0, "accuracy_half_ties"], report.loc[0, "longer_wins"]
+        table += [{"subset": name, **describe(names == name)} for name in sorted(set(names))]
+    report = pd.DataFrame(table)
+    ours = report.loc[0, "accuracy_half_ties"]
+    longer = report.loc[0, "longer_wins"]
     if longer >= ours:
         warnings.warn(
             f"the model is not better than length: choosing the longer response is right for {longer:.1%} of "

@@ -1,33 +1,40 @@
-"""Whole files of pairs, a batch at a time: score them, filter them, count their votes."""
+"""Whole files of pairs, a batch at a time: score them and filter them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.core.typing import BoolArray
-from lambdamart_kit.preferences.audit import audit
+from lambdamart_kit.core.typing import Array, BoolArray, IndexArray
+from lambdamart_kit.files.records import Record
+from lambdamart_kit.preferences.auditing.audit import audit
+from lambdamart_kit.preferences.pair_table import PairTable
 from lambdamart_kit.preferences.pairs import PreferencePairs
-from lambdamart_kit.preferences.reading.records import Record, read_records
-from lambdamart_kit.preferences.reward import RewardModel
+from lambdamart_kit.preferences.reading.builder import PairBuilder
+from lambdamart_kit.preferences.reading.layouts import PairReader
+from lambdamart_kit.preferences.reading.records import RecordSource, read_records
+from lambdamart_kit.preferences.scoring import label_probability
+
+if TYPE_CHECKING:
+    from lambdamart_kit.preferences.reward import RewardModel
 
 _BATCH = 2048
-_SIDES = (
-    ("model_a", "model_b"),
-    ("left", "right"),
-    ("chosen", "rejected"),
-    ("home_team", "away_team"),
-    ("winner", "loser"),
-)
-_ADDED = ("scores_chosen", "scores_rejected", "results", "margin", "probability")
+# Columns that scoring adds. None of them is one that training reads: a scored file trains like the file
+# before.
+_ADDED = ("scores_chosen", "scores_rejected", "results", "score_margin", "probability")
 
 
 def score_records(
-    model: RewardModel, source: Any, *, progress: Callable[[int], None] = lambda n_rows: None
+    model: RewardModel,
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    progress: Callable[[int], None] = lambda n_rows: None,
 ) -> Iterator[Record]:
     """Rows of `source`, each with the columns of :meth:`RewardModel.score_pairs` added, one batch in memory.
 
@@ -37,6 +44,8 @@ def score_records(
         Fitted on texts.
     source : path, DataFrame, data set or iterable of mappings
         One pair a row.
+    columns, layout
+        As in :meth:`PreferencePairs.read`.
     progress : callable
         Told the number of rows after each batch.
 
@@ -45,11 +54,11 @@ def score_records(
     ValueError
         If rows are not pairs, such as rated responses.
     """
-    for start, batch in _batches(source):
-        table = _scores(model, batch, start)
-        for record, scores in zip(batch, table.to_dict("records")):
+    for records, pairs in _batches(source, columns, layout):
+        table = model.score_pairs(pairs)
+        for record, scores in zip(records, table.to_dict("records")):
             yield {**record, **{name: scores[name] for name in _ADDED}}
-        progress(len(batch))
+        progress(len(records))
 
 
 def keep_mask(
@@ -58,32 +67,39 @@ def keep_mask(
     model: RewardModel | None = None,
     min_probability: float = 0.0,
     drop: Iterable[str] = (),
+    columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
     progress: Callable[[int], None] = lambda n_rows: None,
 ) -> BoolArray:
-    """Which rows to keep: probable enough under `model`, and without the audit's problems named in `drop`.
+    """Which rows of `source` to keep: probable enough under `model`, with none of the problems in `drop`.
 
-    `drop` reads the texts of the whole file, `model` a batch at a time.
+    A tie is kept whatever the model says: it names no response as the better one. `drop` needs the facts of
+    the whole file, `model` a batch at a time. Where a row is one response of several pairs, it goes if all
+    its pairs have the problem; of a pair with an empty response only the row of that response goes.
 
     Raises
     ------
     ValueError
-        If a name in `drop` is no problem that the audit looks for.
+        If a name in `drop` is no problem that the audit looks for; or if a row holds several pairs of which
+        only some have the problem.
     """
-    kept: list[BoolArray] = []
-    for start, batch in _batches(source):
-        probable = np.ones(len(batch), dtype=bool)
-        if model is not None:
-            probable = _scores(model, batch, start)["probability"].to_numpy() >= min_probability
-        kept.append(probable)
-        progress(len(batch))
-    mask = np.concatenate(kept) if kept else np.empty(0, dtype=bool)
     unwanted = list(drop)
+    if model is None:
+        mask = np.ones(_count(source, progress), dtype=bool)
+    else:
+        kept = []
+        for records, pairs in _batches(source, columns, layout):
+            p = label_probability(model.predict_proba_pairs(pairs), pairs.target)
+            kept.append(np.isnan(p) | (p >= min_probability))
+            progress(len(records))
+        mask = np.concatenate(kept) if kept else np.empty(0, dtype=bool)
     if unwanted:
-        rows = audit(PreferencePairs.read(source)).rows
+        pairs = PreferencePairs.read(source, columns=columns, layout=layout, texts=False)
+        rows = audit(pairs).rows
         for name in unwanted:
             if name not in rows:
                 raise ValueError(f"'drop' must be one of {', '.join(map(repr, rows))}; got {name!r}")
-            mask[rows[name]] = False
+            mask[_rows_with(pairs, name, rows[name])] = False
     return mask
 
 
@@ -92,59 +108,76 @@ def filter_records(source: Any, mask: BoolArray) -> Iterator[Record]:
     return itertools.compress(read_records(source), mask)
 
 
-def votes(
-    source: Any, *, first: str | None = None, second: str | None = None, winner: str | None = None
-) -> tuple[pd.DataFrame, Any]:
-    """Items of each comparison (two columns), and its outcomes, from a file of votes.
+def _count(source: Any, progress: Callable[[int], None]) -> int:
+    n_rows = 0
+    records = iter(read_records(source))
+    while batch := list(itertools.islice(records, _BATCH)):
+        n_rows += len(batch)
+        progress(len(batch))
+    return n_rows
 
-    Parameters
-    ----------
-    first, second, winner : str, optional
-        Columns; by default model_a and model_b, left and right, chosen and rejected, or home_team and
-        away_team, and "winner". Without a winner column the scores of home and away team decide, or the first
-        item won.
 
-    Raises
-    ------
-    ValueError
-        If the columns are not there.
+def _rows_with(pairs: PairTable, name: str, found: IndexArray) -> IndexArray:
+    """Rows of the source to drop for a problem of the pairs `found`."""
+    same_row = pairs.rows[:, 0] == pairs.rows[:, 1]
+    if name == "empty_response" and not same_row.all():
+        return _rows_of_empty(pairs, found)
+    has_problem = np.zeros(len(pairs), dtype=bool)
+    has_problem[found] = True
+    # Of each row that stands in a pair: do all of its pairs have the problem, or only some?
+    row = np.concatenate([pairs.rows[:, 0], pairs.rows[~same_row, 1]])
+    bad = np.concatenate([has_problem, has_problem[~same_row]])
+    table = pd.DataFrame({"row": row, "bad": bad}).groupby("row")["bad"].agg(["all", "any"])
+    partly = table.index[table["any"] & ~table["all"]].to_numpy()
+    several = np.intersect1d(partly, pairs.rows[same_row, 0])
+    if len(several):
+        raise ValueError(
+            f"row {several[0]} holds several pairs, of which only some have the problem {name!r} "
+            f"({len(several)} such rows); write the pairs with `pairs convert` first and filter those"
+        )
+    return table.index[table["all"]].to_numpy(dtype=np.intp)
+
+
+def _rows_of_empty(pairs: PairTable, found: IndexArray) -> IndexArray:
+    facts = pairs.response_facts
+    empty: Array = np.zeros(len(pairs.response_prompt), dtype=bool)
+    if facts is not None:
+        empty = facts["empty"].to_numpy()
+    rows = [
+        pairs.rows[found, side][empty[code[found]]] for side, code in ((0, pairs.chosen), (1, pairs.rejected))
+    ]
+    return np.unique(np.concatenate(rows))
+
+
+def _batches(
+    source: Any, columns: Mapping[str, str] | None, layout: str | None
+) -> Iterator[tuple[list[Record], PreferencePairs]]:
+    """Records as they are, with the pairs made of them: one pair a record.
+
+    The layout is found once, from the start of the whole source, and not for every batch.
     """
-    frame = pd.DataFrame(read_records(source))
-    if first is None or second is None:
-        sides = next((s for s in _SIDES if set(s) <= set(frame.columns)), None)
-        if sides is None:
-            raise ValueError(
-                f"name the columns of the two items with 'first' and 'second'; have {list(frame.columns)}"
-            )
-        first, second = sides
-    absent = [name for name in (first, second, winner) if name is not None and name not in frame]
-    if absent:
-        raise ValueError(f"no column {absent[0]!r}; have {list(frame.columns)}")
-    pairs = frame[[first, second]]
-    if winner is None and "winner" in frame and "winner" not in (first, second):
-        winner = "winner"
-    if winner is not None:
-        return pairs, frame[winner].to_numpy()
-    if {"home_score", "away_score"} <= set(frame.columns):
-        scores = frame[["home_score", "away_score"]].apply(pd.to_numeric, errors="coerce")
-        played = scores.notna().all(axis=1)
-        difference = scores["home_score"] - scores["away_score"]
-        return pairs[played], (np.sign(difference[played]).to_numpy() + 1) / 2
-    return pairs, None
+    seen: list[Record] = []
 
+    def remembered() -> Iterator[Record]:
+        for record in RecordSource(source):
+            seen.append(record)
+            yield record
 
-def _batches(source: Any) -> Iterator[tuple[int, list[Record]]]:
-    rows, start = iter(read_records(source)), 0
-    while batch := list(itertools.islice(rows, _BATCH)):
-        yield start, batch
-        start += len(batch)
-
-
-def _scores(model: RewardModel, batch: list[Record], start: int) -> pd.DataFrame:
-    try:
-        pairs = PreferencePairs.read(batch)
-    except ValueError as error:
-        raise ValueError(f"in the rows from {start} on: {error}") from None
-    if len(pairs) != len(batch):
-        raise ValueError("rows must be pairs, one a row; make pairs of rated or unpaired rows first")
-    return model.score_pairs(pairs)
+    reader = PairReader(remembered(), columns=columns, layout=layout)
+    if reader.layout is not None and not reader.layout.pair_per_row:
+        raise ValueError(
+            f"rows must be pairs, one a row, but in the layout {reader.layout.name!r} they are not; write "
+            f"the "
+            "pairs with `pairs convert` first"
+        )
+    pairs = iter(reader)
+    done = 0
+    while batch := list(itertools.islice(pairs, _BATCH)):
+        if [pair.rows[0] for pair in batch] != list(range(done, done + len(batch))):
+            row = next(at for at, pair in enumerate(batch, done) if pair.rows[0] != at)
+            raise ValueError(f"row {row} states no preference; drop such rows first")
+        builder = PairBuilder()
+        builder.add_all(batch)
+        yield seen[: len(batch)], PreferencePairs(**builder.fields(), features=None)
+        del seen[: len(batch)]
+        done += len(batch)

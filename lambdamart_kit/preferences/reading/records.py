@@ -1,160 +1,198 @@
-"""Rows of preference files as dictionaries, one at a time: JSON lines, Parquet, CSV, frames, data sets.
-
-Nothing here holds a whole file, so a filter over a file larger than memory needs the memory of one batch.
-"""
+"""The records of a preference set, wherever they are: files, frames, data sets, or any mappings."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import itertools
-import json
+import bisect
+import glob
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pandas as pd
 
+from lambdamart_kit.files.paths import COMPRESSED, find_files
+from lambdamart_kit.files.records import (
+    RECORD_FORMATS,
+    Record,
+    RecordFormat,
+    compressing,
+    record_format,
+)
 from lambdamart_kit.runtime.atomic_file import atomic_file
 
-Record = dict[str, Any]
 _BATCH = 4096
+_BINARY = ("parquet", "arrow")
 
 
-def read_records(source: Any) -> Iterator[Record]:
-    """Rows of a path, a DataFrame, a data set or any iterable of mappings, as dictionaries.
+class RecordSource:
+    """The records of a source, numbered from 0 across all its files, and where each one stands.
 
-    Paths end in ``.jsonl``, ``.ndjson``, ``.json`` (an array), ``.csv``, ``.tsv``, each also with ``.gz``, or
-    ``.parquet``.
+    Parameters
+    ----------
+    source : path, glob, folder, list of paths, DataFrame, data set or iterable of mappings
+        Paths end in one of the suffixes of `RECORD_FORMATS`, each also with ``.gz`` or ``.zst``
+        where the format is text. A folder stands for the files of records in it.
+    wanted : sequence of str, optional
+        Columns to decode; all by default. Parquet reads no others.
 
     Raises
     ------
     ValueError
-        If the ending is unknown or a line is no JSON object; it names the line.
+        If the ending of a path is unknown.
+    FileNotFoundError
+        If there is no such file.
     TypeError
         If `source` is no rows at all.
+
+    Examples
+    --------
+    >>> source = RecordSource([{"a": 1}, {"a": 2}])
+    >>> list(source), source.place(1)
+    ([{'a': 1}, {'a': 2}], 'row 1')
     """
-    if isinstance(source, str | os.PathLike):
-        yield from _read_path(Path(source))
-    elif isinstance(source, pd.DataFrame):
-        for start in range(0, len(source), _BATCH):
-            yield from source.iloc[start : start + _BATCH].to_dict("records")
-    elif hasattr(source, "column_names") or (isinstance(source, Iterable) and not isinstance(source, dict)):
+
+    def __init__(self, source: Any, wanted: Sequence[str] | None = None) -> None:
+        self.paths = record_files(source)
+        self._source = source
+        self._wanted = wanted
+        self._starts: list[int] = []
+        if self.paths is None:
+            _check_iterable(source)
+
+    def __iter__(self) -> Iterator[Record]:
+        if self.paths is None:
+            yield from self._records_in_memory()
+            return
+        self._starts = []
+        n_rows = 0
+        for path in self.paths:
+            self._starts.append(n_rows)
+            for record in _format(path).read(path, self._wanted):
+                yield record
+                n_rows += 1
+
+    def place(self, row: int) -> str:
+        """Where a row that was read stands, for messages."""
+        path = self.path_of(row)
+        if path is None or self.paths is None or len(self.paths) == 1:
+            return f"row {row}"
+        return f"{path}, row {row - self._starts[self.paths.index(path)]}"
+
+    def path_of(self, row: int) -> Path | None:
+        """File of a row that was read, or None for rows in memory."""
+        if self.paths is None or not self._starts:
+            return None
+        return self.paths[bisect.bisect_right(self._starts, row) - 1]
+
+    def names(self) -> list[str]:
+        """Names of the columns: those of the header, or else of the first row."""
+        if self.paths is not None:
+            return _format(self.paths[0]).names(self.paths[0])
+        if isinstance(self._source, pd.DataFrame):
+            return [str(name) for name in self._source.columns]
+        if hasattr(self._source, "column_names"):
+            return list(self._source.column_names)
+        return list(next(iter(self._records_in_memory()), {}))
+
+    def _records_in_memory(self) -> Iterator[Record]:
+        source = self._source
+        if isinstance(source, pd.DataFrame):
+            table = source if self._wanted is None else source[[n for n in source if n in self._wanted]]
+            for start in range(0, len(table), _BATCH):
+                yield from table.iloc[start : start + _BATCH].to_dict("records")
+            return
         for row, record in enumerate(source):
             if not hasattr(record, "keys"):
                 raise TypeError(
                     f"row {row} must be a mapping of column to value; got {type(record).__name__}"
                 )
-            yield dict(record)
-    else:
+            known = dict(record)
+            yield known if self._wanted is None else {n: known[n] for n in self._wanted if n in known}
+
+
+def read_records(source: Any, wanted: Sequence[str] | None = None) -> Iterator[Record]:
+    """Rows of a source as dictionaries; see :class:`RecordSource` for what a source may be."""
+    yield from RecordSource(source, wanted)
+
+
+def write_records(records: Iterable[Record], path: str | os.PathLike[str]) -> int:
+    """Write rows as they come, in the format that the ending of `path` says, and return their number.
+
+    The file appears under its name only when it is complete.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown, or a row does not fit the format.
+    """
+    target = Path(path)
+    write = _format(target, parameter="'path'").write
+    if write is None:
+        raise ValueError(f"'path' must end in {_suffixes(writable=True)}; got {target.name!r}")
+    with atomic_file(target) as raw, compressing(raw, target.suffix) as stream:
+        return write(records, stream)
+
+
+def record_files(source: Any) -> list[Path] | None:
+    """Files that a path, glob, folder or list of paths stands for; None if `source` is no path."""
+    if isinstance(source, str | os.PathLike):
+        folder = Path(source)
+        if folder.is_dir():
+            return _files_in(folder)
+        if not glob.has_magic(os.fspath(source)):
+            _format(folder)
+        return _known(find_files(source))
+    is_list = isinstance(source, list | tuple) and len(source) > 0
+    if is_list and all(isinstance(entry, str | os.PathLike) for entry in source):
+        return [path for entry in source for path in record_files(entry) or []]
+    return None
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Files of records in a folder; what else lies there, such as a README, is no data."""
+    found = [path for path in find_files(folder) if record_format(path) is not None]
+    kinds = sorted({_format(path).suffixes[0] for path in found})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"the folder {folder} holds files of several formats ({', '.join(kinds)}); name those that "
+            f"are meant "
+            "with a glob, such as '*.parquet'"
+        )
+    if not found:
+        raise ValueError(f"the folder {folder} holds no file that ends in {_suffixes()}")
+    return found
+
+
+def _known(paths: list[Path]) -> list[Path]:
+    for path in paths:
+        _format(path)
+    return paths
+
+
+def _format(path: Path, parameter: str = "a file of records") -> RecordFormat:
+    known = record_format(path)
+    if known is None:
+        raise ValueError(f"cannot tell the format of {path.name!r}: {parameter} must end in {_suffixes()}")
+    if path.suffix in COMPRESSED and any(known is RECORD_FORMATS[name] for name in _BINARY):
+        raise ValueError(f"{path.name!r}: this format is compressed inside; leave {path.suffix} away")
+    return known
+
+
+def _suffixes(*, writable: bool = False) -> str:
+    kinds = [known for known in RECORD_FORMATS.values() if known.write is not None or not writable]
+    suffixes = [suffix for kind in kinds for suffix in kind.suffixes]
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]} (text also with .gz or .zst)"
+
+
+def _check_iterable(source: Any) -> None:
+    if isinstance(source, Mapping):
+        splits = ", ".join(map(repr, source)) or "none"
+        raise TypeError(
+            f"'source' must be one set of rows, not a mapping; pass one of its values (it has {splits})"
+        )
+    if not isinstance(source, Iterable):
         raise TypeError(
             "'source' must be a path, a DataFrame, a data set or an iterable of mappings; "
             f"got {type(source).__name__}"
         )
-
-
-def write_records(records: Iterable[Record], path: str | os.PathLike[str]) -> int:
-    """Write rows to ``.jsonl`` (also ``.gz``) or ``.parquet`` as they come, and return their number.
-
-    The file appears under its name only when it is complete.
-    """
-    target = Path(path)
-    write = _write_parquet if target.suffix == ".parquet" else _write_lines
-    if write is _write_lines and _ending(target) not in (".jsonl", ".ndjson"):
-        raise ValueError(f"'path' must end in .jsonl, .jsonl.gz or .parquet; got {target.name!r}")
-    with atomic_file(target) as stream:
-        return write(records, stream, compressed=target.suffix == ".gz")
-
-
-def _ending(path: Path) -> str:
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-
-
-def _read_path(path: Path) -> Iterator[Record]:
-    ending = _ending(path)
-    if ending in (".jsonl", ".ndjson"):
-        with _open(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _parse(line, path, number)
-    elif ending == ".json":
-        with _open(path) as text:
-            yield from read_records(json.load(text))
-    elif ending == ".parquet":
-        for batch in _parquet().ParquetFile(path).iter_batches(_BATCH):
-            yield from batch.to_pylist()
-    elif ending in (".csv", ".tsv"):
-        separator = "\t" if ending == ".tsv" else ","
-        for chunk in pd.read_csv(path, sep=separator, chunksize=_BATCH, keep_default_na=False):
-            yield from chunk.to_dict("records")
-    else:
-        raise ValueError(
-            f"cannot tell the format of {path.name!r}: it must end in .jsonl, .ndjson, .json, .parquet, .csv "
-            "or .tsv"
-        )
-
-
-def _open(path: Path) -> io.TextIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
-
-
-def _parse(line: str, path: Path, number: int) -> Record:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{path}, line {number}: expected a JSON object, got {type(record).__name__}")
-    return record
-
-
-def _write_lines(records: Iterable[Record], stream: BinaryIO, *, compressed: bool) -> int:
-    n_rows = 0
-    raw = (
-        gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) if compressed else nullcontext(stream)
-    )
-    with raw as out:
-        for n_rows, record in enumerate(records, 1):  # noqa: B007
-            line = json.dumps(record, ensure_ascii=False, default=_plain) + "\n"
-            out.write(line.encode())
-    return n_rows
-
-
-def _write_parquet(records: Iterable[Record], stream: BinaryIO, *, compressed: bool) -> int:
-    parquet = _parquet()
-    import pyarrow as pa
-
-    writer, n_rows, rows = None, 0, iter(records)
-    try:
-        while batch := list(itertools.islice(rows, _BATCH)):
-            table = pa.Table.from_pylist(batch, schema=None if writer is None else writer.schema)
-            writer = writer or parquet.ParquetWriter(stream, table.schema)
-            writer.write_table(table)
-            n_rows += len(batch)
-        if writer is None:
-            parquet.write_table(pa.table({}), stream)
-    finally:
-        if writer is not None:
-            writer.close()
-    return n_rows
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays as JSON can say them."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"a column of type {type(value).__name__} cannot be written as JSON")
-
-
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ImportError(
-            'Parquet files need pyarrow; install it with: pip install "lambdamart-kit[parquet]"'
-        ) from None
-    return pyarrow.parquet

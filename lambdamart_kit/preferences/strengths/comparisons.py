@@ -6,6 +6,7 @@ are merged once, and everything after (Newton steps, sandwich, bootstrap) works 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,10 @@ import pandas as pd
 
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.preferences.reading.values import WINNERS
 from lambdamart_kit.preferences.strengths.factorize import code_ids
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
 
-WINNERS = {
-    **dict.fromkeys(["model_a", "a", "left", "first", "home", "x"], 1.0),
-    **dict.fromkeys(["model_b", "b", "right", "second", "away", "y"], 0.0),
-    **dict.fromkeys(["tie", "tie (bothbad)", "both", "bothbad", "both_bad", "draw", "equal"], 0.5),
-}
 _DENSE_KEYS = 1 << 22  # counting into this many slots beats sorting
 _LARGEST_CODE = 1 << 62
 _SERIAL_ROWS = 100_000  # rows below which waking threads costs more than it saves
@@ -247,6 +244,8 @@ def encode_outcomes(outcomes: Any, items: Array, first: IndexArray, second: Inde
         )
     if values.dtype.kind in "biuf":
         outcome = values.astype(np.float64)
+        if values.dtype.kind in "iu" and items.dtype.kind in "iu":
+            outcome = _from_integer_ids(outcome, items, first, second)
         bad = np.flatnonzero(~((outcome >= 0) & (outcome <= 1)))
         if len(bad):
             raise ValueError(
@@ -256,6 +255,28 @@ def encode_outcomes(outcomes: Any, items: Array, first: IndexArray, second: Inde
         return outcome
     code, labels = pd.factorize(values.astype(object))
     return _from_labels(code, np.asarray(labels), values, items, first, second)
+
+
+def _from_integer_ids(values: FloatArray, items: Array, first: IndexArray, second: IndexArray) -> FloatArray:
+    """Outcomes from the ids of the winners; the values as they are where they need not be ids.
+
+    Values are ids if each is the id of one of the two items of its row and one of them is no outcome. Items
+    called 0 and 1 leave both readings open: then the values are outcomes, and a warning says so.
+    """
+    first_won = values == items[first]
+    if not np.all(first_won | (values == items[second])):
+        return values
+    if np.any(values > 1) or np.any(values < 0):
+        return first_won.astype(np.float64)
+    if np.any(first_won != (values == 1)):
+        warnings.warn(
+            "'outcomes' are 0 and 1, and so are the ids of the items: they are read as outcomes (1: the "
+            "first item "
+            "won), not as the winner's id; pass ids as text if they are meant",
+            UserWarning,
+            stacklevel=4,
+        )
+    return values
 
 
 def _from_labels(

@@ -1,0 +1,140 @@
+"""What an audit found: a report for people and a table for machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lambdamart_kit.core.typing import IndexArray
+
+_MOST_ANNOTATORS = 20  # in the report for people, the least agreeing first
+
+MEANING = {
+    "chosen_equals_rejected": "both responses are the same text: the pair says nothing",
+    "nearly_equal": "the responses differ in case or white space only; in code and mathematics that can "
+    "matter",
+    "empty_response": "a response has no text",
+    "empty_prompt": "the prompt has no text: the pair counts as a question of its own",
+    "duplicate": "the same judge stated the same preference before: it counts twice and leaks across splits",
+    "contradiction": "the same judge stated the opposite preference too",
+    "outvoted": "most of the judges of these two responses preferred the other one",
+    "split_vote": "as many judges preferred one response as the other",
+    "cycle": "part of a cycle of three or more responses (a > b > c > a): no ranking agrees with all of them",
+    "tie": "labelled a tie",
+    "near_duplicate_prompt": "the prompt nearly equals an earlier one: a split may put them on both sides",
+    "prompt_in_both": "the prompt is in the other set too: scores on it are not held out",
+    "near_prompt_in_both": "a prompt of the other set is nearly the same: scores on it are hardly held out",
+    "policy_equals_reference": "policy and reference give equal log-probs: the DPO loss is log 2",
+    "zero_logps": "a log-prob is exactly 0, which usually stands for missing",
+    "positive_logps": "a log-prob is above 0, which no probability has",
+    "bad_logps": "a log-prob is missing or not finite",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class AuditReport:
+    """What was found.
+
+    Attributes
+    ----------
+    n_pairs, n_prompts, n_responses : int
+    rows : dict of str to (n,) intp
+        Pairs with each problem; empty arrays for problems that were looked for and not found.
+    facts : dict of str to float
+        Length bias and the like.
+    annotators : DataFrame or None
+        Agreement of each annotator with the majority of the others on the same pairs.
+    constant_features : list of str
+        Features that are (nearly) constant.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.preferences import PreferencePairs
+    >>> rows = [{"prompt": "p", "chosen": c, "rejected": r} for c, r in ["ab", "ba", "cc"]]
+    >>> report = PreferencePairs.read(rows).audit()
+    >>> {name: pairs.tolist() for name, pairs in report.rows.items() if len(pairs)}
+    {'chosen_equals_rejected': [2], 'contradiction': [0, 1]}
+    """
+
+    n_pairs: int
+    n_prompts: int
+    n_responses: int
+    rows: dict[str, IndexArray]
+    facts: dict[str, float]
+    annotators: pd.DataFrame | None
+    constant_features: list[str]
+
+    def to_frame(self) -> pd.DataFrame:
+        """``problem``, ``pairs``, ``share``, ``first`` (first pair with it, or -1), ``meaning``."""
+        return pd.DataFrame(
+            [
+                {
+                    "problem": name,
+                    "pairs": len(found),
+                    "share": len(found) / max(1, self.n_pairs),
+                    "first": int(found[0]) if len(found) else -1,
+                    "meaning": MEANING[name],
+                }
+                for name, found in self.rows.items()
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON can say it."""
+        return {
+            "pairs": self.n_pairs,
+            "prompts": self.n_prompts,
+            "responses": self.n_responses,
+            "problems": {name: found.tolist() for name, found in self.rows.items()},
+            "facts": {name: value if np.isfinite(value) else None for name, value in self.facts.items()},
+            "annotators": None if self.annotators is None else self.annotators.to_dict("records"),
+            "constant_features": self.constant_features,
+        }
+
+    def to_markdown(self) -> str:
+        """The report as Markdown."""
+        lines = [
+            "# Audit of preference pairs",
+            "",
+            f"{self.n_pairs} pairs, {self.n_prompts} prompts, {self.n_responses} responses.",
+            "",
+            "| problem | pairs | share | first | what it means |",
+            "|---|---:|---:|---:|---|",
+        ]
+        for row in self.to_frame().to_dict("records"):
+            first = "" if row["first"] < 0 else row["first"]
+            lines.append(
+                f"| {row['problem']} | {row['pairs']} | {row['share']:.1%} | {first} | {row['meaning']} |"
+            )
+        lines += ["", "| fact | value |", "|---|---:|"]
+        lines += [f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in self.facts.items()]
+        if self.annotators is not None:
+            lines += _annotator_lines(self.annotators)
+        if self.constant_features:
+            lines += ["", f"Nearly constant features: {', '.join(self.constant_features)}."]
+        return "\n".join(lines) + "\n"
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def _annotator_lines(annotators: pd.DataFrame) -> list[str]:
+    """The least agreeing annotators of those whose votes can be compared with others'."""
+    compared = annotators[annotators["shared"] > 0]
+    lines = [
+        "",
+        f"{len(annotators)} annotators, of whom {len(compared)} judged responses on which the others have a "
+        "majority.",
+    ]
+    if len(compared):
+        lines += ["", "| annotator | votes | shared | agreement |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {r['annotator']} | {r['votes']} | {r['shared']} | {r['agreement']:.3f} |"
+        for r in compared.head(_MOST_ANNOTATORS).to_dict("records")
+    ]
+    if len(compared) > _MOST_ANNOTATORS:
+        lines.append(f"| ... {len(compared) - _MOST_ANNOTATORS} more | | | |")
+    return lines
