@@ -16,11 +16,20 @@ when it has such a ``score``, ``__metadata_request__score = {"qid": True}``. Fun
 `sample_weight` must be told what to do with query weights when they are passed:
 ``StandardScaler().set_fit_request(sample_weight=False)``.
 
-Two of scikit-learn's tools count rows, not queries. ``learning_curve`` takes the first rows of each
-training part: the splitters here hand out rows query by query, so at most one query is cut.
-``HalvingGridSearchCV`` with ``resource="n_samples"`` draws rows at random, which thins every query instead
-of dropping some; it works, but ``resource="n_estimators"`` keeps queries whole and is the better resource
-for boosted trees.
+Some of scikit-learn's tools do not know of queries:
+
+- A splitter such as ``KFold`` (the default, ``cv=5``) cuts queries: it trains on some documents of a query
+  and measures others, which is too easy. Pass ``cv=QueryKFold(5)``. Scorers and a ranker's ``score`` warn,
+  with counts, when queries they measure were partly in training.
+- ``RFECV`` without `scoring` measures R² of scores against labels, which says nothing about rankings, and an
+  estimator cannot change that: pass ``scoring=make_ranking_scorer()``. ``SequentialFeatureSelector``,
+  ``cross_val_score`` and searches without `scoring` use the ranker's own ``score``, which is its
+  `eval_metric`.
+- ``learning_curve`` takes the first rows of each training part. The splitters here hand out rows query by
+  query, so at most one query is cut.
+- ``HalvingGridSearchCV`` with ``resource="n_samples"`` draws rows at random, which thins every query instead
+  of dropping some. ``resource="n_estimators"`` keeps queries whole and is the better resource for boosted
+  trees.
 """
 
 from __future__ import annotations
@@ -39,6 +48,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.query_traces import QueryTraces
 from lambdamart_kit.core.typing import ArrayLike, IndexArray
 from lambdamart_kit.metrics import Metric, parse_metric, parse_metrics
 
@@ -235,6 +245,10 @@ class RankingScorer:
         if qid is None:
             raise ValueError(f"{self} got no 'qid' and would score all rows as one query; {_REMEDY}")
         scores = estimator.predict(X)
+        traces = _traces(estimator)
+        if traces is not None:
+            queries = Queries.from_qid(qid, len(scores))
+            traces.warn_if_cut(queries, measured=f"the rows that {self} got", stacklevel=2)
         values = {str(m): m(y, scores, qid, sample_weight=sample_weight) for m in self.metrics}
         return next(iter(values.values())) if self._single else values
 
@@ -248,6 +262,17 @@ class RankingScorer:
     def __repr__(self) -> str:
         names = [str(metric) for metric in self.metrics]
         return f"make_ranking_scorer({names[0] if self._single else names!r})"
+
+
+def _traces(estimator: Any) -> QueryTraces | None:
+    """What the ranker inside a pipeline, a search or another meta-estimator remembers of its queries."""
+    for wrapped in ("best_estimator_", "estimator_", "ranker_"):
+        if hasattr(estimator, wrapped):
+            return _traces(getattr(estimator, wrapped))
+    if hasattr(estimator, "steps"):
+        return _traces(estimator.steps[-1][1])
+    traces: QueryTraces | None = getattr(estimator, "query_traces_", None)
+    return traces
 
 
 def make_ranking_scorer(metric: str | Metric | Iterable[str | Metric] = "ndcg@10") -> RankingScorer:

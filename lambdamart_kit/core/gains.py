@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, Literal, TypeAlias
@@ -27,6 +28,7 @@ Ties: TypeAlias = Literal["average", "pessimistic", "optimistic", "input"]
 Blank: TypeAlias = Literal["skip", "zero", "one"]
 
 _LARGEST = np.finfo(np.float64).max / 2**53  # so that no sum of gains overflows
+_LARGEST_GRADE = 31  # LightGBM's and XGBoost's limit for exponential gains
 _TABLE_REMEDY = "give a longer table, or gain='linear', or a callable"
 
 
@@ -85,6 +87,30 @@ def gains(relevance: ArrayLike, gain: Gain = "exp2") -> FloatArray:
             "for labels this large use gain='linear', a table or a callable"
         )
     return values
+
+
+def warn_of_amounts(labels: FloatArray, gain: Gain | None, *, of: str) -> None:
+    """Warn where exponential gains are taken of labels that look like amounts: clicks, prices, minutes.
+
+    With labels of 300 and 299 the gain of the second is half that of the first, and everything else counts
+    for nothing: NDCG is 1 whatever stands below the top.
+
+    Parameters
+    ----------
+    labels : (n,) array
+    gain : "exp2", "linear", table, callable or None
+    of : str
+        Whose gain it is, with a remedy in parentheses.
+    """
+    largest = labels.max(initial=0.0)
+    if isinstance(gain, str) and gain == "exp2" and largest > _LARGEST_GRADE:
+        warnings.warn(
+            f"'y' holds labels up to {largest:g} and the gain of {of} is 2**y - 1, so that nothing but the "
+            "largest labels of a query counts. If labels are amounts and not grades, use gain='linear', a "
+            "table or a callable",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _all_within(values: FloatArray, end: float) -> bool:

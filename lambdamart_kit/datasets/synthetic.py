@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,9 @@ def make_letor(
     Returns
     -------
     RankingDataset
-        ``X`` (n, 136) float32, ``y`` (n,) float32, ``qid`` (n,) int64 = 1 .. `n_queries`, with feature names.
+        ``X`` (n, 136) float32, ``y`` (n,) float32, ``qid`` (n,) int64, with feature names. Query ids count
+        from 1 with ``random_state=0`` or None, and from ``1_000_000 * random_state + 1`` with another whole
+        number, because samples of different seeds are different queries.
 
     Raises
     ------
@@ -113,7 +116,8 @@ def make_letor(
         _text_features(world, X[row:stop])
         _document_features(world, relevance, rng, X[row:stop])
         row = stop
-    qid = np.repeat(np.arange(1, n_queries + 1), sizes)
+    first_id = 1_000_000 * int(random_state) + 1 if isinstance(random_state, Integral) else 1
+    qid = np.repeat(first_id + np.arange(n_queries), sizes)
     return RankingDataset(X, y, qid, feature_names=FEATURE_NAMES)
 
 

@@ -29,14 +29,12 @@ from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
-from lambdamart_kit.metrics import NDCG
 from lambdamart_kit.rankers.base import EARLY_STOPPING_NEEDS_QUERIES
 from lambdamart_kit.rankers.categories import FeatureColumns, categorical_columns, learn_categories
 from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 from lambdamart_kit.runtime.randomness import make_rng
 
 _WAIT_SECONDS = 60.0  # for lost workers to be started anew, with 'retries'
-_SCORE_CUTOFF = 10
 _POSITIONS = (
     "'position' must be None on a cluster, where no worker has the whole log; fit the local ranker, or, with "
     "known propensities, give each click a query of its own, in which it is the only relevant document, and "
@@ -324,7 +322,7 @@ class DaskRanker(BoostedRanker):
         ])  # fmt: skip
 
     def score(self, X: Any, y: Any, qid: Any = None, sample_weight: Any = None) -> float:
-        """Mean NDCG@k of the predictions over all partitions; k is that of 'eval_metric' (10 without).
+        """Mean of `eval_metric` over the queries of all partitions, as `LambdaMART.score` measures it.
 
         `y`, `qid` and `sample_weight` may be names of columns of a frame, as in fit.
         """
@@ -335,8 +333,7 @@ class DaskRanker(BoostedRanker):
             raise ValueError("'qid' must be given to score on a cluster; got None")
         y, qid, sample_weight = (X[c] if isinstance(c, str) else c for c in (y, qid, sample_weight))
         scores = self.predict(X, lengths=False)
-        metric = NDCG(k=self.find_metric().k or _SCORE_CUTOFF)
-        return float(evaluate(metric, y, scores, qid, sample_weight=sample_weight))
+        return float(evaluate(self.find_metric(), y, scores, qid, sample_weight=sample_weight))
 
     # --------------------------------------------------------------------------------- the local ranker
 

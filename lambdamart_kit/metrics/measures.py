@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains, stop_probabilities
+from lambdamart_kit.core.gains import (
+    Gain,
+    check_choice,
+    discounts,
+    gains,
+    stop_probabilities,
+    warn_of_amounts,
+)
 from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.typing import BoolArray, FloatArray
 from lambdamart_kit.metrics.base import Metric, Ranked
@@ -40,6 +47,7 @@ class DCG(Metric):
             object.__setattr__(self, "gain", tuple(np.asarray(self.gain, dtype=np.float64).tolist()))
 
     def _values(self, labels: FloatArray) -> FloatArray:
+        warn_of_amounts(labels, self.gain, of=f"{self} (a remedy: '{self.name}(gain=linear)')")
         return gains(labels, self.gain)
 
     def _plan(self, longest: int) -> Plan:

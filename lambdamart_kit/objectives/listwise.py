@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -95,6 +95,8 @@ class XENDCG(LabelObjective):
     >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()  # target 1/4, 3/4
     [0.25, -0.25]
     """
+
+    gain: ClassVar[Gain] = "exp2"
 
     gamma: float | Literal["random"] = "random"
     random_state: int = 0

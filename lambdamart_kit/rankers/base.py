@@ -16,10 +16,12 @@ from sklearn.utils.validation import _get_feature_names, check_is_fitted, valida
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.query_traces import QueryTraces
 from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
 from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
 from lambdamart_kit.export.mixin import CanExport
-from lambdamart_kit.metrics import NDCG, Metric, parse_metric
+from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.categories import (
     Categories,
@@ -36,7 +38,6 @@ EARLY_STOPPING_NEEDS_QUERIES = (
     "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or pass X_val, "
     "y_val and qid_val to fit"
 )
-_SCORE_CUTOFF = 10
 _FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
 
 
@@ -77,6 +78,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     categorical_columns_: tuple[int, ...]
     single_query_: bool
     fit_times_: dict[str, float]
+    query_traces_: QueryTraces | None
 
     # ------------------------------------------------------------------------------------------ fitting
 
@@ -218,9 +220,13 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             checked = self._check_features(X_val, name="X_val")
             validate_data(self, X_val, skip_check_array=True, reset=False)
             n_threads = self._n_threads()
-            return rows, order_rows(
+            held_out = order_rows(
                 checked, y_val, qid_val, None, position_val, n_threads=n_threads, suffix="_val"
             )
+            if qid_val is not None and not single:
+                trained = QueryTraces.of(rows.queries)
+                trained.warn_if_cut(held_out.queries, measured="'X_val'", stacklevel=4)
+            return rows, held_out
         return self.hold_out(rows)
 
     def _eval_sets(self, validation: OrderedRows | None, watch: Stopwatch) -> list[EvalSet]:
@@ -318,11 +324,20 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         self
         """
         with watch("data"):
+            self.query_traces_ = self._trace(train)
             train, validation = self._debias(train, validation)
         self._fit_ordered(train, validation, watch)
         self._keep_estimates(train)
         self.fit_times_ = dict(watch.seconds)
         return self
+
+    def _trace(self, train: OrderedRows) -> QueryTraces | None:
+        """Traces of the training queries, those of earlier fits with `warm_start` included."""
+        if self.single_query_:
+            return None
+        traces = QueryTraces.of(train.queries)
+        earlier = getattr(self, "query_traces_", None) if getattr(self, "warm_start", False) else None
+        return traces if earlier is None else earlier.updated(traces)
 
     def find_metric(self) -> Metric:
         """The metric of the parameter 'eval_metric'; NDCG@10 for a ranker that has no such parameter."""
@@ -359,9 +374,25 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             return len(X) > 0 and not self.categories_ and bool(np.isfinite(X.sum()))
 
     def score(self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Mean NDCG@k of the predictions: k is that of 'eval_metric' (10 where it has none).
+        """Mean of `eval_metric` over the queries: by default NDCG@10. Greater is better.
 
-        Blank queries are skipped and tied scores share their positions (see `lambdamart_kit.metrics.ndcg`).
+        The metric is measured as it stands, with its gain, ties, blank queries and cut-off. It warns when
+        queries were partly in training, which a split by rows does to them. A ranker that was loaded from a
+        file does not know its training queries any more.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+        y : (n_samples,) array-like
+            Graded relevance.
+        qid : (n_samples,) array-like
+            Query of each row.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query, the same for all its rows.
+
+        Returns
+        -------
+        float
 
         Raises
         ------
@@ -375,9 +406,14 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
                 "'qid' must be given to score, because the ranker was fitted with it; in a search or "
                 "cross-validation use lambdamart_kit.query_routing() so that it is passed on"
             )
-        metric = NDCG(k=self.find_metric().k or _SCORE_CUTOFF)
+        scores = self.predict(X)
+        traces = getattr(self, "query_traces_", None)
+        if qid is not None and traces is not None:
+            queries = Queries.from_qid(qid, len(scores))
+            traces.warn_if_cut(queries, measured="the rows that 'score' got", stacklevel=2)
+        metric = self.find_metric()
         return float(
-            metric(y, self.predict(X), qid, sample_weight=sample_weight, n_jobs=getattr(self, "n_jobs", None))
+            metric(y, scores, qid, sample_weight=sample_weight, n_jobs=getattr(self, "n_jobs", None))
         )
 
     def __sklearn_tags__(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lambdamart_kit.core.gains import warn_of_amounts
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.objectives import Bound, Objective, names_rows, resolve_objective
 
@@ -34,6 +35,8 @@ def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None
             )
     else:
         check_comparable(train)
+        of = f"objective {type(found).__name__} (a remedy: LambdaNDCG(gain='linear'))"
+        warn_of_amounts(train.y, getattr(found, "gain", None), of=of)
     return found
 
 

@@ -33,6 +33,7 @@ from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 _LIGHTGBM_MAX_ROWS = 10_000  # documents in a query
 _LIGHTGBM_MAX_LABEL = 30  # of its built-in gain table
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _XGBOOST_MAX_LABEL = 31
 
 
@@ -138,8 +139,14 @@ class XGBoostRanker(BoostedRanker):
         unusual = _fractional(labels) or labels.max() > _XGBOOST_MAX_LABEL
         own_gain = "ndcg_exp_gain" in (self.booster_params or {})
         if self.objective == "rank:ndcg" and unusual and not own_gain:
-            # Its linear gain of our gain is the exponential gain, without its limits.
-            y, options = gains(y), {"ndcg_exp_gain": False}
+            # Pass 2^y - 1 as labels and switch XGBoost's own exponential gain off: the same gains, without
+            # its limit on labels. XGBoost keeps labels in float32. Where gains leave its range they are
+            # divided by the largest, because NDCG depends on their ratios only.
+            y = gains(y)
+            largest = float(np.exp2(labels.max()))
+            if largest > _LARGEST_FLOAT32:
+                y = y / largest
+            options = {"ndcg_exp_gain": False}
         return LibraryObjective(self.objective, y, train.queries, train.sample_weight, options)
 
 
