@@ -142,12 +142,13 @@ def source_of(mutant: Mutant) -> str:
     return ast.unparse(ast.fix_missing_locations(Replace().visit(tree)))
 
 
-def tests_of(path: Path) -> list[str]:
-    """Test files of a module."""
+def tests_of(path: Path, asked: str) -> list[str]:
+    """Test files of a module, or those asked for."""
     name = str(path.relative_to(PACKAGE))
     prefix = max((p for p in TESTS if name.startswith(p)), key=len)
     files = sorted((ROOT / "tests").glob("test_*.py"))
-    return [str(f) for f in files if f.stem.startswith(TESTS[prefix])]
+    stems = tuple(asked.split(",")) if asked else TESTS[prefix]
+    return [str(f) for f in files if f.stem.startswith(stems)]
 
 
 def run_tests(copied: Path, tests: list[str], cache: Path, limit: float) -> str:
@@ -171,6 +172,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds before a run counts as hung")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--tests", default="", help="beginnings of test files, instead of the module's own")
     parser.add_argument("--only", help="all mutants of one line, FILE:LINE")
     options = parser.parse_args()
     paths = [p for room in options.rooms.split(",") for p in sorted((PACKAGE / room).rglob("*.py"))]
@@ -194,7 +196,7 @@ def main() -> None:
                 break
             target = copied / PACKAGE.name / mutant.path.relative_to(PACKAGE)
             target.write_text(source_of(mutant))
-            end = run_tests(copied, tests_of(mutant.path), cache, options.limit)
+            end = run_tests(copied, tests_of(mutant.path, options.tests), cache, options.limit)
             target.write_text(mutant.path.read_text())
             ends[end] += 1
             survivors += [mutant] if end == "passed" else []

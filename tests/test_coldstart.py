@@ -14,7 +14,7 @@ import pytest
 
 from lambdamart_kit import LambdaMART
 from lambdamart_kit.boosters import native as boosters_native
-from lambdamart_kit.compile import collector_at_rest, inner, kernel
+from lambdamart_kit.compile import collector_at_rest, inner, kernel, kernels
 from lambdamart_kit.compile.lean import Remembering
 from lambdamart_kit.compile.second_process import compiled_aside
 from lambdamart_kit.trees.growth.leafwise import grow
@@ -27,6 +27,7 @@ class Parts(NamedTuple):
 
 
 TYPES = ("f8",)
+lean_only = pytest.mark.skipif(kernels.lean is None, reason="kernels compile the plain way")
 
 
 class Kernel:
@@ -87,6 +88,7 @@ def test_a_process_that_fails_or_is_not_needed_does_no_harm(aside):
         assert "compile" not in vars(other)  # one at a time
 
 
+@lean_only
 def test_a_kernel_compiles_what_it_calls_once_for_a_type():
     @inner
     def add(x, flag):
@@ -236,6 +238,7 @@ assert len(ranker.predict(np.zeros((2, 1)))) == 2
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@lean_only
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_borrows_its_arrays_counts_no_references(shared):
     @inner(borrows=True, shared=shared)

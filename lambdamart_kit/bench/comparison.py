@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lambdamart_kit.bench.data import find_folds
-from lambdamart_kit.bench.fitting import Fold
+from lambdamart_kit.bench.fitting import TrainTestFold
 from lambdamart_kit.bench.models import DEFAULT_MODELS, Candidate, ModelSpec, parse_model, parse_models
 from lambdamart_kit.bench.report import Report, summarise
 from lambdamart_kit.bench.results import ResultsFile, Run
@@ -141,7 +141,7 @@ def compare(
     return Comparison(report, tuple(runs))
 
 
-def _data_notes(folds: Sequence[Fold]) -> list[str]:
+def _data_notes(folds: Sequence[TrainTestFold]) -> list[str]:
     """What a reader of the table must know of the data, which are read here once, before any fit.
 
     Data that cannot be read end the comparison with one error, not with one for each fit.

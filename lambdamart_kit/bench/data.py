@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit import datasets
-from lambdamart_kit.bench.fitting import Fold, FoldData
+from lambdamart_kit.bench.fitting import FoldData, TrainTestFold
 from lambdamart_kit.datasets import RankingDataset, load_sample
 from lambdamart_kit.files import Columns, read_rows
 from lambdamart_kit.model_selection import QueryKFold, QueryShuffleSplit
@@ -100,7 +100,7 @@ def find_folds(
     folds: str | None = None,
     seed: int = 0,
     columns: Columns | None = None,
-) -> Sequence[Fold]:
+) -> Sequence[TrainTestFold]:
     """Folds of what a user named; nothing is read yet.
 
     Parameters
@@ -118,7 +118,7 @@ def find_folds(
 
     Returns
     -------
-    list of Fold
+    list of TrainTestFold
         In order.
 
     Raises

@@ -34,7 +34,7 @@ class FoldData:
     test: RankingDataset
 
 
-class Fold(Protocol):
+class TrainTestFold(Protocol):
     """Where a fold's data comes from: small, picklable, loaded in the process that needs it."""
 
     @property
@@ -57,7 +57,7 @@ class FitTask:
     estimator: Any
     setting: int
     params: dict[str, Any]
-    fold: Fold
+    fold: TrainTestFold
     metrics: tuple[str, ...]
 
 

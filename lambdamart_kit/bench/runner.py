@@ -17,7 +17,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TextIO, cast
 
-from lambdamart_kit.bench.fitting import FitTask, Fold, environment, fit_and_measure
+from lambdamart_kit.bench.fitting import FitTask, TrainTestFold, environment, fit_and_measure
 from lambdamart_kit.bench.models import Candidate
 from lambdamart_kit.bench.results import ResultsFile, Run, run_key
 from lambdamart_kit.metrics import parse_metrics
@@ -60,7 +60,7 @@ _PRELOADED = ["lambdamart_kit.bench.runner", "sklearn.base", "lightgbm", "xgboos
 
 def run_benchmark(
     candidates: Sequence[Candidate],
-    folds: Sequence[Fold],
+    folds: Sequence[TrainTestFold],
     options: Options | None = None,
     *,
     results: ResultsFile | None = None,
@@ -74,7 +74,7 @@ def run_benchmark(
     ----------
     candidates : list of Candidate
         Models to compare.
-    folds : list of Fold
+    folds : list of TrainTestFold
         Data to compare them on.
     options : Options
         Metrics, settings, seed and threads.
@@ -128,7 +128,9 @@ def run_benchmark(
     return runs
 
 
-def plan(candidates: Sequence[Candidate], folds: Sequence[Fold], options: Options) -> Iterator[FitTask]:
+def plan(
+    candidates: Sequence[Candidate], folds: Sequence[TrainTestFold], options: Options
+) -> Iterator[FitTask]:
     """All fits, folds innermost, each with the key it is remembered under."""
     from sklearn.base import clone
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.errors import LetorFormatError
-from lambdamart_kit.datasets.letor.reading import Options, Parsed, parse_text
+from lambdamart_kit.datasets.letor.reading import Parsed, ReadOptions, parse_text
 from lambdamart_kit.datasets.letor.text_file import Text, open_text
 from lambdamart_kit.files.chunk import Chunk, Columns
 from lambdamart_kit.runtime.threads import resolve_n_jobs
@@ -34,7 +34,7 @@ class LetorReader:
 
     def chunks(self, n_features: int | None) -> Iterator[Chunk]:
         """The rows; a file of no bytes has none."""
-        options = Options(docid=self._docid, n_features=n_features)
+        options = ReadOptions(docid=self._docid, n_features=n_features)
         for path in self._paths:
             with open_text(path) as text:
                 cuts = text.cuts()

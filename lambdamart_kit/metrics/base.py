@@ -156,13 +156,13 @@ class Metric(ABC):
     def _plan(self, longest: int) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """The kernel that scores every query, and its arguments between `ties` and `out`."""
 
-    def _scale(self, ranked: Ranked) -> tuple[FloatArray | float, BoolArray]:
+    def _scale(self, ranked: RankedScores) -> tuple[FloatArray | float, BoolArray]:
         """What each query's raw value is divided by, and which queries are blank."""
         return 1.0, np.maximum.reduceat(ranked.values, ranked.ptr[:-1]) <= 0
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class RankedScores:
     """Values of ordered rows, ready to be ranked by scores: kernel, arguments and how work is shared out."""
 
     values: FloatArray
@@ -214,7 +214,7 @@ class BoundMetric:
         self.weights = weights
         self._queries = queries
         self._ties = TIES[metric.ties]
-        self._ranked = Ranked(
+        self._ranked = RankedScores(
             metric._values(labels), queries.ptr, cutoff, kernel, arguments,
             balanced_bounds(queries.sizes, n_threads), n_threads,
         )  # fmt: skip

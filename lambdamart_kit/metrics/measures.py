@@ -18,7 +18,7 @@ from lambdamart_kit.core.gains import (
 )
 from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.typing import BoolArray, FloatArray
-from lambdamart_kit.metrics.base import Metric, Ranked
+from lambdamart_kit.metrics.base import Metric, RankedScores
 
 Plan = tuple[Callable[..., None], tuple[Any, ...]]
 
@@ -68,7 +68,7 @@ class NDCG(DCG):
 
     name: ClassVar[str] = "ndcg"
 
-    def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
+    def _scale(self, ranked: RankedScores) -> tuple[FloatArray, BoolArray]:
         ideal = ranked.share_out(
             tie_blocks.ideal_sums, ranked.values, ranked.ptr, ranked.cutoff, *ranked.arguments
         )
@@ -107,7 +107,7 @@ class MAP(_Binary):
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.precision_sums, ()
 
-    def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
+    def _scale(self, ranked: RankedScores) -> tuple[FloatArray, BoolArray]:
         totals = ranked.totals()
         return totals, totals <= 0
 
@@ -147,7 +147,7 @@ class Precision(_Binary):
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.discounted_sums, (np.ones(longest),)
 
-    def _scale(self, ranked: Ranked) -> tuple[FloatArray | float, BoolArray]:
+    def _scale(self, ranked: RankedScores) -> tuple[FloatArray | float, BoolArray]:
         _, blank = super()._scale(ranked)
         return np.diff(ranked.ptr).astype(np.float64) if self.k is None else float(self.k), blank
 
@@ -169,7 +169,7 @@ class Recall(_Binary):
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.discounted_sums, (np.ones(longest),)
 
-    def _scale(self, ranked: Ranked) -> tuple[FloatArray, BoolArray]:
+    def _scale(self, ranked: RankedScores) -> tuple[FloatArray, BoolArray]:
         totals = ranked.totals()
         return totals, totals <= 0
 
@@ -232,7 +232,7 @@ class KendallTau(Metric):
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.kendall_taus, (self.variant == "b",)
 
-    def _scale(self, ranked: Ranked) -> tuple[float, BoolArray]:
+    def _scale(self, ranked: RankedScores) -> tuple[float, BoolArray]:
         starts = ranked.ptr[:-1]
         one_label = np.maximum.reduceat(ranked.values, starts) == np.minimum.reduceat(ranked.values, starts)
         return 1.0, one_label

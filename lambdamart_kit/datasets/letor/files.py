@@ -24,7 +24,7 @@ from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from lambdamart_kit.datasets.letor.reading import Options, Parsed
+    from lambdamart_kit.datasets.letor.reading import Parsed, ReadOptions
 
 _LONG_READ = 100 << 20  # bytes from which a progress bar is worth drawing
 
@@ -97,7 +97,7 @@ def read_letor(
     >>> data.X.tolist(), data.y.tolist(), data.qid.tolist(), data.docid.tolist()
     ([[0.5, 0.0, 2.0], [0.0, 1.0, 4.0]], [2.0, 0.0], [7, 7], ['a', 'b'])
     """
-    from lambdamart_kit.datasets.letor.reading import NAME_MODES, Options
+    from lambdamart_kit.datasets.letor.reading import NAME_MODES, ReadOptions
 
     if docid not in NAME_MODES:
         raise ValueError(f"'docid' must be one of {', '.join(map(repr, NAME_MODES))}; got {docid!r}")
@@ -108,7 +108,7 @@ def read_letor(
     if n_features is not None and not 1 <= n_features < 2**31 - 1:
         raise ValueError(f"'n_features' must be a positive whole number; got {n_features!r}")
     path = Path(path)
-    options = Options(query_file is None, docid, sparse, missing, n_features)
+    options = ReadOptions(query_file is None, docid, sparse, missing, n_features)
     if cache is False:
         return _read(path, query_file, options, n_jobs, progress)
     from lambdamart_kit.datasets.letor.cache import Cache
@@ -118,7 +118,7 @@ def read_letor(
 
 
 def _read(
-    path: Path, query_file: str | Path | None, options: Options, n_jobs: int | None, progress: bool
+    path: Path, query_file: str | Path | None, options: ReadOptions, n_jobs: int | None, progress: bool
 ) -> RankingDataset:
     from lambdamart_kit.datasets.letor.reading import parse_text, read_query_sizes
     from lambdamart_kit.datasets.letor.text_file import open_text

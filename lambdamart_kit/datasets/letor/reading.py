@@ -41,7 +41,7 @@ _BOMB_RATIO = 100  # and than so many times its text, is a slip or an attack, no
 
 
 @dataclass(frozen=True)
-class Options:
+class ReadOptions:
     """How to read: see :func:`lambdamart_kit.datasets.read_letor`."""
 
     has_qid: bool = True
@@ -62,7 +62,7 @@ class Parsed:
     n_features: int
 
 
-def parse_text(text: Text, options: Options, n_threads: int, advance: Callable[[int], None]) -> Parsed:
+def parse_text(text: Text, options: ReadOptions, n_threads: int, advance: Callable[[int], None]) -> Parsed:
     """Read all of `text`; `advance` is told of bytes done."""
     reader = _Reader(text, options)
     if not options.sparse and reader.guess(n_threads):
@@ -87,7 +87,7 @@ class _Reader:
     count follows.
     """
 
-    def __init__(self, text: Text, options: Options) -> None:
+    def __init__(self, text: Text, options: ReadOptions) -> None:
         self.text = text
         self.options = options
         self.cuts = text.cuts()

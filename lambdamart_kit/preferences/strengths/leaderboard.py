@@ -49,7 +49,7 @@ class Uncertainty(NamedTuple):
     worst: IndexArray
 
 
-def check_level(level: float) -> None:
+def check_confidence(level: float) -> None:
     """A confidence level lies strictly between 0 and 1."""
     if not 0 < level < 1:
         raise ValueError(f"'level' must lie between 0 and 1; got {level}")

@@ -16,7 +16,7 @@ from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import plain
 from lambdamart_kit.preferences.strengths.leaderboard import (
     PointScale,
-    check_level,
+    check_confidence,
     from_covariance,
     from_replicates,
     leaderboard_table,
@@ -99,7 +99,7 @@ class StrengthTable(BaseEstimator):
         Normal intervals, except percentiles of the replicates for ``method="bootstrap"``. Parameters are
         those of :meth:`covariance`.
         """
-        check_level(level)
+        check_confidence(level)
         if method == "bootstrap":
             draws = self.replicates(n_replicates, random_state=random_state, reference=reference)
             return percentile_interval(draws, level)
@@ -130,7 +130,7 @@ class StrengthTable(BaseEstimator):
             ``lower``, ``upper``. Tie parameters are on the log scale, where zero means 1.
         """
         check_is_fitted(self)
-        check_level(level)
+        check_confidence(level)
         terms, scale = self._terms()
         n_items = len(self.items_)
         estimate = self._parameters[n_items:] / scale
@@ -185,7 +185,7 @@ class StrengthTable(BaseEstimator):
             percentiles of its ranks in the replicates.
         """
         points = PointScale.of(scale, base)
-        check_level(level)
+        check_confidence(level)
         strengths = self._against(self.strengths_, anchor)
         if method == "bootstrap":
             draws = self.replicates(n_replicates, random_state=random_state, reference=anchor)
