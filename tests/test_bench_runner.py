@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ class Ridge(BaseEstimator):
             time.sleep(60)
         if self.mode == "talk":
             print("I fit")
+        if self.mode == "hoard":
+            np.ones(HOARD, np.uint8).sum()
         X = np.log1p(np.abs(X)).astype(float)
         self.center_ = X.mean(axis=0)
         X = X - self.center_
@@ -64,6 +67,7 @@ class Made:
         return FoldData(*parts)
 
 
+HOARD = 256 * 2**20  # bytes that a fit takes in mode "hoard"
 FOLDS = [Made("A", 0), Made("B", 1)]
 RIDGE = Candidate("ridge", Ridge(), {"alpha": Between(0.1, 1000, log=True)})
 OPTIONS = Options(metrics=("NDCG@10", "map"), n_settings=3)
@@ -112,10 +116,19 @@ def test_own_process_gives_the_same_numbers(runs, capfd):
     alone = run_benchmark([talker], FOLDS[:1], Options(metrics=("ndcg@10", "map")))[0]
     assert alone.error == ""
     assert alone.test == runs[0].test
-    assert alone.fit_memory is None or 0 <= alone.fit_memory < 2**30
     said = capfd.readouterr()
     assert "I fit" in said.err  # on stderr, whatever the fit wrote to: stdout belongs to the report
     assert said.out == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no measure of peak memory")
+def test_memory_of_a_fit_is_what_it_takes_on_top():
+    hoarder, plain = (
+        run_benchmark([Candidate("ridge", Ridge(mode=mode))], FOLDS[:1], OPTIONS)[0].fit_memory
+        for mode in ("hoard", "")
+    )
+    assert 0 <= plain < HOARD / 4
+    assert HOARD * 0.75 < hoarder < HOARD * 1.5
 
 
 def test_two_at_a_time_are_the_same_runs(runs):

@@ -278,16 +278,20 @@ def regret(policy, theta, rng, n_steps, n_candidates=10, batch=1):
 
 
 @pytest.mark.parametrize(
-    ("make", "low", "high"),
+    ("make", "growth", "total"),
     [
-        (lambda seed: EpsilonGreedy(0.2, random_state=seed), 0.75, 1.1),
-        (lambda seed: LinUCB(0.5, random_state=seed), 0.0, 0.65),
-        (lambda seed: LinearThompson(0.5, random_state=seed), 0.0, 0.7),
+        (lambda seed: EpsilonGreedy(0.2, random_state=seed), (0.72, 0.95), (50, 80)),
+        (lambda seed: LinUCB(0.5, random_state=seed), (0.15, 0.4), (6, 12)),
+        (lambda seed: LinearThompson(0.5, random_state=seed), (0.2, 0.4), (10, 20)),
     ],
     ids=["epsilon", "linucb", "thompson"],
 )
-def test_growth_of_regret(make, low, high):
-    """Log-log slope over the second half: 1 is linear, 1/2 the square root."""
+def test_growth_of_regret(make, growth, total):
+    """Log-log slope from a quarter on: 1 is linear, 1/2 the square root, 0 no regret at all.
+
+    Over blocks of 20 seeds the slopes were .80 to .83, .20 to .28 and .26 to .29, the totals 58 to 66, 8.4 to
+    8.8 and 13.5 to 15.7. Choosing at random has slope 1 and a total of 270.
+    """
     n_steps, n_seeds = 400, 20
     curves = []
     for seed in range(n_seeds):
@@ -296,7 +300,8 @@ def test_growth_of_regret(make, low, high):
         curves.append(regret(make(seed), theta / np.linalg.norm(theta), rng, n_steps))
     mean = np.mean(curves, axis=0)
     slope = np.log(mean[-1] / mean[n_steps // 4]) / np.log(n_steps / (n_steps // 4 + 1))
-    assert low <= slope <= high
+    assert growth[0] <= slope <= growth[1]
+    assert total[0] <= mean[-1] <= total[1]
 
 
 def test_fixed_epsilon_pays_at_least_epsilon_times_the_gap():
@@ -315,15 +320,21 @@ def test_fixed_epsilon_pays_at_least_epsilon_times_the_gap():
 
 
 @pytest.mark.parametrize(
-    "make",  # the width of UCB1, sqrt(2 log T) standard deviations of the noise
+    ("make", "low", "high"),
     [
-        lambda s: LinUCB(0.5 * np.sqrt(2 * np.log(600)), random_state=s),
-        lambda s: LinearThompson(0.5, random_state=s),
+        # The width of UCB1: sqrt(2 log T) standard deviations of the noise.
+        (lambda s: LinUCB(0.5 * np.sqrt(2 * np.log(600)), random_state=s), 0.75, 1.25),
+        (lambda s: LinearThompson(0.5, random_state=s), 0.75, 1.25),
+        (lambda s: EpsilonGreedy(0.1, random_state=s), 1.5, 3.2),  # linear regret: not bounded
     ],
-    ids=["linucb", "thompson"],
+    ids=["linucb", "thompson", "epsilon"],
 )
-def test_regret_over_log_t_stays_bounded_on_fixed_arms(make):
-    """Fixed arms with gaps: regret from the middle to the end grows about as log t."""
+def test_regret_over_log_t_stays_bounded_on_fixed_arms(make, low, high):
+    """Fixed arms with gaps: regret over log t is the same at a quarter and at the end, unless it is linear.
+
+    Over blocks of 20 seeds the ratios were .92 to 1.04, .90 to .91 and 1.69. Regret that stopped growing has
+    .78, one in proportion to t 3.1.
+    """
     values, ratio = np.array([1.0, 0.5, 0.0]), []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -335,7 +346,7 @@ def test_regret_over_log_t_stays_bounded_on_fixed_arms(make):
         total = np.cumsum(lost)
         ratio.append((total[-1] / np.log(600), total[149] / np.log(150)))
     late, early = np.mean(ratio, axis=0)
-    assert late <= 1.6 * early
+    assert low * early <= late <= high * early
 
 
 # -------------------------------------------------------------------------------------- rankers as policies

@@ -194,7 +194,9 @@ def test_propensities_of_the_twin(twin, method):
     _, log = twin
     ranker = clone(TREES).set_params(position_bias=method)
     ranker.fit(log.X, log.y, qid=log.qid, position=log.position)
-    np.testing.assert_allclose(ranker.propensities_[:3], log.propensities[:3], rtol=0.15)
+    # Measured errors of the first five: 5 % with harvested propensities, 12 % with "joint".
+    tolerance = 0.13 if isinstance(method, JointPropensities) else 0.06
+    np.testing.assert_allclose(ranker.propensities_[:5], log.propensities[:5], rtol=tolerance)
     table = ranker.propensity_table()
     assert table.index.tolist() == list(range(1, log.position.max() + 1))
     np.testing.assert_array_equal(table["propensities"], ranker.propensities_)

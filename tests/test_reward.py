@@ -264,13 +264,16 @@ def test_nuisance_is_fitted_and_removed():
     a, b = np.arange(3000), np.arange(3000, 6000)
     wins = rng.random(3000) < 1 / (1 + np.exp(drive[b] - drive[a]))
     pairs = PreferencePairs.from_indices(X, np.where(wins, a, b), np.where(wins, b, a))
-    for scorer in ("linear", "trees"):
+    # Trees are steps, flat at the ends, so their slope is smaller: 1.16. Were length not removed, the slopes
+    # would be 1.5 + 2.0 * 0.5 = 2.5 and 2.
+    for scorer, lowest, highest in (("linear", 1.34, 1.66), ("trees", 1.0, 1.5)):
         model = small(scorer=scorer, nuisance=[1], calibrate=False).fit_pairs(pairs)
-        assert model.nuisance_coef_[1] == pytest.approx(2.0, abs=0.25)
-        probe = np.array([[0, 0], [0, 5], [1, 0]], dtype=np.float32)
-        zero, long, good = model.predict(probe)
+        # Standard errors of both coefficients are .08.
+        assert model.nuisance_coef_[1] == pytest.approx(2.0, abs=0.16)
+        zero, long = model.predict(np.array([[0, 0], [0, 5]], dtype=np.float32))
         assert long == pytest.approx(zero)
-        assert good - zero == pytest.approx(1.5, abs=0.5)
+        slope = np.polyfit(X[:, 0], model.predict(X), 1)[0]
+        assert lowest < slope < highest
 
 
 def test_bagging():
