@@ -282,6 +282,8 @@ def test_no_score_is_negative_after_a_positive_shift(fitted, data, tmp_path):
     ranker = fitted("native")
     plain = ranker.export(tmp_path / "a", format="elasticsearch")
     assert "Scores may be negative" in plain.notes[0]
+    assert "older plug-ins send it elsewhere" in plain.notes[1]
+    assert len(ranker.export(tmp_path / "a", format="opensearch", no_missing=True).notes) == 1
     ranker.export(tmp_path / "b", format="elasticsearch", shift="positive", check=data[0])
     scores = ENGINES["elasticsearch"]((tmp_path / "b").read_bytes(), plain.feature_names, data[0])
     assert scores.min() >= 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,6 @@ class CatBoostModel(SumOfTrees):
             thread_count=n_threads,
         )
         return np.asarray(scores, dtype=np.float64)
-
-    def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> cb.CatBoost:
-        """CatBoost's model, as it is: it takes categories for values and keeps no codes."""
-        return self.raw
 
     def truncate(self, n_trees: int) -> CatBoostModel:
         """The model with its first `n_trees` trees."""

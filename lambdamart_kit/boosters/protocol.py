@@ -205,6 +205,15 @@ class SumOfTrees(ABC):
         start, stop = iteration_range or (0, self.n_trees)
         return self._scores(X, start, stop, n_threads) if stop > start else np.zeros(X.shape[0])
 
+    def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> Any:
+        """The library's own model, as it is: most libraries keep no names of categories."""
+        model: Any = self
+        return model.raw
+
+    def plain_trees(self) -> list[PlainTree]:
+        """The trees without the library; a model that does not say them cannot be exported."""
+        raise TypeError(f"{type(self).__name__} cannot be exported: it has no 'plain_trees'")
+
 
 class Booster(Protocol):
     """A learner of trees.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.export.format import LinearFormat, Options, Written, as_json, walk
 from lambdamart_kit.export.formats.ranklib import ranklib_scores, ranklib_text
 from lambdamart_kit.export.model import Exportable, LinearSum, TreeSum
-from lambdamart_kit.export.thresholds import below
+from lambdamart_kit.export.thresholds import below, sends_missing_as_zero
 from lambdamart_kit.trees.plain_tree import PlainTree
 
 _MOST_FEATURES = 10_000  # of a feature set
@@ -35,6 +35,7 @@ class Elasticsearch(LinearFormat):
     title = "the learning-to-rank plug-in of Elasticsearch"
     holds = (TreeSum, LinearSum)
     flavours = ("xgboost", "ranklib")
+    knows_missing: ClassVar[str] = "releases since February 2024 (o19s/elasticsearch-learning-to-rank#482)"
 
     def without_missing(self, options: Options) -> bool:
         """RankLib's trees take missing values for zero."""
@@ -50,6 +51,11 @@ class Elasticsearch(LinearFormat):
         kind, definition = _definition(model, self.flavour(options))
         body = {"model": {"name": options.name, "model": {"type": kind, "definition": definition}}}
         notes = _notes(model)
+        if kind == _XGBOOST and not options.no_missing and _depends_on_missing(model):
+            notes.append(
+                f"A missing value goes where the ranker sends it in {self.knows_missing}; older plug-ins "
+                "send it elsewhere."
+            )
         features = as_json(_feature_set(model, options), indent=1)
         return Written(as_json(body), features, notes=notes, constant=_left_out(model))
 
@@ -70,6 +76,7 @@ class OpenSearch(Elasticsearch):
     """OpenSearch with its learning-to-rank plug-in, which reads what that of Elasticsearch reads."""
 
     title = "the learning-to-rank plug-in of OpenSearch"
+    knows_missing = "3.8 (opensearch-project/opensearch-learning-to-rank-base#378)"
 
 
 def _definition(model: Exportable, flavour: str) -> tuple[str, str]:
@@ -84,6 +91,12 @@ def _definition(model: Exportable, flavour: str) -> tuple[str, str]:
     return _XGBOOST, as_json(dump).decode()
 
 
+def _depends_on_missing(model: Exportable) -> bool:
+    """Whether a missing value goes elsewhere than zero at some split."""
+    trees = model.trees if isinstance(model, TreeSum) else ()
+    return any(not sends_missing_as_zero(tree).all() for tree in trees)
+
+
 def _left_out(model: Exportable) -> float:
     return model.raw_constant if isinstance(model, LinearSum) else 0.0
 
@@ -91,11 +104,9 @@ def _left_out(model: Exportable) -> float:
 def _notes(model: Exportable) -> list[str]:
     if isinstance(model, LinearSum):
         constant = model.raw_constant
-        return (
-            [f"The engine's scores are lower by {constant:g}: the format has no constant."]
-            if constant
-            else []
-        )
+        if not constant:
+            return []
+        return [f"The engine's scores are lower by {constant:g}: the format has no constant."]
     lowest = model.lowest_score if isinstance(model, TreeSum) else 0.0
     if lowest >= 0.0:
         return []
