@@ -7,11 +7,12 @@ arrays.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.compile import kernel
+from lambdamart_kit.compile import inner, kernel
+from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.letor.byte_scan import (
     is_space,
     line_end,
@@ -162,38 +163,31 @@ def _name_span(text: Any, i: Any, stop: Any, whole: Any) -> tuple[int, int]:
     return start, j
 
 
-@kernel
-def parse_block(
-    block: Any,
-    has_qid: Any,
-    name_mode: Any,
-    n_features: Any,
-    y: Any,
-    X: Any,
-    data: Any,
-    indices: Any,
-    indptr: Any,
-    runs: Any,
-    names: Any,
-    doubts: Any,
-    state: Any,
-) -> None:
-    """Fill the arrays of one block, or report the first error in `state`.
+class Rows(NamedTuple):
+    """Where the values of a block go.
 
-    Parameters
+    Attributes
     ----------
-    block : (n_bytes,) uint8
-        Whole lines; the last byte is a newline, and ``words.PADDING`` more bytes can be read.
-    has_qid : bool
-        Whether each line must have, or must not have, ``qid:``.
-    name_mode : int
-        0 ignores comments, 1 keeps the ``docid``, 2 the whole comment.
-    n_features : int
-        Largest index allowed.
-    y, X : (n_rows,), (n_rows, n_features) float32
-        Labels and dense features; X has no column when CSR is filled instead.
+    y : (n_rows,) float32
+        Labels.
+    X : (n_rows, n_features) float32
+        Dense features; without columns when CSR is filled instead.
     data, indices, indptr : (n_entries,), (n_entries,), (n_rows,)
         CSR; `indptr` holds the end of each row, counted from the block's first entry.
+    """
+
+    y: Array
+    X: Array
+    data: Array
+    indices: Array
+    indptr: Array
+
+
+class Found(NamedTuple):
+    """Where the rest of a block goes; `state` says how much of each array is filled.
+
+    Attributes
+    ----------
     runs : (n_rows, 3) int64
         First row, start and stop of the id of each run of equal query ids.
     names : (n_bytes + n_rows,) uint8
@@ -204,31 +198,52 @@ def parse_block(
     state : (STATE_SIZE,) int64
         Counts, and the code and position of the error.
     """
+
+    runs: Array
+    names: Array
+    doubts: Array
+    state: Array
+
+
+@kernel
+def parse_block(block: Any, has_qid: Any, name_mode: Any, n_features: Any, rows: Any, found: Any) -> None:
+    """Fill the arrays of one block, or report the first error in ``found.state``.
+
+    Parameters
+    ----------
+    block : (n_bytes,) uint8
+        Whole lines; the last byte is a newline, and ``byte_scan.PADDING`` more bytes can be read.
+    has_qid : bool
+        Whether each line must have, or must not have, ``qid:``.
+    name_mode : int
+        0 ignores comments, 1 keeps the ``docid``, 2 the whole comment.
+    n_features : int
+        Largest index allowed.
+    rows : Rows
+    found : Found
+    """
     text = block.ctypes.data
-    dense = X.shape[1] > 0
-    i, stop, row, entry, run, name, doubt = 0, len(block), 0, 0, 0, 0, 0
-    last_min, last_max, comments = MAX_INDEX + 1, 0, 0
-    qid, qid_size, error, start = 0, -1, NO_ERROR, 0
+    stop = len(block)
+    state = found.state
+    state[LAST_MIN] = MAX_INDEX + 1
+    # The id of the rows before; there is none yet.
+    qid = 0
+    qid_size = -1
+    row = 0
+    error = NO_ERROR
+    start = 0
+    i = 0
     while i < stop:
         start = i = skip_spaces(text, i)
-        if load_byte(text, i) == 10 or load_byte(text, i) == 35:  # blank, or only a comment
+        if _ends(text, i):  # a blank line, or only a comment
             i = line_end(text, i) + 1
             continue
-        if row == len(y):
+        if row == len(rows.y):
             error = CHANGED
             break
-
-        y[row], i, status = parse_number(text, i)
-        error = _number_error(status, LABEL)
-        if status == DOUBT:
-            if doubt == len(doubts):
-                error = MORE_DOUBTS
-            else:
-                doubts[doubt, 0], doubts[doubt, 1], doubts[doubt, 2] = start, i, -1 - row
-                doubt += 1
+        i, error = _read_label(text, i, row, rows, found)
         if error != NO_ERROR:
             break
-
         start = i = skip_spaces(text, i)
         if (load_word(text, i) & _QID_MASK == _QID_WORD) != has_qid:
             error = NO_QID if has_qid else UNEXPECTED_QID
@@ -240,50 +255,112 @@ def parse_block(
                 error = EMPTY_QID
                 break
             if size != qid_size or not _same_bytes(text, qid, start + 4, size):
-                qid, qid_size = start + 4, size
-                runs[run, 0], runs[run, 1], runs[run, 2] = row, qid, i
-                run += 1
-
-        previous = 0
-        while True:
-            start = i = skip_spaces(text, i)
-            if load_byte(text, i) == 10 or load_byte(text, i) == 35:
-                break
-            previous, value, i, error, doubtful = _pair(text, i, previous, n_features)
-            if doubtful and doubt == len(doubts):
-                error = MORE_DOUBTS
-            if error == NO_ERROR and not dense and entry == len(data):
-                error = CHANGED
-            if error != NO_ERROR:
-                break
-            if doubtful:
-                place = row * X.shape[1] + previous - 1 if dense else entry
-                doubts[doubt, 0], doubts[doubt, 1], doubts[doubt, 2] = start, i, place
-                doubt += 1
-            if dense:
-                X[row, previous - 1] = value
-            else:
-                data[entry] = value
-                indices[entry] = previous - 1
-            entry += 1
+                qid = start + 4
+                qid_size = size
+                _note_run(found, row, qid, i)
+        i, start, last, error = _read_features(text, i, row, n_features, rows, found)
         if error != NO_ERROR:
             break
-
-        if not dense:
-            indptr[row] = entry
-        last_min, last_max = min(last_min, previous), max(last_max, previous)
-        end = line_end(text, i)
-        comments += end > i
-        if name_mode > 0:
-            if end > i:
-                first, last = _name_span(text, i + 1, end, name_mode == 2)
-                for k in range(first, last):
-                    names[name] = load_byte(text, k)
-                    name += 1
-            names[name] = 10
-            name += 1
-        i = end + 1
+        state[LAST_MIN] = min(state[LAST_MIN], last)
+        state[LAST_MAX] = max(state[LAST_MAX], last)
+        i = _read_comment(text, i, name_mode, found)
         row += 1
-    state[ROWS], state[NONZEROS], state[RUNS], state[NAMES], state[DOUBTS] = row, entry, run, name, doubt
-    state[LAST_MIN], state[LAST_MAX], state[COMMENTS] = last_min, last_max, comments
-    state[ERROR], state[START] = error, start
+    state[ROWS] = row
+    state[ERROR] = error
+    state[START] = start
+
+
+@inner
+def _ends(text: Any, i: Any) -> bool:
+    """Whether nothing but a comment follows in the line."""
+    c = load_byte(text, i)
+    return c == 10 or c == 35
+
+
+@inner
+def _read_label(text: Any, i: Any, row: Any, rows: Any, found: Any) -> tuple[int, int]:
+    """Put the label at `i` in its place; the position behind it, and what is wrong with it."""
+    value, stop, status = parse_number(text, i)
+    rows.y[row] = value
+    if status == DOUBT and not _note_doubt(found, i, stop, -1 - row):
+        return stop, MORE_DOUBTS
+    return stop, _number_error(status, LABEL)
+
+
+@inner
+def _read_features(
+    text: Any, i: Any, row: Any, n_features: Any, rows: Any, found: Any
+) -> tuple[int, int, int, int]:
+    """Put the features that start at `i` in their places.
+
+    Returns the position behind them, where the last one starts, its index (0 without any), and what is wrong
+    with it.
+    """
+    dense = rows.X.shape[1] > 0
+    entry = found.state[NONZEROS]
+    previous = 0
+    error = NO_ERROR
+    start = i
+    while True:
+        start = i = skip_spaces(text, i)
+        if _ends(text, i):
+            break
+        previous, value, i, error, doubtful = _pair(text, i, previous, n_features)
+        if error == NO_ERROR and not dense and entry == len(rows.data):
+            error = CHANGED
+        if error == NO_ERROR and doubtful:
+            place = row * rows.X.shape[1] + previous - 1 if dense else entry
+            if not _note_doubt(found, start, i, place):
+                error = MORE_DOUBTS
+        if error != NO_ERROR:
+            break
+        if dense:
+            rows.X[row, previous - 1] = value
+        else:
+            rows.data[entry] = value
+            rows.indices[entry] = previous - 1
+        entry += 1
+    found.state[NONZEROS] = entry
+    if not dense and error == NO_ERROR:
+        rows.indptr[row] = entry
+    return i, start, previous, error
+
+
+@inner
+def _note_doubt(found: Any, start: Any, stop: Any, place: Any) -> bool:
+    """Note a number that Python has to round; whether there was room."""
+    n = found.state[DOUBTS]
+    if n == len(found.doubts):
+        return False
+    found.doubts[n, 0] = start
+    found.doubts[n, 1] = stop
+    found.doubts[n, 2] = place
+    found.state[DOUBTS] = n + 1
+    return True
+
+
+@inner
+def _note_run(found: Any, row: Any, start: Any, stop: Any) -> None:
+    """Note that rows of another query begin at `row`; its id is ``text[start:stop]``."""
+    n = found.state[RUNS]
+    found.runs[n, 0] = row
+    found.runs[n, 1] = start
+    found.runs[n, 2] = stop
+    found.state[RUNS] = n + 1
+
+
+@inner
+def _read_comment(text: Any, i: Any, name_mode: Any, found: Any) -> int:
+    """Keep what is wanted of the comment at `i`; the position of the next line."""
+    end = line_end(text, i)
+    found.state[COMMENTS] += end > i
+    if name_mode > 0:
+        name = found.state[NAMES]
+        if end > i:
+            first, last = _name_span(text, i + 1, end, name_mode == 2)
+            for k in range(first, last):
+                found.names[name] = load_byte(text, k)
+                name += 1
+        found.names[name] = 10
+        found.state[NAMES] = name + 1
+    return end + 1

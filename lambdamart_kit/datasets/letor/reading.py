@@ -199,14 +199,13 @@ class _Reader:
         mode = NAME_MODES.index(options.docid)
         names = np.empty(len(text) + n_rows if mode else 0, np.uint8)
         X = self.X[rows]
+        target = parsing.Rows(self.y[rows], X, self.data[entries], self.indices[entries], self.row_stop[rows])
         room = 64
         while True:
             doubts = np.empty((room, 3), np.int64)
             state = np.zeros(parsing.STATE_SIZE, np.int64)
-            parsing.parse_block(
-                text, options.has_qid, mode, self.n_features, self.y[rows], X, self.data[entries],
-                self.indices[entries], self.row_stop[rows], runs, names, doubts, state,
-            )  # fmt: skip
+            found = parsing.Found(runs, names, doubts, state)
+            parsing.parse_block(text, options.has_qid, mode, self.n_features, target, found)
             if state[parsing.ERROR] != parsing.MORE_DOUBTS:
                 break
             room *= 16
@@ -221,8 +220,9 @@ class _Reader:
         if code:
             reason = _REASONS[code] + (f" = {self.n_features}" if code == parsing.BEYOND else "")
             return self.text.error(reason, start + at, whole_line=code in _WHOLE_LINE)
-        first_row, found = int(rows.start), runs[: state[parsing.RUNS]].tolist()
-        self.runs[block] = [(first_row + row, start + a, text[a:b].tobytes()) for row, a, b in found]
+        first_row = int(rows.start)
+        of_runs = runs[: state[parsing.RUNS]].tolist()
+        self.runs[block] = [(first_row + row, start + a, text[a:b].tobytes()) for row, a, b in of_runs]
         return None
 
     def _settle(self, text: Array, doubts: Array, rows: slice, X: Array, data: Array) -> int | None:
