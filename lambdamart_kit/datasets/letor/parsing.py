@@ -205,7 +205,7 @@ class Found(NamedTuple):
     state: Array
 
 
-@kernel
+@kernel(borrows=True, shared=True)
 def parse_block(block: Any, has_qid: Any, name_mode: Any, n_features: Any, rows: Any, found: Any) -> None:
     """Fill the arrays of one block, or report the first error in ``found.state``.
 
@@ -270,14 +270,14 @@ def parse_block(block: Any, has_qid: Any, name_mode: Any, n_features: Any, rows:
     state[START] = start
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _ends(text: Any, i: Any) -> bool:
     """Whether nothing but a comment follows in the line."""
     c = load_byte(text, i)
     return c == 10 or c == 35
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _read_label(text: Any, i: Any, row: Any, rows: Any, found: Any) -> tuple[int, int]:
     """Put the label at `i` in its place; the position behind it, and what is wrong with it."""
     value, stop, status = parse_number(text, i)
@@ -287,7 +287,7 @@ def _read_label(text: Any, i: Any, row: Any, rows: Any, found: Any) -> tuple[int
     return stop, _number_error(status, LABEL)
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _read_features(
     text: Any, i: Any, row: Any, n_features: Any, rows: Any, found: Any
 ) -> tuple[int, int, int, int]:
@@ -326,7 +326,7 @@ def _read_features(
     return i, start, previous, error
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _note_doubt(found: Any, start: Any, stop: Any, place: Any) -> bool:
     """Note a number that Python has to round; whether there was room."""
     n = found.state[DOUBTS]
@@ -339,7 +339,7 @@ def _note_doubt(found: Any, start: Any, stop: Any, place: Any) -> bool:
     return True
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _note_run(found: Any, row: Any, start: Any, stop: Any) -> None:
     """Note that rows of another query begin at `row`; its id is ``text[start:stop]``."""
     n = found.state[RUNS]
@@ -349,7 +349,7 @@ def _note_run(found: Any, row: Any, start: Any, stop: Any) -> None:
     found.state[RUNS] = n + 1
 
 
-@inner
+@inner(borrows=True, shared=True)
 def _read_comment(text: Any, i: Any, name_mode: Any, found: Any) -> int:
     """Keep what is wanted of the comment at `i`; the position of the next line."""
     end = line_end(text, i)
