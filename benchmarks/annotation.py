@@ -89,9 +89,15 @@ def accuracies(problem, method: str, seed: int, sizes: list[int]) -> list[float]
         if following is not None:
             left = np.setdiff1d(np.arange(len(pairs)), known)
             chosen = select_pairs(
-                model, features, pairs[left], following - size, method=method, prompt=prompt[left],
-                labelled=pairs[known], random_state=seed,
-            )  # fmt: skip
+                model,
+                features,
+                pairs[left],
+                following - size,
+                method=method,
+                prompt=prompt[left],
+                labelled=pairs[known],
+                random_state=seed,
+            )
             known += left[chosen].tolist()
     return found
 
@@ -159,8 +165,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
-    print(f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
-          f"lambdamart-kit {version('lambdamart-kit')}, numpy {np.__version__}")  # fmt: skip
+    print(
+        f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+        f"lambdamart-kit {version('lambdamart-kit')}, numpy {np.__version__}"
+    )
     n_seeds = 2 if options.quick else options.seeds
     sizes = [20, 40, 60] if options.quick else [20, 40, 60, 100, 140, 200, 280, 400]
     report("Synthetic, 32 features of unequal variance", synthetic, n_seeds, sizes)

@@ -155,8 +155,9 @@ def their_draws() -> None:
     rng = np.random.default_rng(0)
     X, x = rng.normal(size=(500, D)), rng.normal(size=(1, D))
     A = np.eye(D) + X.T @ X
-    model = LinearRegression(fit_intercept=False, method="chol", use_float=False, precompute_ts=True,
-                             precompute_ts_multiplier=0.25)  # fmt: skip
+    model = LinearRegression(
+        fit_intercept=False, method="chol", use_float=False, precompute_ts=True, precompute_ts_multiplier=0.25
+    )
     model.fit(X, X[:, 0])
     drawn = model.predict_thompson(np.repeat(x, 4000, axis=0), 0.25, True, rng).std()
     right, inverted = (np.sqrt(0.25 * x @ matrix @ x.T).item() for matrix in (np.linalg.inv(A), A))
@@ -255,8 +256,11 @@ def compare(n_seeds: int, n_steps: int, batch: int) -> None:
         paired = "" if name.startswith("kit") else f"{less.mean():+.0f} ± {half_width(less):.0f} ({ours[4:]})"
         ratio = "" if name.startswith("kit") else f"{np.median(spent[name] / spent[ours]):.1f}"
         micros = float(np.median(spent[name])) / n_steps * 1e6
-        print(f"| {name} | {of[:, -1].mean():.0f} ± {half_width(of[:, -1]):.0f} | {paired} "
-              f"| {slope(of.mean(axis=0)):.2f} | {micros:.1f} | {ratio} |", flush=True)  # fmt: skip
+        print(
+            f"| {name} | {of[:, -1].mean():.0f} ± {half_width(of[:, -1]):.0f} | {paired} "
+            f"| {slope(of.mean(axis=0)):.2f} | {micros:.1f} | {ratio} |",
+            flush=True,
+        )
 
 
 def slopes(n_seeds: int, n_steps: int, n_candidates: int = 2000, d: int = 4) -> None:
@@ -275,8 +279,11 @@ def slopes(n_seeds: int, n_steps: int, n_candidates: int = 2000, d: int = 4) -> 
     for name, make in policies.items():
         curves = np.array([_play_fixed(make(s), s, n_steps, n_candidates, d) for s in range(n_seeds)])
         by_seed, last = slope(curves), curves[:, -1]
-        print(f"| {name} | {last.mean():.0f} ± {half_width(last):.0f} | {slope(curves.mean(axis=0)):.2f} "
-              f"| {by_seed.mean():.2f} ± {half_width(by_seed):.2f} |", flush=True)  # fmt: skip
+        print(
+            f"| {name} | {last.mean():.0f} ± {half_width(last):.0f} | {slope(curves.mean(axis=0)):.2f} "
+            f"| {by_seed.mean():.2f} ± {half_width(by_seed):.2f} |",
+            flush=True,
+        )
 
 
 def _play_fixed(policy, seed: int, n_steps: int, n_candidates: int, d: int) -> np.ndarray:
@@ -298,8 +305,10 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["peers", "slopes"], choices=["peers", "slopes"])
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    print(f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
-          f"{known('lambdamart-kit')}, {known('mabwiser')}, {known('contextualbandits')}")  # fmt: skip
+    print(
+        f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+        f"{known('lambdamart-kit')}, {known('mabwiser')}, {known('contextualbandits')}"
+    )
     with threadpool_limits(1):
         if "peers" in options.parts:
             their_draws()

@@ -110,9 +110,16 @@ def run(task: Task) -> dict:
     scores = np.argsort(np.argsort(train.X[:, column], kind="stable")) * (3.46 / len(train))
     noise = {} if "trust" in USERS[task.user] else {"noise": task.noise}
     log = simulate_clicks(
-        train, scores, sessions_per_query=task.sessions, n_positions=N_POSITIONS, temperature=0.3,
-        gain=task.gain, random_state=task.seed, **USERS[task.user], **noise,
-    )  # fmt: skip
+        train,
+        scores,
+        sessions_per_query=task.sessions,
+        n_positions=N_POSITIONS,
+        temperature=0.3,
+        gain=task.gain,
+        random_state=task.seed,
+        **USERS[task.user],
+        **noise,
+    )
     trees = {"n_estimators": 60, "num_leaves": 15, "min_child_samples": 30, "n_jobs": 1, "random_state": 0}
     truth = LambdaMART("pairwise", **trees).fit(train.X, train.y, qid=train.qid)
     quality = {"true labels": ndcg(test.y, truth.predict(test.X), test.qid, k=10)}
@@ -125,10 +132,14 @@ def run(task: Task) -> dict:
         quality[name] = ndcg(test.y, ranker.predict(test.X), test.qid, k=10)
         ratio[name] = (ranker.propensities_ / log.propensities)[:5].tolist()
     return {
-        "task": task, "quality": quality, "ratio": ratio, "seconds": seconds,
-        "clicks": int(log.y.sum()), "impressions": len(log),
+        "task": task,
+        "quality": quality,
+        "ratio": ratio,
+        "seconds": seconds,
+        "clicks": int(log.y.sum()),
+        "impressions": len(log),
         "production": ndcg(test.y, test.X[:, column], test.qid, k=10),
-    }  # fmt: skip
+    }
 
 
 def table(results: list[dict]) -> str:

@@ -116,11 +116,17 @@ def line(ranker, where, value, n_rows, cost, memory=("", "")) -> str:
     times, (a_tree, rest) = ranker.fit_times_, cost
     seconds = times["trees"] + times.get("gradient", 0.0)
     cells = [
-        ranker.booster, f"{n_rows:,}", where, f"{value:.4f}",
-        f"{times['data'] / n_rows * 1e6:.1f}", f"{rest[0] / n_rows * 1e6:.1f}",
-        f"{seconds / n_rows / ranker.n_estimators * 1e6:.3f}", f"{a_tree[0] / n_rows * 1e6:.3f}", *memory,
+        ranker.booster,
+        f"{n_rows:,}",
+        where,
+        f"{value:.4f}",
+        f"{times['data'] / n_rows * 1e6:.1f}",
+        f"{rest[0] / n_rows * 1e6:.1f}",
+        f"{seconds / n_rows / ranker.n_estimators * 1e6:.3f}",
+        f"{a_tree[0] / n_rows * 1e6:.3f}",
+        *memory,
         f"{a_tree[1] / 1e6:.1f}" if memory[0] else "",
-    ]  # fmt: skip
+    ]
     return "| " + " | ".join(cells) + " |"
 
 

@@ -88,9 +88,14 @@ def our_seconds(bound, scores, calls: int = 24) -> float:
 def lightgbm_seconds(data, scores, truncation: int, rounds: int) -> float:
     def per_round(objective: str) -> float:
         parameters = {
-            "objective": objective, "lambdarank_truncation_level": truncation, "num_leaves": 2,
-            "num_threads": THREADS, "verbose": -1, "boost_from_average": False, "learning_rate": 1e-3,
-        }  # fmt: skip
+            "objective": objective,
+            "lambdarank_truncation_level": truncation,
+            "num_leaves": 2,
+            "num_threads": THREADS,
+            "verbose": -1,
+            "boost_from_average": False,
+            "learning_rate": 1e-3,
+        }
         sizes = np.unique(data.qid, return_counts=True)[1]
         train = lightgbm.Dataset(data.X[:, :1], data.y, group=sizes, init_score=scores, params=parameters)
         booster = lightgbm.Booster(parameters, train)
@@ -102,8 +107,12 @@ def lightgbm_seconds(data, scores, truncation: int, rounds: int) -> float:
 def xgboost_seconds(data, scores, truncation: int, rounds: int) -> float:
     def per_round(objective: str) -> float:
         parameters = {
-            "objective": objective, "max_depth": 1, "nthread": THREADS, "eta": 1e-3, "tree_method": "hist"
-        }  # fmt: skip
+            "objective": objective,
+            "max_depth": 1,
+            "nthread": THREADS,
+            "eta": 1e-3,
+            "tree_method": "hist",
+        }
         if objective.startswith("rank"):
             parameters |= {"lambdarank_pair_method": "topk", "lambdarank_num_pair_per_sample": truncation}
         train = xgboost.DMatrix(data.X[:, :1], data.y, qid=data.qid, base_margin=scores)

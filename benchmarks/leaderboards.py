@@ -91,8 +91,10 @@ def main() -> None:
         print(f"| {' | '.join(described(board.iloc[place]) for board in boards)} |")
     ranks = pd.concat([b.set_index("item")["rank"] for b in boards], axis=1)
     moved = (ranks.max(axis=1) - ranks.min(axis=1)).sort_values()
-    print(f"\nBetween tie models a model moves {moved.mean():.1f} ranks on average, {moved.index[-1]} most: "
-          f"{moved.iloc[-1]}.")  # fmt: skip
+    print(
+        f"\nBetween tie models a model moves {moved.mean():.1f} ranks on average, {moved.index[-1]} most: "
+        f"{moved.iloc[-1]}."
+    )
 
     fitted = teams(options.data)
     board = fitted.leaderboard(method="clustered")
@@ -102,8 +104,10 @@ def main() -> None:
     )
     ties = fitted.tie_parameter_
     level = 1 / (1 + np.exp(-home) + ties * np.exp(-home / 2))
-    print(f"Home advantage {home:.2f} on the logit scale, not on neutral ground: between equal teams the "
-          f"home team wins {level:.0%} of the games and loses {level * np.exp(-home):.0%}.\n")  # fmt: skip
+    print(
+        f"Home advantage {home:.2f} on the logit scale, not on neutral ground: between equal teams the "
+        f"home team wins {level:.0%} of the games and loses {level * np.exp(-home):.0%}.\n"
+    )
     for _, row in board.head(10).iterrows():
         print(f"{row['rank']}. {described(row)}")
     if options.plots is not None:

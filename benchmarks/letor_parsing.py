@@ -95,8 +95,10 @@ def main() -> None:
     from lambdamart_kit import __version__
     from lambdamart_kit.datasets import make_letor, write_letor
 
-    print(f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
-          f"lambdamart-kit {__version__}, scikit-learn {sklearn.__version__}")  # fmt: skip
+    print(
+        f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+        f"lambdamart-kit {__version__}, scikit-learn {sklearn.__version__}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         tiny = Path(folder) / "tiny.txt"
         tiny.write_text(TINY)

@@ -177,8 +177,10 @@ def report(entries, repeats: int) -> None:
     print("|---|---|---|---|---|")
     for name, taken in seconds.items():
         ratios = [statistics.median(t / o for t, o in zip(taken, ours)) for ours in (arrays, bound)]
-        print(f"| {name} | {values[name]:.6f} | {1e3 * statistics.median(taken):.1f} "
-              f"| {ratios[0]:.1f} | {ratios[1]:.1f} |")  # fmt: skip
+        print(
+            f"| {name} | {values[name]:.6f} | {1e3 * statistics.median(taken):.1f} "
+            f"| {ratios[0]:.1f} | {ratios[1]:.1f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -105,9 +105,13 @@ def work(options: argparse.Namespace) -> None:
         loading = time.perf_counter() - started
         ranker.fit(X, y, qid=qid)
     result = {
-        "seconds": time.perf_counter() - started, "loading": loading, "times": ranker.fit_times_,
-        "cpu": time.process_time() - cpu, "anon_mb": most[0], "peak_mb": peak("VmHWM"),
-    }  # fmt: skip
+        "seconds": time.perf_counter() - started,
+        "loading": loading,
+        "times": ranker.fit_times_,
+        "cpu": time.process_time() - cpu,
+        "anon_mb": most[0],
+        "peak_mb": peak("VmHWM"),
+    }
     Path(options.model).write_text(ranker.booster_.model_to_string())
     print(json.dumps(result))
 
@@ -177,15 +181,21 @@ def compare(options: argparse.Namespace, n_rows: int) -> None:
         work_dir = folder.parent / "work"
         X_mb = n_rows * options.features * 4 / 2**20
         limit = 0 if options.quick else options.limit_mb or int(X_mb / 4)
-        print(f"{n_rows:,} rows x {options.features}; X as float32 {X_mb:,.0f} MB; "
-              f"Parquet {on_disk:,.0f} MB; limit {limit:,} MB\n", flush=True)  # fmt: skip
+        print(
+            f"{n_rows:,} rows x {options.features}; X as float32 {X_mb:,.0f} MB; "
+            f"Parquet {on_disk:,.0f} MB; limit {limit:,} MB\n",
+            flush=True,
+        )
         print(f"{'':28}{'data s':>9}{'gradient s':>12}{'trees s':>9}{'all s':>8}{'anon MB':>9}{'peak MB':>9}")
 
         def show(name: str, r: dict) -> float:
             t = r["times"]
             data = t["data"] + r["loading"]
-            print(f"{name:28}{data:9.1f}{t['gradient']:12.1f}{t['trees']:9.1f}{r['seconds']:8.1f}"
-                  f"{r['anon_mb']:9.0f}{r['peak_mb']:9.0f}", flush=True)  # fmt: skip
+            print(
+                f"{name:28}{data:9.1f}{t['gradient']:12.1f}{t['trees']:9.1f}{r['seconds']:8.1f}"
+                f"{r['anon_mb']:9.0f}{r['peak_mb']:9.0f}",
+                flush=True,
+            )
             return t["gradient"] + t["trees"]
 
         files = show("files, under the limit", run("files", folder, options, limit, work_dir))
@@ -202,9 +212,16 @@ def compare(options: argparse.Namespace, n_rows: int) -> None:
 def scale(options: argparse.Namespace) -> None:
     """What a row costs from files, by the number of rows; CPU time where other work shares the cores."""
     heads = (
-        "rows", "Parquet, MB", "read and binned, us a row", "CPU, us a row", "trees, us a row and tree",
-        "CPU, us a row and tree", "RssAnon, MB", "bytes a row more", "kept, bytes a row",
-    )  # fmt: skip
+        "rows",
+        "Parquet, MB",
+        "read and binned, us a row",
+        "CPU, us a row",
+        "trees, us a row and tree",
+        "CPU, us a row and tree",
+        "RssAnon, MB",
+        "bytes a row more",
+        "kept, bytes a row",
+    )
     print(f"{options.features} features\n\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|", flush=True)
     before = None
     for n_rows in options.rows:
@@ -212,17 +229,23 @@ def scale(options: argparse.Namespace) -> None:
             work_dir = folder.parent / "work"
             first, again = (run("files", folder, options, 0, work_dir) for _ in range(2))
             times, n_updates = again["times"], n_rows * options.trees
-            more = "" if before is None else (
-                f"{(first['anon_mb'] - before[1]) * 2**20 / (n_rows - before[0]):.0f}"
-            )  # fmt: skip
+            more = (
+                ""
+                if before is None
+                else (f"{(first['anon_mb'] - before[1]) * 2**20 / (n_rows - before[0]):.0f}")
+            )
             before = n_rows, first["anon_mb"]
             cells = (
-                f"{n_rows:,}", f"{on_disk:,.0f}", f"{first['times']['data'] / n_rows * 1e6:.1f}",
+                f"{n_rows:,}",
+                f"{on_disk:,.0f}",
+                f"{first['times']['data'] / n_rows * 1e6:.1f}",
                 f"{(first['cpu'] - again['cpu']) / n_rows * 1e6:.1f}",
                 f"{(times['gradient'] + times['trees']) / n_updates * 1e6:.3f}",
-                f"{again['cpu'] / n_updates * 1e6:.3f}", f"{first['anon_mb']:,.0f}", more,
+                f"{again['cpu'] / n_updates * 1e6:.3f}",
+                f"{first['anon_mb']:,.0f}",
+                more,
                 f"{kept(work_dir) * 2**20 / n_rows:.0f}",
-            )  # fmt: skip
+            )
             print(f"| {' | '.join(cells)} |", flush=True)
 
 

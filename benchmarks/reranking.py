@@ -90,8 +90,10 @@ def scale(n_queries: int, n_long: int) -> None:
     rng = np.random.default_rng(0)
     n = n_queries * 100
     E, scores, qid = embeddings(n, 64, rng), rng.normal(size=n), np.repeat(np.arange(n_queries), 100)
-    print(f"\nSeconds from features, 64 dimensions: {n_queries:,} queries x 100 documents, k = 10; "
-          "and one long list, k = 50\n")  # fmt: skip
+    print(
+        f"\nSeconds from features, 64 dimensions: {n_queries:,} queries x 100 documents, k = 10; "
+        "and one long list, k = 50\n"
+    )
     print("| utility | many queries | one long list |\n|---|---|---|")
     for utility in ("logdet", "mmr", "redundancy", "max-sum", "facility"):
         rerank(scores[:300], 10, qid=qid[:300], features=E[:300], utility=utility)
@@ -144,9 +146,10 @@ def curve(name: str, data, utility: str) -> list[tuple[float, float, float, floa
         place = np.full(len(scores), -np.inf)
         place[rows] = -np.arange(len(rows), dtype=float)
         point = (
-            ndcg(y, place, qid, k=10), alpha_ndcg(topics, place, qid, k=10),
+            ndcg(y, place, qid, k=10),
+            alpha_ndcg(topics, place, qid, k=10),
             intra_list_distance(features, place, qid, k=10),
-        )  # fmt: skip
+        )
         points.append((trade_off, *point))
         print(f"| {trade_off:.1f} | " + " | ".join(f"{value:.4f}" for value in point) + " |")
     return points
@@ -179,8 +182,10 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    print(f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
-          f"{known('lambdamart-kit')}, {known('apricot-select')}, numpy {np.__version__}")  # fmt: skip
+    print(
+        f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+        f"{known('lambdamart-kit')}, {known('apricot-select')}, numpy {np.__version__}"
+    )
     facility(300 if options.quick else 3000, 20 if options.quick else 200)
     scale(100 if options.quick else 10_000, 5_000 if options.quick else 100_000)
     sets = {"MovieLens-like": movies(50 if options.quick else 500)}

@@ -65,9 +65,17 @@ def catboost_margin(train: PreferencePairs, test: PreferencePairs) -> tuple[np.n
     start = time.perf_counter()
     cut = len(train) * 9 // 10
     model = CatBoost(
-        {"loss_function": "PairLogit", "iterations": 2000, "od_type": "Iter", "od_wait": 50, "random_seed": 0,
-         "thread_count": os.cpu_count(), "verbose": False, "allow_writing_files": False}
-    )  # fmt: skip
+        {
+            "loss_function": "PairLogit",
+            "iterations": 2000,
+            "od_type": "Iter",
+            "od_wait": 50,
+            "random_seed": 0,
+            "thread_count": os.cpu_count(),
+            "verbose": False,
+            "allow_writing_files": False,
+        }
+    )
     held_out = train.take(np.arange(cut, len(train)))
     model.fit(pool(train.take(np.arange(cut))), eval_set=pool(held_out))
     seconds = time.perf_counter() - start
@@ -163,11 +171,15 @@ def argument_strengths(pairs: PreferencePairs, probability: np.ndarray) -> None:
         held_out[known] = fitted.predict(ends[known])
     margin = np.log(held_out) - np.log1p(-held_out)
     loss, right, slope = quality(margin, pairs.target)
-    print(f"| Bradley-Terry on the other pairs of the same arguments (prior 0.3, 10 folds of pairs) "
-          f"| {loss:.4f} | {right:.4f} | {slope:.3f} |")  # fmt: skip
+    print(
+        f"| Bradley-Terry on the other pairs of the same arguments (prior 0.3, 10 folds of pairs) "
+        f"| {loss:.4f} | {right:.4f} | {slope:.3f} |"
+    )
     found = pairs.audit().to_frame().set_index("problem")["pairs"]
-    print(f"\nAudit: {found['duplicate']} duplicates, {found['contradiction']} contradictions, "
-          f"{found['cycle']} pairs in cycles.")  # fmt: skip
+    print(
+        f"\nAudit: {found['duplicate']} duplicates, {found['contradiction']} contradictions, "
+        f"{found['cycle']} pairs in cycles."
+    )
     print("\nMost suspicious pairs (cross-fitted, hand features, linear):\n")
     print("| id | probability | chosen | rejected |\n|---|---|---|---|")
     for row in np.argsort(probability)[:5]:

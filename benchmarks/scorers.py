@@ -113,9 +113,11 @@ def main() -> None:
             (seconds(ranker.fit, few.X, few.y, few.qid), seconds(peer.fit, z, sign)) for _ in range(repeats)
         ]
     ours, plain = (statistics.median(side) for side in zip(*pairs))
-    print(f"\n{len(few.y):,} rows, {len(z):,} pairs: LinearRanker('pairwise') {ours:.3f} s, "
-          f"LogisticRegression on differences {plain:.3f} s (differences not counted), "
-          f"ratio {statistics.median(a / b for a, b in pairs):.2f}")  # fmt: skip
+    print(
+        f"\n{len(few.y):,} rows, {len(z):,} pairs: LinearRanker('pairwise') {ours:.3f} s, "
+        f"LogisticRegression on differences {plain:.3f} s (differences not counted), "
+        f"ratio {statistics.median(a / b for a, b in pairs):.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -123,9 +123,11 @@ def measure(path: Path, X: np.ndarray, options: argparse.Namespace) -> None:
                 predict(q)
             single = one_by_one(predict, queries, n_single)
             differs = np.abs(scores - expected).max()
-            print(f"{name:26}{threads:8}{batch:10.2f}{batch / len(part) * 1e6:10.2f}"
-                  f"{single[n_single // 2]:9.3f}{single[int(0.99 * n_single)]:9.3f}{differs:12.1g}",
-                  flush=True)  # fmt: skip
+            print(
+                f"{name:26}{threads:8}{batch:10.2f}{batch / len(part) * 1e6:10.2f}"
+                f"{single[n_single // 2]:9.3f}{single[int(0.99 * n_single)]:9.3f}{differs:12.1g}",
+                flush=True,
+            )
 
 
 def main() -> None:

@@ -97,16 +97,22 @@ def main() -> None:
     summed, moved = sum(map(rows_summed, trees)), sum(int(tree.node_count.sum()) for tree in trees)
     shape = f"{n:,} rows x {data.X.shape[1]}, {o.trees} trees of {o.leaves} leaves"
     print(f"{datetime.date.today()}, {o.threads} threads; {shape}")
-    print(f"reading memory {bandwidth:.1f} GB/s together, a slot update {small:.2f} ns a core in a table of "
-          f"512 slots, {large:.2f} in one of {layout.n_slots:,}\n")  # fmt: skip
+    print(
+        f"reading memory {bandwidth:.1f} GB/s together, a slot update {small:.2f} ns a core in a table of "
+        f"512 slots, {large:.2f} in one of {layout.n_slots:,}\n"
+    )
     row, entry = (seconds["histogram"] * o.threads / summed * 1e9 / k for k in (1, listed))
-    print(f"histograms: {seconds['histogram']:.2f} s; {summed / n / o.trees:.2f} rows a row and tree, "
-          f"{listed:.0f} entries each: {row:.0f} ns a row and core, "
-          f"{entry:.2f} ns an entry = {entry / large:.1f} times an update; "
-          f"{summed * (2 * listed + 12) / seconds['histogram'] / 1e9:.1f} GB/s")  # fmt: skip
-    print(f"partition: {seconds['partition']:.2f} s; {moved / n / o.trees:.2f} rows a row and tree, "
-          f"{seconds['partition'] * o.threads / moved * 1e9:.1f} ns each and core; "
-          f"{moved * 33 / seconds['partition'] / 1e9:.1f} GB/s with whole bytes only")  # fmt: skip
+    print(
+        f"histograms: {seconds['histogram']:.2f} s; {summed / n / o.trees:.2f} rows a row and tree, "
+        f"{listed:.0f} entries each: {row:.0f} ns a row and core, "
+        f"{entry:.2f} ns an entry = {entry / large:.1f} times an update; "
+        f"{summed * (2 * listed + 12) / seconds['histogram'] / 1e9:.1f} GB/s"
+    )
+    print(
+        f"partition: {seconds['partition']:.2f} s; {moved / n / o.trees:.2f} rows a row and tree, "
+        f"{seconds['partition'] * o.threads / moved * 1e9:.1f} ns each and core; "
+        f"{moved * 33 / seconds['partition'] / 1e9:.1f} GB/s with whole bytes only"
+    )
     bins = layout.n_slots * sum(2 * len(tree.node_count) for tree in trees)
     a_bin = seconds["search"] * o.threads / bins * 1e9
     print(f"search: {seconds['search']:.2f} s; {a_bin:.2f} ns a bin and core")

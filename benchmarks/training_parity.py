@@ -34,20 +34,36 @@ from lambdamart_kit.objectives import LambdaNDCG
 
 def native(train: RankingDataset, test: RankingDataset, o: argparse.Namespace, seed: int) -> np.ndarray:
     ranker = LambdaMART(
-        LambdaNDCG(truncation_level=30), n_estimators=o.trees, num_leaves=o.leaves, learning_rate=0.1,
-        min_child_samples=20, min_child_weight=1e-3, reg_lambda=o.reg_lambda, colsample_bytree=0.95,
-        max_bin=255, random_state=seed, n_jobs=o.threads,
-    )  # fmt: skip
+        LambdaNDCG(truncation_level=30),
+        n_estimators=o.trees,
+        num_leaves=o.leaves,
+        learning_rate=0.1,
+        min_child_samples=20,
+        min_child_weight=1e-3,
+        reg_lambda=o.reg_lambda,
+        colsample_bytree=0.95,
+        max_bin=255,
+        random_state=seed,
+        n_jobs=o.threads,
+    )
     return ranker.fit(train.X, train.y, qid=train.qid).predict(test.X)
 
 
 def lambdarank(train: RankingDataset, test: RankingDataset, o: argparse.Namespace, seed: int) -> np.ndarray:
     order = train.queries.order
     settings = {
-        "objective": "lambdarank", "num_leaves": o.leaves, "learning_rate": 0.1, "max_bin": 255, "seed": seed,
-        "min_data_in_leaf": 20, "min_sum_hessian_in_leaf": 1e-3, "lambda_l2": o.reg_lambda,
-        "feature_fraction": 0.95, "num_threads": o.threads, "verbosity": -1,
-    }  # fmt: skip
+        "objective": "lambdarank",
+        "num_leaves": o.leaves,
+        "learning_rate": 0.1,
+        "max_bin": 255,
+        "seed": seed,
+        "min_data_in_leaf": 20,
+        "min_sum_hessian_in_leaf": 1e-3,
+        "lambda_l2": o.reg_lambda,
+        "feature_fraction": 0.95,
+        "num_threads": o.threads,
+        "verbosity": -1,
+    }
     data = lightgbm.Dataset(train.X[order], train.y[order], group=train.queries.sizes)
     return lightgbm.train(settings, data, o.trees).predict(test.X)
 
@@ -110,8 +126,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     versions = " ".join(f"{p} {importlib.metadata.version(p)}" for p in ("numpy", "numba", "lightgbm"))
-    print(f"{datetime.date.today()}, {options.trees} trees, {options.leaves} leaves, "
-          f"reg_lambda {options.reg_lambda:g}, {options.seeds} seeds, {versions}\n")  # fmt: skip
+    print(
+        f"{datetime.date.today()}, {options.trees} trees, {options.leaves} leaves, "
+        f"reg_lambda {options.reg_lambda:g}, {options.seeds} seeds, {versions}\n"
+    )
     print("| | test queries | native | LightGBM | difference | standard error | |")
     print("|---|---|---|---|---|---|---|")
     generated(options)
@@ -131,8 +149,10 @@ def report(name: str, sets: np.ndarray) -> None:
         verdict = "not worse by .001"
     else:
         verdict = "within noise" if abs(mean) < 2 * error else "worse"
-    print(f"| {name} | {n_queries:,} | {ours:.4f} | {theirs:.4f} | {mean:+.4f} | {error:.4f} | {verdict} |",
-          flush=True)  # fmt: skip
+    print(
+        f"| {name} | {n_queries:,} | {ours:.4f} | {theirs:.4f} | {mean:+.4f} | {error:.4f} | {verdict} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -102,9 +102,13 @@ def lightgbm_trees(
     X: np.ndarray, y: np.ndarray, qid: np.ndarray, point: Point, seconds: float
 ) -> dict[str, float]:
     settings = {
-        "objective": "lambdarank", "num_leaves": point["leaves"], "learning_rate": 0.1, "max_bin": 255,
-        "num_threads": point["threads"], "verbosity": -1,
-    }  # fmt: skip
+        "objective": "lambdarank",
+        "num_leaves": point["leaves"],
+        "learning_rate": 0.1,
+        "max_bin": 255,
+        "num_threads": point["threads"],
+        "verbosity": -1,
+    }
     started = time.perf_counter()
     sizes = np.unique(qid, return_counts=True)[1]
     dataset = lightgbm.Dataset(X, y, group=sizes, params=settings).construct()

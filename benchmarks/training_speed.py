@@ -91,9 +91,14 @@ def native(data: RankingDataset, leaves: int, trees: int, threads: int, **option
 
 def lightgbm_run(data: RankingDataset, leaves: int, trees: int, threads: int, **options: object) -> Run:
     settings = {
-        "objective": "lambdarank", "num_leaves": leaves, "learning_rate": 0.1, "max_bin": 255,
-        "num_threads": threads, "verbosity": -1, **options,
-    }  # fmt: skip
+        "objective": "lambdarank",
+        "num_leaves": leaves,
+        "learning_rate": 0.1,
+        "max_bin": 255,
+        "num_threads": threads,
+        "verbosity": -1,
+        **options,
+    }
     clock = Clock()
     dataset = lightgbm.Dataset(data.X, data.y, group=data.queries.sizes, params=settings).construct()
     booster = lightgbm.Booster(settings, dataset)
@@ -106,10 +111,17 @@ def lightgbm_run(data: RankingDataset, leaves: int, trees: int, threads: int, **
 
 def xgboost_run(data: RankingDataset, leaves: int, trees: int, threads: int) -> Run:
     settings = {
-        "objective": "rank:ndcg", "lambdarank_pair_method": "topk", "lambdarank_num_pair_per_sample": 32,
-        "tree_method": "hist", "grow_policy": "lossguide", "max_leaves": leaves, "max_depth": 0, "eta": 0.1,
-        "max_bin": 256, "nthread": threads,
-    }  # fmt: skip
+        "objective": "rank:ndcg",
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": 32,
+        "tree_method": "hist",
+        "grow_policy": "lossguide",
+        "max_leaves": leaves,
+        "max_depth": 0,
+        "eta": 0.1,
+        "max_bin": 256,
+        "nthread": threads,
+    }
     clock = Clock()
     matrix = xgboost.QuantileDMatrix(data.X, data.y, qid=data.qid, max_bin=256, nthread=threads)
     binning, _ = clock()

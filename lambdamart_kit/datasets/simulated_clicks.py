@@ -366,9 +366,13 @@ def _as_log(data: RankingDataset, parts: list[tuple[Array, ...]]) -> ClickLog:
         first_session += int(session[-1]) + 1
     rows, clicked, _, position, examination = (np.concatenate(column) for column in zip(*parts))
     return ClickLog(
-        data, rows.astype(np.intp, copy=False), clicked.astype(np.float32), np.concatenate(sessions),
-        position, examination,
-    )  # fmt: skip
+        data,
+        rows.astype(np.intp, copy=False),
+        clicked.astype(np.float32),
+        np.concatenate(sessions),
+        position,
+        examination,
+    )
 
 
 def _chunks(queries: Queries, sessions_per_query: int) -> list[tuple[int, int]]:
@@ -379,9 +383,15 @@ def _chunks(queries: Queries, sessions_per_query: int) -> list[tuple[int, int]]:
 
 
 def _ranked_lists(
-    queries: Queries, first: int, last: int, scores: FloatArray, sessions: int, n_positions: int | None,
-    temperature: float, rng: np.random.Generator,
-) -> IndexArray:  # fmt: skip
+    queries: Queries,
+    first: int,
+    last: int,
+    scores: FloatArray,
+    sessions: int,
+    n_positions: int | None,
+    temperature: float,
+    rng: np.random.Generator,
+) -> IndexArray:
     """Rows shown in each session of the queries, (n_sessions, n_positions); -1 where a list is shorter."""
     longest = int(queries.sizes[first:last].max())
     width = longest if n_positions is None else min(n_positions, longest)

@@ -22,16 +22,45 @@ from lambdamart_kit.datasets.dataset import RankingDataset
 
 STREAMS = ("body", "anchor", "title", "url", "whole")
 MEASURES = (
-    "covered_terms", "covered_ratio", "stream_length", "idf",
-    "tf_sum", "tf_min", "tf_max", "tf_mean", "tf_var",
-    "ntf_sum", "ntf_min", "ntf_max", "ntf_mean", "ntf_var",
-    "tfidf_sum", "tfidf_min", "tfidf_max", "tfidf_mean", "tfidf_var",
-    "boolean", "vector_space", "bm25", "lm_abs", "lm_dir", "lm_jm",
-)  # fmt: skip
+    "covered_terms",
+    "covered_ratio",
+    "stream_length",
+    "idf",
+    "tf_sum",
+    "tf_min",
+    "tf_max",
+    "tf_mean",
+    "tf_var",
+    "ntf_sum",
+    "ntf_min",
+    "ntf_max",
+    "ntf_mean",
+    "ntf_var",
+    "tfidf_sum",
+    "tfidf_min",
+    "tfidf_max",
+    "tfidf_mean",
+    "tfidf_var",
+    "boolean",
+    "vector_space",
+    "bm25",
+    "lm_abs",
+    "lm_dir",
+    "lm_jm",
+)
 DOCUMENT_FEATURES = (
-    "url_slashes", "url_length", "inlinks", "outlinks", "pagerank", "siterank",
-    "quality", "spam", "query_url_clicks", "url_clicks", "url_dwell_time",
-)  # fmt: skip
+    "url_slashes",
+    "url_length",
+    "inlinks",
+    "outlinks",
+    "pagerank",
+    "siterank",
+    "quality",
+    "spam",
+    "query_url_clicks",
+    "url_clicks",
+    "url_dwell_time",
+)
 FEATURE_NAMES = tuple(f"{m}_{s}" for m in MEASURES for s in STREAMS) + DOCUMENT_FEATURES
 
 LABEL_SHARES = (0.52, 0.32, 0.13, 0.02, 0.01)

@@ -130,9 +130,15 @@ class _Task:
 
     @classmethod
     def check(
-        cls, model: Any, features: ArrayLike, candidates: ArrayLike, representation: ArrayLike | None,
-        labelled: ArrayLike | None, prompt: ArrayLike | None, reg_lambda: float,
-    ) -> _Task:  # fmt: skip
+        cls,
+        model: Any,
+        features: ArrayLike,
+        candidates: ArrayLike,
+        representation: ArrayLike | None,
+        labelled: ArrayLike | None,
+        prompt: ArrayLike | None,
+        reg_lambda: float,
+    ) -> _Task:
         """The checked task, on the responses that some pair uses."""
         n_responses = np.shape(features)[0]
         pairs = _check_pairs(candidates, n_responses, "candidates")

@@ -215,9 +215,13 @@ def _laplace(
 
 
 def _damped(
-    step: FloatArray, theta: FloatArray, start: FloatArray, prior: Information, rows: FloatArray,
+    step: FloatArray,
+    theta: FloatArray,
+    start: FloatArray,
+    prior: Information,
+    rows: FloatArray,
     rewards: FloatArray,
-) -> FloatArray:  # fmt: skip
+) -> FloatArray:
     """Newton's step, halved until it does not raise the penalised loss."""
 
     def loss(at: FloatArray) -> float:

@@ -33,14 +33,21 @@ def simulation_figure(rounds: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         _band(left, curves, colour, str(name))
         row = means.loc[str(name)]
         right.errorbar(
-            row["ndcg"], row["alpha_ndcg"], xerr=row["ndcg_±"], yerr=row["alpha_ndcg_±"],
-            fmt="o", color=colour, capsize=2, label=str(name),
-        )  # fmt: skip
+            row["ndcg"],
+            row["alpha_ndcg"],
+            xerr=row["ndcg_±"],
+            yerr=row["alpha_ndcg_±"],
+            fmt="o",
+            color=colour,
+            capsize=2,
+            label=str(name),
+        )
     left.set(xlabel="round", ylabel="cumulative regret (expected clicks a user)", title="What was lost")
     right.set(
-        xlabel="NDCG of slates, by true appeal", ylabel=r"$\alpha$-nDCG of slates, by topic",
+        xlabel="NDCG of slates, by true appeal",
+        ylabel=r"$\alpha$-nDCG of slates, by topic",
         title="Relevance against diversity",
-    )  # fmt: skip
+    )
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#d8dee4", linewidth=0.6)

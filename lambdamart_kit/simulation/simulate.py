@@ -177,9 +177,13 @@ class DiverseStrategy(PolicyStrategy):
         n_users, n_candidates = bounds.shape
         topics = np.eye(visits.topic.max() + 1)[visits.topic.ravel()]
         rows = rerank(
-            bounds.ravel(), k, qid=np.repeat(np.arange(n_users), n_candidates), topics=topics,
-            utility="coverage", trade_off=self.trade_off,
-        )  # fmt: skip
+            bounds.ravel(),
+            k,
+            qid=np.repeat(np.arange(n_users), n_candidates),
+            topics=topics,
+            utility="coverage",
+            trade_off=self.trade_off,
+        )
         return rows.reshape(n_users, k) - n_candidates * np.arange(n_users)[:, None]
 
 
