@@ -205,6 +205,44 @@ def test_prior_does_not_look_like_lack_of_fit():
     assert one.likelihood_ratio == pytest.approx(other.likelihood_ratio, abs=1e-5)
 
 
+def test_votes_that_hang_together_are_allowed_for():
+    """Every vote cast ten times over by one group: the copies say nothing more than the first."""
+    rng = np.random.default_rng(3)
+    theta = np.array([0.8, 0.3, 0.0, -0.4, -0.7])
+    rejected = {"alone": 0, "grouped": 0}
+    p_values = []
+    for _ in range(30):
+        first, second = np.repeat(np.triu_indices(5, 1), 15, axis=1)
+        won = (rng.random(150) < 1 / (1 + np.exp(theta[second] - theta[first]))).astype(float)
+        pairs = np.repeat(np.column_stack([first, second]), 10, axis=0)
+        groups = np.repeat(np.arange(150), 10)
+        fits = {
+            "alone": BradleyTerry().fit(pairs, np.repeat(won, 10)),
+            "grouped": BradleyTerry().fit(pairs, np.repeat(won, 10), groups=groups),
+        }
+        for name, bt in fits.items():
+            rejected[name] += bt.goodness_of_fit(n_replicates=0).rejects()
+        p_values.append(fits["grouped"].goodness_of_fit(n_replicates=0).p_value)
+        once = BradleyTerry().fit(np.column_stack([first, second]), won).goodness_of_fit(n_replicates=0)
+        assert p_values[-1] == pytest.approx(once.p_value, abs=0.05)
+    assert rejected["alone"] >= 28
+    assert rejected["grouped"] <= 2
+    assert 0.3 < np.mean(p_values) < 0.7
+
+
+def test_half_ties_do_not_hide_cycles():
+    """A tie counted as half a win varies less than a win or a loss: the ratio is divided by what it does."""
+    rng = np.random.default_rng(4)
+    values = []
+    for _ in range(40):
+        first, second = np.repeat(np.triu_indices(4, 1), 60, axis=1)
+        outcomes = np.where(rng.random(360) < 0.5, 0.5, rng.integers(0, 2, 360))
+        fit = BradleyTerry().fit(np.column_stack([first, second]), outcomes).goodness_of_fit(n_replicates=0)
+        assert fit.design_effect == pytest.approx(0.5, abs=0.12)
+        values.append(fit.p_value)
+    assert 0.35 < np.mean(values) < 0.65
+
+
 def test_nothing_to_test():
     tree = BradleyTerry().fit([[0, 1], [1, 0], [1, 2], [2, 1]])
     fit = tree.goodness_of_fit()

@@ -45,3 +45,14 @@ def make_columns(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def roles(columns: str | None) -> dict[str, str] | None:
+    """``role=column,role=column`` as a dictionary."""
+    if columns is None:
+        return None
+    entries = [entry.partition("=") for entry in columns.split(",")]
+    bad = [role + sign + name for role, sign, name in entries if not (role and sign and name)]
+    if bad:
+        raise typer.BadParameter(f"must be ROLE=COLUMN,...; got {bad[0]!r}", param_hint="--columns")
+    return {role.strip(): name.strip() for role, _, name in entries}

@@ -57,6 +57,8 @@ class CrowdBradleyTerry(BaseEstimator):
     reliability_ : (n_judges,) float64
         Probability that a judge's vote is what Bradley-Terry says: 1 reliable, 1/2 a coin, below 1/2 one who
         votes for the weaker item.
+    reliability_se_ : (n_judges,) float64
+        Their standard errors, strengths taken as known.
     n_votes_ : (n_judges,) intp
         Votes of each judge.
     loss_ : float
@@ -128,14 +130,27 @@ class CrowdBradleyTerry(BaseEstimator):
         self.judges_ = np.asarray(names)
         self.reliability_ = found.x[n_items:]
         self.n_votes_ = np.bincount(judge, minlength=n_judges)
+        p = expit(self.strengths_[first] - self.strengths_[second])
+        eta = self.reliability_[judge]
+        q = eta * p + (1.0 - eta) * (1.0 - p)
+        information = np.bincount(judge, (2.0 * p - 1.0) ** 2 / (q * (1.0 - q)), n_judges)
+        self.reliability_se_ = 1.0 / np.sqrt(np.maximum(information, np.finfo(float).tiny))
         self.loss_ = float(found.fun)
         return self
 
     def reliability(self) -> pd.DataFrame:
-        """``judge``, ``votes``, ``reliability``, the least reliable first."""
+        r"""``judge``, ``votes``, ``reliability`` and its ``se``, the least reliable first.
+
+        The standard error takes strengths as known: :math:`1 / \sqrt{\sum (2p - 1)^2 / (q (1 - q))}`.
+        """
         check_is_fitted(self)
         table = pd.DataFrame(
-            {"judge": self.judges_, "votes": self.n_votes_, "reliability": self.reliability_}
+            {
+                "judge": self.judges_,
+                "votes": self.n_votes_,
+                "reliability": self.reliability_,
+                "se": self.reliability_se_,
+            }
         )
         return table.sort_values("reliability", kind="stable").reset_index(drop=True)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
-from scipy.stats import norm
+from scipy.special import expit, ndtr
 
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 
@@ -73,6 +72,4 @@ def _tested(
     estimate = beta / scale
     se = np.sqrt(np.diagonal(covariance)) / scale
     z = estimate / np.where(se > 0, se, np.nan)
-    return pd.DataFrame(
-        {"term": terms, "estimate": estimate, "se": se, "z": z, "p": 2.0 * norm.sf(np.abs(z))}
-    )
+    return pd.DataFrame({"term": terms, "estimate": estimate, "se": se, "z": z, "p": 2.0 * ndtr(-np.abs(z))})

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import xlogy
+import scipy.sparse
+from scipy.special import logit, xlogy
 from scipy.stats import chi2
 
 from lambdamart_kit.core.typing import FloatArray, IndexArray
@@ -32,9 +33,12 @@ from lambdamart_kit.preferences.strengths.cycles import (
 )
 from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, newton
 from lambdamart_kit.preferences.strengths.ties import Derivatives
+from lambdamart_kit.preferences.strengths.uncertainty import ClusterCounts
 
 _MOST_STEPS = 300
 _RIDGE = 1e-8  # keeps log-odds of pairs finite where one side won every vote
+_FAR = 30.0  # log-odds that stand for infinite ones
+_AFFORDABLE = ((300, 200), (1000, 50))  # items up to which so many replicates take a second or two
 _FEW_VOTES = 5.0  # votes a pair below which chi-squared is no good approximation
 
 
@@ -54,6 +58,11 @@ class GoodnessOfFit:
         Q, the weighted squared flow that no strengths explain.
     p_bootstrap : float
         Share of redrawn vote tables with at least this Q, the observed one counted in; NaN without any.
+    design_effect : float
+        Variance of the votes of a pair over what the model says: below 1 where ties count half, above 1 where
+        `groups` of votes hang together. The likelihood ratio is divided by it before it is tested.
+    clustered : bool
+        Whether groups of votes were allowed to hang together; else votes are taken as independent.
     votes_per_pair : float
         Mean number of votes of a pair that met.
     hodge : HodgeDecomposition
@@ -65,22 +74,27 @@ class GoodnessOfFit:
     p_value: float
     cyclic_flow: float
     p_bootstrap: float
+    design_effect: float
+    clustered: bool
     votes_per_pair: float
     hodge: HodgeDecomposition
 
     @property
     def p(self) -> float:
-        """The bootstrap's p-value where there is one, else that of the likelihood ratio."""
-        return self.p_value if np.isnan(self.p_bootstrap) else self.p_bootstrap
+        """The bootstrap's p-value where there is one, else that of the likelihood ratio.
+
+        NaN where there is neither, or chi-squared is no guide as pairs have few votes.
+        """
+        if not np.isnan(self.p_bootstrap):
+            return self.p_bootstrap
+        return np.nan if self._few_votes else self.p_value
 
     def rejects(self, level: float = 0.01) -> bool:
         """Whether a single scale is refuted: neither test leaves it a probability above `level`.
 
         The likelihood ratio is left out where pairs have few votes, as chi-squared is wrong there.
         """
-        tests = [self.p_bootstrap]
-        if not self._few_votes or np.isnan(self.p_bootstrap):
-            tests.append(self.p_value)
+        tests = [self.p_bootstrap] if self._few_votes else [self.p_bootstrap, self.p_value]
         known = [p for p in tests if not np.isnan(p)]
         return bool(known) and max(known) <= level
 
@@ -88,10 +102,18 @@ class GoodnessOfFit:
         """The verdict in whole sentences."""
         if self.degrees_of_freedom <= 0:
             return "The comparisons form no cycle, so whether a single scale describes them cannot be tested."
+        if self._few_votes and np.isnan(self.p_bootstrap):
+            return (
+                f"Pairs have {self.votes_per_pair:.1f} votes each, too few to test by chi-squared whether a "
+                "single scale describes them; ask for bootstrap replicates."
+            )
         tests = self._tests()
         if not self.rejects(level):
             return f"A single scale describes the votes as far as they tell ({tests})."
-        text = f"A single scale does not describe these votes ({tests}). "
+        start = "A" if self.clustered else "If votes are independent of each other, a"
+        text = (
+            f"{start} single scale does not describe {'the votes' if self.clustered else 'them'} ({tests}). "
+        )
         text += f"{self.hodge.cyclicity:.0%} of the squared log-odds go round in cycles"
         worst = self.hodge.worst_cycles(1, triangles_only=len(self.hodge.triangles) > 0)
         return f"{text}, most clearly {worst['cycle'][0]}." if len(worst) else f"{text}."
@@ -102,8 +124,9 @@ class GoodnessOfFit:
             degrees = self.degrees_of_freedom
             ratio = f"likelihood ratio {self.likelihood_ratio:.1f} on {degrees} "
             ratio += "degree of freedom" if degrees == 1 else "degrees of freedom"
-            few = self._few_votes and not np.isnan(self.p_bootstrap)
-            parts.append(ratio if few else f"{ratio}, p = {self.p_value:.2g}")
+            if abs(self.design_effect - 1.0) >= 0.005:
+                ratio += f", design effect {self.design_effect:.2f}"
+            parts.append(ratio if self._few_votes else f"{ratio}, p = {self.p_value:.2g}")
         if not np.isnan(self.p_bootstrap):
             parts.append(f"parametric bootstrap p = {self.p_bootstrap:.2g}")
         return "; ".join(parts)
@@ -127,6 +150,14 @@ class _Cells(NamedTuple):
     weight: FloatArray  # of one vote
 
 
+def replicates_needed(comparisons: Comparisons) -> int:
+    """Replicates for a test in seconds: none where chi-squared will do, or with too many items to redraw."""
+    n_pairs = len(_pairs(comparisons)[0])
+    if comparisons.count.sum() >= _FEW_VOTES * n_pairs:
+        return 0
+    return next((replicates for most, replicates in _AFFORDABLE if comparisons.n_items <= most), 0)
+
+
 def vote_flow(comparisons: Comparisons) -> HodgeDecomposition:
     r"""Hodge decomposition of the smoothed log-odds of each pair; a tie counts half for either side.
 
@@ -144,7 +175,12 @@ def vote_flow(comparisons: Comparisons) -> HodgeDecomposition:
 
 
 def goodness_of_fit(
-    model: StrengthModel, parameters: FloatArray, *, n_replicates: int, rng: np.random.Generator
+    model: StrengthModel,
+    parameters: FloatArray,
+    clusters: ClusterCounts | None = None,
+    *,
+    n_replicates: int,
+    rng: np.random.Generator,
 ) -> GoodnessOfFit:
     """Both tests of a fitted model; see :meth:`BradleyTerry.goodness_of_fit`.
 
@@ -165,17 +201,23 @@ def goodness_of_fit(
     hodge = vote_flow(c)
     starts, pair = _pairs(c)
     degrees = _degrees_of_freedom(model, pair)
-    ratio = np.nan
-    if np.all(c.sample_weight == 1.0) and degrees > 0:
-        ratio = max(0.0, 2.0 * (_data_loss(model, parameters) - _loss_of_free_pairs(model, starts, pair)))
     flow = hodge.squared(hodge.cyclic)
-    p_bootstrap = np.nan
+    ratio = p_value = p_bootstrap = np.nan
+    of_votes = of_clusters = 1.0
+    if degrees > 0:
+        loss, free = _free_pairs(model, starts, pair)
+        of_votes, of_clusters = _design_effects(c, free, pair, clusters)
+        if np.all(c.sample_weight == 1.0):
+            ratio = max(0.0, 2.0 * (_data_loss(model, parameters) - loss))
+            p_value = float(chi2.sf(ratio / (of_votes * of_clusters), degrees))
     if n_replicates and degrees > 0:
         redrawn = _redrawn_flows(model, parameters, hodge, pair, n_replicates, rng)
-        p_bootstrap = float((1 + np.sum(redrawn >= flow)) / (n_replicates + 1))
-    p_value = float(chi2.sf(ratio, degrees)) if degrees > 0 else np.nan
+        p_bootstrap = float((1 + np.sum(redrawn >= flow / of_clusters)) / (n_replicates + 1))
     per_pair = float(c.count.sum() / len(starts))
-    return GoodnessOfFit(ratio, degrees, p_value, flow, p_bootstrap, per_pair, hodge)
+    effect = of_votes * of_clusters
+    return GoodnessOfFit(
+        ratio, degrees, p_value, flow, p_bootstrap, effect, clusters is not None, per_pair, hodge
+    )
 
 
 def _pairs(c: Comparisons) -> tuple[IndexArray, IndexArray]:
@@ -192,13 +234,15 @@ def _data_loss(model: StrengthModel, parameters: FloatArray) -> float:
     return float(np.sum(model.comparisons.weight * model.derivatives(parameters).loss))
 
 
-def _loss_of_free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> float:
-    """Smallest negative log-likelihood when every pair of items has a log-odds of its own."""
+def _free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> tuple[float, Derivatives]:
+    """Smallest loss when every pair of items has a log-odds of its own, and the derivatives there."""
     c = model.comparisons
     if not model.ties.has_parameter and c.covariates.shape[1] == 0:
         wins = np.add.reduceat(c.weight * c.outcome, starts)
         total = np.add.reduceat(c.weight, starts)
-        return float(-np.sum(xlogy(wins, wins / total) + xlogy(total - wins, 1.0 - wins / total)))
+        loss = float(-np.sum(xlogy(wins, wins / total) + xlogy(total - wins, 1.0 - wins / total)))
+        eta = np.clip(logit(wins / total), -_FAR, _FAR)
+        return loss, model.ties.derivatives(eta[pair], 0.0, c.outcome)
     # Newton's method: the Hessian is diagonal in the pairs' log-odds, bordered by the few other parameters,
     # which the Schur complement solves for first.
     phi = np.zeros(len(starts))
@@ -223,7 +267,38 @@ def _loss_of_free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArr
             break
         scale = 1.0
         step_phi, step_rest = _free_step(model, derivatives, phi, pair)
-    return loss - _RIDGE / 2 * float(np.sum(phi**2))
+    return loss - _RIDGE / 2 * float(np.sum(phi**2)), _free_derivatives(model, phi, rest, pair)
+
+
+def _design_effects(
+    c: Comparisons, free: Derivatives, pair: IndexArray, clusters: ClusterCounts | None
+) -> tuple[float, float]:
+    r"""How much more the votes of a pair vary than the model says, and clusters of votes than votes.
+
+    At the log-odds of the pair's own, the sum of scores u of its votes has the variance
+    :math:`\frac{N}{N - 1} \sum u^2` if votes are independent, and
+    :math:`\frac{k}{k - 1} \sum_c (\sum_{r \in c} u_r)^2` if only the k clusters are. The first is below the
+    model's where ties count half, the second above the first where votes of a judge or on a prompt hang
+    together. Rao and Scott (1984), "On chi-squared tests for multiway contingency tables", Annals of
+    Statistics 12, divide the likelihood ratio by the mean effect.
+    """
+    n_pairs = int(pair[-1]) + 1
+    n_votes = np.bincount(pair, c.count, n_pairs)
+    factor = np.where(n_votes > 1.5, n_votes / np.maximum(n_votes - 1.0, 0.5), 0.0)
+    of_votes = factor * np.bincount(pair, c.count * free.eta**2, n_pairs)
+    of_model = factor * np.bincount(pair, c.count * free.eta_eta, n_pairs)
+    vote_effect = of_votes.sum() / of_model.sum() if of_model.sum() > 0 else 1.0
+    if clusters is None:
+        return float(vote_effect), 1.0
+    shape = (len(pair), n_pairs)
+    to_pair = scipy.sparse.csr_array((np.ones(len(pair)), (np.arange(len(pair)), pair)), shape=shape)
+    sums = scipy.sparse.csc_array(clusters.counts @ scipy.sparse.diags_array(free.eta) @ to_pair)
+    n_clusters = np.diff(scipy.sparse.csc_array(clusters.counts @ to_pair).indptr)
+    many = n_clusters > 1
+    squares = np.asarray(sums.multiply(sums).sum(axis=0)).ravel()
+    of_clusters = np.sum(squares[many] * n_clusters[many] / (n_clusters[many] - 1.0))
+    independent = of_votes[many].sum()
+    return float(vote_effect), max(1.0, float(of_clusters / independent)) if independent > 0 else 1.0
 
 
 def _free_derivatives(

@@ -44,7 +44,8 @@ def _reason(hessian: FloatArray, n_items: int) -> str:
         )
     return (
         "the comparisons do not determine all parameters: 'covariates' are a combination of item "
-        "differences or predict the outcomes without error; drop covariates, or set 'prior'"
+        "differences (and of the order effect, where there is one) or predict the outcomes without error; "
+        "drop covariates, or set 'prior'"
     )
 
 

@@ -217,13 +217,13 @@ class StrengthTable(BaseEstimator):
         check_choice(method, METHODS, name="method")
         if method == "bootstrap":
             return np.atleast_2d(np.cov(self._replicates_of_all(n_replicates, random_state).T))
-        if method == "hessian":
-            return hessian_covariance(self._likelihood, self._parameters)
-        if method == "sandwich":
-            return sandwich_covariance(self._likelihood, self._parameters)
-        if self._clusters is None:
+        if method == "clustered" and self._clusters is None:
             raise ValueError("'method'='clustered' needs the cluster of each row; give 'groups' to fit")
-        return sandwich_covariance(self._likelihood, self._parameters, self._clusters)
+        with self._threads():
+            if method == "hessian":
+                return hessian_covariance(self._likelihood, self._parameters)
+            clusters = self._clusters if method == "clustered" else None
+            return sandwich_covariance(self._likelihood, self._parameters, clusters)
 
     def _threads(self) -> AbstractContextManager[Any]:
         """One BLAS thread where waking a second costs more than it helps."""

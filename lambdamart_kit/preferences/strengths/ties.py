@@ -22,13 +22,22 @@ Bradley-Terry model", JASA 62, section 2.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from scipy.special import expit
 
-from lambdamart_kit.core.pairs import pair_terms
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import ArrayLike, FloatArray
+
+if TYPE_CHECKING:
+    from lambdamart_kit.core.pairs import PairTerms
+
+
+def _pair_terms(eta: FloatArray, *, target: ArrayLike = 1.0, weight: ArrayLike = 1.0) -> PairTerms:
+    """The pair model on one thread. Its compiled kernels load here, so that the names below come cheap."""
+    from lambdamart_kit.core.pairs import pair_terms
+
+    return pair_terms(eta, target=target, weight=weight, n_threads=1)
 
 
 class Derivatives(NamedTuple):
@@ -79,7 +88,7 @@ class HalfTies:
 
     def derivatives(self, eta: FloatArray, delta: float, outcome: FloatArray) -> Derivatives:
         """The pair model with `outcome` as soft target."""
-        loss, gradient, hessian = pair_terms(eta, target=outcome, n_threads=1)
+        loss, gradient, hessian = _pair_terms(eta, target=outcome)
         none = np.zeros_like(eta)
         return Derivatives(loss, gradient, hessian, none, none, none)
 
@@ -147,8 +156,8 @@ class RaoKupper:
             return Derivatives(forbidden, *([np.zeros_like(eta)] * 5))
         won, lost = outcome > 0.0, outcome < 1.0
         tied = won & lost
-        win_terms = pair_terms(eta - delta, weight=won, n_threads=1)
-        loss_terms = pair_terms(-eta - delta, weight=lost, n_threads=1)
+        win_terms = _pair_terms(eta - delta, weight=won)
+        loss_terms = _pair_terms(-eta - delta, weight=lost)
         ratio = 2.0 / -np.expm1(-2.0 * delta)  # derivative of log(e^(2 delta) - 1)
         return Derivatives(
             win_terms.loss + loss_terms.loss - tied * (2.0 * delta + np.log(-np.expm1(-2.0 * delta))),

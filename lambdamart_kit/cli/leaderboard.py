@@ -1,0 +1,140 @@
+"""``lambdamart-kit pairs leaderboard``."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lambdamart_kit.preferences import BradleyTerry
+
+Ties = StrEnum("Ties", {name.replace("-", "_"): name for name in TIE_MODELS})  # type: ignore[misc]
+
+
+class Intervals(StrEnum):
+    """Where intervals come from."""
+
+    hessian = "hessian"
+    sandwich = "sandwich"
+    clustered = "clustered"
+    bootstrap = "bootstrap"
+
+
+def leaderboard(
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Votes: two items and a winner in each row.")],
+    columns: Annotated[
+        str | None, typer.Option(help="What columns are, as first=COLUMN,second=COLUMN,outcome=COLUMN.")
+    ] = None,
+    first: Annotated[str | None, typer.Option(help="Column of the first item.")] = None,
+    second: Annotated[str | None, typer.Option(help="Column of the second item.")] = None,
+    winner: Annotated[str | None, typer.Option(help="Column of the winner or outcome.")] = None,
+    ties: Annotated[Ties, typer.Option(help="What a tie says.")] = Ties.half,
+    order_effect: Annotated[bool, typer.Option(help="Estimate an advantage of the first item.")] = False,
+    style: Annotated[
+        bool, typer.Option(help="Control for length, headers, lists and bold text of the responses.")
+    ] = False,
+    covariates: Annotated[
+        str | None,
+        typer.Option(help="Control for columns, as FIRST:SECOND,... (their difference) or COLUMN,..."),
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Column of what makes votes hang together, such as the judge.")
+    ] = None,
+    prior: Annotated[float, typer.Option(help="Precision of a normal prior on strengths.")] = 0.0,
+    on_disconnected: Annotated[
+        str, typer.Option("--on-disconnected", "--disconnected", help="raise, components or prior.")
+    ] = "raise",
+    intervals: Annotated[
+        Intervals | None, typer.Option(help="Where intervals come from; clustered with --groups.")
+    ] = None,
+    elo: Annotated[bool, typer.Option(help="On the Elo scale, around 1500.")] = False,
+    scale: Annotated[float | None, typer.Option(help="Points of a unit of strength.")] = None,
+    base: Annotated[float | None, typer.Option(help="Points of the mean strength.")] = None,
+    anchor: Annotated[
+        str | None, typer.Option(metavar="ITEM=POINTS", help="The item that has so many points.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="Only so many.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")] = None,
+) -> None:
+    """Rank items by Bradley-Terry strength, with intervals, and say whether one scale fits the votes."""
+    from lambdamart_kit.cli.columns import roles
+    from lambdamart_kit.preferences import BradleyTerry
+    from lambdamart_kit.preferences.judges.controls import read_controlled_votes
+    from lambdamart_kit.preferences.strengths.leaderboard import save_leaderboard
+
+    if elo and scale is not None:
+        raise typer.BadParameter("must be left out with --elo, which has its own scale", param_hint="--scale")
+    named = {"first": first, "second": second, "outcome": winner}
+    given = {**(roles(columns) or {}), **{role: name for role, name in named.items() if name is not None}}
+    votes = read_controlled_votes(
+        data,
+        columns=given,
+        style=style,
+        covariates=covariates.split(",") if covariates else (),
+        groups=groups,
+    )
+    fitted = BradleyTerry(
+        ties=ties.value, order_effect=order_effect, prior=prior, on_disconnected=on_disconnected
+    ).fit(votes.pairs, votes.outcomes, votes.weight, covariates=votes.covariates, groups=votes.groups)
+    points: dict[str, Any] = {"scale": "elo" if elo else scale or "logit", "base": base}
+    if anchor is not None:
+        points |= _anchor(fitted, anchor, base)
+    method = intervals.value if intervals else "clustered" if groups else "sandwich"
+    board = fitted.leaderboard(method=method, **points)
+    if out is not None:
+        board.to_csv(out, index=False)
+    if plot is not None:
+        save_leaderboard(board, plot, top=top)
+    print(_board_text(board, top, n_digits=1 if elo or scale or base else 3))
+    if top is not None and top < len(board):
+        print(f"... {len(board) - top} more; --out FILE.csv has all", file=sys.stderr)
+    _print_coefficients(fitted, method)
+    _print_fit(fitted)
+
+
+def _anchor(fitted: BradleyTerry, anchor: str, base: float | None) -> dict[str, Any]:
+    """``ITEM=POINTS``, or ``ITEM`` with the points of --base."""
+    name, sign, text = anchor.rpartition("=")
+    try:
+        points = float(text) if sign else base
+    except ValueError:
+        raise typer.BadParameter(f"must be ITEM=POINTS; got {anchor!r}", param_hint="--anchor") from None
+    if sign and base is not None:
+        raise typer.BadParameter("must be left out when --anchor gives the points", param_hint="--base")
+    wanted = name if sign else anchor
+    item = next((item for item in fitted.items_.tolist() if str(item) == wanted), wanted)
+    return {"anchor": item, "base": points}
+
+
+def _board_text(board: pd.DataFrame, top: int | None, *, n_digits: int) -> str:
+    shown = board.head(top or len(board)).round(n_digits)
+    whole = shown[["wins", "ties", "losses"]]
+    if (whole == whole.round()).all(axis=None):
+        shown = shown.astype(dict.fromkeys(whole, int))
+    if (board["component"] == 0).all():
+        shown = shown.drop(columns="component")
+    return str(shown.to_string(index=False))
+
+
+def _print_coefficients(fitted: BradleyTerry, method: str) -> None:
+    """Order effect, covariates and tie parameter with their standard errors, where there are any."""
+    table = fitted.coefficients(method=method)
+    if len(table):
+        print(f"\n{table.to_string(index=False, float_format='{:.4g}'.format)}", file=sys.stderr)
+
+
+def _print_fit(fitted: BradleyTerry) -> None:
+    try:
+        fit = fitted.goodness_of_fit(n_replicates=None)
+    except ValueError:  # soft outcomes: no votes to test
+        return
+    print(f"\n{fit}", file=sys.stderr)
