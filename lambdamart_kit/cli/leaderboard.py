@@ -36,7 +36,7 @@ def leaderboard(
     first: Annotated[str | None, typer.Option(help="Column of the first item.")] = None,
     second: Annotated[str | None, typer.Option(help="Column of the second item.")] = None,
     winner: Annotated[str | None, typer.Option(help="Column of the winner or outcome.")] = None,
-    ties: Annotated[Ties, typer.Option(help="What a tie says.")] = Ties.half,
+    ties: Annotated[Ties, typer.Option(help="What a tie says.")] = Ties("half"),
     order_effect: Annotated[bool, typer.Option(help="Estimate an advantage of the first item.")] = False,
     style: Annotated[
         bool, typer.Option(help="Control for length, headers, lists and bold text of the responses.")

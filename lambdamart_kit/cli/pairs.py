@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lambdamart_kit.cli.columns import roles
+from lambdamart_kit.cli.leaderboard import leaderboard
+
 if TYPE_CHECKING:
     from lambdamart_kit.preferences import PreferencePairs
 
@@ -45,14 +48,6 @@ class Scorer(StrEnum):
     linear = "linear"
 
 
-class Ties(StrEnum):
-    """What a tie says."""
-
-    half = "half"
-    davidson = "davidson"
-    rao_kupper = "rao-kupper"
-
-
 class Method(StrEnum):
     """How pairs to annotate are chosen."""
 
@@ -60,14 +55,6 @@ class Method(StrEnum):
     double_thompson = "double-thompson"
     uncertainty = "uncertainty"
     random = "random"
-
-
-class Intervals(StrEnum):
-    """Where intervals come from."""
-
-    hessian = "hessian"
-    sandwich = "sandwich"
-    bootstrap = "bootstrap"
 
 
 @app.command()
@@ -178,7 +165,7 @@ def score(
 
     reward = RewardModel.load(model)
     with _rows_bar("scored") as progress:
-        records = score_records(reward, data, columns=_roles(columns), layout=layout, progress=progress)
+        records = score_records(reward, data, columns=roles(columns), layout=layout, progress=progress)
         n_rows = _write_rows(records, out)
     if out is not None:
         print(f"scored {n_rows} rows, written to {out}", file=sys.stderr)
@@ -213,7 +200,7 @@ def filter_(
             model=reward,
             min_probability=min_probability,
             drop=drop or (),
-            columns=_roles(columns),
+            columns=roles(columns),
             layout=layout,
             progress=progress,
         )
@@ -265,56 +252,7 @@ def select(
         _write_rows(taken.to_records(), out)
 
 
-@app.command()
-def leaderboard(
-    data: Annotated[str, typer.Argument(metavar="FILE", help="Votes: two items and a winner in each row.")],
-    columns: Annotated[
-        str | None, typer.Option(help="What columns are, as first=COLUMN,second=COLUMN,outcome=COLUMN.")
-    ] = None,
-    first: Annotated[str | None, typer.Option(help="Column of the first item.")] = None,
-    second: Annotated[str | None, typer.Option(help="Column of the second item.")] = None,
-    winner: Annotated[str | None, typer.Option(help="Column of the winner or outcome.")] = None,
-    ties: Annotated[Ties, typer.Option(help="What a tie says.")] = Ties.half,
-    order_effect: Annotated[bool, typer.Option(help="Estimate an advantage of the first item.")] = False,
-    prior: Annotated[float, typer.Option(help="Precision of a normal prior on strengths.")] = 0.0,
-    on_disconnected: Annotated[
-        str, typer.Option("--on-disconnected", "--disconnected", help="raise, components or prior.")
-    ] = "raise",
-    intervals: Annotated[Intervals, typer.Option(help="Where intervals come from.")] = Intervals.sandwich,
-    elo: Annotated[bool, typer.Option(help="On the Elo scale, around 1500.")] = False,
-    top: Annotated[int | None, typer.Option(help="Only so many.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")] = None,
-) -> None:
-    """Rank items by Bradley-Terry strength, with confidence intervals."""
-    from lambdamart_kit.preferences import BradleyTerry
-    from lambdamart_kit.preferences.reading.votes import read_votes
-    from lambdamart_kit.preferences.strengths.leaderboard import save_leaderboard
-
-    named = {"first": first, "second": second, "outcome": winner}
-    roles = {**(_roles(columns) or {}), **{role: name for role, name in named.items() if name is not None}}
-    votes = read_votes(data, columns=roles)
-    fitted = BradleyTerry(
-        ties=ties.value, order_effect=order_effect, prior=prior, on_disconnected=on_disconnected
-    ).fit(votes.pairs, votes.outcomes, votes.weight)
-    board = fitted.leaderboard(method=intervals.value, scale="elo" if elo else "logit")
-    if out is not None:
-        board.to_csv(out, index=False)
-    if plot is not None:
-        save_leaderboard(board, plot, top=top)
-    shown = board.head(top or len(board)).round(1 if elo else 3)
-    whole = shown[["wins", "ties", "losses"]]
-    if (whole == whole.round()).all(axis=None):
-        shown = shown.astype(dict.fromkeys(whole, int))
-    if (board["component"] == 0).all():
-        shown = shown.drop(columns="component")
-    print(shown.to_string(index=False))
-    if len(shown) < len(board):
-        print(f"... {len(board) - len(shown)} more; --out FILE.csv has all", file=sys.stderr)
-    if ties is not Ties.half:
-        print(f"tie parameter: {fitted.tie_parameter_:.3f}", file=sys.stderr)
-    if order_effect:
-        print(f"advantage of the first item: {fitted.order_effect_:.3f}", file=sys.stderr)
+app.command()(leaderboard)
 
 
 def _read(
@@ -327,18 +265,7 @@ def _read(
 ) -> PreferencePairs:
     from lambdamart_kit.preferences import PreferencePairs
 
-    return PreferencePairs.read(data, columns=_roles(columns), layout=layout, texts=texts, progress=progress)
-
-
-def _roles(columns: str | None) -> dict[str, str] | None:
-    """``role=column,role=column`` as a dictionary."""
-    if columns is None:
-        return None
-    entries = [entry.partition("=") for entry in columns.split(",")]
-    bad = [role + sign + name for role, sign, name in entries if not (role and sign and name)]
-    if bad:
-        raise typer.BadParameter(f"must be ROLE=COLUMN,...; got {bad[0]!r}", param_hint="--columns")
-    return {role.strip(): name.strip() for role, _, name in entries}
+    return PreferencePairs.read(data, columns=roles(columns), layout=layout, texts=texts, progress=progress)
 
 
 def _write_rows(records: Iterable[dict[str, Any]], out: Path | None) -> int:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from lambdamart_kit.preferences.auditing.audit import audit as audit
     from lambdamart_kit.preferences.auditing.report import AuditReport as AuditReport
     from lambdamart_kit.preferences.dpo import DPOPolicy as DPOPolicy
+    from lambdamart_kit.preferences.judges.agreement import krippendorff_alpha as krippendorff_alpha
+    from lambdamart_kit.preferences.judges.crowd import CrowdBradleyTerry as CrowdBradleyTerry
+    from lambdamart_kit.preferences.judges.report import judge_report as judge_report
     from lambdamart_kit.preferences.noise import cleaned as cleaned
     from lambdamart_kit.preferences.noise import label_noise as label_noise
     from lambdamart_kit.preferences.pairs import PreferencePairs as PreferencePairs
@@ -28,6 +31,7 @@ _HOME = {
     "AuditReport": "auditing.report",
     "audit": "auditing.audit",
     "BradleyTerry": "strengths.bradley_terry",
+    "CrowdBradleyTerry": "judges.crowd",
     "DPOPolicy": "dpo",
     "PlackettLuce": "strengths.plackett_luce",
     "PreferencePairs": "pairs",
@@ -36,6 +40,8 @@ _HOME = {
     "TextFeatures": "text",
     "TfidfFeatures": "text",
     "cleaned": "noise",
+    "judge_report": "judges.report",
+    "krippendorff_alpha": "judges.agreement",
     "label_noise": "noise",
 }
 

@@ -12,6 +12,7 @@ from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 from lambdamart_kit.preferences.auditing.near_duplicates import near_any, near_duplicates
 from lambdamart_kit.preferences.auditing.report import AuditReport
 from lambdamart_kit.preferences.auditing.votes import annotator_table, findings_of_votes
+from lambdamart_kit.preferences.judges.report import judge_report
 from lambdamart_kit.preferences.pair_table import PairTable
 from lambdamart_kit.preferences.reading.builder import LOGPS
 from lambdamart_kit.preferences.scoring import accuracy, clustered_mean
@@ -50,6 +51,7 @@ def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | 
         _length_facts(pairs),
         None if judges is None else annotator_table(pairs, judges),
         _constant_features(pairs.features),
+        judge_report(pairs, annotator=annotator),
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from lambdamart_kit.core.typing import IndexArray
+
+if TYPE_CHECKING:
+    from lambdamart_kit.preferences.judges.report import JudgeReport
 
 _MOST_ANNOTATORS = 20  # in the report for people, the least agreeing first
 
@@ -49,6 +52,8 @@ class AuditReport:
         Agreement of each annotator with the majority of the others on the same pairs.
     constant_features : list of str
         Features that are (nearly) constant.
+    judges : JudgeReport
+        What the votes say of the judges; false where the columns allow no test.
 
     Examples
     --------
@@ -66,6 +71,7 @@ class AuditReport:
     facts: dict[str, float]
     annotators: pd.DataFrame | None
     constant_features: list[str]
+    judges: JudgeReport
 
     def to_frame(self) -> pd.DataFrame:
         """``problem``, ``pairs``, ``share``, ``first`` (first pair with it, or -1), ``meaning``."""
@@ -92,6 +98,7 @@ class AuditReport:
             "facts": {name: value if np.isfinite(value) else None for name, value in self.facts.items()},
             "annotators": None if self.annotators is None else self.annotators.to_dict("records"),
             "constant_features": self.constant_features,
+            "judges": self.judges.to_dict(),
         }
 
     def to_markdown(self) -> str:
@@ -115,6 +122,8 @@ class AuditReport:
             lines += _annotator_lines(self.annotators)
         if self.constant_features:
             lines += ["", f"Nearly constant features: {', '.join(self.constant_features)}."]
+        if self.judges:
+            lines += ["", self.judges.to_markdown().rstrip()]
         return "\n".join(lines) + "\n"
 
     def __str__(self) -> str:

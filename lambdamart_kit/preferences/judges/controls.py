@@ -74,7 +74,7 @@ def read_controlled_votes(
     ValueError
         If a column is not there or holds something else than numbers, or none is known to hold responses.
     """
-    texts = _response_columns(source) if style else ()
+    texts: tuple[str, ...] = _response_columns(source) if style else ()
     sides = [tuple(name.strip() for name in entry.split(":")) for entry in covariates]
     bad = [entry for entry, names in zip(covariates, sides) if len(names) > 2 or not all(names)]
     if bad:
@@ -83,7 +83,7 @@ def read_controlled_votes(
     votes = read_votes(source, columns=columns, keep=list(dict.fromkeys(wanted)))
     tables = []
     if style:
-        first, second = (_counts(votes.columns[name]) for name in texts)
+        first, second = [_counts(votes.columns[name]) for name in texts]
         tables.append(style_differences(first, second))
         if tables[0].empty:
             raise ValueError(
