@@ -140,7 +140,6 @@ def test_four_items_with_published_counts():
     assert fit.degrees_of_freedom == 3
     assert chi2.sf(fit.cyclic_flow, 3) == pytest.approx(0.0361, abs=5e-5)
     assert fit.p_bootstrap == pytest.approx(0.015, abs=0.008)
-    assert fit.p == fit.p_bootstrap
 
 
 def test_likelihood_ratio_written_out():
@@ -151,9 +150,40 @@ def test_likelihood_ratio_written_out():
     ratio = 2 * np.sum(WINS[played] * np.log(observed[played] / p[played]))
     fit = bt.goodness_of_fit(n_replicates=0)
     assert fit.likelihood_ratio == pytest.approx(ratio, abs=1e-9)
-    assert fit.p_value == pytest.approx(chi2.sf(ratio, 3), abs=1e-12)
+    assert fit.p_likelihood_ratio == pytest.approx(chi2.sf(ratio, 3), abs=1e-12)
     assert np.isnan(fit.p_bootstrap)
-    assert fit.p == fit.p_value
+
+
+def test_score_statistic_written_out():
+    bt = fitted(WINS)
+    p = 1 / (1 + np.exp(bt.strengths_[None, :] - bt.strengths_[:, None]))
+    excess = variance = 0.0
+    squares, information, leverages = [], [], []
+    covariance = bt.covariance()
+    for i in range(4):
+        for j in range(i + 1, 4):
+            votes = np.repeat([1.0, 0.0], [WINS[i, j], WINS[j, i]]) - p[i, j]
+            V = len(votes) * p[i, j] * (1 - p[i, j])
+            products = np.outer(votes, votes)
+            excess += (products.sum() - np.trace(products)) / V
+            variance += 2 * ((products**2).sum() - (np.diag(products) ** 2).sum()) / V**2
+            squares.append(np.trace(products))
+            information.append(V)
+            spread = covariance[i, i] + covariance[j, j] - 2 * covariance[i, j]
+            leverages.append(V * spread * (1 - 1 / len(votes)))
+    effect = np.mean(np.array(squares) / information)
+    expected = 3 + (excess + effect * np.sum(leverages)) * np.sqrt(2 * 6 / variance)
+    fit = bt.goodness_of_fit(n_replicates=0)
+    assert fit.score == pytest.approx(expected, abs=1e-9)
+    assert fit.design_effect == pytest.approx(effect)
+    assert fit.p_value == pytest.approx(chi2.sf(expected, 3))
+    pearson = sum(
+        (WINS[i, j] - (WINS[i, j] + WINS[j, i]) * p[i, j]) ** 2
+        / ((WINS[i, j] + WINS[j, i]) * p[i, j] * (1 - p[i, j]))
+        for i in range(4)
+        for j in range(i + 1, 4)
+    )
+    assert fit.score == pytest.approx(pearson, rel=0.05)
 
 
 @pytest.mark.parametrize("ties", ["davidson", "rao-kupper"])
@@ -187,7 +217,8 @@ def simulated_p_values(n_sets, *, bootstrap, order=0.0):
         won = (rng.random(120) < 1 / (1 + np.exp(-eta))).astype(float)
         pairs = np.column_stack([np.repeat(first, 12), np.repeat(second, 12)])
         bt = BradleyTerry(prior=1e-6, order_effect=order != 0.0).fit(pairs, won)
-        values.append(bt.goodness_of_fit(n_replicates=bootstrap).p)
+        fit = bt.goodness_of_fit(n_replicates=bootstrap)
+        values.append(fit.p_bootstrap if bootstrap else fit.p_value)
     return np.array(values)
 
 
@@ -230,6 +261,19 @@ def test_votes_that_hang_together_are_allowed_for():
     assert 0.3 < np.mean(p_values) < 0.7
 
 
+def test_few_votes_a_pair_and_many_pairs_do_not_look_like_cycles():
+    """Seven votes a pair: the likelihood ratio refutes the true scale, the score test does not."""
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=60)
+    first, second = np.repeat(np.triu_indices(60, 1), 7, axis=1)
+    won = (rng.random(len(first)) < 1 / (1 + np.exp(theta[second] - theta[first]))).astype(float)
+    fit = BradleyTerry().fit(np.column_stack([first, second]), won).goodness_of_fit(n_replicates=0)
+    assert fit.p_likelihood_ratio < 1e-3
+    assert fit.p_value > 0.05
+    once = BradleyTerry(prior=1.0).fit(np.column_stack([first, second])[::7], won[::7])
+    assert "No two independent votes" in str(once.goodness_of_fit(n_replicates=0))
+
+
 def test_half_ties_do_not_hide_cycles():
     """A tie counted as half a win varies less than a win or a loss: the ratio is divided by what it does."""
     rng = np.random.default_rng(4)
@@ -247,7 +291,7 @@ def test_nothing_to_test():
     tree = BradleyTerry().fit([[0, 1], [1, 0], [1, 2], [2, 1]])
     fit = tree.goodness_of_fit()
     assert fit.degrees_of_freedom == 0
-    assert np.isnan(fit.p)
+    assert np.isnan(fit.p_value)
     assert not fit.rejects()
     assert "cannot be tested" in str(fit)
     with pytest.raises(ValueError, match=r"'outcomes' must be 0, \.5 or 1 for a test"):

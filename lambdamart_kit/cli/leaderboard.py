@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Ties = StrEnum("Ties", {name.replace("-", "_"): name for name in TIE_MODELS})  # type: ignore[misc]
 
 
+_HALF = Ties("half")
+
+
 class Intervals(StrEnum):
     """Where intervals come from."""
 
@@ -36,7 +39,7 @@ def leaderboard(
     first: Annotated[str | None, typer.Option(help="Column of the first item.")] = None,
     second: Annotated[str | None, typer.Option(help="Column of the second item.")] = None,
     winner: Annotated[str | None, typer.Option(help="Column of the winner or outcome.")] = None,
-    ties: Annotated[Ties, typer.Option(help="What a tie says.")] = Ties("half"),
+    ties: Annotated[Ties, typer.Option(help="What a tie says.")] = _HALF,
     order_effect: Annotated[bool, typer.Option(help="Estimate an advantage of the first item.")] = False,
     style: Annotated[
         bool, typer.Option(help="Control for length, headers, lists and bold text of the responses.")
@@ -134,7 +137,7 @@ def _print_coefficients(fitted: BradleyTerry, method: str) -> None:
 
 def _print_fit(fitted: BradleyTerry) -> None:
     try:
-        fit = fitted.goodness_of_fit(n_replicates=None)
+        fit = fitted.goodness_of_fit(n_replicates=0)
     except ValueError:  # soft outcomes: no votes to test
         return
     print(f"\n{fit}", file=sys.stderr)

@@ -84,7 +84,7 @@ class JudgeReport:
                 "single_scale_rejected": self.scale.rejects(),
                 "likelihood_ratio": _json(self.scale.likelihood_ratio),
                 "degrees_of_freedom": self.scale.degrees_of_freedom,
-                "p": _json(self.scale.p),
+                "p": _json(self.scale.p_value),
                 "cyclic_share": self.scale.hodge.cyclicity,
                 "worst_cycles": worst.to_dict("records"),
                 "verdict": self.scale.describe(),
@@ -212,7 +212,7 @@ def scale_of_models(votes: JudgedPairs) -> GoodnessOfFit | None:
         )
     except ValueError:
         return None
-    fit = fitted.goodness_of_fit(n_replicates=None)
+    fit = fitted.goodness_of_fit(n_replicates=0)
     return fit if fit.degrees_of_freedom > 0 else None
 
 

@@ -22,7 +22,6 @@ from lambdamart_kit.preferences.strengths.cycles import HodgeDecomposition
 from lambdamart_kit.preferences.strengths.goodness import (
     GoodnessOfFit,
     goodness_of_fit,
-    replicates_needed,
     vote_flow,
 )
 from lambdamart_kit.preferences.strengths.leaderboard import comparison_tallies
@@ -226,21 +225,19 @@ class BradleyTerry(StrengthTable):
         expected: FloatArray = probabilities @ self.classes_
         return expected
 
-    def goodness_of_fit(
-        self, *, n_replicates: int | None = 1000, random_state: int | None = 0
-    ) -> GoodnessOfFit:
+    def goodness_of_fit(self, *, n_replicates: int = 1000, random_state: int | None = 0) -> GoodnessOfFit:
         r"""Whether one strength an item describes the votes, or they go round in circles.
 
-        Two tests, described in :mod:`lambdamart_kit.preferences.strengths.goodness`: the likelihood ratio
-        against a log-odds of its own for every pair of items, and the cyclic flow
+        Tests described in :mod:`lambdamart_kit.preferences.strengths.goodness`: the likelihood ratio and a
+        score test against a log-odds of its own for every pair of items, and the cyclic flow
         :math:`Q = \sum w_{ij} R_{ij}^2` against votes redrawn from this fit. Votes are taken as independent,
-        unless `groups` were given to `fit`: then both allow for groups that hang together.
+        unless `groups` were given to `fit`: then score test and bootstrap allow for groups that hang
+        together.
 
         Parameters
         ----------
         n_replicates : int
-            Vote tables redrawn for the parametric bootstrap; 0 for none. None redraws a few where pairs have
-            too few votes for chi-squared, and takes a second or two at most.
+            Vote tables redrawn for the parametric bootstrap; 0 for none.
         random_state : int
             Of the redrawn votes.
 
@@ -261,14 +258,12 @@ class BradleyTerry(StrengthTable):
         >>> games = [["rock", "scissors"], ["scissors", "paper"], ["paper", "rock"]] * 100
         >>> bt = BradleyTerry().fit(games, [1] * 290 + [0] * 10)
         >>> print(bt.goodness_of_fit())  # doctest: +NORMALIZE_WHITESPACE
-        If votes are independent of each other, a single scale does not describe them (likelihood ratio 328.4
-        on 1 degree of freedom, p = 2.2e-73; parametric bootstrap p = 0.001). 99% of the squared log-odds go
+        If votes are independent of each other, a single scale does not describe them (score test 262.6 on
+        1 degree of freedom, p = 4.6e-59; parametric bootstrap p = 0.001). 99% of the squared log-odds go
         round in cycles, most clearly paper > rock > scissors > paper.
         """
         check_is_fitted(self)
         rng = np.random.default_rng(random_state)
-        if n_replicates is None:
-            n_replicates = replicates_needed(self._likelihood.comparisons)
         with self._threads():
             return goodness_of_fit(
                 self._likelihood, self._parameters, self._clusters, n_replicates=n_replicates, rng=rng

@@ -1,15 +1,23 @@
 r"""Does one strength an item describe the votes? Tests of Bradley-Terry against any log-odds for each pair.
 
-Two tests with the same null hypothesis:
+Three statistics with the same null hypothesis, with the independent cycles of the comparison graph as degrees
+of freedom:
 
 - the likelihood ratio :math:`2 (\ell_{pairs} - \ell_{BT})` against the model in which every pair of items has
   a log-odds of its own; order effect, covariates and tie parameter are in both. With ``ties="half"`` and no
-  covariates that larger model is the saturated one. Its distribution is about chi-squared where pairs have
-  many votes each.
+  covariates that larger model is the saturated one. It is chi-squared where votes are independent and every
+  pair has many. With seven votes a pair and thousands of pairs it is not any more.
+- a score test, which the verdict rests on. With u the scores of votes and V their information, both at the fit,
+
+  .. math:: T = \sum_{pairs} \frac{(\sum_v u_v)^2 - \sum_v u_v^2}{V}
+              = \sum_{pairs} \frac{\sum_{v \ne w} u_v u_w}{V}
+
+  has mean zero under the null hypothesis however votes are distributed, few or many, as long as they are
+  independent. Where votes hang together (of one judge, on one prompt), v and w are sums over such groups.
 - the cyclic flow :math:`Q = \sum w_{ij} R_{ij}^2` that no strengths explain (see
   :mod:`lambdamart_kit.preferences.strengths.cycles`), with
   :math:`Y_{ij} = \log \frac{n_{ji} + 1/2}{n_{ij} + 1/2}`, compared with its values on votes redrawn from the
-  fitted model (parametric bootstrap). This one holds for few votes a pair too.
+  fitted model (parametric bootstrap).
 """
 
 from __future__ import annotations
@@ -20,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
-from scipy.special import logit, xlogy
+from scipy.special import xlogy
 from scipy.stats import chi2
 
 from lambdamart_kit.core.typing import FloatArray, IndexArray
@@ -33,13 +41,14 @@ from lambdamart_kit.preferences.strengths.cycles import (
 )
 from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, newton
 from lambdamart_kit.preferences.strengths.ties import Derivatives
-from lambdamart_kit.preferences.strengths.uncertainty import ClusterCounts
+from lambdamart_kit.preferences.strengths.uncertainty import (
+    DENSE_COVARIANCE,
+    ClusterCounts,
+    hessian_covariance,
+)
 
 _MOST_STEPS = 300
 _RIDGE = 1e-8  # keeps log-odds of pairs finite where one side won every vote
-_FAR = 30.0  # log-odds that stand for infinite ones
-_AFFORDABLE = ((300, 200), (1000, 50))  # items up to which so many replicates take a second or two
-_FEW_VOTES = 5.0  # votes a pair below which chi-squared is no good approximation
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,66 +57,59 @@ class GoodnessOfFit:
 
     Attributes
     ----------
-    likelihood_ratio : float
-        Twice the gain in log-likelihood of a log-odds for each pair; NaN where rows have weights.
     degrees_of_freedom : int
         Independent cycles of the comparison graph; 0 means that nothing can be tested.
+    likelihood_ratio : float
+        Twice the gain in log-likelihood of a log-odds for each pair; NaN where rows have weights.
+    p_likelihood_ratio : float
+        Its p-value under chi-squared: right for many independent votes a pair only.
+    score : float
+        The score statistic, scaled to be chi-squared: Pearson's where votes are many and independent.
     p_value : float
-        Of the likelihood ratio under chi-squared; NaN without degrees of freedom.
+        Of the score statistic; NaN where no pair has two independent votes.
     cyclic_flow : float
         Q, the weighted squared flow that no strengths explain.
     p_bootstrap : float
         Share of redrawn vote tables with at least this Q, the observed one counted in; NaN without any.
     design_effect : float
         Variance of the votes of a pair over what the model says: below 1 where ties count half, above 1 where
-        `groups` of votes hang together. The likelihood ratio is divided by it before it is tested.
+        `groups` of votes hang together.
     clustered : bool
         Whether groups of votes were allowed to hang together; else votes are taken as independent.
-    votes_per_pair : float
-        Mean number of votes of a pair that met.
     hodge : HodgeDecomposition
         Shares of the flow and the worst cycles.
     """
 
-    likelihood_ratio: float
     degrees_of_freedom: int
+    likelihood_ratio: float
+    p_likelihood_ratio: float
+    score: float
     p_value: float
     cyclic_flow: float
     p_bootstrap: float
     design_effect: float
     clustered: bool
-    votes_per_pair: float
     hodge: HodgeDecomposition
 
-    @property
-    def p(self) -> float:
-        """The bootstrap's p-value where there is one, else that of the likelihood ratio.
-
-        NaN where there is neither, or chi-squared is no guide as pairs have few votes.
-        """
-        if not np.isnan(self.p_bootstrap):
-            return self.p_bootstrap
-        return np.nan if self._few_votes else self.p_value
-
     def rejects(self, level: float = 0.01) -> bool:
-        """Whether a single scale is refuted: neither test leaves it a probability above `level`.
-
-        The likelihood ratio is left out where pairs have few votes, as chi-squared is wrong there.
-        """
-        tests = [self.p_bootstrap] if self._few_votes else [self.p_bootstrap, self.p_value]
-        known = [p for p in tests if not np.isnan(p)]
+        """Whether a single scale is refuted: neither score test nor bootstrap leaves it more than `level`."""
+        known = [p for p in (self.p_value, self.p_bootstrap) if not np.isnan(p)]
         return bool(known) and max(known) <= level
 
     def describe(self, *, level: float = 0.01) -> str:
         """The verdict in whole sentences."""
         if self.degrees_of_freedom <= 0:
             return "The comparisons form no cycle, so whether a single scale describes them cannot be tested."
-        if self._few_votes and np.isnan(self.p_bootstrap):
+        if np.isnan(self.p_value) and np.isnan(self.p_bootstrap):
             return (
-                f"Pairs have {self.votes_per_pair:.1f} votes each, too few to test by chi-squared whether a "
-                "single scale describes them; ask for bootstrap replicates."
+                "No two independent votes are on the same pair of items, so whether a single scale describes "
+                "them cannot be tested."
             )
-        tests = self._tests()
+        degrees = "degree" if self.degrees_of_freedom == 1 else "degrees"
+        tests = f"score test {self.score:.1f} on {self.degrees_of_freedom} {degrees} of freedom"
+        tests += f", p = {self.p_value:.2g}"
+        if not np.isnan(self.p_bootstrap):
+            tests += f"; parametric bootstrap p = {self.p_bootstrap:.2g}"
         if not self.rejects(level):
             return f"A single scale describes the votes as far as they tell ({tests})."
         start = "A" if self.clustered else "If votes are independent of each other, a"
@@ -117,23 +119,6 @@ class GoodnessOfFit:
         text += f"{self.hodge.cyclicity:.0%} of the squared log-odds go round in cycles"
         worst = self.hodge.worst_cycles(1, triangles_only=len(self.hodge.triangles) > 0)
         return f"{text}, most clearly {worst['cycle'][0]}." if len(worst) else f"{text}."
-
-    def _tests(self) -> str:
-        parts = []
-        if not np.isnan(self.likelihood_ratio):
-            degrees = self.degrees_of_freedom
-            ratio = f"likelihood ratio {self.likelihood_ratio:.1f} on {degrees} "
-            ratio += "degree of freedom" if degrees == 1 else "degrees of freedom"
-            if abs(self.design_effect - 1.0) >= 0.005:
-                ratio += f", design effect {self.design_effect:.2f}"
-            parts.append(ratio if self._few_votes else f"{ratio}, p = {self.p_value:.2g}")
-        if not np.isnan(self.p_bootstrap):
-            parts.append(f"parametric bootstrap p = {self.p_bootstrap:.2g}")
-        return "; ".join(parts)
-
-    @property
-    def _few_votes(self) -> bool:
-        return self.votes_per_pair < _FEW_VOTES
 
     def __str__(self) -> str:
         return self.describe()
@@ -148,14 +133,6 @@ class _Cells(NamedTuple):
     tied: FloatArray
     won: FloatArray  # by the first item
     weight: FloatArray  # of one vote
-
-
-def replicates_needed(comparisons: Comparisons) -> int:
-    """Replicates for a test in seconds: none where chi-squared will do, or with too many items to redraw."""
-    n_pairs = len(_pairs(comparisons)[0])
-    if comparisons.count.sum() >= _FEW_VOTES * n_pairs:
-        return 0
-    return next((replicates for most, replicates in _AFFORDABLE if comparisons.n_items <= most), 0)
 
 
 def vote_flow(comparisons: Comparisons) -> HodgeDecomposition:
@@ -202,22 +179,94 @@ def goodness_of_fit(
     starts, pair = _pairs(c)
     degrees = _degrees_of_freedom(model, pair)
     flow = hodge.squared(hodge.cyclic)
-    ratio = p_value = p_bootstrap = np.nan
-    of_votes = of_clusters = 1.0
+    ratio = p_bootstrap = np.nan
+    score = _Score(np.nan, np.nan)
     if degrees > 0:
-        loss, free = _free_pairs(model, starts, pair)
-        of_votes, of_clusters = _design_effects(c, free, pair, clusters)
+        score = _score_test(model, parameters, pair, degrees, clusters)
         if np.all(c.sample_weight == 1.0):
+            loss = _loss_of_free_pairs(model, starts, pair)
             ratio = max(0.0, 2.0 * (_data_loss(model, parameters) - loss))
-            p_value = float(chi2.sf(ratio / (of_votes * of_clusters), degrees))
     if n_replicates and degrees > 0:
-        redrawn = _redrawn_flows(model, parameters, hodge, pair, n_replicates, rng)
-        p_bootstrap = float((1 + np.sum(redrawn >= flow / of_clusters)) / (n_replicates + 1))
-    per_pair = float(c.count.sum() / len(starts))
-    effect = of_votes * of_clusters
+        redrawn, usual_effect = _redrawn_flows(model, parameters, hodge, pair, n_replicates, rng)
+        extreme = np.sum(redrawn >= flow * usual_effect / score.design_effect)
+        p_bootstrap = float((1 + extreme) / (n_replicates + 1))
     return GoodnessOfFit(
-        ratio, degrees, p_value, flow, p_bootstrap, effect, clusters is not None, per_pair, hodge
+        degrees_of_freedom=degrees,
+        likelihood_ratio=ratio,
+        p_likelihood_ratio=float(chi2.sf(ratio, degrees)) if degrees > 0 else np.nan,
+        score=score.statistic,
+        p_value=float(chi2.sf(score.statistic, degrees)) if degrees > 0 else np.nan,
+        cyclic_flow=flow,
+        p_bootstrap=p_bootstrap,
+        design_effect=score.design_effect,
+        clustered=clusters is not None,
+        hodge=hodge,
     )
+
+
+class _Score(NamedTuple):
+    statistic: float
+    design_effect: float
+
+
+def _score_test(
+    model: StrengthModel,
+    parameters: FloatArray,
+    pair: IndexArray,
+    degrees: int,
+    clusters: ClusterCounts | None,
+) -> _Score:
+    r"""The score statistic, scaled to chi-squared on its degrees of freedom, and the design effect.
+
+    Under the null hypothesis the variance of T is :math:`2 \sum [(\sum_v u_v^2)^2 - \sum_v u_v^4] / V^2`.
+    Fitting the strengths takes the share of its leverage h (their sum is the number of parameters) out of a
+    pair's :math:`(\sum_v u_v)^2`, and next to nothing out of :math:`\sum_v u_v^2`: that much is added back.
+    """
+    c = model.comparisons
+    derivatives = model.derivatives(parameters)
+    u = c.sample_weight * derivatives.eta
+    n_pairs = int(pair[-1]) + 1
+    information = np.bincount(pair, c.weight * derivatives.eta_eta, n_pairs)
+    information = np.maximum(information, np.finfo(float).tiny)
+    totals = np.bincount(pair, c.count * u, n_pairs)
+    if clusters is None:
+        n_groups = np.bincount(pair, c.count, n_pairs)
+        squares = np.bincount(pair, c.count * u**2, n_pairs)
+        fourths = np.bincount(pair, c.count * u**4, n_pairs)
+    else:
+        records = np.arange(len(pair))
+        to_pair = scipy.sparse.csr_array((np.ones(len(pair)), (records, pair)), shape=(len(pair), n_pairs))
+        sums = scipy.sparse.csc_array(clusters.counts @ scipy.sparse.diags_array(u) @ to_pair)
+        n_groups = np.diff(scipy.sparse.csc_array(clusters.counts @ to_pair).indptr).astype(np.float64)
+        squares = np.asarray((sums**2).sum(axis=0)).ravel()
+        fourths = np.asarray((sums**4).sum(axis=0)).ravel()
+    effect = float(np.mean(squares / information))
+    several = n_groups > 1.5
+    variance = 2.0 * np.sum(((squares**2 - fourths) / information**2)[several])
+    if not variance > 0.0:
+        return _Score(np.nan, effect)
+    excess = np.sum(((totals**2 - squares) / information)[several])
+    starts = np.flatnonzero(np.diff(pair, prepend=-1))
+    leverage = _leverages(model, parameters, c.first[starts], c.second[starts], information)
+    excess += effect * np.sum((leverage * (1.0 - 1.0 / n_groups))[several])
+    return _Score(float(degrees + excess * np.sqrt(2.0 * n_pairs / variance)), effect)
+
+
+def _leverages(
+    model: StrengthModel,
+    parameters: FloatArray,
+    first: IndexArray,
+    second: IndexArray,
+    information: FloatArray,
+) -> FloatArray:
+    """Share of each pair's information that fitting strengths uses up; the mean share with too many items."""
+    if model.n_items > DENSE_COVARIANCE:
+        n_strengths = model.n_items - (weak_components(first, second, model.n_items).max() + 1)
+        return np.full(len(first), n_strengths / len(first))
+    S = hessian_covariance(model, parameters)
+    variance = np.diagonal(S)
+    spread = variance[first] + variance[second] - 2.0 * S[first, second]
+    return np.minimum(information * spread, 1.0)
 
 
 def _pairs(c: Comparisons) -> tuple[IndexArray, IndexArray]:
@@ -234,15 +283,13 @@ def _data_loss(model: StrengthModel, parameters: FloatArray) -> float:
     return float(np.sum(model.comparisons.weight * model.derivatives(parameters).loss))
 
 
-def _free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> tuple[float, Derivatives]:
-    """Smallest loss when every pair of items has a log-odds of its own, and the derivatives there."""
+def _loss_of_free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> float:
+    """Smallest negative log-likelihood when every pair of items has a log-odds of its own."""
     c = model.comparisons
     if not model.ties.has_parameter and c.covariates.shape[1] == 0:
         wins = np.add.reduceat(c.weight * c.outcome, starts)
         total = np.add.reduceat(c.weight, starts)
-        loss = float(-np.sum(xlogy(wins, wins / total) + xlogy(total - wins, 1.0 - wins / total)))
-        eta = np.clip(logit(wins / total), -_FAR, _FAR)
-        return loss, model.ties.derivatives(eta[pair], 0.0, c.outcome)
+        return float(-np.sum(xlogy(wins, wins / total) + xlogy(total - wins, 1.0 - wins / total)))
     # Newton's method: the Hessian is diagonal in the pairs' log-odds, bordered by the few other parameters,
     # which the Schur complement solves for first.
     phi = np.zeros(len(starts))
@@ -267,38 +314,7 @@ def _free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> t
             break
         scale = 1.0
         step_phi, step_rest = _free_step(model, derivatives, phi, pair)
-    return loss - _RIDGE / 2 * float(np.sum(phi**2)), _free_derivatives(model, phi, rest, pair)
-
-
-def _design_effects(
-    c: Comparisons, free: Derivatives, pair: IndexArray, clusters: ClusterCounts | None
-) -> tuple[float, float]:
-    r"""How much more the votes of a pair vary than the model says, and clusters of votes than votes.
-
-    At the log-odds of the pair's own, the sum of scores u of its votes has the variance
-    :math:`\frac{N}{N - 1} \sum u^2` if votes are independent, and
-    :math:`\frac{k}{k - 1} \sum_c (\sum_{r \in c} u_r)^2` if only the k clusters are. The first is below the
-    model's where ties count half, the second above the first where votes of a judge or on a prompt hang
-    together. Rao and Scott (1984), "On chi-squared tests for multiway contingency tables", Annals of
-    Statistics 12, divide the likelihood ratio by the mean effect.
-    """
-    n_pairs = int(pair[-1]) + 1
-    n_votes = np.bincount(pair, c.count, n_pairs)
-    factor = np.where(n_votes > 1.5, n_votes / np.maximum(n_votes - 1.0, 0.5), 0.0)
-    of_votes = factor * np.bincount(pair, c.count * free.eta**2, n_pairs)
-    of_model = factor * np.bincount(pair, c.count * free.eta_eta, n_pairs)
-    vote_effect = of_votes.sum() / of_model.sum() if of_model.sum() > 0 else 1.0
-    if clusters is None:
-        return float(vote_effect), 1.0
-    shape = (len(pair), n_pairs)
-    to_pair = scipy.sparse.csr_array((np.ones(len(pair)), (np.arange(len(pair)), pair)), shape=shape)
-    sums = scipy.sparse.csc_array(clusters.counts @ scipy.sparse.diags_array(free.eta) @ to_pair)
-    n_clusters = np.diff(scipy.sparse.csc_array(clusters.counts @ to_pair).indptr)
-    many = n_clusters > 1
-    squares = np.asarray(sums.multiply(sums).sum(axis=0)).ravel()
-    of_clusters = np.sum(squares[many] * n_clusters[many] / (n_clusters[many] - 1.0))
-    independent = of_votes[many].sum()
-    return float(vote_effect), max(1.0, float(of_clusters / independent)) if independent > 0 else 1.0
+    return loss - _RIDGE / 2 * float(np.sum(phi**2))
 
 
 def _free_derivatives(
@@ -376,8 +392,8 @@ def _redrawn_flows(
     pair: IndexArray,
     n_replicates: int,
     rng: np.random.Generator,
-) -> FloatArray:
-    """Q of vote tables drawn from the fitted model with as many votes in each cell, (n_replicates,)."""
+) -> tuple[FloatArray, float]:
+    """Q of vote tables drawn from the fitted model with as many votes in each cell; their design effect."""
     cells = _cells(model.comparisons, pair)
     eta, delta = model.linear_predictor(parameters)[cells.record], model.split(parameters)[2]
     probabilities = _with_ties(model.ties.probabilities(eta, delta), cells)
@@ -392,7 +408,22 @@ def _redrawn_flows(
         flow, weight = _flow(wins, losses)
         strengths = potential(hodge.first, hodge.second, flow, weight, n_items, labels=labels)
         flows[replicate] = np.sum(weight * (flow - strengths[hodge.second] + strengths[hodge.first]) ** 2)
-    return flows
+    return flows, _usual_effect(model, parameters, cells, probabilities)
+
+
+def _usual_effect(
+    model: StrengthModel, parameters: FloatArray, cells: _Cells, probabilities: FloatArray
+) -> float:
+    """Mean over pairs of the variance of redrawn votes over their information; 1 unless ties count half."""
+    if model.ties.has_parameter:
+        return 1.0
+    lost, tied, won = probabilities.T
+    p = won + tied / 2.0
+    per_vote = lost * p**2 + tied * (0.5 - p) ** 2 + won * (1.0 - p) ** 2
+    weight = (cells.decided + cells.tied) * cells.weight
+    n_pairs = int(cells.pair[-1]) + 1
+    information = np.bincount(cells.pair, weight * p * (1.0 - p), n_pairs)
+    return float(np.mean(np.bincount(cells.pair, weight * cells.weight * per_vote, n_pairs) / information))
 
 
 def _with_ties(probabilities: FloatArray, cells: _Cells) -> FloatArray:
