@@ -7,7 +7,7 @@ of freedom:
   a log-odds of its own; order effect, covariates and tie parameter are in both. With ``ties="half"`` and no
   covariates that larger model is the saturated one. It is chi-squared where votes are independent and every
   pair has many. With seven votes a pair and thousands of pairs it is not any more.
-- a score test, which the verdict rests on. With u the scores of votes and V their information, both at the fit,
+- a score test, which the verdict rests on. With u the scores of votes and V their information at the fit,
 
   .. math:: T = \sum_{pairs} \frac{(\sum_v u_v)^2 - \sum_v u_v^2}{V}
               = \sum_{pairs} \frac{\sum_{v \ne w} u_v u_w}{V}
@@ -226,7 +226,7 @@ def _score_test(
     derivatives = model.derivatives(parameters)
     u = c.sample_weight * derivatives.eta
     n_pairs = int(pair[-1]) + 1
-    information = np.bincount(pair, c.weight * derivatives.eta_eta, n_pairs)
+    information: FloatArray = np.bincount(pair, c.weight * derivatives.eta_eta, n_pairs).astype(np.float64)
     information = np.maximum(information, np.finfo(float).tiny)
     totals = np.bincount(pair, c.count * u, n_pairs)
     if clusters is None:
