@@ -15,7 +15,7 @@ from lambdamart_kit.bench.models import (
     parse_model,
     parse_models,
 )
-from lambdamart_kit.boosters.protocol import BOOSTERS
+from lambdamart_kit.boosters.registry import BOOSTERS
 from lambdamart_kit.objectives import OBJECTIVES
 
 

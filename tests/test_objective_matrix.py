@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from lambdamart_kit import LambdaMART, LinearRanker, NeuralRanker
+from lambdamart_kit.boosters.registry import BOOSTERS, BoosterEntry, boosters_that_can
 from lambdamart_kit.datasets import load_sample
 from lambdamart_kit.metrics import parse_metric
 from lambdamart_kit.objectives import OBJECTIVES
 
 OWN_METRIC = {"map": "map", "mrr": "mrr", "err": "err", "precision": "precision@10"}
 TREES = {"n_estimators": 12, "num_leaves": 8, "learning_rate": 0.3, "n_jobs": 1, "random_state": 0}
-LEARNERS = {
-    "native": lambda objective: LambdaMART(objective, booster="native", **TREES),
-    "lightgbm": lambda objective: LambdaMART(objective, booster="lightgbm", **TREES),
-    "xgboost": lambda objective: LambdaMART(objective, booster="xgboost", **TREES),
+# The one line that adds a booster: trees of scikit-learn that exist only in these tests.
+SCIKIT_LEARN = BoosterEntry("scikit_learn_booster:ScikitLearnBooster")
+
+
+def trees_of(booster):
+    settings = {**TREES, "n_estimators": 10, "learning_rate": 0.5} if booster == "scikit-learn" else TREES
+    return lambda objective: LambdaMART(objective, booster=booster, **settings)
+
+
+LEARNERS = {name: trees_of(name) for name in [*boosters_that_can("runs_objectives"), "scikit-learn"]} | {
     "neural": lambda objective: NeuralRanker(
         objective, (16,), max_iter=6, learning_rate=0.01, input_transform="log1p", n_jobs=1, random_state=0
     ),
@@ -33,7 +40,8 @@ def parts():
 
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_learns(parts, objective, learner):
+def test_learns(parts, objective, learner, monkeypatch):
+    monkeypatch.setitem(BOOSTERS, "scikit-learn", SCIKIT_LEARN)
     train, test = parts
     metric = parse_metric(OWN_METRIC.get(objective, "ndcg@10"))
     ranker = LEARNERS[learner](objective).fit(train.X, train.y, train.qid)

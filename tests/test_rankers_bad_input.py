@@ -185,11 +185,11 @@ BAD_PARAMETERS = [
     ({"categorical_features": [0]}, r"'categorical_features' column 0 must hold codes"),
     (
         {"booster": "xgboost", "min_child_samples": 5},
-        r"'min_child_samples' must be left at None with xgboost",
+        r"'min_child_samples' must be left at None with XGBoost",
     ),
     (
         {"booster": "lightgbm", "split_criterion": "least_squares"},
-        r"'split_criterion' must be 'newton' with light",
+        r"'split_criterion' must be left at 'newton' with Light",
     ),
     ({"booster": "lightgbm", "booster_params": {"lambda_l2": 1}}, r"must not hold 'lambda_l2'.*'reg_lambda'"),
     (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import io
 import math
 import sys
@@ -10,17 +12,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from lambdamart_kit.boosters import protocol as boosters_module
+from lambdamart_kit.boosters import settings as settings_module
 from lambdamart_kit.boosters.lightgbm import lightgbm_settings
-from lambdamart_kit.boosters.protocol import (
-    BOOSTERS,
-    TRANSLATION,
-    BoosterParams,
-    LibraryObjective,
-    find_booster,
-    safe_names,
-    translate,
-)
+from lambdamart_kit.boosters.protocol import LibraryObjective
+from lambdamart_kit.boosters.registry import BOOSTERS, capabilities, find_booster
 from lambdamart_kit.boosters.rounds import (
     EarlyStopping,
     EvalSet,
@@ -29,6 +24,7 @@ from lambdamart_kit.boosters.rounds import (
     Stopwatch,
     finish_round,
 )
+from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.boosters.xgboost import xgboost_settings
 from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.core.rowhash import row_hashes
@@ -48,7 +44,7 @@ def rows(rng):
 def fit(name, rows, params=PARAMS, **options):
     if name == "catboost":
         pytest.importorskip("catboost")
-    if name in ("native", "lightgbm", "xgboost"):
+    if capabilities(name).runs_objectives:
         bound = RankNet().bind(rows.y, rows.queries)
     else:
         bound = LibraryObjective(LOSS[name], rows.y, rows.queries, None)
@@ -118,14 +114,30 @@ def test_custom_and_library_objectives_stay_apart(rows):
 
 
 def test_translation_table_in_the_docstring_is_the_one_in_force():
-    documented = boosters_module.__doc__.split("=\n")[2].splitlines()
+    documented = settings_module.__doc__.split("=\n")[2].splitlines()
     rows = {line.split()[0]: line for line in documented if line.strip() and not line.startswith("=")}
-    for kit, names in TRANSLATION.items():
-        if kit in ("seed", "n_threads"):
-            continue
-        for name in names.values():
-            assert (name or "--") in rows[kit], kit
-    assert set(rows) == set(TRANSLATION) - {"seed", "n_threads"}
+    untold = {"seed", "n_threads", "split_criterion"}
+    libraries = ["lightgbm", "xgboost"] + ["catboost"] * (importlib.util.find_spec("catboost") is not None)
+    for library in libraries:
+        names = find_booster(library).parameter_names
+        assert set(rows) == set(names) - untold
+        for kit_name in rows:
+            assert (names[kit_name] or "--") in rows[kit_name], kit_name
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_every_booster_says_what_it_calls_each_setting(name):
+    if name == "catboost":
+        pytest.importorskip("catboost")
+    told = {f.name for f in dataclasses.fields(BoosterParams)} - {
+        "n_estimators",
+        "monotone_constraints",
+        "categorical_features",
+        "feature_names",
+        "extra",
+        "network",
+    }
+    assert set(find_booster(name).parameter_names) == told
 
 
 def test_settings_of_the_libraries():
@@ -146,11 +158,12 @@ def test_settings_of_the_libraries():
 
 
 def test_a_setting_the_library_lacks_is_not_ignored():
-    with pytest.raises(ValueError, match="'min_child_samples' must be left at None with xgboost"):
-        translate(BoosterParams(min_child_samples=20), "xgboost")
-    with pytest.raises(ValueError, match=r"'min_split_gain' must be left at 0\.0 with catboost"):
-        translate(BoosterParams(min_split_gain=1.0, min_child_weight=1e-3), "catboost")
-    assert translate(BoosterParams(extra={"lambdarank_unbiased": True}), "xgboost")["lambdarank_unbiased"]
+    with pytest.raises(ValueError, match="'min_child_samples' must be left at None with XGBoost"):
+        xgboost_settings(BoosterParams(min_child_samples=20))
+    with pytest.raises(ValueError, match=r"'min_split_gain' must be left at 0\.0 with a library"):
+        translate(BoosterParams(min_split_gain=1.0), {"min_split_gain": None}, library="a library")
+    with pytest.raises(ValueError, match="'split_criterion' must be left at 'newton' with LightGBM"):
+        lightgbm_settings(BoosterParams(split_criterion="least_squares"))
 
 
 def test_names_a_library_would_refuse():

@@ -142,11 +142,11 @@ def _objectives(default: str) -> Callable[[], tuple[str, ...]]:
 
 
 def _boosters() -> tuple[str, ...]:
-    from lambdamart_kit.boosters.protocol import BOOSTERS
+    from lambdamart_kit.boosters.registry import boosters_that_can
     from lambdamart_kit.rankers import LambdaMART
 
     default = LambdaMART().booster
-    return (default, *sorted(set(BOOSTERS) - {default, "catboost"}))
+    return (default, *sorted(set(boosters_that_can("runs_objectives")) - {default}))
 
 
 FAMILIES: dict[str, Family] = {

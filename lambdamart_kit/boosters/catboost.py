@@ -5,26 +5,19 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lambdamart_kit.boosters.catboost_trees import plain_trees_of_catboost
-from lambdamart_kit.boosters.gates.catboost import catboost_gate
-from lambdamart_kit.boosters.protocol import (
-    BoosterParams,
-    LibraryObjective,
-    Model,
-    SumOfTrees,
-    safe_names,
-    translate,
-)
+from lambdamart_kit.boosters.gates.catboost import PARAMETER_NAMES, catboost_gate
+from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model, SumOfTrees
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
 
@@ -63,6 +56,12 @@ class CatBoostModel(SumOfTrees):
         )
         return np.asarray(scores, dtype=np.float64)
 
+    def leaf_indices(self, X: Any) -> IndexArray:
+        """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
+        table = _table(X, self.raw.get_cat_feature_indices(), self.raw.feature_names_)
+        leaves = self.raw.calc_leaf_indexes(table, ntree_end=self.n_trees)
+        return np.asarray(leaves).reshape(X.shape[0], self.n_trees).astype(np.intp)
+
     def truncate(self, n_trees: int) -> CatBoostModel:
         """The model with its first `n_trees` trees."""
         if n_trees >= self.n_trees:
@@ -98,11 +97,11 @@ class CatBoostModel(SumOfTrees):
         return cls(raw)
 
 
-class CatBoostBooster:
+class CatBoostBooster(Booster):
     """Trees by CatBoost: symmetric ones, or leaf by leaf when ``num_leaves`` is given."""
 
     model = CatBoostModel
-    reads_views = False
+    parameter_names = PARAMETER_NAMES
 
     def fit(
         self,
@@ -185,7 +184,7 @@ def _look_at_rounds(
 
 def catboost_settings(params: BoosterParams, loss: str = "YetiRank") -> dict[str, Any]:
     """CatBoost's settings for `params`, which drive `loss`; settings left at None are CatBoost's own."""
-    settings = translate(replace(params, extra={}), "catboost")
+    settings = translate(params, PARAMETER_NAMES, library="CatBoost")
     if params.num_leaves is None:
         settings["grow_policy"] = "SymmetricTree"
         del settings["max_leaves"]

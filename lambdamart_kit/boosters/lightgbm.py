@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 
 from lambdamart_kit.boosters.gates.gate import column_groups
-from lambdamart_kit.boosters.gates.lightgbm import lightgbm_gate
+from lambdamart_kit.boosters.gates.lightgbm import PARAMETER_NAMES, lightgbm_gate
 from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
-from lambdamart_kit.boosters.protocol import (
-    BoosterParams,
-    LibraryObjective,
-    Model,
-    safe_names,
-    translate,
-)
+from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
@@ -27,11 +21,11 @@ from lambdamart_kit.objectives import Bound
 _MIN_CHILD_SAMPLES = 20
 
 
-class LightGBMBooster:
+class LightGBMBooster(Booster):
     """Leaf-wise trees by LightGBM, with determinism switched on (see `lightgbm_settings`)."""
 
     model = LightGBMModel
-    reads_views = False
+    parameter_names = PARAMETER_NAMES
 
     def fit(
         self,
@@ -83,7 +77,7 @@ def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -
     ``deterministic`` and a fixed histogram layout make LightGBM's model repeatable; its automatic choice of
     layout is made by timing the two, so it may change from run to run.
     """
-    settings = translate(replace(params, extra={}), "lightgbm")
+    settings = translate(params, PARAMETER_NAMES, library="LightGBM")
     if params.max_depth is None:
         settings["max_depth"] = -1
     if params.num_leaves is None:
@@ -106,7 +100,7 @@ def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -
         extra["interaction_constraints"] = column_groups(
             extra["interaction_constraints"], params.feature_names
         )
-    return {**settings, "force_row_wise": not extra.get("force_col_wise", False), **extra}
+    return {**settings, "force_row_wise": not extra.get("force_col_wise", False), **extra, **params.network}
 
 
 def _as_lightgbm_objective(bound: Bound) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lambdamart_kit.boosters.protocol import SumOfTrees
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
 from lambdamart_kit.trees.validation import check_lightgbm_text
 
@@ -86,6 +86,11 @@ class LightGBMModel(SumOfTrees):
         from lambdamart_kit.trees.forest import Forest
 
         return Forest.of_text(self.raw.model_to_string(num_iteration=-1))
+
+    def leaf_indices(self, X: Any) -> IndexArray:
+        """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
+        leaves = np.asarray(self.raw.predict(X, pred_leaf=True))
+        return leaves.reshape(X.shape[0], self.n_trees).astype(np.intp)
 
     def truncate(self, n_trees: int) -> LightGBMModel:
         """The model with its first `n_trees` trees."""

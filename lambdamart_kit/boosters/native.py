@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lambdamart_kit.boosters.gates.native import CHECKPOINT, NATIVE, OWN
 from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
-from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective, Model, safe_names
+from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.settings import BoosterParams, ParameterNames, safe_names
 from lambdamart_kit.compile.second_process import compiled_aside
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.objectives import Bound
@@ -18,7 +19,7 @@ from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
 from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.forest import Forest
-from lambdamart_kit.trees.growth import precompile as warming
+from lambdamart_kit.trees.growth import precompile
 from lambdamart_kit.trees.growth.leafwise import grow
 from lambdamart_kit.trees.model_text import read_trees
 from lambdamart_kit.trees.parameters import SplitCriterion, TreeParameters
@@ -26,10 +27,23 @@ from lambdamart_kit.trees.parameters import SplitCriterion, TreeParameters
 if TYPE_CHECKING:
     import lightgbm as lgb
 
+# Settings that `TreeParameters` takes as they are. The others have defaults of their own for None.
 _SHARED = (
-    "learning_rate", "min_child_weight", "min_split_gain", "reg_lambda", "reg_alpha", "subsample",
-    "colsample_bytree", "colsample_bynode", "max_bin", "seed",
-)  # fmt: skip
+    "learning_rate",
+    "min_child_weight",
+    "min_split_gain",
+    "reg_lambda",
+    "reg_alpha",
+    "subsample",
+    "colsample_bytree",
+    "colsample_bynode",
+    "max_bin",
+    "seed",
+)
+_WITH_DEFAULTS = ("num_leaves", "max_depth", "min_child_samples", "split_criterion", "n_threads")
+
+PARAMETER_NAMES: ParameterNames = {name: name for name in (*_SHARED, *_WITH_DEFAULTS)}
+"""The kit's own trees know the settings of `BoosterParams` by the kit's names."""
 
 
 class NativeModel(LightGBMModel):
@@ -84,7 +98,7 @@ class NativeModel(LightGBMModel):
         return NativeModel(replace(ensemble, trees=ensemble.trees[:-dropped]), self._start)
 
 
-class NativeBooster:
+class NativeBooster(Booster):
     """Leaf-wise trees by :mod:`lambdamart_kit.trees`.
 
     ``params.extra`` may hold ``checkpoint`` (a path: save the trees there while training, and go on from them
@@ -93,7 +107,23 @@ class NativeBooster:
     """
 
     model = LightGBMModel
+    parameter_names = PARAMETER_NAMES
     reads_views = True
+
+    def head_start(
+        self, params: BoosterParams, *, categories: bool, monotone: bool
+    ) -> AbstractContextManager[object]:
+        """Context manager that compiles the kernel which grows trees in a second process, if need be.
+
+        The first time on a machine this takes about as long as all other kernels together, so it starts
+        before the rows are checked. If `categories` or `monotone` turn out to be wrong, the right kernel is
+        compiled when it is called.
+        """
+        if params.extra.get("grow_policy", "leafwise") != "leafwise":
+            return nullcontext()
+        words = precompile.words_of(categories=categories, monotone=monotone)
+        types = precompile.signature(*words)
+        return compiled_aside(grow, types, precompile.MODULE, *words, n_threads=params.n_threads)
 
     def fit(
         self,
@@ -122,7 +152,7 @@ class NativeBooster:
         )
         started = None if start is None else start.raw
         monotone = any(parameters.monotone_constraints)
-        with head_start(params, categories=len(params.categorical_features) > 0, monotone=monotone):
+        with self.head_start(params, categories=len(params.categorical_features) > 0, monotone=monotone):
             ensemble = boost(
                 X,
                 Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,
@@ -138,19 +168,6 @@ class NativeBooster:
                 n_threads=params.n_threads,
             )
         return NativeModel(ensemble, started)
-
-
-def head_start(params: BoosterParams, *, categories: bool, monotone: bool) -> AbstractContextManager[None]:
-    """The kernel that grows trees compiles aside, if need be, as `compiled_aside` says.
-
-    It takes about as long as all others together, the first time on a machine, so the earlier the better; if
-    `categories` or `monotone` was a wrong guess, the right kernel compiles when it is called.
-    """
-    if params.extra.get("grow_policy", "leafwise") != "leafwise":
-        return nullcontext()
-    words = warming.words_of(categories=categories, monotone=monotone)
-    types, n_threads = warming.signature(*words), params.n_threads
-    return compiled_aside(grow, types, warming.MODULE, *words, n_threads=n_threads)
 
 
 def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:

@@ -9,30 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xgboost as xgb
 
 from lambdamart_kit.boosters.gates.gate import column_groups
-from lambdamart_kit.boosters.gates.xgboost import configuration, xgboost_gate
-from lambdamart_kit.boosters.protocol import (
-    BoosterParams,
-    LibraryObjective,
-    Model,
-    SumOfTrees,
-    safe_names,
-    translate,
-)
+from lambdamart_kit.boosters.gates.xgboost import PARAMETER_NAMES, configuration, xgboost_gate
+from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model, SumOfTrees
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.boosters.xgboost_categories import named_categories
 from lambdamart_kit.boosters.xgboost_checks import check_xgboost_json
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
 from lambdamart_kit.boosters.xgboost_trees import plain_trees_of_xgboost
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
 
@@ -92,6 +85,11 @@ class XGBoostModel(SumOfTrees):
             self._named = named_categories(self.raw, categories)
         return self._named
 
+    def leaf_indices(self, X: Any) -> IndexArray:
+        """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
+        parts = [self.raw.predict(xgb.DMatrix(part), pred_leaf=True) for part in self._as_fitted(X)]
+        return np.concatenate(parts).reshape(X.shape[0], self.n_trees).astype(np.intp)
+
     def truncate(self, n_trees: int) -> XGBoostModel:
         """The model with its first `n_trees` trees."""
         return self if n_trees >= self.n_trees else XGBoostModel(self.raw[:n_trees])
@@ -130,11 +128,11 @@ class XGBoostModel(SumOfTrees):
         return [X[at : at + _CHUNK].toarray() for at in range(0, X.shape[0], _CHUNK)]
 
 
-class XGBoostBooster:
+class XGBoostBooster(Booster):
     """Leaf-wise trees by XGBoost (``tree_method="hist", grow_policy="lossguide"``)."""
 
     model = XGBoostModel
-    reads_views = False
+    parameter_names = PARAMETER_NAMES
 
     def fit(
         self,
@@ -188,7 +186,7 @@ def xgboost_settings(params: BoosterParams, own_objective: str | None = None) ->
     ValueError
         If ``params.extra`` holds what the gate refuses, or a device that is not there.
     """
-    settings = translate(replace(params, extra={}), "xgboost")
+    settings = translate(params, PARAMETER_NAMES, library="XGBoost")
     settings["max_depth"] = params.max_depth or 0
     settings["max_leaves"] = params.num_leaves or 0
     if params.monotone_constraints is not None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lambdamart_kit.boosters.registry import boosters_that_can
 from lambdamart_kit.cli.columns import (
     DocidOption,
     FeaturesOption,
@@ -38,7 +39,8 @@ def train(
     ranker: Annotated[str, typer.Option(help="As `bench --models` names them.")] = "lambdamart",
     objective: Annotated[str, typer.Option(help="Its objective, such as ndcg or pairwise.")] = "",
     booster: Annotated[
-        str, typer.Option(help="Whose trees, for lambdamart: native, lightgbm, xgboost.")
+        str,
+        typer.Option(help=f"Whose trees, for lambdamart: {', '.join(boosters_that_can('runs_objectives'))}."),
     ] = "",
     param: Annotated[
         list[str] | None,

@@ -16,7 +16,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
-from lambdamart_kit.boosters.protocol import read_model
+from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.boosters.rounds import RoundsProgress, Stopwatch
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed.checkpoints import Progression

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.boosters.protocol import read_model
+from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.boosters.rounds import History
 from lambdamart_kit.distributed.fitting import Layout
 from lambdamart_kit.distributed.worker import Fitted

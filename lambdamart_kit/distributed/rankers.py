@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import StrOptions
-
+from lambdamart_kit.boosters.registry import boosters_that_can
 from lambdamart_kit.distributed.base import DaskRanker
 from lambdamart_kit.objectives import names_rows, resolve_objective
 from lambdamart_kit.rankers.lambdamart import LambdaMART
 from lambdamart_kit.rankers.library_rankers import LightGBMRanker, XGBoostRanker
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker, RegisteredNames
 
 
 class DaskLambdaMART(DaskRanker, LambdaMART):
@@ -81,7 +80,7 @@ class DaskLambdaMART(DaskRanker, LambdaMART):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **LambdaMART._parameter_constraints,
         **DaskRanker._dask_constraints,
-        "booster": [StrOptions({"xgboost", "lightgbm"})],
+        "booster": [RegisteredNames(lambda: boosters_that_can("network"))],
     }
 
     def __init__(self, objective: Any = "ndcg", *, booster: str = "xgboost", **parameters: Any) -> None:

@@ -16,7 +16,8 @@ from distributed import Queue
 from distributed.comm.addressing import get_address_host
 from xgboost.core import XGBoostError
 
-from lambdamart_kit.boosters.protocol import LibraryObjective, read_model
+from lambdamart_kit.boosters.protocol import LibraryObjective
+from lambdamart_kit.boosters.registry import capabilities, read_model
 from lambdamart_kit.boosters.rounds import EvalSet, Evaluation, History, MakeBytes, Stopwatch
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed.errors import WorkerLostError
@@ -130,7 +131,7 @@ def train(job: Job, rank: int, tracker: dict[str, Any] | None, rows: WorkerRows)
         return None
     model = ranker.model_.to_bytes()
     return Fitted(
-        without_network(model) if ranker.booster_name == "lightgbm" else model,
+        without_network(model) if capabilities(ranker.booster_name).network == "sockets" else model,
         ranker.best_iteration_,
         ranker.best_score_,
         ranker.evals_result_,
@@ -157,14 +158,14 @@ def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -
     callbacks: list[Any] = [EndTogether(group)]
     if group.rank == 0:
         callbacks.append(Reporter(job.reports, group, job.checkpoint_trees, n_before))
-    network: AbstractContextManager[dict[str, Any]] = (
-        group.lightgbm_network() if ranker.booster_name == "lightgbm" else nullcontext({})
-    )
+    by_sockets = capabilities(ranker.booster_name).network == "sockets"
+    network: AbstractContextManager[dict[str, Any]]
+    network = group.lightgbm_network() if by_sockets else nullcontext({})
     with network as settings, watch.remainder("trees"):
         ranker.boost(
             rows.train,
             bound,
-            replace(params, extra={**params.extra, **settings}),
+            replace(params, network=settings),
             eval_sets=_eval_sets(rows, metric, group, watch),
             start=start,
             history=copy.copy(job.history),

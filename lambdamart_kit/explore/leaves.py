@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from lambdamart_kit.core.rowhash import mix
-from lambdamart_kit.core.typing import Array, ArrayLike, IndexArray
+from lambdamart_kit.core.typing import ArrayLike
 
 _STRIDE = 1 << 32  # more than the leaves of any tree
 
@@ -25,7 +25,7 @@ def leaf_features(model: Any, X: ArrayLike, *, n_components: int = 512) -> spars
     Parameters
     ----------
     model : fitted ranker or reward model
-        With trees of LightGBM, XGBoost or CatBoost, the native engine's included.
+        With trees of any booster.
     X : (n_samples, n_features) array-like
     n_components : int
 
@@ -52,12 +52,13 @@ def leaf_features(model: Any, X: ArrayLike, *, n_components: int = 512) -> spars
     >>> leaf_features(ranker, data.X[:3], n_components=64).shape
     (3, 64)
     """
-    raws = _raw_boosters(model)
-    if not raws:
+    parts = _parts_with_trees(model)
+    if not parts:
         raise TypeError(f"{type(model).__name__} has no trees whose leaves could be features")
     if hasattr(model, "rewards_"):  # a reward model's trees do not see its nuisance columns
-        X = model._kept_columns(np.asarray(X))
-    leaves = np.concatenate([_leaf_indices(raw, X) for raw in raws], axis=1)
+        X = model.kept_columns(np.asarray(X))
+    rows = np.ascontiguousarray(X, dtype=np.float32)
+    leaves = np.concatenate([part.leaf_indices(rows) for part in parts], axis=1)
     n_rows, n_trees = leaves.shape
     codes = leaves.astype(np.uint64) + np.arange(n_trees, dtype=np.uint64) * np.uint64(_STRIDE)
     hashed = mix(codes.ravel()).reshape(codes.shape)
@@ -69,30 +70,9 @@ def leaf_features(model: Any, X: ArrayLike, *, n_components: int = 512) -> spars
 
 def has_trees(model: Any) -> bool:
     """Whether :func:`leaf_features` works on a fitted `model`."""
-    return bool(_raw_boosters(model))
+    return bool(_parts_with_trees(model))
 
 
-def _raw_boosters(model: Any) -> list[Any]:
-    """The libraries' boosters inside a ranker, or inside the bags of a reward model."""
-    parts = getattr(model, "rewards_", [model])
-    raws = [getattr(part, "raw", None) or getattr(part, "booster_", None) for part in parts]
-    return [raw for raw in raws if type(raw).__module__.partition(".")[0] in _LEAVES]
-
-
-def _leaf_indices(raw: Any, X: ArrayLike) -> IndexArray:
-    rows = np.ascontiguousarray(X, dtype=np.float32)
-    leaves = _LEAVES[type(raw).__module__.partition(".")[0]](raw, rows)
-    return np.asarray(leaves).reshape(len(rows), -1).astype(np.intp)
-
-
-def _xgboost_leaves(raw: Any, rows: Array) -> Any:
-    import xgboost
-
-    return raw.predict(xgboost.DMatrix(rows), pred_leaf=True)
-
-
-_LEAVES = {
-    "lightgbm": lambda raw, rows: raw.predict(rows, pred_leaf=True),
-    "xgboost": _xgboost_leaves,
-    "catboost": lambda raw, rows: raw.calc_leaf_indexes(rows),
-}
+def _parts_with_trees(model: Any) -> list[Any]:
+    """The ranker itself, or the fitted scorers of a reward model, as far as they have trees."""
+    return [part for part in getattr(model, "rewards_", [model]) if hasattr(part, "leaf_indices")]

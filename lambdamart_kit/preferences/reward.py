@@ -11,6 +11,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, find_booster
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.preferences.exporting import RewardExport
@@ -275,9 +276,10 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
             return pairs
         effect = np.asarray(pairs.X @ self.nuisance_coef_).ravel()
         offset = effect[pairs.first] - effect[pairs.second]
-        return dataclasses.replace(pairs, X=self._kept_columns(pairs.X), margin=pairs.margin - offset)
+        return dataclasses.replace(pairs, X=self.kept_columns(pairs.X), margin=pairs.margin - offset)
 
-    def _kept_columns(self, X: Any) -> Any:
+    def kept_columns(self, X: Any) -> Any:
+        """The columns of X that the scorers see: all but the nuisance columns."""
         if self.nuisance_coef_ is None:
             return X
         return X[:, np.setdiff1d(np.arange(self.n_features_in_), self.nuisance)]
@@ -297,12 +299,13 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
             return self._linear()
         if self.scorer == "trees":
             symmetric = self._is_symmetric()
+            has_leaf_size = find_booster(self.booster).parameter_names["min_child_samples"] is not None
             ranker = LambdaMART(
                 booster=self.booster,
                 n_estimators=self.n_estimators,
                 learning_rate=self.learning_rate,
                 num_leaves=self.num_leaves or (64 if symmetric else 6),
-                min_child_samples=None if self.booster == "xgboost" else self.min_child_samples,
+                min_child_samples=self.min_child_samples if has_leaf_size else None,
                 subsample=self.subsample,
                 colsample_bytree=self.colsample_bytree,
                 reg_lambda=20.0 if self.reg_lambda is None else self.reg_lambda,
@@ -322,11 +325,11 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         )
 
     def _is_symmetric(self) -> bool:
-        if self.grow_policy == "symmetric" and self.booster != "native":
-            raise ValueError(
-                f"'grow_policy'='symmetric' needs booster='native'; got booster={self.booster!r}"
-            )
-        return self.booster == "native" and self.grow_policy != "leafwise"
+        can = capabilities(self.booster).symmetric_trees
+        if self.grow_policy == "symmetric" and not can:
+            known = " or ".join(f"booster={name!r}" for name in boosters_that_can("symmetric_trees"))
+            raise ValueError(f"'grow_policy'='symmetric' needs {known}; got booster={self.booster!r}")
+        return can and self.grow_policy != "leafwise"
 
     def _linear(self) -> LinearScorer:
         noise = {"flip_rate": self.flip_rate, "correction": self.correction}
@@ -353,7 +356,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         matrix = X if hasattr(X, "tocsr") else np.asarray(X)
         if matrix.ndim != 2 or matrix.shape[1] != self.n_features_in_:
             raise ValueError(f"'X' must have {self.n_features_in_} columns; got shape {matrix.shape}")
-        return self._mean_reward(self._kept_columns(matrix)) / self.temperature_
+        return self._mean_reward(self.kept_columns(matrix)) / self.temperature_
 
     def predict_responses(self, pairs: PreferencePairs) -> FloatArray:
         """Reward of each response, (n_responses,), from the pairs' features or texts."""

@@ -11,7 +11,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.validation import check_is_fitted
 
-from lambdamart_kit.boosters.protocol import find_booster
+from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.preferences.scorers import LinearReward
 from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
@@ -80,8 +80,7 @@ class RewardFile:
             for name, value in state.items():
                 setattr(model, name, value)
             if model.scorer == "trees":
-                read = find_booster(model.booster).model.from_bytes
-                model.rewards_ = [read(content.files[name]) for name in names]
+                model.rewards_ = [read_model(model.booster, content.files[name]) for name in names]
             else:
                 model.rewards_ = [LinearReward(*read_array(content.files[name])) for name in names]
             nuisance = content.files.get(_NUISANCE)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lambdamart_kit.boosters.registry import boosters_that_can, capabilities
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.files.bin_cache import BinCache, open_bin_cache
@@ -47,18 +48,20 @@ def _prepare(
     if eval_files is not None:
         known = replace(columns, sample_weight=None, features=opened.feature_names)
         held_out = RowFiles(eval_files, known, n_jobs=n_threads)
-    native = ranker.booster == "native"
     n_sample = sample_size(None if held_out is not None else ranker.validation_fraction)
-    rows = training.scan(opened, sample_rows=n_sample if native else 0)
+    writes_bins = capabilities(ranker.booster_name).files == "bins"
+    rows = training.scan(opened, sample_rows=n_sample if writes_bins else 0)
     _note_columns(ranker, rows)
-    return (_prepare_native if native else _prepare_external)(ranker, training, rows, held_out)
+    bring = _rows_as_bins if writes_bins else _rows_in_batches
+    return bring(ranker, training, rows, held_out)
 
 
 def _check_parameters(ranker: BoostedRanker) -> None:
-    if ranker.booster == "lightgbm":
+    if capabilities(ranker.booster_name).files is None:
+        known = " or ".join(map(repr, boosters_that_can("files")))
         raise ValueError(
-            "'booster' must be 'native' or 'xgboost' to fit files; got 'lightgbm', whose data sets are made "
-            "from rows in memory; the native trees are saved as a LightGBM model too"
+            f"'booster' must be {known} to fit files; got {ranker.booster_name!r}, which takes only rows in "
+            "memory; native trees are saved as a LightGBM model too"
         )
     if ranker.warm_start and hasattr(ranker, "model_"):
         raise ValueError(
@@ -91,7 +94,7 @@ def _split(
     return rows.in_order(), evaluated.in_order(suffix="_val")
 
 
-def _prepare_native(
+def _rows_as_bins(
     ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Rows whose features are bins on disk."""
@@ -101,12 +104,12 @@ def _prepare_native(
     binned = training.bin(mapper, parts, "writing bins")
     if validation is not None and held_out is not None:
         binned += training.bin(mapper, [validation], "writing held-out bins")
-    return binned[0], (binned[1] if validation is not None else None)
+    return binned[0], (None if validation is None else binned[1])
 
 
-def _prepare_external(
+def _rows_in_batches(
     ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
-    """Rows whose features XGBoost reads from the files."""
+    """Rows whose features the booster reads from the files, batch by batch."""
     train, validation = _split(ranker, training, rows, held_out)
     return training.leave_in_files(train), None if validation is None else training.leave_in_files(validation)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from lambdamart_kit.boosters.protocol import BOOSTERS
+from lambdamart_kit.boosters.registry import boosters_that_can
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
@@ -18,7 +18,7 @@ from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.categories import Categorical
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import BoostedRanker, RegisteredNames
 
 if TYPE_CHECKING:
     from lambdamart_kit.files.row_files import Files
@@ -46,7 +46,7 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         method, or a function ``scores -> (gradient, hessian)`` of the rows as they were given to fit (which
         therefore cannot be combined with `validation_fraction`, nor cross-validated; ``bind`` can).
     booster : {"native", "lightgbm", "xgboost"}
-        Whose trees: the kit's own, or a library's. `lambdamart_kit.boosters.protocol` has the table of what
+        Whose trees: the kit's own, or a library's. `lambdamart_kit.boosters.settings` has the table of what
         each calls the parameters below.
     n_estimators : int
         Number of trees, at most.
@@ -142,7 +142,7 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BoostedRanker._parameter_constraints,
         "objective": [str, HasMethods("bind"), callable],
-        "booster": [StrOptions(set(BOOSTERS) - {"catboost"})],
+        "booster": [RegisteredNames(lambda: boosters_that_can("runs_objectives"))],
         "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
         "split_criterion": [StrOptions({"newton", "least_squares"})],
         "position_bias": POSITION_BIAS,

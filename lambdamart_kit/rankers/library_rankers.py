@@ -1,6 +1,6 @@
 """The libraries' own ranking objectives, under the kit's parameter names and the kit's contract.
 
-`lambdamart_kit.boosters.protocol` has the table of parameter names. What differs between the objectives:
+`lambdamart_kit.boosters.settings` has the table of parameter names. What differs between the objectives:
 
 - XGBoost's pair hessian is twice LightGBM's, so with the same penalty its leaves are half as large.
 - Both divide a pair's weight by the distance of its scores and rescale each query
@@ -23,7 +23,8 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective
+from lambdamart_kit.boosters.protocol import LibraryObjective
+from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.gains import gains
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray

@@ -12,8 +12,10 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
-from lambdamart_kit.boosters.protocol import BoosterParams, LibraryObjective, Model, find_booster, read_model
+from lambdamart_kit.boosters.protocol import LibraryObjective, Model
+from lambdamart_kit.boosters.registry import find_booster, read_model
 from lambdamart_kit.boosters.rounds import Stopwatch
+from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -13,13 +13,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
-from lambdamart_kit.boosters.protocol import (
-    BoosterParams,
-    LibraryObjective,
-    Model,
-    find_booster,
-    read_model,
-)
+from lambdamart_kit.boosters.protocol import LibraryObjective, Model
+from lambdamart_kit.boosters.registry import find_booster, read_model
 from lambdamart_kit.boosters.rounds import (
     Callback,
     EarlyStopping,
@@ -28,8 +23,9 @@ from lambdamart_kit.boosters.rounds import (
     RoundsProgress,
     Stopwatch,
 )
+from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
@@ -43,6 +39,26 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="right")
 _COUNT = Interval(Integral, 1, None, closed="left")
+
+
+class RegisteredNames(StrOptions):
+    """Constraint of a parameter that takes a name from a registry.
+
+    The registry is read when a parameter is checked, so names that are registered later are known too.
+    """
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+        super().__init__(set(names()))
+
+    @property
+    def options(self) -> set[str]:
+        """The names that are known now."""
+        return set(self._names())
+
+    @options.setter
+    def options(self, known: set[str]) -> None:
+        """Scikit-learn's constructor sets the names; they are asked for anew each time instead."""
 
 
 class BoostedRanker(BaseRanker):
@@ -100,17 +116,14 @@ class BoostedRanker(BaseRanker):
         """What drives the trees, on whole queries of a larger set with these `labels` (in any number)."""
 
     def _head_start(self, X: Any) -> AbstractContextManager[object]:
-        """Native trees: what compiles for them."""
-        if self.booster_name != "native":
-            return nullcontext()
-        from lambdamart_kit.boosters.native import head_start
-
+        """Let the booster compile in the background; all it needs to know can be seen before checks."""
         given = () if self.monotone_constraints is None else self.monotone_constraints
         values = list(given.values()) if isinstance(given, Mapping) else given
         monotone = bool((np.asarray(values, dtype=object) != 0).any())  # whatever it holds: checked later
         columns = categorical_columns(X, self.categorical_features, _get_feature_names(X))
         params = BoosterParams(n_threads=self._n_threads(), extra=dict(self.booster_params or {}))
-        return head_start(params, categories=len(columns) > 0, monotone=monotone)
+        booster = find_booster(self.booster_name)
+        return booster.head_start(params, categories=len(columns) > 0, monotone=monotone)
 
     def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         start: Model | None = getattr(self, "model_", None) if self.warm_start else None
@@ -253,6 +266,10 @@ class BoostedRanker(BaseRanker):
 
     def _predict_rows(self, X: Any) -> FloatArray:
         return self.model_.predict(X, n_threads=self._n_threads())
+
+    def leaf_indices(self, X: Any) -> IndexArray:
+        """The leaf that each row falls into in each tree, (n_samples, n_trees) intp."""
+        return self.model_.leaf_indices(self._check_features(X))
 
     @property
     def booster_(self) -> Any:

@@ -8,21 +8,32 @@ from typing import Any
 
 import catboost as cb
 
-from lambdamart_kit.boosters.gates.gate import Gate, Need, needs_value
+from lambdamart_kit.boosters.gates.gate import Gate, Need, needs_value, owned_by_rankers
+from lambdamart_kit.boosters.settings import ParameterNames
+
+PARAMETER_NAMES: ParameterNames = {
+    "learning_rate": "learning_rate",
+    "num_leaves": "max_leaves",
+    "max_depth": "depth",
+    "min_child_samples": "min_data_in_leaf",
+    "min_child_weight": None,
+    "min_split_gain": None,
+    "reg_lambda": "l2_leaf_reg",
+    "reg_alpha": None,
+    "subsample": "subsample",
+    "colsample_bytree": None,
+    "colsample_bynode": "rsm",
+    "max_bin": "border_count",
+    "seed": "random_seed",
+    "n_threads": "thread_count",
+    "split_criterion": None,
+}
+"""What CatBoost calls the settings of `BoosterParams`."""
 
 OWNED = {
+    **owned_by_rankers(PARAMETER_NAMES),
     "loss_function": "loss",
     "iterations": "n_estimators",
-    "learning_rate": "learning_rate",
-    "max_leaves": "num_leaves",
-    "depth": "max_depth",
-    "min_data_in_leaf": "min_child_samples",
-    "l2_leaf_reg": "reg_lambda",
-    "subsample": "subsample",
-    "rsm": "colsample_bynode",
-    "border_count": "max_bin",
-    "random_seed": "random_state",
-    "thread_count": "n_jobs",
     "monotone_constraints": "monotone_constraints",
     "cat_features": "categorical_features",
     "od_wait": "early_stopping_rounds",

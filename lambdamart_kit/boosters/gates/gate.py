@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from lambdamart_kit.boosters.settings import ParameterNames
 from lambdamart_kit.core.rows import column_index
 
 Settings: TypeAlias = Mapping[str, Any]
@@ -187,3 +188,15 @@ def column_groups(groups: Any, names: Sequence[str] | None) -> list[list[int]]:
 def same_names(names: Sequence[str]) -> dict[str, str]:
     """Spellings of settings that have one name each."""
     return {name: name for name in names}
+
+
+def owned_by_rankers(names: ParameterNames) -> dict[str, str]:
+    """A library's settings that are parameters of a ranker: the library's name to the parameter's.
+
+    Examples
+    --------
+    >>> owned_by_rankers({"learning_rate": "eta", "n_threads": "nthread", "reg_alpha": None})
+    {'eta': 'learning_rate', 'nthread': 'n_jobs'}
+    """
+    renamed = {"seed": "random_state", "n_threads": "n_jobs"}
+    return {name: renamed.get(kit_name, kit_name) for kit_name, name in names.items() if name is not None}

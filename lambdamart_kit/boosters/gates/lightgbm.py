@@ -6,26 +6,33 @@ from functools import cache
 
 import lightgbm as lgb
 
-from lambdamart_kit.boosters.gates.gate import Gate, Need, Settings, needs_value
+from lambdamart_kit.boosters.gates.gate import Gate, Need, Settings, needs_value, owned_by_rankers
+from lambdamart_kit.boosters.settings import ParameterNames
 
-OWNED = {
-    "objective": "objective",
-    "num_iterations": "n_estimators",
+PARAMETER_NAMES: ParameterNames = {
     "learning_rate": "learning_rate",
     "num_leaves": "num_leaves",
     "max_depth": "max_depth",
-    "min_data_in_leaf": "min_child_samples",
-    "min_sum_hessian_in_leaf": "min_child_weight",
-    "min_gain_to_split": "min_split_gain",
-    "lambda_l2": "reg_lambda",
-    "lambda_l1": "reg_alpha",
-    "bagging_fraction": "subsample",
-    "bagging_freq": "subsample",
-    "feature_fraction": "colsample_bytree",
-    "feature_fraction_bynode": "colsample_bynode",
+    "min_child_samples": "min_data_in_leaf",
+    "min_child_weight": "min_sum_hessian_in_leaf",
+    "min_split_gain": "min_gain_to_split",
+    "reg_lambda": "lambda_l2",
+    "reg_alpha": "lambda_l1",
+    "subsample": "bagging_fraction",
+    "colsample_bytree": "feature_fraction",
+    "colsample_bynode": "feature_fraction_bynode",
     "max_bin": "max_bin",
-    "seed": "random_state",
-    "num_threads": "n_jobs",
+    "seed": "seed",
+    "n_threads": "num_threads",
+    "split_criterion": None,
+}
+"""What LightGBM calls the settings of `BoosterParams`."""
+
+OWNED = {
+    **owned_by_rankers(PARAMETER_NAMES),
+    "objective": "objective",
+    "num_iterations": "n_estimators",
+    "bagging_freq": "subsample",
     "monotone_constraints": "monotone_constraints",
     "categorical_feature": "categorical_features",
     "early_stopping_round": "early_stopping_rounds",

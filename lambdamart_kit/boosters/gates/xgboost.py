@@ -10,25 +10,33 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
-from lambdamart_kit.boosters.gates.gate import Gate, Need, needs_value, same_names
+from lambdamart_kit.boosters.gates.gate import Gate, Need, needs_value, owned_by_rankers, same_names
+from lambdamart_kit.boosters.settings import ParameterNames
 
-OWNED = {
-    "objective": "objective",
-    "n_estimators": "n_estimators",
-    "num_boost_round": "n_estimators",
-    "eta": "learning_rate",
-    "max_leaves": "num_leaves",
+PARAMETER_NAMES: ParameterNames = {
+    "learning_rate": "eta",
+    "num_leaves": "max_leaves",
     "max_depth": "max_depth",
+    "min_child_samples": None,
     "min_child_weight": "min_child_weight",
-    "gamma": "min_split_gain",
-    "lambda": "reg_lambda",
-    "alpha": "reg_alpha",
+    "min_split_gain": "gamma",
+    "reg_lambda": "lambda",
+    "reg_alpha": "alpha",
     "subsample": "subsample",
     "colsample_bytree": "colsample_bytree",
     "colsample_bynode": "colsample_bynode",
     "max_bin": "max_bin",
-    "seed": "random_state",
-    "nthread": "n_jobs",
+    "seed": "seed",
+    "n_threads": "nthread",
+    "split_criterion": None,
+}
+"""What XGBoost calls the settings of `BoosterParams`."""
+
+OWNED = {
+    **owned_by_rankers(PARAMETER_NAMES),
+    "objective": "objective",
+    "n_estimators": "n_estimators",
+    "num_boost_round": "n_estimators",
     "monotone_constraints": "monotone_constraints",
     "enable_categorical": "categorical_features",
     "feature_types": "categorical_features",
