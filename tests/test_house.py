@@ -1,0 +1,155 @@
+"""The manners of the house, measured from the source: sizes, comments, one assignment a line.
+
+A limit that is not met yet stands at today's figure, with a note of the figure to come: a change may make it
+better, never worse.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lambdamart_kit"
+
+MOST_MODULES = 15  # in a folder
+MOST_LINES = 50  # of a function's body
+MOST_SKIPS = 118  # lines kept from the formatter, in the whole project; to come down to 40
+# Assignments `a, b = x, y` a code line, swaps aside.
+MOST_PACKED = {"lambdamart_kit": 0.010, "lambdamart_kit/trees": 0.020}
+# Comments a code line; both to come up to 0.10.
+LEAST_COMMENTS = {"lambdamart_kit/trees": 0.040, "lambdamart_kit/core": 0.035}
+# Functions that are too long today, and how long; to go.
+LONG_TODAY = {"boost": 52, "find_scales": 65, "grow": 62, "maximise_into": 51, "pair_rows": 52}
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def sources(folder: str = "lambdamart_kit") -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def docstring_lines(tree: ast.AST) -> set[int]:
+    """Lines of strings that stand by themselves: docstrings."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            lines |= set(range(node.lineno, node.end_lineno + 1))
+    return lines
+
+
+def code_lines(source: str) -> int:
+    """Lines with code: no blank ones, no comments, no docstrings."""
+    docstrings = docstring_lines(ast.parse(source))
+    lines = source.splitlines()
+    written = [n for n, line in enumerate(lines, 1) if line.strip() and not line.strip().startswith("#")]
+    return len([n for n in written if n not in docstrings])
+
+
+def comments(source: str) -> int:
+    """Comments, those behind code too; not the orders to tools."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    found = [t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT]
+    return len([text for text in found if not text.startswith(("noqa", "type:", "fmt:", "pragma"))])
+
+
+def packed_assignments(tree: ast.AST) -> list[ast.Assign]:
+    """Statements ``a, b = x, y`` that are no swaps: no value uses a name that is assigned."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple | ast.List):
+            continue
+        targets = node.targets[0]
+        if isinstance(targets, ast.Tuple) and len(targets.elts) == len(node.value.elts):
+            assigned = {ast.unparse(target) for target in targets.elts}
+            used = {
+                ast.unparse(part)
+                for value in node.value.elts
+                for part in ast.walk(value)
+                if isinstance(part, ast.expr)
+            }
+            if not assigned & used:
+                found.append(node)
+    return found
+
+
+def body_length(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int:
+    """Code lines of a function's body: explaining it does not make it longer, nor does a long signature."""
+    body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    if not body:
+        return 0
+    stripped = [line.strip() for line in lines[body[0].lineno - 1 : node.end_lineno]]
+    return len([line for line in stripped if line and not line.startswith("#")])
+
+
+SAMPLE = '''"""Doc."""
+
+x = 1  # why
+# noqa: E501
+# an idea
+
+
+def f():
+    """Doc.
+
+    More.
+    """
+    a, b = 1, 2
+    a, b = b, a
+'''
+
+
+def test_the_measures_themselves():
+    tree = ast.parse(SAMPLE)
+    assert code_lines(SAMPLE) == 4
+    assert comments(SAMPLE) == 2
+    assert [node.lineno for node in packed_assignments(tree)] == [13]
+    assert body_length(tree.body[2], SAMPLE.splitlines()) == 2
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in sources()}), ids=lambda p: p.name)
+def test_no_folder_is_too_full_to_look_through(folder):
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_MODULES
+
+
+def test_no_function_is_too_long_to_read():
+    texts = {path: path.read_text().splitlines() for path in sources()}
+    lengths = {
+        (node.name, str(path.relative_to(ROOT))): body_length(node, texts[path])
+        for path in sources()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {at: n for at, n in lengths.items() if n > LONG_TODAY.get(at[0], MOST_LINES)} == {}
+
+
+def test_few_places_are_kept_from_the_formatter():
+    order = "fmt: " + "skip"
+    files = [path for folder in ("lambdamart_kit", "tests", "benchmarks") for path in sources(folder)]
+    found = {str(path.relative_to(ROOT)): path.read_text().count(order) for path in files}
+    assert sum(found.values()) <= MOST_SKIPS, sorted(found.items(), key=lambda item: -item[1])[:5]
+
+
+@pytest.mark.parametrize("folder", MOST_PACKED)
+def test_one_assignment_a_line(folder):
+    paths = sources(folder)
+    packed = sum(len(packed_assignments(parsed(path))) for path in paths)
+    assert packed / sum(code_lines(path.read_text()) for path in paths) <= MOST_PACKED[folder]
+
+
+@pytest.mark.parametrize("folder", LEAST_COMMENTS)
+def test_hard_rooms_are_explained(folder):
+    texts = [path.read_text() for path in sources(folder)]
+    assert sum(map(comments, texts)) / sum(map(code_lines, texts)) >= LEAST_COMMENTS[folder]
