@@ -428,12 +428,13 @@ def test_mistakes_name_the_parameter(fitted, tmp_path):
         "'format' must be one of elasticsearch, .*; got 'slor'": {"format": "slor"},
         "'flavour' of Solr must be one of: none; got 'x'": {"format": "solr", "flavour": "x"},
         "'name' must be of letters": {"format": "c", "name": "a b"},
+        "'path' must not end in .profile": {"format": "vespa", "path": tmp_path / "m.profile"},
         "'feature_names' must hold one name a feature, 5; got 1": {"format": "c", "feature_names": ["a"]},
         "'feature_names' has 'z', which is no feature": {"format": "c", "feature_names": {"z": "a"}},
         "'feature_names' must be different": {"format": "c", "feature_names": {"f1": "f2"}},
     }.items():
         with pytest.raises(ValueError, match=pattern):
-            ranker.export(tmp_path / "m", **options)
+            ranker.export(**{"path": tmp_path / "m", **options})
     with pytest.raises(TypeError, match="unexpected keyword argument 'flavor'"):
         ranker.export(tmp_path / "m", format="c", flavor="x")
 
@@ -526,6 +527,20 @@ def test_command_writes_and_checks(saved):
     assert json.loads((saved / "m.json").read_text())["name"] == "ranker"
 
 
+def test_command_finds_columns_of_tables_by_name(data, tmp_path):
+    X, y, qid = data
+    frame = pd.DataFrame(np.nan_to_num(X), columns=["title", "body", "age", "price", "clicks"])
+    LambdaMART(n_estimators=3, n_jobs=1).fit(frame, y, qid=qid).save(tmp_path / "m.lmk")
+    table = frame[["price", "age", "title", "clicks", "body"]].assign(label=y, qid=qid)
+    table.to_csv(tmp_path / "test.csv", index=False)
+    done = run(
+        tmp_path / "m.lmk", "--to", "vespa", "--out", tmp_path / "m.json", "--check", tmp_path / "test.csv"
+    )
+    assert done.exit_code == 0, done.output
+    assert "2,600 rows scored as the ranker scores them" in done.stderr
+    assert "Warning" not in done.stderr
+
+
 def test_command_knows_every_format(saved):
     shown = " ".join(run("--help").stdout.split())
     assert all(name in shown for name in EXPORTS)
@@ -537,13 +552,18 @@ def test_command_writes_over_nothing(saved):
             saved / "m.lmk", "--to", "c", "--out", saved / out, "--check", saved / "test.txt", "--force"
         )
         assert done.exit_code == 1
-        assert "'--out' must not be a file that is read here" in done.stderr
+        assert "is read as input, so it cannot be the output" in done.stderr
     (saved / "there.c").write_text("mine")
     done = run(saved / "m.lmk", "--to", "c", "--out", saved / "there.c")
     assert done.exit_code == 1
     assert "--force" in done.stderr
     assert (saved / "there.c").read_text() == "mine"
     assert run(saved / "m.lmk", "--to", "c", "--out", saved / "there.c", "--force").exit_code == 0
+    (saved / "m.profile").write_text("mine")
+    done = run(saved / "m.lmk", "--to", "vespa", "--out", saved / "m.json")
+    assert done.exit_code == 1
+    assert "m.profile" in done.stderr
+    assert not (saved / "m.json").exists()
 
 
 def test_command_says_what_is_wrong_in_one_line(saved):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import errno
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any, Unpack
 import numpy as np
 
 from lambdamart_kit.core.typing import Float32Array
-from lambdamart_kit.export import Exported
+from lambdamart_kit.export import Exported, find_format
 from lambdamart_kit.export.mixin import ExportOptions
+from lambdamart_kit.files.checks import check_output
 from lambdamart_kit.files.chunk import Columns
-from lambdamart_kit.files.row_files import RowFiles
+from lambdamart_kit.files.row_files import RowFiles, find_files
 
 _MOST_ROWS = 20_000  # to compare scores on: each costs the engine's rules in Python
 
@@ -59,23 +61,23 @@ def export_file(
     FileExistsError
         If `out` is there, and not `force`.
     """
-    _check_output(Path(out), [model, *(check or ())], force)
+    inputs = [Path(model), *(find_files(check) if check else [])]
+    _check_outputs(Path(out), inputs, format, force)
     fitted = _load(model)
     rows = None if check is None else _rows(fitted, check, columns or Columns(required=False))
-    exported: Exported = fitted.export(out, format=format, check=rows, **options)
+    with warnings.catch_warnings():
+        # Columns were found by name, or have none here: either way they are in the order of the fit.
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        exported: Exported = fitted.export(out, format=format, check=rows, **options)
     return exported
 
 
-def _check_output(out: Path, inputs: Sequence[str | Path], force: bool) -> None:
-    if not out.parent.is_dir():
-        raise FileNotFoundError(2, "the folder of '--out' is not there", str(out.parent))
-    if not out.exists():
-        return
-    for path in inputs:
-        if os.path.exists(path) and os.path.samefile(out, path):
-            raise ValueError(f"'--out' must not be a file that is read here; got {out}")
-    if not force:
-        raise FileExistsError(17, "the file is there already; --force writes over it", str(out))
+def _check_outputs(out: Path, inputs: Sequence[Path], format: str, force: bool) -> None:
+    """Refuse, before any work, what cannot be written and what would be written over."""
+    for path in (out, find_format(format).features_path(out)):
+        check_output(path, inputs, suffix="", force=force)
+        if path.exists() and not force:
+            raise FileExistsError(errno.EEXIST, "is there already, and --force writes over it", str(path))
 
 
 def _load(path: str | Path) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from lambdamart_kit.cli.columns import DocidOption, LabelOption, QidOption
+from lambdamart_kit.cli.columns import DocidOption, LabelOption, QidOption, make_columns
+from lambdamart_kit.cli.output import say
 from lambdamart_kit.export.format import EXPORTS
 
 Target = StrEnum("Target", {name.replace("-", "_"): name for name in EXPORTS})  # type: ignore[misc]
@@ -57,14 +57,13 @@ def export(
     definitions for the engine are written beside the file.
     """
     from lambdamart_kit.bench.exporting import export_file
-    from lambdamart_kit.files.chunk import Columns
 
     exported = export_file(
         model,
         out,
         to.value,
         check=check,
-        columns=Columns(label, qid, None, docid, required=False),
+        columns=make_columns(label, qid, docid, required=False),
         force=force,
         flavour=flavour,
         name=name,
@@ -75,11 +74,11 @@ def export(
         approximate=approximate,
     )
     for note in exported.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}")
     if exported.check is not None:
-        print(f"checked: {exported.check}", file=sys.stderr)
+        say(f"checked: {exported.check}")
     beside = "" if exported.features_path is None else f", features in {exported.features_path}"
-    print(f"model written to {exported.path}{beside}", file=sys.stderr)
+    say(f"model written to {exported.path}{beside}")
 
 
 def _renames(texts: list[str] | None) -> dict[str, str] | None:

@@ -114,6 +114,10 @@ def export_model(
         raise ValueError(
             f"'name' must be of letters, digits and underscores, and not begin with a digit; got {name!r}"
         )
+    if made.features_path(target) == target:
+        raise ValueError(
+            f"'path' must not end in {made.features_suffix}, as the feature definitions do; got {target}"
+        )
     options = Options(
         name=name,
         file_name=target.name,
@@ -152,7 +156,7 @@ def export_model(
     with atomic_file(target) as stream:
         stream.write(written.content)
     if written.features is not None:
-        beside = target.with_name(target.stem + written.features_suffix)
+        beside = made.features_path(target)
         with atomic_file(beside) as stream:
             stream.write(written.features)
     return Exported(target, beside, shifted.feature_names, (*notes, *written.notes), found)

@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,7 +54,6 @@ class Written:
         The model file.
     features : bytes, optional
         Feature definitions for the engine, to go beside it.
-    features_suffix : str
     notes : list of str
         What the user should know.
     constant : float
@@ -62,7 +62,6 @@ class Written:
 
     content: bytes
     features: bytes | None = None
-    features_suffix: str = ".features.json"
     constant: float = 0.0
     notes: list[str] = field(default_factory=list)
 
@@ -85,6 +84,8 @@ class Format(ABC):
         Whether `scores` cannot but sum in float32.
     flavours : tuple of str
         Variants, the default first; empty for a format that has none.
+    features_suffix : str
+        Ending of the file with feature definitions, which stands beside the model.
     forbidden : str
         Regular expression of a character that a feature's name may not have.
     """
@@ -95,6 +96,7 @@ class Format(ABC):
     holds_missing: ClassVar[bool] = True
     sums_in_float32: ClassVar[bool] = False
     flavours: ClassVar[tuple[str, ...]] = ()
+    features_suffix: ClassVar[str] = ".features.json"
     forbidden: ClassVar[str] = r"[^\w.\-]"
 
     @abstractmethod
@@ -134,6 +136,10 @@ class Format(ABC):
             raise ValueError(QUANTILE)
         elif isinstance(model, LinearSum):
             self._check_linear(model, options)
+
+    def features_path(self, path: Path) -> Path:
+        """Where the feature definitions of a model at `path` go."""
+        return path.with_name(path.stem + self.features_suffix)
 
     def flavour_of_suffix(self, suffix: str) -> str:
         """The flavour that a file's suffix stands for; empty for none."""

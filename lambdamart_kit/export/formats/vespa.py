@@ -29,6 +29,7 @@ class Vespa(Format):
 
     title = "Vespa"
     flavours = ("lightgbm", "xgboost")
+    features_suffix = ".profile"
     forbidden = r"[^A-Za-z0-9_]|^(?=[0-9])"
 
     def write(self, model: Exportable, options: Options) -> Written:
@@ -37,7 +38,7 @@ class Vespa(Format):
         flavour = self.flavour(options)
         content = as_json(xgboost_dump(model) if flavour == "xgboost" else _lightgbm_dump(model))
         profile = _rank_profile(model.feature_names, flavour, options)
-        return Written(content, profile.encode(), features_suffix=".profile")
+        return Written(content, profile.encode())
 
     def scores(self, content: bytes, X: Float32Array, feature_names: Sequence[str]) -> FloatArray:
         """As Vespa scores documents; see `Format.scores`."""
