@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -294,8 +296,29 @@ def test_nothing_to_test():
     assert np.isnan(fit.p_value)
     assert not fit.rejects()
     assert "cannot be tested" in str(fit)
-    with pytest.raises(ValueError, match=r"'outcomes' must be 0, \.5 or 1 for a test"):
-        BradleyTerry().fit([[0, 1], [1, 0]], [0.7, 0.4]).goodness_of_fit()
+
+
+def test_soft_outcomes_are_tested_but_not_redrawn():
+    rng = np.random.default_rng(0)
+    first, second = np.repeat(np.triu_indices(4, 1), 25, axis=1)
+    soft = rng.random(len(first))
+    bt = BradleyTerry().fit(np.column_stack([first, second]), soft)
+    fit = bt.goodness_of_fit(n_replicates=0)
+    assert 0.0 < fit.p_value < 1.0
+    assert np.isnan(fit.likelihood_ratio)
+    with pytest.raises(ValueError, match=r"'outcomes' must be 0, \.5 or 1 for a bootstrap"):
+        bt.goodness_of_fit()
+
+
+def test_a_leaderboard_of_cycles_warns():
+    games = [["rock", "scissors"], ["scissors", "paper"], ["paper", "rock"]] * 100
+    cyclic = BradleyTerry().fit(games, [1] * 290 + [0] * 10)
+    with pytest.warns(UserWarning, match="most clearly paper > rock > scissors > paper"):
+        cyclic.leaderboard()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(WINS).leaderboard()
+        BradleyTerry().fit([[0, 1], [1, 0], [1, 2], [2, 1]]).leaderboard()
 
 
 def test_weights_leave_the_bootstrap_only():

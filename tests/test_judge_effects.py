@@ -253,3 +253,13 @@ def test_bad_controls(options, message):
     rows = [{"model_a": "x", "model_b": "y", "winner": "model_a", "word": "much"}]
     with pytest.raises(ValueError, match=message):
         read_controlled_votes(rows, **options)
+
+
+def test_audit_shows_what_votes_say_of_judges():
+    pairs = PreferencePairs.read(battles(600, position=0.8))
+    report = pairs.audit()
+    assert "## Judges" in report.to_markdown()
+    assert report.to_dict()["judges"]["position"][0]["votes"] == 600
+    plain = PreferencePairs.read([{"prompt": "p", "chosen": "a b", "rejected": "c d"}]).audit()
+    assert "## Judges" not in plain.to_markdown()
+    assert plain.to_dict()["judges"] == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,7 +93,9 @@ def leaderboard(
     if anchor is not None:
         points |= _anchor(fitted, anchor, base)
     method = intervals.value if intervals else "clustered" if groups else "sandwich"
-    board = fitted.leaderboard(method=method, **points)
+    with warnings.catch_warnings():  # whether one scale fits the votes is said below
+        warnings.filterwarnings("ignore", message=".*single scale does not describe")
+        board = fitted.leaderboard(method=method, **points)
     if out is not None:
         board.to_csv(out, index=False)
     if plot is not None:
@@ -136,8 +139,4 @@ def _print_coefficients(fitted: BradleyTerry, method: str) -> None:
 
 
 def _print_fit(fitted: BradleyTerry) -> None:
-    try:
-        fit = fitted.goodness_of_fit(n_replicates=0)
-    except ValueError:  # soft outcomes: no votes to test
-        return
-    print(f"\n{fit}", file=sys.stderr)
+    print(f"\n{fitted.goodness_of_fit(n_replicates=0)}", file=sys.stderr)

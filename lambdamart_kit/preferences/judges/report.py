@@ -200,9 +200,9 @@ def _shared(items: Array, judge: Array) -> bool:
 
 
 def scale_of_models(votes: JudgedPairs) -> GoodnessOfFit | None:
-    """Whether one strength a model describes the votes; None without names of models or with soft votes."""
+    """Whether one strength a model describes the votes; None without names of models, or without cycles."""
     named = votes.with_models()
-    if named.models is None or len(named) == 0 or np.any(~np.isin(named.outcome, (0.0, 0.5, 1.0))):
+    if named.models is None or len(named) == 0:
         return None
     from lambdamart_kit.preferences.strengths.bradley_terry import BradleyTerry
 

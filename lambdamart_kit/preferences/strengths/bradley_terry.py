@@ -249,7 +249,7 @@ class BradleyTerry(StrengthTable):
         Raises
         ------
         ValueError
-            If outcomes are soft, so that there are no votes to redraw.
+            If replicates are asked for and outcomes are soft, so that there are no votes to redraw.
 
         Examples
         --------
@@ -285,6 +285,11 @@ class BradleyTerry(StrengthTable):
         if self._likelihood.free_ties:
             return [*terms, "log_tie_parameter"], np.append(scale, 1.0)
         return terms, scale
+
+    def _check_scale(self) -> None:
+        fit = self.goodness_of_fit(n_replicates=0)
+        if fit.is_mostly_cyclic:
+            warnings.warn(f"{fit} See goodness_of_fit().", UserWarning, stacklevel=3)
 
     def _tallies(self) -> dict[str, FloatArray]:
         return comparison_tallies(self.comparisons_)

@@ -60,7 +60,7 @@ class GoodnessOfFit:
     degrees_of_freedom : int
         Independent cycles of the comparison graph; 0 means that nothing can be tested.
     likelihood_ratio : float
-        Twice the gain in log-likelihood of a log-odds for each pair; NaN where rows have weights.
+        Twice the gain in log-likelihood of a log-odds for each pair; NaN for soft or weighted votes.
     p_likelihood_ratio : float
         Its p-value under chi-squared: right for many independent votes a pair only.
     score : float
@@ -95,6 +95,13 @@ class GoodnessOfFit:
         """Whether a single scale is refuted: neither score test nor bootstrap leaves it more than `level`."""
         known = [p for p in (self.p_value, self.p_bootstrap) if not np.isnan(p)]
         return bool(known) and max(known) <= level
+
+    @property
+    def is_mostly_cyclic(self) -> bool:
+        """Whether cycles are sure, and beyond sampling error a quarter of the squared log-odds or more."""
+        total = self.hodge.squared(self.hodge.flow)
+        beyond = (self.cyclic_flow - self.design_effect * self.degrees_of_freedom) / max(total, 1e-300)
+        return self.rejects(0.001) and beyond > 0.25
 
     def describe(self, *, level: float = 0.01) -> str:
         """The verdict in whole sentences."""
@@ -164,12 +171,14 @@ def goodness_of_fit(
     Raises
     ------
     ValueError
-        If outcomes are soft, so that votes cannot be redrawn.
+        If replicates are asked for and outcomes are soft, so that votes cannot be redrawn.
     """
     c = model.comparisons
-    if np.any(~np.isin(c.outcome, (0.0, 0.5, 1.0))):
+    soft = bool(np.any(~np.isin(c.outcome, (0.0, 0.5, 1.0))))
+    if n_replicates and soft:
         raise ValueError(
-            "'outcomes' must be 0, .5 or 1 for a test of fit; soft outcomes are no votes to redraw"
+            "'outcomes' must be 0, .5 or 1 for a bootstrap, as soft outcomes are no votes to redraw; set "
+            "'n_replicates' to 0"
         )
     if model.prior > 0.0:
         # The prior pulls strengths together, which is no lack of fit: test the (all but) unpenalised fit.
@@ -183,7 +192,7 @@ def goodness_of_fit(
     score = _Score(np.nan, np.nan)
     if degrees > 0:
         score = _score_test(model, parameters, pair, degrees, clusters)
-        if np.all(c.sample_weight == 1.0):
+        if not soft and np.all(c.sample_weight == 1.0):
             loss = _loss_of_free_pairs(model, starts, pair)
             ratio = max(0.0, 2.0 * (_data_loss(model, parameters) - loss))
     if n_replicates and degrees > 0:

@@ -183,7 +183,13 @@ class StrengthTable(BaseEstimator):
             number of items whose strength is significantly above its own, by the standard error of the
             difference; its worst is the number of items not significantly below. With the bootstrap both are
             percentiles of its ranks in the replicates.
+
+        Warns
+        -----
+        UserWarning
+            If Bradley-Terry votes mostly go round in circles, so that no order of items describes them.
         """
+        self._check_scale()
         points = PointScale.of(scale, base)
         check_confidence(level)
         strengths = self._against(self.strengths_, anchor)
@@ -207,6 +213,9 @@ class StrengthTable(BaseEstimator):
     def _terms(self) -> tuple[list[str], FloatArray]:
         """Name of each parameter after the strengths, and by how much the fit's unit makes it larger."""
         raise NotImplementedError
+
+    def _check_scale(self) -> None:
+        """Warn where one strength an item says little of the data. Here: does nothing."""
 
     def _tallies(self) -> dict[str, FloatArray]:
         """Wins, ties and losses of each item."""
