@@ -128,8 +128,15 @@ def test_predict_checks_features(name):
         ranker.predict(frame.rename(columns={"a": "z"}))
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         ranker.predict(X)
-    with pytest.raises(ValueError, match=r"infinity|2D"):
-        ranker.predict(np.full((2, 3), np.inf))
+    if name == "linear":
+        with pytest.raises(ValueError, match="infinity"):
+            ranker.predict(np.full((2, 3), np.inf))
+    else:  # to trees an infinite value is one above, or below, all others
+        largest = np.full((2, 3), 3e38)
+        np.testing.assert_array_equal(ranker.predict(np.full((2, 3), np.inf)), ranker.predict(largest))
+        np.testing.assert_array_equal(ranker.predict(np.full((2, 3), -np.inf)), ranker.predict(-largest))
+    with pytest.raises(ValueError, match=r"2D|features"):
+        ranker.predict(X[0])
 
 
 @pytest.mark.parametrize(

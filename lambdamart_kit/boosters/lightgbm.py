@@ -26,6 +26,7 @@ class LightGBMBooster(Booster):
 
     model = LightGBMModel
     parameter_names = PARAMETER_NAMES
+    reads_float64 = True
 
     def fit(
         self,

@@ -30,8 +30,7 @@ class LightGBMModel(SumOfTrees):
     def __init__(self, raw: lgb.Booster | None) -> None:
         self._raw = raw
         self._n_scored = 0
-        self._forest: Forest | None = None
-        self._is_laid_out = False
+        self._forests: dict[str, Forest | None] = {}  # by the precision of rows
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LightGBMModel, (self.raw,)
@@ -70,22 +69,22 @@ class LightGBMModel(SumOfTrees):
 
     def _laid_out(self, X: Any) -> Forest | None:
         """The trees as a forest, if X is what it reads and enough rows were scored to be worth it."""
-        if getattr(X, "dtype", None) != np.float32 or X.shape[1] != self.n_features:
+        dtype = getattr(X, "dtype", None)
+        if dtype not in (np.float32, np.float64) or X.shape[1] != self.n_features:
             return None
         self._n_scored += X.shape[0]
-        if not self._is_laid_out and self._n_scored >= self._worth_a_forest():
-            self._forest = self._lay_out()
-            self._is_laid_out = True
-        return self._forest
+        if str(dtype) not in self._forests and self._n_scored >= self._worth_a_forest():
+            self._forests[str(dtype)] = self._lay_out(dtype)
+        return self._forests.get(str(dtype))
 
     def _worth_a_forest(self) -> int:
         """Rows whose scoring by LightGBM takes as long as laying out its trees anew."""
         return 4096
 
-    def _lay_out(self) -> Forest | None:
+    def _lay_out(self, dtype: Any) -> Forest | None:
         from lambdamart_kit.trees.forest import Forest
 
-        return Forest.of_text(self.raw.model_to_string(num_iteration=-1))
+        return Forest.of_text(self.raw.model_to_string(num_iteration=-1), dtype)
 
     def leaf_indices(self, X: Any) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""

@@ -83,12 +83,12 @@ class NativeModel(LightGBMModel):
     def _worth_a_forest(self) -> int:
         return super()._worth_a_forest() if self._ensemble is None else 0
 
-    def _lay_out(self) -> Forest | None:
+    def _lay_out(self, dtype: Any) -> Forest | None:
         ensemble, start = self._ensemble, self._start
         if ensemble is None:
-            return super()._lay_out()
+            return super()._lay_out(dtype)
         before = [] if start is None else read_trees(start.model_to_string(num_iteration=-1))
-        return None if before is None else Forest.of_trees([*before, *ensemble.model_trees()])
+        return None if before is None else Forest.of_trees([*before, *ensemble.model_trees()], dtype)
 
     def truncate(self, n_trees: int) -> LightGBMModel:
         """The model with its first `n_trees` trees."""
@@ -108,6 +108,7 @@ class NativeBooster(Booster):
 
     model = LightGBMModel
     parameter_names = PARAMETER_NAMES
+    reads_float64 = True
     reads_views = True
 
     def head_start(

@@ -136,12 +136,15 @@ class Booster(Protocol):
         Class of the fitted model.
     parameter_names : mapping
         What the library calls each setting of `BoosterParams`; None if it has no such setting.
+    reads_float64 : bool
+        Whether features keep their precision; if not, they are taken as float32.
     reads_views : bool
         Whether X may be a :class:`~lambdamart_kit.core.rows.RowView`, which saves the copy in order.
     """
 
     model: type[Model]
     parameter_names: ParameterNames
+    reads_float64: bool = False
     reads_views: bool = False
 
     def head_start(
@@ -169,7 +172,7 @@ class Booster(Protocol):
 
         Parameters
         ----------
-        X : (n_samples, n_features) float32 array or CSR matrix
+        X : (n_samples, n_features) float32 or float64 array or CSR matrix
             Ordered rows.
         bound : Bound or LibraryObjective
         params : BoosterParams

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+from lambdamart_kit.core.typing import Array, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class ExternalRows:
     Attributes
     ----------
     chunks : callable
-        Starts a pass over the files: iterator of float32 arrays of all rows.
+        Starts a pass over the files: iterator of arrays of all rows.
     rows : (n_samples,) intp
         Row of the files that stands at each place of the canonical order.
     n_features : int
@@ -31,7 +31,7 @@ class ExternalRows:
         Where the learner may put its own pages.
     """
 
-    chunks: Callable[[], Iterator[Float32Array]]
+    chunks: Callable[[], Iterator[Array]]
     rows: IndexArray
     n_features: int
     folder: Path
@@ -58,7 +58,7 @@ class ExternalRows:
         given[self._place] = values
         return given
 
-    def batches(self) -> Iterator[Float32Array]:
+    def batches(self) -> Iterator[Array]:
         """The rows in the order of the files."""
         wanted = np.zeros(self.rows.max(initial=-1) + 1, dtype=bool)
         wanted[self.rows] = True

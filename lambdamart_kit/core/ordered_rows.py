@@ -17,11 +17,12 @@ import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.rowhash import mix, row_hashes
+from lambdamart_kit.core.rowhash import mix, rounded_row_hashes, row_hashes
 from lambdamart_kit.core.rows import RowView, flat
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.core.weights import query_weights
 
+_LOW_BITS = np.uint64((1 << 24) - 1)
 _LOWEST_POSITION = 10_000  # more are ids by mistake: a propensity is estimated for each
 
 
@@ -136,7 +137,7 @@ def order_rows(
 
     Parameters
     ----------
-    X : (n_samples, n_features) float32 array or CSR matrix
+    X : (n_samples, n_features) float32 or float64 array or CSR matrix
     y, qid, sample_weight, position : row-aligned with X
     n_threads : int
     suffix : str
@@ -191,7 +192,15 @@ def check_position(position: ArrayLike, n_samples: int, suffix: str = "") -> Ind
 def row_contents(X: Any, labels: FloatArray, *, n_threads: int = 1) -> Array:
     """Hash of each row's features and label, (n_samples,) uint64."""
     # Rows with equal features are told apart by label; adding 0.0 makes -0.0 and 0.0 one label.
-    return mix(row_hashes(X, n_threads=n_threads) ^ mix((labels + 0.0).view(np.uint64)))
+    of_label = mix((labels + 0.0).view(np.uint64))
+    if X.dtype == np.float32:
+        return mix(row_hashes(X, n_threads=n_threads) ^ of_label)
+    # In float64 the high bits are those of the row in float32, so that the order is the same in both. Only
+    # rows that float32 cannot tell apart are put in order by the low bits.
+    exact = row_hashes(X, n_threads=n_threads)
+    rounded = rounded_row_hashes(X, n_threads=n_threads)
+    content = mix(rounded ^ of_label)
+    return np.where(exact == rounded, content, content & ~_LOW_BITS | exact & _LOW_BITS)
 
 
 def canonical_order(queries: Queries, content: Array) -> IndexArray:

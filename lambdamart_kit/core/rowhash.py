@@ -2,8 +2,9 @@
 
     hash(row) = sum over columns j with x_j != 0 of mix(bits(x_j) + (j + 1) * golden)   (mod 2**64)
 
-``mix`` is the finaliser of SplitMix64. Zeros add nothing and the sum commutes, so a dense row and its sparse
-twin hash alike. Minus zero is zero; every NaN is the same NaN.
+``mix`` is the finaliser of SplitMix64. The bits are those of float32, or of float64 where float32 does not
+hold the value. Zeros add nothing and the sum commutes, so a dense row and its sparse twin hash alike. Minus
+zero is zero; every NaN is the same NaN.
 
 References
 ----------
@@ -18,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.compile import kernel
+from lambdamart_kit.compile import inner, kernel
+from lambdamart_kit.core.bits import bits_of
+from lambdamart_kit.core.precision import feature_dtype
 from lambdamart_kit.core.splitmix import next_state, scramble
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.runtime.threads import balanced_bounds, run_tasks
@@ -29,7 +32,7 @@ _WHOLE_NUMBER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0)?")
 
 
 def row_hashes(X: Any, *, n_threads: int = 1) -> Array:
-    """Hash of each row of a float32 array or CSR matrix, (n_samples,) uint64.
+    """Hash of each row of an array or CSR matrix of floats, (n_samples,) uint64.
 
     Examples
     --------
@@ -40,14 +43,30 @@ def row_hashes(X: Any, *, n_threads: int = 1) -> Array:
     """
     hashes = np.empty(X.shape[0], dtype=np.uint64)
     if hasattr(X, "indptr"):
-        bits = np.ascontiguousarray(X.data, dtype=np.float32).view(np.uint32)
         bounds = balanced_bounds(np.diff(X.indptr), n_threads)
-        run_tasks(_hash_csr, bounds, n_threads, bits, X.indices, X.indptr, hashes)
+        run_tasks(_hash_csr, bounds, n_threads, *_with_bits(X.data), X.indices, X.indptr, hashes)
     else:
-        bits = np.ascontiguousarray(X, dtype=np.float32).view(np.uint32)
         bounds = balanced_bounds(np.ones(len(X)), n_threads)
-        run_tasks(_hash_dense, bounds, n_threads, bits, hashes)
+        run_tasks(_hash_dense, bounds, n_threads, *_with_bits(X), hashes)
     return hashes
+
+
+def rounded_row_hashes(X: Any, *, n_threads: int = 1) -> Array:
+    """Hash of each row of a float64 array or CSR matrix as it would be in float32, (n_samples,) uint64."""
+    hashes = np.empty(X.shape[0], dtype=np.uint64)
+    if hasattr(X, "indptr"):
+        with np.errstate(over="ignore"):
+            rounded = X.astype(np.float32)
+        return row_hashes(rounded, n_threads=n_threads)
+    bounds = balanced_bounds(np.ones(len(X)), n_threads)
+    run_tasks(_hash_rounded, bounds, n_threads, np.ascontiguousarray(X, dtype=np.float64), hashes)
+    return hashes
+
+
+def _with_bits(values: Any) -> tuple[Array, Array]:
+    """The values in the precision that holds them, and the integers their bits spell."""
+    floats = np.ascontiguousarray(values, dtype=feature_dtype(values.dtype))
+    return floats, floats.view(np.uint32 if floats.dtype == np.float32 else np.uint64)
 
 
 def mix(values: Array) -> Array:
@@ -83,8 +102,17 @@ def _scramble_next(states: Any, out: Any) -> None:
         out[i] = scramble(next_state(states[i]))
 
 
+@inner
+def _hash_value(value: Any, bits: Any, column: Any) -> Any:
+    """The part of one value: by its float32 bits, if float32 holds it, and else by the bits it has."""
+    single = np.float32(value)
+    if single == value or value != value:
+        return _hash_single(np.uint32(bits_of(single)), column)
+    return scramble(np.uint64(bits) + np.uint64(column + 1) * _GOLDEN)
+
+
 @kernel(inline="always")
-def _hash_value(bits: Any, column: Any) -> np.uint64:
+def _hash_single(bits: Any, column: Any) -> np.uint64:
     magnitude = bits & np.uint32(0x7FFFFFFF)
     if magnitude == 0:
         return np.uint64(0)
@@ -94,18 +122,27 @@ def _hash_value(bits: Any, column: Any) -> np.uint64:
 
 
 @kernel(borrows=True)
-def _hash_dense(start: Any, stop: Any, bits: Any, hashes: Any) -> None:
+def _hash_dense(start: Any, stop: Any, values: Any, bits: Any, hashes: Any) -> None:
     for row in range(start, stop):
         total = np.uint64(0)
         for column in range(bits.shape[1]):
-            total += _hash_value(bits[row, column], column)
+            total += _hash_value(values[row, column], bits[row, column], column)
         hashes[row] = total
 
 
 @kernel(borrows=True)
-def _hash_csr(start: Any, stop: Any, bits: Any, indices: Any, indptr: Any, hashes: Any) -> None:
+def _hash_rounded(start: Any, stop: Any, values: Any, hashes: Any) -> None:
+    for row in range(start, stop):
+        total = np.uint64(0)
+        for column in range(values.shape[1]):
+            total += _hash_single(np.uint32(bits_of(np.float32(values[row, column]))), column)
+        hashes[row] = total
+
+
+@kernel(borrows=True)
+def _hash_csr(start: Any, stop: Any, values: Any, bits: Any, indices: Any, indptr: Any, hashes: Any) -> None:
     for row in range(start, stop):
         total = np.uint64(0)
         for at in range(indptr[row], indptr[row + 1]):
-            total += _hash_value(bits[at], indices[at])
+            total += _hash_value(values[at], bits[at], indices[at])
         hashes[row] = total

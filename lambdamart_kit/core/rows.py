@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, IndexArray
+from lambdamart_kit.core.precision import feature_dtype
+from lambdamart_kit.core.typing import Array, ArrayLike, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class RowView:
 
     Attributes
     ----------
-    source : (n, n_features) float32 array or CSR matrix
+    source : (n, n_features) float32 or float64 array or CSR matrix
     rows : (n_samples,) intp
         Row of `source` that stands at each place.
 
@@ -56,10 +57,10 @@ class RowView:
         """A copy of the rows."""
         return self.source[self.rows]
 
-    def column(self, j: int) -> Float32Array:
-        """Column `j` as a contiguous float32 array."""
+    def column(self, j: int) -> Array:
+        """Column `j` as a contiguous array, float32 or float64."""
         whole = self.source[:, [j]].toarray()[:, 0] if sparse.issparse(self.source) else self.source[:, j]
-        return np.ascontiguousarray(whole[self.rows], dtype=np.float32)
+        return np.ascontiguousarray(whole[self.rows], dtype=feature_dtype(whole.dtype))
 
 
 def flat(y: ArrayLike) -> Array:

@@ -138,7 +138,8 @@ def gather(parts: Sequence[Part | None], n_features: int, n_threads: int) -> tup
     if is_sparse(present[0].X):
         X = sparse.vstack([part.X for part in present], format="csr")[order]
     else:
-        X, at = np.zeros((len(y), n_features), dtype=np.float32), 0
+        dtype = np.result_type(np.float32, *(part.X.dtype for part in present))
+        X, at = np.zeros((len(y), n_features), dtype=dtype), 0
         for part in present:
             X[place[at : at + len(part)], : part.X.shape[1]] = part.X
             at += len(part)

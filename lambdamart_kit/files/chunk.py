@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, FloatArray
 
 CHUNK_BYTES = 32 << 20  # of a chunk's features as float32
 
@@ -22,7 +22,7 @@ class Chunk:
     ----------
     path : Path
         The file.
-    X : (n, n_features) float32 array
+    X : (n, n_features) float32 or float64 array
         Features; the number of columns may differ between chunks of LETOR files of unstated width.
     y, sample_weight : (n,) float64, or None
         Labels and weights, where they were asked for.
@@ -33,7 +33,7 @@ class Chunk:
     """
 
     path: Path
-    X: Float32Array
+    X: Array
     y: FloatArray | None
     qid: Array | None
     sample_weight: FloatArray | None
@@ -83,16 +83,16 @@ class Reader(Protocol):
         """The rows, in order."""
 
 
-def widen(X: Float32Array, n_features: int) -> Float32Array:
+def widen(X: Array, n_features: int) -> Array:
     """`X` with absent features, which are 0 in LETOR, as columns of zeros."""
     if X.shape[1] == n_features:
         return X
-    wide = np.zeros((len(X), n_features), dtype=np.float32)
+    wide = np.zeros((len(X), n_features), dtype=X.dtype)
     wide[:, : X.shape[1]] = X
     return wide
 
 
-def stack(parts: Iterable[Float32Array], n_features: int) -> Float32Array:
+def stack(parts: Iterable[Array], n_features: int) -> Array:
     """Chunks' features one below the other."""
     wide: list[Any] = [widen(X, n_features) for X in parts]
     return np.concatenate(wide) if wide else np.empty((0, n_features), dtype=np.float32)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.precision import feature_dtype
+from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
 
 _CSV_BLOCK = 16 << 20
@@ -302,13 +303,13 @@ def _find_roles(columns: Columns, names: list[str], path: Path) -> dict[str, str
     return found
 
 
-def _matrix(batch: Any, names: Sequence[str], path: Path) -> Float32Array:
-    """Columns as the rows of a float32 array: null is NaN."""
-    by_column = np.empty((len(names), batch.num_rows), dtype=np.float32)
-    for j, name in enumerate(names):
-        with np.errstate(over="ignore"):  # what is infinite as float32 is refused below
-            by_column[j] = _numeric(batch.column(name), name, path)
-    X = np.empty(by_column.shape[::-1], dtype=np.float32)
+def _matrix(batch: Any, names: Sequence[str], path: Path) -> Array:
+    """Columns as the rows of an array in the precision that holds all of them: null is NaN."""
+    columns = [_numeric(batch.column(name), name, path) for name in names]
+    by_column = np.empty((len(names), batch.num_rows), dtype=feature_dtype(np.result_type(*columns)))
+    for j, column in enumerate(columns):
+        by_column[j] = column
+    X = np.empty(by_column.shape[::-1], dtype=by_column.dtype)
     _transpose(by_column, X)
     return X
 

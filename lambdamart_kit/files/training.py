@@ -21,7 +21,7 @@ from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows, arrange_rows, row_contents
 from lambdamart_kit.core.queries import Queries, QueryIds
 from lambdamart_kit.core.rows import RowView, check_codes
-from lambdamart_kit.core.typing import Array, BoolArray, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, BoolArray, FloatArray
 from lambdamart_kit.files.bin_cache import BinCache
 from lambdamart_kit.files.chunk import Chunk, stack, widen
 from lambdamart_kit.files.row_files import RowFiles
@@ -155,7 +155,7 @@ class FileTraining:
         """The same rows with features that XGBoost reads from the files."""
         rows: FileRows = part.view.source
 
-        def chunks() -> Iterator[Float32Array]:
+        def chunks() -> Iterator[Array]:
             for chunk in self.chunks(rows.files, rows.n_features, "reading for XGBoost"):
                 yield chunk.X
 
@@ -186,7 +186,7 @@ class FileTraining:
                     writer.add(columns)
             return [writer.finish(self._n_threads) for writer in writers]
 
-    def _gather(self, rows: FileRows, wanted: BoolArray) -> Float32Array:
+    def _gather(self, rows: FileRows, wanted: BoolArray) -> Array:
         """The `wanted` rows (a mask), from another pass over the files."""
         parts, at = [], 0
         for chunk in self.chunks(rows.files, rows.n_features, "sampling"):
@@ -248,8 +248,8 @@ def _shown(files: RowFiles) -> str:
 
 def _check_finite(chunk: Chunk, names: Sequence[str] | None) -> None:
     """Infinite features are refused, as `fit` refuses them; NaN is a missing value."""
-    if np.isinf(chunk.X).any():
-        row, j = np.argwhere(np.isinf(chunk.X))[0]
+    if np.fmax.reduce(np.abs(chunk.X), axis=None, initial=0) > np.finfo(np.float32).max:
+        row, j = np.argwhere(np.abs(chunk.X) > np.finfo(np.float32).max)[0]
         name = names[j] if names is not None else j + 1
         raise ValueError(
             f"{chunk.path}: features must be finite or missing; column {name!r} has {chunk.X[row, j]} "

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _get_feature_names, check_is_fitted, valida
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
+from lambdamart_kit.core.precision import check_range, feature_dtype
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.query_traces import QueryTraces
 from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
@@ -64,6 +65,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
     _allows_nan: ClassVar[bool] = True
     _accepts_sparse: ClassVar[bool] = True
+    _scores_infinities: ClassVar[bool] = False  # whether an infinite feature has a place among the others
     saved_attributes: ClassVar[tuple[str, ...]] = (
         "n_features_in_",
         "n_queries_in_",
@@ -100,8 +102,9 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
-            Features; taken as float32. NaN is a missing value. A categorical column of a DataFrame is
-            passed on to the trees as one.
+            Features, in the precision they have: float32, or float64 where their type does not fit into
+            float32. NaN is a missing value. A categorical column of a DataFrame is passed on to the trees as
+            one.
         y : (n_samples,) array-like
             Graded relevance: finite and >= 0, more is better.
         qid : (n_samples,) array-like, optional
@@ -152,7 +155,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
     @abstractmethod
     def _predict_rows(self, X: Any) -> FloatArray:
-        """Scores of the rows of a checked float32 array or CSR matrix."""
+        """Scores of the rows of a checked array or CSR matrix, float32 or float64."""
 
     def _debias(
         self, train: OrderedRows, validation: OrderedRows | None
@@ -192,16 +195,19 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             stacklevel=4,
         )
 
-    def _check_features(self, X: Any, *, name: str = "X") -> Any:
+    def _check_features(self, X: Any, *, name: str = "X", finite: bool = True) -> Any:
+        """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
         checked = check_array(
             encode_categories(X, self.categories_),
             accept_sparse="csr" if self._accepts_sparse else False,
-            dtype=np.float32,
+            dtype=_precision_of(X),
             order="C",
-            ensure_all_finite="allow-nan" if self._allows_nan else True,
+            ensure_all_finite=finite and ("allow-nan" if self._allows_nan else True),
             estimator=self,
             input_name=name,
         )
+        if finite:
+            check_range(checked, name)
         return as_csr(checked) if is_sparse(checked) else checked
 
     def _hold_out(
@@ -273,7 +279,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         self.categories_ = columns.categories
 
     def training_features(self, X: Any, *, name: str = "X") -> Any:
-        """Features as a learner takes them: float32, categories as codes, everything checked.
+        """Features as a learner takes them: floats, categories as codes, everything checked.
 
         Parameters
         ----------
@@ -283,7 +289,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
         Returns
         -------
-        (n_samples, n_features) float32 array or CSR matrix
+        (n_samples, n_features) array or CSR matrix, float32 or float64
 
         Raises
         ------
@@ -359,19 +365,23 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         """
         if not self._is_checked(X):
             check_is_fitted(self)
-            checked = self._check_features(X)
+            checked = self._check_features(X, finite=not self._scores_infinities)
             validate_data(self, X, skip_check_array=True, reset=False)
             X = checked
         return self._predict_rows(X)
 
     def _is_checked(self, X: Any) -> bool:
         """Whether the checks would pass X as it is: they take longer than scoring the rows of one query."""
-        if type(X) is not np.ndarray or X.dtype != np.float32 or X.ndim != 2 or not X.flags.c_contiguous:
+        if type(X) is not np.ndarray or X.dtype not in (np.float32, np.float64):
+            return False
+        if X.ndim != 2 or not X.flags.c_contiguous:
             return False
         if X.shape[1] != getattr(self, "n_features_in_", 0) or hasattr(self, "feature_names_in_"):
             return False
+        if not len(X) or self.categories_:
+            return False
         with np.errstate(over="ignore", invalid="ignore"):
-            return len(X) > 0 and not self.categories_ and bool(np.isfinite(X.sum()))
+            return self._scores_infinities or bool(np.isfinite(X.sum()))
 
     def score(self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean of `eval_metric` over the queries: by default NDCG@10. Greater is better.
@@ -493,6 +503,17 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     def _restore(self, files: dict[str, bytes]) -> None:
         """Take over what `_files` gave."""
         raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
+
+
+def _precision_of(X: Any) -> Any:
+    """float32 where the type of every value of X fits into it, else float64."""
+    kinds = getattr(X, "dtypes", None)
+    if kinds is None:
+        kinds = [getattr(X, "dtype", np.float64)]
+    try:
+        return feature_dtype(np.result_type(np.bool_, *kinds))
+    except TypeError:  # a type of pandas' or of text: scikit-learn has the last word on it
+        return np.float64
 
 
 def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:

@@ -22,6 +22,7 @@ from lambdamart_kit.boosters.rounds import (
     finish_round,
 )
 from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.metrics import Metric
@@ -62,6 +63,9 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
     evals_result_: dict[str, dict[str, list[float]]]
 
     def _fit_inputs(self, train: OrderedRows) -> None:
+        if self.input_transform is None:
+            names = getattr(self, "feature_names_in_", None)
+            warn_of_merged_values(train.X, names, f"{type(self).__name__} with input_transform=None")
         self.inputs_ = InputTransform.fit(train.X, cast(Kind, self.input_transform))
 
     @contextmanager

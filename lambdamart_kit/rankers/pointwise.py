@@ -190,6 +190,10 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
             return np.asarray(estimator.predict_proba(X) @ estimator.classes_.astype(np.float64))
         return np.asarray(estimator.predict(X), dtype=np.float64).ravel()
 
+    @property
+    def _scores_infinities(self) -> bool:  # type: ignore[override]
+        return self.estimator is None
+
     def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         raise NotImplementedError("PointwiseRanker fits rows, not queries")
 

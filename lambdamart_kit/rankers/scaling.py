@@ -11,15 +11,17 @@ from typing import Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 
+from lambdamart_kit.core.precision import merged_columns
 from lambdamart_kit.core.rows import is_sparse
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, FloatArray
 
 Kind: TypeAlias = Literal["standard", "log1p", "quantile"] | None
 KINDS = ("standard", "log1p", "quantile")
 
 _ROWS = 1 << 15  # rows worked on at a time
 _KNOTS = 257
-_RESOLUTION = 1e-7  # of float32: a column that varies less than this share of its mean is constant
+# A column that varies less than this share of its mean is constant: the resolution of its precision.
+_RESOLUTION = {"float32": 1e-7, "float64": 1e-14}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,9 @@ class InputTransform:
     kind : {"standard", "log1p", "quantile"} or None
     mean, scale : (n_features,) float64
         Of the bent columns. The scale of a constant column is 1.
-    knots : (n_knots, n_features) float32
-        Quantiles of each column; no rows unless kind is "quantile".
+    knots : (n_knots, n_features) float32 or float64
+        Quantiles of each column, in the precision that features are bent in; no rows unless kind is
+        "quantile".
 
     Examples
     --------
@@ -56,11 +59,11 @@ class InputTransform:
     kind: Kind
     mean: FloatArray
     scale: FloatArray
-    knots: Float32Array
+    knots: Array
 
     @classmethod
     def fit(cls, X: Any, kind: Kind) -> Self:
-        """Learn the columns of X, an (n_samples, n_features) float32 array or CSR matrix.
+        """Learn the columns of X, an (n_samples, n_features) array or CSR matrix, float32 or float64.
 
         Raises
         ------
@@ -68,7 +71,9 @@ class InputTransform:
             If `kind` is "quantile" and X is sparse.
         """
         n_features = X.shape[1]
-        knots = np.empty((0, n_features), dtype=np.float32)
+        dtype = np.float64 if kind is not None and merged_columns(X) else np.float32
+        X = X.astype(dtype, copy=False)
+        knots: Array = np.empty((0, n_features), dtype=dtype)
         if kind == "quantile":
             if is_sparse(X):
                 raise ValueError(
@@ -80,23 +85,26 @@ class InputTransform:
         if kind is None:
             return plain
         mean, deviation = _moments(plain, X)
-        scale = np.where(deviation > _RESOLUTION * np.abs(mean), deviation, 1.0)
+        scale = np.where(deviation > _RESOLUTION[str(X.dtype)] * np.abs(mean), deviation, 1.0)
         return cls(kind, np.zeros(n_features) if is_sparse(X) else mean, scale, knots)
 
     def __call__(self, X: Any) -> Any:
-        """Transformed copy of X: float32, dense or CSR as X is."""
+        """Transformed copy of X: float32, dense or CSR as X is.
+
+        Where float32 would merge values, they are centred in float64 before they become float32.
+        """
         bent = self.bend(X)
         if is_sparse(X):
             bent.data[:] = np.nan_to_num(bent.data) / self.scale[bent.indices]
-            return bent
-        bent -= self.mean.astype(np.float32)
-        bent /= self.scale.astype(np.float32)
+            return bent.astype(np.float32, copy=False)
+        bent -= self.mean.astype(bent.dtype)
+        bent /= self.scale.astype(bent.dtype)
         np.nan_to_num(bent, copy=False)
-        return bent
+        return bent.astype(np.float32, copy=False)
 
     def bend(self, X: Any) -> Any:
         """Copy of X with every column bent by `kind`, not yet centred or scaled."""
-        bent = X.astype(np.float32, copy=True)
+        bent = X.astype(self.knots.dtype, copy=True)
         if self.kind == "log1p":
             values = bent.data if is_sparse(bent) else bent
             np.copysign(np.log1p(np.abs(values)), values, out=values)
@@ -142,8 +150,8 @@ def _moments(transform: InputTransform, X: Any) -> tuple[FloatArray, FloatArray]
     return mean, np.sqrt(squares / np.maximum(count, 1.0))
 
 
-def _column_quantiles(X: Float32Array) -> Float32Array:
-    knots = np.zeros((_KNOTS, X.shape[1]), dtype=np.float32)
+def _column_quantiles(X: Array) -> Array:
+    knots = np.zeros((_KNOTS, X.shape[1]), dtype=X.dtype)
     for j in range(X.shape[1]):
         column = X[:, j]
         known = np.sort(column[~np.isnan(column)])
@@ -152,7 +160,7 @@ def _column_quantiles(X: Float32Array) -> Float32Array:
     return knots
 
 
-def _share_below(column: Float32Array, knots: Float32Array) -> FloatArray:
+def _share_below(column: Array, knots: Array) -> FloatArray:
     """Position of each value among the knots, 0 .. 1; the middle of the run where knots repeat."""
     at = np.linspace(0.0, 1.0, len(knots))
     from_left = np.interp(column, knots, at)

@@ -25,6 +25,7 @@ from lambdamart_kit.boosters.rounds import (
 )
 from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric
@@ -35,6 +36,7 @@ from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.categories import categorical_columns
 from lambdamart_kit.rankers.click_learning import collapse
 
+_READS_FLOAT32 = {"xgboost": "XGBoost", "catboost": "CatBoost"}  # as they are called in warnings
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="right")
@@ -94,6 +96,7 @@ class BoostedRanker(BaseRanker):
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
+    _scores_infinities = True  # x <= threshold is as true of an infinite x as of any
     saved_attributes = (*BaseRanker.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
 
     model_: Model
@@ -184,6 +187,9 @@ class BoostedRanker(BaseRanker):
             With `model_`, `best_iteration_`, `best_score_` and `evals_result_`.
         """
         booster = find_booster(self.booster_name)
+        if not booster.reads_float64 and hasattr(train.view.source, "dtype"):
+            names = getattr(self, "feature_names_in_", None)
+            warn_of_merged_values(train.view.source, names, _READS_FLOAT32[self.booster_name])
         n_before = start.n_trees if start is not None else 0
         if history is None:
             history = History(greater_is_better=all(e.greater_is_better for e in eval_sets))

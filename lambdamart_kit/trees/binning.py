@@ -1,14 +1,15 @@
 """Quantile bins: every value of a feature becomes one of at most 256 codes.
 
 A numeric feature has ascending edges e[0] < e[1] < ...; the bin of x is the number of edges below x, so ``bin
-<= b`` says exactly ``x <= e[b]``. Edges are float32 and lie between two values that were seen, so the same
-comparison in float64, which is what a LightGBM model does, decides the same way. NaN has its own bin, the
-last. A categorical feature's bin 0 is "none of the listed codes" (NaN and unseen codes included); bins 1, 2,
-... are the codes by frequency.
+<= b`` says exactly ``x <= e[b]``. An edge lies between two values that were seen, so the same comparison in
+float64, which is what a LightGBM model does, decides the same way. NaN has its own bin, the last. A
+categorical feature's bin 0 is "none of the listed codes" (NaN and unseen codes included); bins 1, 2, ... are
+the codes by frequency.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,11 @@ import numpy as np
 from scipy import sparse
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.precision import TINY, feature_dtype, floor_single
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.rows import RowView
-from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.runtime.threads import run_tasks
 
 MAX_BIN = 255
@@ -63,8 +65,8 @@ class BinMapper:
 
     Attributes
     ----------
-    edges : tuple of ndarray, float32
-        Ascending edges of each feature; empty for a categorical one.
+    edges : tuple of ndarray, float32 or float64
+        Ascending edges of each feature, in the precision of the features; empty for a categorical one.
     categories : tuple of ndarray or None
         Category codes of bins 1, 2, ... of a categorical feature, None for a numeric one.
 
@@ -78,7 +80,7 @@ class BinMapper:
     [[0, 1, 1, 2, 3]]
     """
 
-    edges: tuple[Float32Array, ...]
+    edges: tuple[Array, ...]
     categories: tuple[Array | None, ...]
 
     @classmethod
@@ -95,7 +97,7 @@ class BinMapper:
 
         Parameters
         ----------
-        X : ndarray (n_samples, n_features), float32, scipy.sparse matrix, or RowView of one
+        X : ndarray (n_samples, n_features), float32 or float64, scipy.sparse matrix, or RowView of one
             Features, rows in query order. NaN and infinities are values.
         queries : Queries or None
             Grouping of the rows, in order; None samples rows. See `sample_queries` for the sample: it depends
@@ -128,7 +130,8 @@ class BinMapper:
     ) -> BinMapper:
         """Choose edges at quantiles of all rows of a sample; see `fit`."""
         n_features = sample.shape[1]
-        edges: list[Float32Array] = [np.empty(0, np.float32)] * n_features
+        edges: list[Array] = [np.empty(0, feature_dtype(sample.source.dtype))] * n_features
+        n_tiny = np.zeros(n_features, dtype=np.int64)
         categories: list[Array | None] = [None] * n_features
         for j in categorical:
             categories[j] = _frequent_codes(sample.column(j), int(j), max_bin - 1)
@@ -136,9 +139,19 @@ class BinMapper:
         def fit_columns(start: int, stop: int) -> None:
             for j in range(start, stop):
                 if categories[j] is None:
-                    edges[j] = _quantile_edges(np.sort(sample.column(j)), max_bin)
+                    ordered = np.sort(sample.column(j))
+                    n_tiny[j] = _n_tiny(ordered)
+                    edges[j] = _quantile_edges(ordered, max_bin)
 
         run_tasks(fit_columns, np.linspace(0, n_features, 4 * n_threads + 1).astype(np.intp), n_threads)
+        if n_tiny.any():
+            j = int(n_tiny.argmax())
+            warnings.warn(
+                f"'X' has {n_tiny[j]:,} distinct values within 1e-35 of zero in column {j}; predictions take "
+                "them for zero, as LightGBM's format does; multiply the column",
+                UserWarning,
+                stacklevel=2,
+            )
         return cls(tuple(edges), tuple(categories))
 
     @property
@@ -162,7 +175,7 @@ class BinMapper:
         empty = np.empty(0, dtype=np.int64)
         codes = [empty if c is None else c for c in self.categories]
         return {
-            "edges": np.concatenate([np.empty(0, np.float32), *self.edges]),
+            "edges": np.concatenate([np.empty(0, np.float32), *self.edges]),  # float64 if one of them is
             "edge_ptr": np.cumsum([0, *map(len, self.edges)]),
             "codes": np.concatenate([empty, *codes]),
             "code_ptr": np.cumsum([0, *map(len, codes)]),
@@ -190,15 +203,17 @@ class BinMapper:
         view = RowView.of(X)
         n_samples = view.shape[0]
         columns = np.empty((self.n_features, n_samples), dtype=np.uint8)
-        table, nan_bin = _edge_table(self.edges), self.n_value_bins.astype(np.uint8)
+        dtype = feature_dtype(view.source.dtype)
+        table = _edge_table(self.edges, dtype)
+        nan_bin = self.n_value_bins.astype(np.uint8)
         if sparse.issparse(view.source):
             by_column = view.gather().tocsc()
             bounds = np.linspace(0, self.n_features, 4 * n_threads + 1).astype(np.intp)
             run_tasks(_transform_sparse, bounds, n_threads, by_column, table, nan_bin, columns)
         else:
-            args = (np.asarray(view.source, dtype=np.float32), view.rows, table, nan_bin, columns)
+            args = (np.asarray(view.source, dtype=dtype), view.rows, table, nan_bin, columns)
             bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
-            scratch = [(np.empty(_BLOCK, dtype=np.float32),) for _ in range(n_threads)]
+            scratch = [(np.empty(_BLOCK, dtype=dtype),) for _ in range(n_threads)]
             run_tasks(_transform_rows, bounds, n_threads, *args, scratch=scratch)
         for j, codes in enumerate(self.categories):
             if codes is not None:
@@ -244,7 +259,14 @@ def _sample_rows(view: RowView, queries: Queries | None) -> RowView:
     return RowView.of(view.gather().tocsc()) if sparse.issparse(view.source) else view
 
 
-def _frequent_codes(column: Float32Array, j: int, most: int) -> Array:
+def _n_tiny(ordered: Array) -> int:
+    """Distinct values of an ascending array that are within 1e-35 of zero, zero left out."""
+    start = np.searchsorted(ordered, -TINY, side="left")
+    stop = np.searchsorted(ordered, TINY, side="right")
+    return int(np.count_nonzero(np.unique(ordered[start:stop])))
+
+
+def _frequent_codes(column: Array, j: int, most: int) -> Array:
     codes = column[~np.isnan(column)]
     bad = codes[(codes < 0) | (codes != np.floor(codes)) | np.isinf(codes)]
     if len(bad):
@@ -255,7 +277,7 @@ def _frequent_codes(column: Float32Array, j: int, most: int) -> Array:
     return values[np.argsort(-counts, kind="stable")[:most]].astype(np.int64)
 
 
-def _category_bins(column: Float32Array, codes: Array) -> Array:
+def _category_bins(column: Array, codes: Array) -> Array:
     column = np.trunc(column)  # as LightGBM reads a code; only fit insists on whole ones
     order = np.argsort(codes)
     position = np.searchsorted(codes, column, sorter=order).clip(max=max(len(codes) - 1, 0))
@@ -265,11 +287,11 @@ def _category_bins(column: Float32Array, codes: Array) -> Array:
     return np.where(found, order[position] + 1, 0).astype(np.uint8)
 
 
-def _quantile_edges(ordered: Float32Array, max_bin: int) -> Float32Array:
+def _quantile_edges(ordered: Array, max_bin: int) -> Array:
     """Edges of an ascending sample, NaN last: bins of about equal weight; a heavy value has its own."""
     ordered = ordered[: len(ordered) - np.count_nonzero(np.isnan(ordered))]
     if not len(ordered):
-        return np.empty(0, np.float32)
+        return np.empty(0, ordered.dtype)
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     values = ordered[starts]
     counts = np.diff(np.append(starts, len(ordered)))
@@ -281,16 +303,26 @@ def _quantile_edges(ordered: Float32Array, max_bin: int) -> Float32Array:
     return _between(values[last], values[last + 1])
 
 
-def _between(low: Float32Array, high: Float32Array) -> Float32Array:
-    """A finite float32 e with low <= e < high for each pair of neighbours.
+def _between(low: Array, high: Array) -> Array:
+    """A finite number e with low <= e < high for each pair of neighbours, in their precision.
 
-    There is none between minus infinity and the lowest finite number, which share a bin.
+    It is the one between the neighbours in float32, unless that does not separate them. There is none between
+    minus infinity and the lowest finite number, which share a bin.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        middle = ((low.astype(np.float64) + high) / 2).astype(np.float32)
-    largest = np.finfo(np.float32).max
-    middle = np.where(np.isfinite(middle) & (middle < high), middle, low)
-    return np.where(middle == -np.inf, -largest, middle).astype(np.float32)
+    with np.errstate(over="ignore"):
+        edge = _between_floats(low.astype(np.float32), high.astype(np.float32))
+    if low.dtype == np.float32:
+        return edge
+    separates = (low <= edge) & (edge < high)
+    return np.where(separates, edge, _between_floats(low, high))
+
+
+def _between_floats(low: Array, high: Array) -> Array:
+    """The middle of each pair if it is below the higher one, else the lower one; finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        middle = (low.astype(np.float64) / 2 + high.astype(np.float64) / 2).astype(low.dtype)
+    edge = np.where(np.isfinite(middle) & (middle < high), middle, low)
+    return np.where(edge == -np.inf, np.finfo(low.dtype).min, edge).astype(low.dtype)
 
 
 @kernel(borrows=True)
@@ -329,11 +361,14 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
     return made
 
 
-def _edge_table(edges: tuple[Float32Array, ...]) -> Float32Array:
-    """Edges padded with infinity, which no value is above, to the 255 that the search below expects."""
-    table = np.full((len(edges), 255), np.inf, dtype=np.float32)
+def _edge_table(edges: tuple[Array, ...], dtype: Any) -> Array:
+    """Edges padded with infinity, which no value is above, to the 255 that the search below expects.
+
+    They are in the precision of the values to come, where they decide as they do in their own.
+    """
+    table = np.full((len(edges), 255), np.inf, dtype=dtype)
     for row, e in zip(table, edges):
-        row[: len(e)] = e
+        row[: len(e)] = floor_single(e) if dtype == np.float32 and e.dtype != np.float32 else e
     return table
 
 
@@ -364,11 +399,11 @@ def _transform_rows(
 
 
 def _transform_sparse(start: int, stop: int, X: Any, table: Array, nan_bin: Array, columns: Array) -> None:
-    zero = np.zeros(1, dtype=np.float32)
+    zero = np.zeros(1, dtype=table.dtype)
     for j in range(start, stop):
         _search(table[j], zero, nan_bin[j], columns[j, :1])
         columns[j] = columns[j, 0]
         rows, values = X.indices[X.indptr[j] : X.indptr[j + 1]], X.data[X.indptr[j] : X.indptr[j + 1]]
         codes = np.empty(len(rows), dtype=np.uint8)
-        _search(table[j], np.ascontiguousarray(values, dtype=np.float32), nan_bin[j], codes)
+        _search(table[j], np.ascontiguousarray(values, dtype=table.dtype), nan_bin[j], codes)
         columns[j, rows] = codes

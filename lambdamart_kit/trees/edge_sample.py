@@ -12,7 +12,7 @@ import numpy as np
 
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.rowhash import id_hashes
-from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees import binning
 
@@ -42,7 +42,7 @@ class EdgeSample:
 
     def __init__(self, n_rows: int) -> None:
         self._n_rows = n_rows
-        self._parts: list[tuple[Float32Array, Array]] = []
+        self._parts: list[tuple[Array, Array]] = []
         self._hash_of = np.empty(0, dtype=np.uint64)  # by code
         self._limit: Any = np.uint64(2**64 - 1)  # hashes of queries that may still be in the sample
         self._n_kept = 0
@@ -52,7 +52,7 @@ class EdgeSample:
         """Queries seen so far."""
         return len(self._hash_of)
 
-    def add(self, X: Float32Array, codes: Array, new_ids: Array) -> None:
+    def add(self, X: Array, codes: Array, new_ids: Array) -> None:
         """Look at the next rows: features, codes of their queries, and the ids of codes not seen before."""
         if len(new_ids):
             self._hash_of = np.append(self._hash_of, id_hashes(new_ids))
@@ -76,7 +76,7 @@ class EdgeSample:
                 self._parts[i] = X[inside], codes[inside]
         self._n_kept = sum(len(codes) for _, codes in self._parts)
 
-    def take(self, ids: Array) -> Float32Array | None:
+    def take(self, ids: Array) -> Array | None:
         """The rows of the queries of these `ids`, or None if the stream went by without keeping them all.
 
         The sample is empty afterwards: with both, its rows would be in memory twice.
@@ -86,7 +86,8 @@ class EdgeSample:
             return None
         n_features = max((X.shape[1] for X, _ in self._parts), default=0)
         chosen = np.isin(self._hash_of, hashes)
-        rows = np.zeros((sum(int(chosen[codes].sum()) for _, codes in self._parts), n_features), np.float32)
+        dtype = np.result_type(np.float32, *{X.dtype for X, _ in self._parts})
+        rows = np.zeros((sum(int(chosen[codes].sum()) for _, codes in self._parts), n_features), dtype)
         at = 0
         self._parts.reverse()
         while self._parts:

@@ -28,6 +28,7 @@ from numba.extending import intrinsic
 from scipy import sparse
 
 from lambdamart_kit.compile import inner, kernel
+from lambdamart_kit.core.precision import TINY, floor_single
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, ModelTree, read_trees
@@ -40,7 +41,6 @@ _ROWS_TO_SHARE = 256  # from which a second thread pays
 # Kinds of tables: NaN is taken as zero; zero and NaN are missing; NaN is missing; categories.
 _AS_ZERO, _ZERO_IS_MISSING, _NAN_IS_MISSING, _BIT_SET = range(4)
 _KIND_OF_MISSING = np.array([_AS_ZERO, _ZERO_IS_MISSING, _NAN_IS_MISSING, _AS_ZERO])  # by missing type
-_TINY = np.float32(1e-35)  # up to which LightGBM takes a value for zero
 
 
 class Codes(NamedTuple):
@@ -56,7 +56,8 @@ class Codes(NamedTuple):
     right, left : ndarray (n_tables,), int64
         The columns it fills, -1 for none: one in which a missing value has code 255, above all thresholds;
         and one in which it has code 0, and the others one more than theirs.
-    thresholds : ndarray, float32
+    thresholds : ndarray, float32 or float64
+        In the precision of the rows to score.
     words : ndarray, uint32
     n_columns : int
     """
@@ -97,7 +98,7 @@ class Trees(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A LightGBM model, laid out for scoring.
+    """A LightGBM model, laid out for scoring rows of one precision.
 
     Attributes
     ----------
@@ -109,21 +110,21 @@ class Forest:
     trees: Trees
 
     @classmethod
-    def of_text(cls, text: str) -> Forest | None:
+    def of_text(cls, text: str, dtype: Any = np.float32) -> Forest | None:
         """The forest of a model file; None of one that only LightGBM knows how to score.
 
         These are models of several classes, averaged ones, linear leaves, and trees of over 256 leaves.
         """
         trees = read_trees(text)
-        return None if trees is None else cls.of_trees(trees)
+        return None if trees is None else cls.of_trees(trees, dtype)
 
     @classmethod
-    def of_trees(cls, trees: Sequence[ModelTree]) -> Forest | None:
-        """The forest of these trees; None if one of them has over 256 leaves."""
-        return None if any(len(tree.value) > _MOST_LEAVES for tree in trees) else _lay_out(trees)
+    def of_trees(cls, trees: Sequence[ModelTree], dtype: Any = np.float32) -> Forest | None:
+        """The forest of these trees for rows of `dtype`; None if one of them has over 256 leaves."""
+        return None if any(len(tree.value) > _MOST_LEAVES for tree in trees) else _lay_out(trees, dtype)
 
     def predict(self, X: Any, start: int, stop: int, *, n_threads: int = 1) -> FloatArray:
-        """Sum of the trees ``start:stop`` for each row of a float32 array or CSR matrix, (n_samples,)."""
+        """Sum of the trees ``start:stop`` for each row of an array or CSR matrix, (n_samples,)."""
         scores = np.zeros(X.shape[0])
         if sparse.issparse(X):
             for at in range(0, len(scores), _SPARSE_ROWS):
@@ -134,12 +135,12 @@ class Forest:
         return scores
 
     def _add(self, X: Any, start: int, stop: int, n_threads: int, scores: FloatArray) -> None:
-        X = np.ascontiguousarray(X, dtype=np.float32)
+        X = np.ascontiguousarray(X, dtype=self.codes.thresholds.dtype)
         n_threads = max(1, min(n_threads, len(X) // _ROWS_TO_SHARE))
         n_tiles = -(-len(X) // _WIDTH)
         bounds = np.linspace(0, n_tiles, 1 if n_threads == 1 else 8 * n_threads + 1).astype(np.intp)
         bounds = np.unique(np.append(bounds, n_tiles))
-        scratch = [(_Tile.allocate(self.codes.n_columns),) for _ in range(n_threads)]
+        scratch = [(_Tile.allocate(self.codes.n_columns, X.dtype),) for _ in range(n_threads)]
         args = (X, self.codes, self.trees, start, stop, scores)
         run_tasks(_score_tiles, bounds, n_threads, *args, scratch=scratch)
 
@@ -155,11 +156,11 @@ class _Tile(NamedTuple):
     sums: Array
 
     @classmethod
-    def allocate(cls, n_columns: int) -> _Tile:
-        """For codes in `n_columns`."""
+    def allocate(cls, n_columns: int, dtype: Any) -> _Tile:
+        """For codes in `n_columns`, of values of `dtype`."""
         W = _WIDTH
         return cls(
-            np.zeros(n_columns * W, np.uint8), np.zeros(W, np.float32), np.zeros(W, np.uint8),
+            np.zeros(n_columns * W, np.uint8), np.zeros(W, dtype), np.zeros(W, np.uint8),
             np.zeros(2 * _MOST_LEAVES, np.uint64), np.zeros(W, np.uint8), np.zeros(W),
         )  # fmt: skip
 
@@ -167,9 +168,9 @@ class _Tile(NamedTuple):
 class _Tables:
     """Tables of thresholds and of bits, and the columns of codes they fill, as splits ask for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: Any) -> None:
         self._rows: list[tuple[int, int, int, int, list[int]]] = []
-        self._thresholds: list[Array] = [np.empty(0, np.float32)]
+        self._thresholds: list[Array] = [np.empty(0, dtype)]
         self._words: list[Array] = [np.empty(0, np.uint32)]
         self._n_columns = 0
         self._column_of_bits: dict[tuple[int, bytes], int] = {}
@@ -213,22 +214,15 @@ class _Tables:
         return Codes(feature, kind, start, stop, right, left, thresholds, words, self._n_columns)
 
 
-def _as_float32(threshold: Any) -> Any:
-    """The largest float32 that is not above: no float32 lies between the two, so ``x <= t`` is the same."""
-    with np.errstate(over="ignore"):
-        rounded = np.asarray(threshold, dtype=np.float64).astype(np.float32)
-    below = np.nextafter(rounded, np.float32(-np.inf))
-    return np.where(rounded > threshold, below, rounded).astype(np.float32)
-
-
-def _lay_out(trees: Sequence[ModelTree]) -> Forest:
+def _lay_out(trees: Sequence[ModelTree], dtype: Any) -> Forest:
     sizes = [len(tree.feature) for tree in trees]
     feature, threshold = _joined(trees, "feature", np.int64), _joined(trees, "threshold", np.float64)
     decision = _joined(trees, "decision", np.int64)
     kind = _KIND_OF_MISSING[(decision >> 2) & 3]
     kind[decision & CATEGORICAL > 0] = _BIT_SET
     side = ((kind != _AS_ZERO) & (decision & DEFAULT_LEFT > 0)).astype(np.int64)
-    values, tables = _as_float32(threshold), _Tables()
+    values = floor_single(threshold) if dtype == np.float32 else threshold
+    tables = _Tables(dtype)
     column, code = np.zeros(len(feature), dtype=np.int32), np.zeros(len(feature), dtype=np.int64)
     for f, k in np.unique(np.stack((feature, kind), axis=1)[kind != _BIT_SET], axis=0).tolist():
         nodes = np.flatnonzero((feature == f) & (kind == k))
@@ -274,7 +268,8 @@ def _count_above(typingctx: Any, values: Any, threshold: Any, codes: Any, index:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         zero = ir.Constant(ir.IntType(64), 0)
-        loaded = builder.load(_vector(builder, context, sig.args[0], args[0], zero, ir.FloatType()))
+        kind = context.get_value_type(sig.args[0].dtype)
+        loaded = builder.load(_vector(builder, context, sig.args[0], args[0], zero, kind))
         loaded.align = 4
         bits = builder.fcmp_ordered(">", loaded, _splat(builder, args[1]))
         pointer = _vector(builder, context, sig.args[2], args[2], args[3], ir.IntType(8))
@@ -284,7 +279,7 @@ def _count_above(typingctx: Any, values: Any, threshold: Any, codes: Any, index:
         builder.store(builder.add(counts, more), pointer).align = 1
         return builder.bitcast(bits, ir.IntType(64))
 
-    return types.uint64(values, types.float32, codes, types.int64), codegen
+    return types.uint64(values, values.dtype, codes, types.int64), codegen
 
 
 @intrinsic
@@ -325,7 +320,7 @@ def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array
         n_missing = np.int64(0)
         for r in range(n):
             x = X[first + r, feature]
-            x = np.float32(0) if abs(x) <= _TINY else x  # as LightGBM reads rows
+            x = np.float32(0) if abs(x) <= TINY else x  # as LightGBM reads rows
             values[r] = x
             n_missing += np.int64(x != x) | np.int64(kind == _ZERO_IS_MISSING and x == 0)
         right, left = codes.right[c] * 64, codes.left[c] * 64
