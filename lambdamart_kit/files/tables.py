@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.precision import feature_dtype
+from lambdamart_kit.core.precision import feature_dtype, merged_columns
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
 
@@ -24,6 +24,8 @@ _LEAST_ROWS = 1024
 
 class _TableReader(ABC):
     """What all tables have in common: columns with names, the same in every file."""
+
+    _typed = True  # whether a file says in which precision its numbers are
 
     def __init__(self, paths: Sequence[Path], columns: Columns, n_jobs: int | None = None) -> None:
         _pyarrow()
@@ -103,7 +105,7 @@ class _TableReader(ABC):
 
     def _as_chunk(self, path: Path, batch: Any, n_bytes: int) -> Chunk:
         roles = {role: batch.column(name) for role, name in self._roles.items()}
-        X = _matrix(batch, self.feature_names, path)
+        X = _matrix(batch, self.feature_names, path, typed=self._typed)
         return Chunk(
             path,
             X,
@@ -207,6 +209,8 @@ class CsvReader(_TableReader):
     Values are separated by commas, in files called ``.tsv`` by tabs.
     """
 
+    _typed = False
+
     def _names(self, path: Path) -> list[str]:
         with _naming(path), self._open(path) as (table, _):
             names: list[str] = table.schema.names
@@ -303,9 +307,14 @@ def _find_roles(columns: Columns, names: list[str], path: Path) -> dict[str, str
     return found
 
 
-def _matrix(batch: Any, names: Sequence[str], path: Path) -> Array:
-    """Columns as the rows of an array in the precision that holds all of them: null is NaN."""
+def _matrix(batch: Any, names: Sequence[str], path: Path, *, typed: bool) -> Array:
+    """Columns as the rows of an array in the precision that holds all of them: null is NaN.
+
+    Text does not say its precision: such columns are float32, unless that would merge values.
+    """
     columns = [_numeric(batch.column(name), name, path) for name in names]
+    if not typed:
+        columns = [column if merged_columns(column[:, None]) else _as_single(column) for column in columns]
     by_column = np.empty((len(names), batch.num_rows), dtype=feature_dtype(np.result_type(*columns)))
     for j, column in enumerate(columns):
         by_column[j] = column
@@ -363,6 +372,11 @@ def _texts(column: Any) -> Array | None:
         known = np.append(known, "")
         return known[column.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
     return known[column.indices.to_numpy(zero_copy_only=False)]
+
+
+def _as_single(column: Array) -> Array:
+    with np.errstate(over="ignore"):  # what is infinite as float32 is refused later
+        return column.astype(np.float32)
 
 
 @kernel
