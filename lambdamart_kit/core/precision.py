@@ -121,7 +121,8 @@ def merged_columns(X: Any, names: Sequence[str] | None = None) -> list[str]:
         if fits_single(values).all():
             continue
         distinct = np.unique(values[~np.isnan(values)])
-        n_left = len(np.unique(distinct.astype(np.float32)))
+        with np.errstate(over="ignore"):
+            n_left = len(np.unique(distinct.astype(np.float32)))
         if len(distinct) - n_left > _WORTH_A_WORD * len(distinct):
             name = f"column {j if names is None else repr(names[j])}"
             merged.append(f"{name} ({len(distinct):,} distinct values become {n_left:,})")

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import numpy as np
+
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.datasets.letor.writing import compressed_file
 from lambdamart_kit.files.chunk import Chunk, Columns
@@ -115,6 +117,8 @@ def _score(ranker: Scorer, files: RowFiles, out: Path | None, advance: Callable[
         # Columns were found by name, or have none here: either way they are in the order of the fit.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         for chunk in files.chunks(ranker.n_features_in_):
+            if np.isinf(chunk.X).any():
+                raise ValueError(f"{chunk.path}: features must be finite or missing; got infinity; clip it")
             try:
                 scores = ranker.predict(chunk.X)
             except ValueError as error:
