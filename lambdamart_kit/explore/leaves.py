@@ -57,7 +57,7 @@ def leaf_features(model: Any, X: ArrayLike, *, n_components: int = 512) -> spars
         raise TypeError(f"{type(model).__name__} has no trees whose leaves could be features")
     if hasattr(model, "rewards_"):  # a reward model's trees do not see its nuisance columns
         X = model.kept_columns(np.asarray(X))
-    rows = np.ascontiguousarray(X, dtype=np.float32)
+    rows = as_features(X)
     leaves = np.concatenate([part.leaf_indices(rows) for part in parts], axis=1)
     n_rows, n_trees = leaves.shape
     codes = leaves.astype(np.uint64) + np.arange(n_trees, dtype=np.uint64) * np.uint64(_STRIDE)
