@@ -381,7 +381,7 @@ def test_categorical_features_by_mask_or_index(ranker, setting, columns):
         with pytest.raises(ValueError, match="column 0 must hold codes"):
             estimator.fit(MASKED, Y, qid=QID)
         return
-    assert estimator.fit(MASKED, Y, qid=QID)._categorical_columns == columns
+    assert estimator.fit(MASKED, Y, qid=QID).categorical_columns_ == columns
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from lambdamart_kit.core.precision import as_features
 from lambdamart_kit.core.rowhash import mix
 from lambdamart_kit.core.typing import ArrayLike
 
