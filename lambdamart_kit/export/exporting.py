@@ -13,7 +13,7 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Float32Array, FloatArray
 from lambdamart_kit.export.check import Check, compare
-from lambdamart_kit.export.format import Format, Options, engine_names, find_format
+from lambdamart_kit.export.format import Format, Options, Written, engine_names, find_format
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.runtime.atomic_file import atomic_file
 
@@ -130,14 +130,7 @@ def export_model(
     named = _renamed(model, made, feature_names, notes)
     shifted = _shifted(named, shift, notes)
     made.check(shifted, options)
-    try:
-        written = made.write(shifted, options)
-    except RecursionError:
-        raise ValueError(
-            f"'max_depth' must be set at fit, to 200 for example: {made.title} nests nodes in each other, "
-            "and a tree is too deep for that"
-        ) from None
-    beside = None
+    written = _written(made, shifted, options)
     found = None
     if check is not None:
         X, scores = check
@@ -153,13 +146,30 @@ def export_model(
         )
         if found.n_different and not approximate:
             raise ValueError(f"{made.title}: {found}; nothing was written; this is a fault of lambdamart_kit")
+    beside = _put(written, target, made)
+    return Exported(target, beside, shifted.feature_names, (*notes, *written.notes), found)
+
+
+def _written(made: Format, model: Exportable, options: Options) -> Written:
+    try:
+        return made.write(model, options)
+    except RecursionError:
+        raise ValueError(
+            f"'max_depth' must be set at fit, to 200 for example: {made.title} nests nodes in each other, "
+            "and a tree is too deep for that"
+        ) from None
+
+
+def _put(written: Written, target: Path, made: Format) -> Path | None:
+    """Write the files; where the feature definitions are, if there are any."""
     with atomic_file(target) as stream:
         stream.write(written.content)
-    if written.features is not None:
-        beside = made.features_path(target)
-        with atomic_file(beside) as stream:
-            stream.write(written.features)
-    return Exported(target, beside, shifted.feature_names, (*notes, *written.notes), found)
+    if written.features is None:
+        return None
+    beside = made.features_path(target)
+    with atomic_file(beside) as stream:
+        stream.write(written.features)
+    return beside
 
 
 def _renamed(model: Exportable, made: Format, given: FeatureNames, notes: list[str]) -> Exportable:
