@@ -62,6 +62,13 @@ def test_a_full_disk_names_the_file_asked_for(tmp_path):
     assert "part" not in str(caught.value)
 
 
+def test_a_short_write_of_numpy_names_the_entry(tmp_path):
+    with pytest.raises(OSError, match="entry") as caught, new_entry(tmp_path / "entry"):
+        raise OSError("22211 requested and 7136 written")
+    assert caught.value.errno == errno.ENOSPC
+    assert os.listdir(tmp_path) == []
+
+
 def test_leftovers_of_killed_writers_go_but_not_those_of_live_ones(tmp_path):
     dead, alive = tmp_path / ".file.00.part", tmp_path / ".file.01.part"
     for leftover in (dead, alive):

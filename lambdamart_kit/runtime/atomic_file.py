@@ -104,11 +104,12 @@ def named_after(path: str | os.PathLike[str], temporary: Path) -> Iterator[None]
     try:
         yield
     except OSError as error:
-        if error.errno is None or (
-            error.filename is not None and os.fspath(error.filename) != str(temporary)
-        ):
+        other = error.filename is not None and not os.fspath(error.filename).startswith(str(temporary))
+        if other:
             raise
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        # NumPy reports a short write, as on a full disk, without a number.
+        number = errno.ENOSPC if error.errno is None else error.errno
+        raise OSError(number, error.strerror or str(error), os.fspath(path)) from error
 
 
 def replace_folder(fresh: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lambdamart_kit.runtime.atomic_file import replace_folder
+from lambdamart_kit.runtime.atomic_file import named_after, replace_folder
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Notes: TypeAlias = dict[str, Any]
@@ -47,13 +47,14 @@ def new_entry(
         Folder on the same disk to write in; the parent of `entry` by default.
     """
     writing = (beside or entry.parent) / f".writing-{entry.name}-{secrets.token_hex(8)}"
-    writing.mkdir()
     try:
-        yield writing
-        files = sorted(writing.glob("*.npy"))
-        prints = {file.stem: fingerprint(file) for file in files}
-        (writing / META).write_text(json.dumps({"arrays": prints, **(notes or {})}))
-        replace_folder(writing, entry)
+        with named_after(entry, writing):
+            writing.mkdir()
+            yield writing
+            files = sorted(writing.glob("*.npy"))
+            prints = {file.stem: fingerprint(file) for file in files}
+            (writing / META).write_text(json.dumps({"arrays": prints, **(notes or {})}))
+            replace_folder(writing, entry)
     finally:
         shutil.rmtree(writing, ignore_errors=True)
 
