@@ -4,6 +4,11 @@ The query is the unit everywhere: documents of one query are not independent, qu
 ``metric of the model - metric of the baseline`` on the same query, so what makes a query hard for every model
 cancels out.
 
+The bootstrap is SciPy's, which takes twice the time of a matrix product but none of our lines. The sign-flip
+test is not: ``scipy.stats.permutation_test`` takes 4.2 s for ten comparisons on 564 queries with 10,000
+resamples, because it permutes a copy of the data for each; here one matrix product of signs and differences
+does all of them in .04 s. SciPy has no Holm adjustment.
+
 References
 ----------
 Smucker, Allan and Carterette, "A comparison of statistical significance tests for information retrieval
@@ -18,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import bootstrap
 
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray
 
@@ -137,12 +143,19 @@ def bootstrap_interval(
     if not 0 < confidence < 1:
         raise ValueError(f"'confidence' must lie between 0 and 1, e.g. 0.95; got {confidence!r}")
     n = len(table)
-    if n == 0:
-        return np.full(table.shape[1], np.nan), np.full(table.shape[1], np.nan)
-    rng = np.random.default_rng(random_state)
-    means = np.concatenate([counts @ table for counts in _resample_counts(n, n_resamples, rng)]) / n
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return low, high
+    if n < 2:  # SciPy wants two observations; with one, every resample is that one
+        only = table[0] if n else np.full(table.shape[1], np.nan)
+        return only.copy(), only.copy()
+    interval = bootstrap(
+        (table,),
+        np.mean,
+        n_resamples=n_resamples,
+        batch=max(1, _BLOCK // table.size),
+        confidence_level=confidence,
+        method="percentile",
+        random_state=np.random.default_rng(random_state),
+    ).confidence_interval
+    return np.asarray(interval.low), np.asarray(interval.high)
 
 
 def holm(pvalues: ArrayLike) -> FloatArray:
@@ -195,13 +208,6 @@ def _random_signs(n: int, n_resamples: int, rng: np.random.Generator) -> Iterato
     for rows in _block_sizes(n, n_resamples):
         packed = rng.integers(0, 256, size=(rows, (n + 7) // 8), dtype=np.uint8)
         yield 2.0 * np.unpackbits(packed, axis=1, count=n) - 1.0
-
-
-def _resample_counts(n: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Array]:
-    """How often each query is drawn, one bootstrap sample a row: the mean is then a matrix product."""
-    for rows in _block_sizes(n, n_resamples):
-        drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
 def _block_sizes(n: int, n_resamples: int) -> Iterator[int]:

@@ -4,6 +4,11 @@ Ids repeat: a million votes name a hundred items. So each column is coded by wha
 Integers of a small range are codes already, and categoricals bring theirs. Arrow codes its own strings.
 Python objects are told apart by their *address* first, which asks for no hash of a string; only the distinct
 objects are then compared by value. Anything else goes through pandas.
+
+Why not ``pandas.factorize`` for all of it: fitting a million votes takes 30 ms, so coding them must not take
+longer. Processor seconds for two columns of a million ids, 130 distinct, here and with pandas: the same few
+string objects .004 against .18; integers .002 against .021; a string object of its own for every id .08
+against .17; strings that Arrow holds .04 against .04, so those are left to Arrow.
 """
 
 from __future__ import annotations
