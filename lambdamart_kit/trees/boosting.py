@@ -120,16 +120,19 @@ def boost(
     names = (
         tuple(feature_names) if feature_names is not None else tuple(f"Column_{j}" for j in range(X.shape[1]))
     )
+    # Rows from files come binned already; rows in memory are binned here, with edges from a sample of them.
     if isinstance(X, RowView) and isinstance(X.source, BinnedMatrix):
         X = X.source
     if isinstance(X, BinnedMatrix):
-        binned, mapper = X, X.mapper
+        binned = X
+        mapper = X.mapper
     else:
         mapper = BinMapper.fit(
             X, queries, max_bin=parameters.max_bin, categorical=categorical, n_threads=n_threads
         )
         binned = mapper.transform(X, n_threads=n_threads)
     scores = _start_scores(start, X, n_threads)
+    # Held-out rows get the edges of the training rows, so that a tree walks both by bins.
     held = [
         (
             e,
@@ -148,13 +151,17 @@ def boost(
         if file is not None:
             ensemble.trees.extend(file.read()[:n_estimators])
         n_saved = len(ensemble.trees)
+        # An objective that draws has drawn once for every tree in the checkpoint; it must go on from there.
         if n_saved and hasattr(bound, "skip_calls"):
             bound.skip_calls(n_saved)
         rounded = np.empty(len(scores), dtype=np.float32)
+        # A round grows one tree, or takes it from the checkpoint, and adds it to all scores. Rounds from the
+        # checkpoint are measured too, so that early stopping sees the same history as in one run.
         for n_rounds in range(1, n_estimators + 1):
             if n_rounds <= n_saved:
                 ensemble.trees[n_rounds - 1].add_to(scores, binned, n_threads=n_threads)
             else:
+                # Scores add up in float64; objectives take float32, which is twice as fast.
                 rounded[:] = scores
                 gradient, hessian = bound.gradient_hessian(rounded)
                 tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)

@@ -100,7 +100,10 @@ def _in_model(tree: Tree, mapper: BinMapper) -> ModelTree:
     """The tree by the values that its bins stand for."""
     threshold: list[float] = []
     decision: list[int] = []
-    boundaries, words = [0], list[int]()
+    boundaries = [0]
+    words: list[int] = []
+    # A bin stands for a range of values or for a category: thresholds are edges of bins, and sets of bins
+    # become sets of category codes.
     for node, j in enumerate(tree.feature.tolist()):
         codes = mapper.categories[j]
         if codes is not None:
@@ -110,7 +113,8 @@ def _in_model(tree: Tree, mapper: BinMapper) -> ModelTree:
             words += _bit_set(codes[np.flatnonzero(left[1 : len(codes) + 1])])
             boundaries.append(len(words))
         else:
-            edges, b = mapper.edges[j], int(tree.threshold_bin[node])
+            edges = mapper.edges[j]
+            b = int(tree.threshold_bin[node])
             # Past the last edge: every number goes left, and NaN right.
             threshold.append(float(edges[b]) if b < len(edges) else float("inf"))
             decision.append(MISSING_IS_NAN | (DEFAULT_LEFT if tree.nan_left[node] else 0))
@@ -127,6 +131,7 @@ def _in_model(tree: Tree, mapper: BinMapper) -> ModelTree:
 
 
 def _bit_set(codes: Array) -> list[int]:
+    # LightGBM's bit sets: bit c % 32 of word c // 32 says that code c goes left.
     words = [0] * (int(codes.max()) // 32 + 1)
     for code in codes.tolist():
         words[code // 32] |= 1 << (code % 32)

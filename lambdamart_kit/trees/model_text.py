@@ -60,6 +60,7 @@ def read_trees(text: str) -> list[ModelTree] | None:
     >>> [len(tree.value) for tree in read_trees(model_text(["leaf_value=0.5"], ["a"], ["none"]))]
     [1]
     """
+    # The header names what makes a score more than a sum of leaf values; trees name linear leaves.
     header = text.partition("\nTree=")[0].split("\n")
     if "num_tree_per_iteration=1" not in header or "average_output" in header:
         return None

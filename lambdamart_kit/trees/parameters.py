@@ -96,6 +96,7 @@ class TreeParameters:
             _check(name.name, getattr(self, name.name))
 
 
+# Least and largest value of each number. A leaf's number has 16 bits and a bin's has 8.
 _RANGES: dict[str, tuple[float, float]] = {
     "num_leaves": (2, 65_535),
     "min_child_samples": (1, 2**31 - 1),
@@ -109,6 +110,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "cat_smooth": (0, float("inf")),
     "cat_l2": (0, float("inf")),
 }
+# Above 0, and but for the learning rate at most 1.
 _SHARES = ("learning_rate", "subsample", "colsample_bytree", "colsample_bynode")
 
 

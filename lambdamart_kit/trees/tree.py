@@ -66,9 +66,18 @@ class Tree:
 
 @kernel
 def _add(
-    start: int, stop: int, rows: Array, columns: Array, feature: Array, table: Array, children: Array,
-    value: Array, scores: Array,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    rows: Array,
+    columns: Array,
+    feature: Array,
+    table: Array,
+    children: Array,
+    value: Array,
+    scores: Array,
+) -> None:
+    """Walk the `rows` from `start` to `stop` - 1 down the tree and add the values of their leaves."""
+    # A child below zero is ~leaf. A tree that is one leaf has no node to start from.
     for i in range(start, stop):
         row = rows[i]
         at = np.int64(0) if len(feature) else np.int64(-1)

@@ -94,7 +94,8 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of ``array[index]``; any index is safe, nothing is read."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        byte_pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        byte_pointer = ir.IntType(8).as_pointer()
+        int32 = ir.IntType(32)
         pointer = _element(context, builder, sig.args[0], args[0], args[1])
         kind = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
         function = _declared(builder, kind, "llvm.prefetch.p0")
@@ -118,6 +119,8 @@ def meet(arrivals: Array, thread: int, n_threads: int) -> None:
     """
     if n_threads == 1:
         return
+    # Counts only ever grow, so a thread that is still leaving one barrier cannot be mistaken for one that
+    # has arrived at the next, and nothing has to be set back to zero.
     mine = 8 * (thread + 1)
     arrivals[mine] += 1
     expected = arrivals[mine] * n_threads

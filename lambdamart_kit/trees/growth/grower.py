@@ -58,6 +58,8 @@ class Grower:
         self._queries = queries
         self._parameters = parameters
         self._n_threads = n_threads
+        # What does not change from tree to tree is made once: the lists of slots, the hashes of the rows, and
+        # all buffers.
         self._layout = make_layout(binned, n_threads)
         self._content = bin_hashes(binned, n_threads)
         self._monotone = np.array(constraints, dtype=np.int64) if any(constraints) else None
@@ -98,8 +100,10 @@ class Grower:
         n_nodes = 2 * parameters.num_leaves - 1
         allowed = sample_features(parameters, self._binned.columns.shape[0], n_nodes, rng)
         content = self._content
+        # The kernel reads gradients one after the other, so those of sampled rows are gathered first.
         if len(rows) < len(content):
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
+        # Every thread runs the same kernel from start to end; the counters they meet at start from zero.
         self._work.arrivals[:] = 0
         n_leaves, plain = run(
             grow,
@@ -145,6 +149,7 @@ def sample_rows(queries: Queries, share: float, rng: np.random.Generator) -> Arr
     """Rows of a `share` of the queries, int32; all rows in order where the share is 1."""
     if share >= 1.0:
         return np.arange(queries.n_samples, dtype=np.int32)
+    # Whole queries: half a query's documents say little about the order of all of them.
     chosen = rng.choice(queries.n_queries, max(1, round(share * queries.n_queries)), replace=False)
     return queries.rows(chosen).astype(np.int32)
 
@@ -153,6 +158,8 @@ def sample_features(
     parameters: TreeParameters, n_features: int, n_draws: int, rng: np.random.Generator
 ) -> Array:
     """Features allowed: a mask for each of `n_draws` when `colsample_bynode` draws for each, else one."""
+    # Features of the tree first, then those of each node among them. The permutation is drawn even where
+    # all features are allowed, so that other draws of the tree do not depend on the setting.
     by_tree = np.zeros(n_features, dtype=bool)
     by_tree[rng.permutation(n_features)[: max(1, round(parameters.colsample_bytree * n_features))]] = True
     if parameters.colsample_bynode >= 1.0:
@@ -187,6 +194,7 @@ def _as_tree(work: Work, parameters: TreeParameters, scales: Scales, n_leaves: i
         bins_left=np.ascontiguousarray(nodes[:, MASK : MASK + 4]).view(np.uint64),
         children=nodes[:, LEFT_CHILD : LEFT_CHILD + 2].copy(),
         gain=work.tables.node_gains[: n_leaves - 1] * scales.hessian / scales.gradient**2,
+        # A node's value is the Newton step it would take as a leaf, from the quantised sums.
         node_value=-parameters.learning_rate * G / np.maximum(H + parameters.reg_lambda, 1e-300),
         node_weight=H,
         node_count=nodes[:, ROWS].astype(np.intp),

@@ -96,6 +96,7 @@ def make_layout(binned: BinnedMatrix, n_threads: int) -> SlotLayout:
     """Lay out the features that are not constant, in blocks of equal work, `n_threads` to a plane."""
     n_value_bins = binned.mapper.n_value_bins
     counts = _count_bins(binned, n_threads)
+    # A bin of NaN that no row is in costs no slot; a feature with a single bin in use is left out.
     has_nan = counts[np.arange(len(counts)), np.minimum(n_value_bins, 255)] > 0
     has_nan &= (n_value_bins < 256) & ~binned.mapper.is_categorical
     used = np.flatnonzero(np.count_nonzero(counts, axis=1) > 1)
@@ -105,6 +106,7 @@ def make_layout(binned: BinnedMatrix, n_threads: int) -> SlotLayout:
     slots = [_padded(n_bins[block]) for block in blocks]
     block_slot = np.cumsum([0, *(s.sum() + 8 for s in slots)]).astype(np.int64)
     start = np.concatenate([first + np.cumsum(s) - s for first, s in zip(block_slot, slots)])
+    # The most frequent bin of a feature is elided: it is in no list, and is found by subtraction.
     default = counts.argmax(axis=1)[order]
     block_feature = np.cumsum([0, *map(len, blocks)]).astype(np.int64)
     lists = ListPlan(
@@ -151,6 +153,8 @@ def _count_columns(start: int, stop: int, tables: Array, columns: Array, counts:
 
 def _padded(n_bins: IndexArray) -> IndexArray:
     """Slots set aside for a feature: a multiple of 8, not of 64, or equal bins alias in the cache."""
+    # With a stride of 64 slots (512 bytes) or a multiple, the lowest bins of all features fall on few sets of
+    # the cache, and zero-heavy columns evict each other: measured 1.3 to 1.7 ns an addition instead of 0.6.
     slots = (n_bins + 7) // 8 * 8
     return np.where(slots % 64 == 0, slots + 8, slots)
 
@@ -175,6 +179,7 @@ def _deal_to(
     room = np.full(n_blocks, capacity)
     members: list[list[int]] = [[] for _ in range(n_blocks)]
     overhead = 0.002 * listed[used].max(initial=0)  # of a feature, however few of its bins are listed
+    # Heaviest first, because the light ones then even out what is left.
     for j in sorted(used.tolist(), key=lambda j: (-listed[j], j)):
         fits = np.flatnonzero(room >= slots[j])
         if not len(fits):
@@ -318,6 +323,7 @@ def accumulate(
 @kernel(borrows=True)
 def complete(layout: SlotLayout, block: int, total: int, histogram: Array) -> None:
     """Fill in the elided bin of each of the block's features: the leaf's total minus the others."""
+    # The rows that are in no list of a feature are those in its elided bin.
     features = layout.features
     for f in range(layout.block_feature[block], layout.block_feature[block + 1]):
         first = np.uint64(features[f, START])  # unsigned, as in `accumulate`

@@ -191,6 +191,7 @@ def _open_leaf(
 @inner(borrows=True)
 def _splittable(mine: Array, leaf: int, limits: TreeLimits, rules: SplitRules) -> bool:
     """Whether two children could each have enough rows and hessian, and depth is left."""
+    # Twice the least of a child: fewer cannot make two children, whatever the split.
     return (
         mine[leaf, COUNT] >= 2 * limits.min_child_samples
         and hessian_of(mine[leaf, TOTAL]) >= 2 * rules.min_hessian
@@ -201,6 +202,7 @@ def _splittable(mine: Array, leaf: int, limits: TreeLimits, rules: SplitRules) -
 @inner(borrows=True)
 def _note_node(leaf: int, node: int, mine: Array, reals: Array, nodes: Array, node_gains: Array) -> None:
     """Write the split into the tree. Children are LightGBM's: a node, or ~leaf."""
+    # The left child keeps the leaf's number, and the right child takes the next: leaf node + 1.
     for column in range(SPLIT_WIDTH):
         nodes[node, column] = mine[leaf, column]
     nodes[node, LEFT_CHILD] = ~leaf
@@ -208,6 +210,7 @@ def _note_node(leaf: int, node: int, mine: Array, reals: Array, nodes: Array, no
     nodes[node, ROWS] = mine[leaf, COUNT]
     nodes[node, NODE_TOTAL] = mine[leaf, TOTAL]
     node_gains[node] = reals[leaf, GAIN]
+    # The parent pointed to this leaf; now it points to the node. Its last bit says which child this was.
     parent = mine[leaf, PARENT]
     if parent >= 0:
         nodes[parent >> 1, LEFT_CHILD + (parent & 1)] = node
@@ -235,6 +238,7 @@ def _divide(
     right_total = mine[leaf, TOTAL] - left_total
     low = reals[leaf, LOW]
     high = reals[leaf, HIGH]
+    # Without a constraint on the feature both children inherit the bounds of their parent.
     left_low = low
     left_high = high
     right_low = low
@@ -255,6 +259,7 @@ def _divide(
     # The larger child's histogram is made in the parent's place, by subtracting the smaller child's.
     left_slot = right if 2 * heavy_left <= heavy else slot
     right_slot = slot if 2 * heavy_left <= heavy else right
+    # Both runs were parted in place: left rows come first in each.
     rows = LeafRows(begin, heavy_left, light, n_left)
     place = LeafPlace(depth, left_slot, 2 * node + 1, 2 * node)
     _open_leaf(mine, reals, leaf, rows, place, left_total, left_low, left_high)
@@ -291,6 +296,7 @@ def _build(
     share = thread if by_rows else 0
     shares = n_threads if by_rows else 1
     own = histograms[len(histograms) - thread] if by_rows and thread > 0 else target
+    # By rows a thread writes to all slots of its own histogram; by blocks, only to its blocks of `target`.
     if by_rows:
         own[:] = 0
     else:
@@ -315,6 +321,8 @@ def _build(
 @inner(borrows=True)
 def _subtract(crew: Crew, block_slot: Array, child: Array, parent: Array) -> None:
     """Turn the parent's histogram into the other child's, in place."""
+    # Each thread subtracts the slots of its own blocks, which are in its own cache. Unsigned indices, because
+    # Numba tests signed ones for being negative.
     for block in range(crew.thread, len(block_slot) - 1, crew.n_threads):
         for s in range(np.uint64(block_slot[block]), np.uint64(block_slot[block + 1])):
             parent[s] -= child[s]
@@ -369,6 +377,7 @@ def _search(
                 space.offers[2 * thread + child],
             )
             _offer(crew, at, layout, allowed, monotone, rules, categories, mine, reals, own)
+    # A thread's offers are complete; what the others offer is known after all have met.
     searched = cycles()
     meet(crew.arrivals, thread, crew.n_threads)
     for child in range(2):
@@ -412,6 +421,7 @@ def grow(
     clock[QUANTISE] += cycles() - started
     if scales.hessian < 0:
         return 0, plain_scales(scales)
+    # Splits are searched in integer units, so the regularisation is scaled to those, once a tree.
     rules = split_rules(limits, scales.gradient, scales.hessian, free)
     scaled = scaled_categories(categories, scales.hessian, free)
     root = LeafRows(0, heavy, heavy, len(sample.rows))
@@ -441,6 +451,8 @@ def grow(
             leaf = other if reals[other, GAIN] > reals[leaf, GAIN] else leaf
         if reals[leaf, GAIN] <= 0.0:
             break
+        # Split number `node` makes leaf number `right`. Only thread 0 writes the tree. Every thread writes its
+        # own copy of the table of leaves, with the same numbers.
         node = n_leaves - 1
         right = n_leaves
         column = columns[mine[leaf, FEATURE]]
@@ -450,6 +462,7 @@ def grow(
         _divide(leaf, node, heavy, light, monotone, mine, reals, rules)
         n_leaves += 1
     started = cycles()
+    # Leaf values are made of unrounded sums, hence the rules in real units.
     real_rules = split_rules(limits, 1.0, 1.0, False)
     finish(
         crew,

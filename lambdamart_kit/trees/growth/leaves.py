@@ -50,6 +50,7 @@ def finish(
     values = result.values[thread]
     reals = tables.reals[thread]
     _note_leaves(start, stop, n_leaves, carried, tables.leaves[thread], result.leaf_of_row)
+    # Which leaf each row is in is known to all only after the threads have met.
     for leaf in range(n_leaves):
         sums[leaf, 0] = 0
         sums[leaf, 1] = 0
@@ -67,6 +68,7 @@ def finish(
         H = h / scales.fixed_hessian
         values[leaf, 0] = learning_rate * leaf_output(G, H, rules, reals[leaf, LOW], reals[leaf, HIGH])
         values[leaf, 1] = H
+    # Rows are of this thread's share alone, so nobody else writes to their scores.
     for i in range(start, stop):
         scores[rows[i]] += values[result.leaf_of_row[rows[i]], 0]
 
@@ -79,6 +81,7 @@ def sum_leaves(
     rows = sample.rows
     gradient = sample.gradient
     hessian = sample.hessian
+    # Truncation to fixed point makes each value an integer below 2**62 in all: sums are exact in any order.
     for i in range(start, stop):
         leaf = leaf_of_row[rows[i]]
         sums[leaf, 0] += np.int64(gradient[i] * scales.fixed_gradient)

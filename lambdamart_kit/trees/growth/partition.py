@@ -66,6 +66,7 @@ def move_rows(crew: Crew, column: Array, leaf: int, mine: Array, order: RowOrder
             moved[end] = row
             at += left
             end -= one - left
+        # What the other threads need to know to join the parts.
         part = order.parts[thread, run]
         part[RUN_BEGIN] = begin
         part[SHARE_BEGIN] = start
@@ -93,6 +94,7 @@ def join(thread: int, n_threads: int, run: int, order: RowOrder) -> int:
     start = part[SHARE_BEGIN]
     stop = part[SHARE_END]
     n_mine = part[N_FIRST]
+    # The first parts of the threads before this one come before its own.
     before = 0
     n_first = 0
     for t in range(n_threads):

@@ -58,6 +58,7 @@ _LOW_20 = np.uint64(2**20 - 1)
 @kernel
 def _fixed_scale(largest: float, n_rows: int) -> float:
     """The power of two that makes `n_rows` values of up to `largest` add up below 2**62."""
+    # Both logarithms are rounded up, so the sum is at most 2**61. A power of two scales without error.
     if not largest > 0.0:
         return 1.0
     return 2.0 ** (61.0 - np.ceil(np.log2(n_rows + 1.0)) - np.ceil(np.log2(np.float64(largest))))
@@ -128,6 +129,7 @@ def find_scales(
     # Truncation to fixed point lost less than one unit a row.
     whole_g = max((total_g + n) / fixed_g, 1e-300)
     whole_h = max((total_h + n) / fixed_h, 1e-300)
+    # Thresholds of the module's docstring; with e = 0 both are 0, and every row takes part.
     e = 0.0 if rounding.constant else rounding.noise
     t_g = e * squares_g / square_g / whole_g
     t_h = e * squares_h / square_h / whole_h
@@ -211,11 +213,13 @@ def _draw(
         # -0.0 and 0.0 have other bits, which does no harm: both round to 0.
         bits = np.uint64(np.int64(g * fixed_g)) ^ np.uint64(np.int64(h * fixed_h))
         noise = scramble(content[at] ^ scramble(bits + seed))
+        # p of the module's docstring, less the upper 24 bits of the hash as a number from 0 to 1.
         share = min(max(abs(g) * per_g, h * per_h, least), 1.0)
         shares[i] = share - np.float64(noise >> np.uint64(40)) * 2.0**-24
         # Of the 64 bits of the hash, 24 decide whether the row takes part, and 20 each round g and h.
         u = np.float64((noise >> np.uint64(20)) & _LOW_20)
         v = np.float64(noise & _LOW_20)
+        # A row that takes part with probability p counts 1 / p times.
         inverse = 1.0 / share
         g_int = np.int64(np.floor(g * inverse * scale_g + u * 2.0**-20))
         h_int = np.int64(1) if rounding.constant else np.int64(np.floor(h * inverse * scale_h + v * 2.0**-20))
@@ -234,6 +238,7 @@ def quantise(
     thread = crew.thread
     n_threads = crew.n_threads
     scales = find_scales(crew, sample.gradient, sample.hessian, rounding, drawing.peaks, drawing.sums)
+    # The same two steps as a split: each thread parts its share into heavy and light rows, then all join.
     heavy = np.int64(0)
     total = np.int64(0)
     if scales.hessian >= 0:

@@ -158,6 +158,7 @@ def hessian_of(packed: int) -> float:
 @inner
 def rules_of_leaf(rules: SplitRules, hessian: float, rows: int) -> SplitRules:
     """The rules with all that a child's hessian must reach in `min_hessian`."""
+    # A row weighs the mean hessian of the leaf, so the fewest rows are a least hessian as well.
     least = max(rules.min_hessian, rules.min_rows * hessian / rows)
     return SplitRules(
         rules.reg_lambda, rules.reg_alpha, rules.min_gain, least, rules.min_rows, rules.value_scale
@@ -338,12 +339,14 @@ def search_numeric(
     has_nan = feature.n_bins > nan_bin and histogram[first + nan_bin] != 0
     # One pass with NaN on the right and, if the leaf has NaN, one with NaN on the left.
     for nan_left in range(2 if has_nan else 1):
+        # Prefix sums: `left[b]` is the packed sum of all that goes left with ``bin <= b``.
         running = histogram[first + nan_bin] if nan_left else np.int64(0)
         for b in range(np.uint64(n)):
             running += histogram[np.uint64(first) + b]
             left[b] = running
         for b in range(np.uint64(n), np.uint64(whole)):
             left[b] = total  # all on the left is forbidden: gain 0
+        # Most features end here: no split of theirs can beat what was found before.
         if rules.reg_alpha == 0.0 and not _may_beat(left, whole, total, rules, best_gain):
             continue
         if rules.reg_alpha == 0.0:
@@ -378,6 +381,7 @@ def search_categorical(
     `present` and `ratio` are buffers, as are `left` and `gains` of `search_numeric`.
     """
     first = feature.first
+    # Categories without rows in this leaf are left out; they go right, with bin 0.
     n = 0
     for b in range(1, feature.n_bins):
         packed = histogram[first + b]
@@ -408,6 +412,7 @@ def search_categorical(
             running += histogram[first + b]
             gl = gradient_of(running)
             hl = hessian_of(running)
+            # One child too small: more categories may still make it large enough.
             if hl < rules.min_hessian or H - hl < rules.min_hessian:
                 continue
             gain = leaf_gain(gl, hl + extra, rules) + leaf_gain(G - gl, H - hl + extra, rules)

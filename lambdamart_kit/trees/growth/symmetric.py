@@ -120,6 +120,7 @@ class SymmetricGrower:
         n = self._binned.n_samples
         rng = np.random.default_rng([parameters.seed, tree_index])
         seed = int(rng.integers(2**62))
+        # Rows in ascending order, so that columns and leaves are read in order, once a level.
         rows = np.sort(sample_rows(self._queries, parameters.subsample, rng))
         allowed = sample_features(parameters, len(self._n_bins), self._depth, rng)
         content = self._content
@@ -197,6 +198,7 @@ class SymmetricGrower:
         node_G, node_H, node_count = (
             np.concatenate([part[:0], *by]) for part, by in zip((G, H, count), sums)
         )
+        # Scores of nodes and leaves in one row: the children of node i stand at 2 i + 1 and 2 i + 2 of it.
         score = _score(np.concatenate([node_G, G]), np.concatenate([node_H, H]), p)
         repeats = 1 << np.arange(depth)
         return Tree(
@@ -265,6 +267,7 @@ def _mask(threshold_bin: int, nan_left: bool, nan_bin: int) -> list[int]:
 @kernel
 def _unpack(carried: Array, rows: Array, leaf: Array, packed: Array, node: Array, totals: Array) -> None:
     """Gradient and hessian of the sampled rows as they are added up, their nodes, and the nodes' sums."""
+    # Gathered once a level: all features then read these three arrays in order.
     for k in range(len(rows)):
         packed[k] = spread(carried[k])
         node[k] = leaf[rows[k]]
@@ -276,6 +279,7 @@ def _descend(
     start: int, stop: int, column: Array, threshold: int, nan_left: bool, nan_bin: int, leaf: Array
 ) -> None:
     """Every row's node becomes the child that its bin leads to."""
+    # The answer of a level is the next bit of the leaf's number. Rows outside the sample go down as well.
     for i in range(start, stop):
         right = not nan_left if column[i] == nan_bin else column[i] > threshold
         leaf[i] = 2 * leaf[i] + right
@@ -315,7 +319,8 @@ def _search(
                     gains[at] = total_gains[b]
                     found[at, 0] = b
                     found[at, 1] = nan_left
-        if not has_nan and gains[at] > 0.0:  # nothing was learned about NaN: it follows the heavier side
+        # Nothing was learned about NaN where there is none: it follows the side with more hessian.
+        if not has_nan and gains[at] > 0.0:
             found[at, 1] = 2.0 * _hessian_left(histogram, size, found[at, 0]) >= _hessian_left(
                 histogram, size, size - 1
             )
@@ -361,6 +366,7 @@ def _add_gains(bins: Array, before: int, total: int, rules: SplitRules, gains: A
 @inner
 def _hessian_left(histogram: Array, size: int, threshold: int) -> float:
     """Hessian of all nodes in the bins up to the threshold."""
+    # Slots are ``[node, bin]``, so the bin is the remainder.
     left = 0.0
     for slot in range(len(histogram)):
         left += hessian_of(histogram[slot]) if slot % size <= threshold else 0.0
