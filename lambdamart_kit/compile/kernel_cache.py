@@ -79,6 +79,8 @@ def _use_temporary_folder(dispatcher: Any, error: Exception) -> None:
                 f"compiled kernels are kept in {place} until this process ends ({error}); set "
                 "NUMBA_CACHE_DIR to a folder that can be written to, and they are compiled only once"
             )
+        # Numba takes the folder from its configuration when caching is switched on, so it is set for just as
+        # long as that takes; other packages' kernels go where they went before.
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = _folder
         try:
@@ -162,6 +164,8 @@ def source_digest(function: FunctionType) -> str:
     >>> source_digest(source_digest) == source_digest(source_digest)
     True
     """
+    # Walk from the kernel to every compiled function it names, and to those that they name. Constants are
+    # compiled in, so their values count as well, wherever they come from.
     files: set[str] = set()
     constants: set[str] = set()
     seen = {function}

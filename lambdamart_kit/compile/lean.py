@@ -39,6 +39,7 @@ def entry(function: Callable[..., Any], *, borrows: bool, shared: bool, **option
         settings |= {"_nrt": False, "pipeline_class": _BorrowerCompiler if shared else _ApartBorrowerCompiler}
     made = numba.njit(**settings, **options)(function)
     twin = linked(function, borrows=borrows, shared=shared, **options)
+    # A kernel that calls this one asks it for the types and the code of the call: the twin answers.
     made.get_call_template = twin.get_call_template
     made.get_overload = twin.get_overload
     return made
@@ -55,6 +56,7 @@ def linked(function: Callable[..., Any], *, borrows: bool, shared: bool, **optio
     made = numba.njit(**settings, **options)(function)
     specialise = made.get_call_template
 
+    # Numba would compile f(0) and f(1) apart, each for its own literal.
     def of_types(args: Any, kws: Any) -> Any:
         return specialise([unliteral(a) for a in args], {name: unliteral(a) for name, a in kws.items()})
 
@@ -221,6 +223,7 @@ class _EntryCompiler(compiler.CompilerBase):
     def define_pipelines(self) -> list[Any]:
         build = compiler.DefaultPassBuilder
         passes = compiler.PassManager("kit")
+        # Numba's own pipeline, with two steps exchanged and those that find nothing to do left out.
         parts = (
             build.define_untyped_pipeline(self.state),
             build.define_typed_pipeline(self.state),

@@ -2,7 +2,7 @@
 
 Numba compiles under one lock a process, so threads do not help. What helps is a process that fills the same
 cache on disk: it compiles one kernel while this process compiles the others, and this process then reads the
-kernel from the cache. It took a third off the time to the first tree on two free cores.
+kernel from the cache. The kernel that grows trees takes about as long as all others of a fit together.
 
 The second process trusts what this one trusts and no more. It gets the options -I, -E, -s and -S as this
 process has them and always -P, so it never imports from the current directory. It takes this very package,

@@ -268,6 +268,7 @@ def maximise_into(
         bound = first_gains(task)
     if limit.per_cost:
         bound /= limit.cost
+    # From the last item that has a child to the first: each item sinks to its place.
     heap = np.arange(n)
     for place in range(n // 2 - 1, -1, -1):
         sift_down(heap, n, place, bound)
@@ -289,6 +290,7 @@ def maximise_into(
             n_evaluations += size
             for place in range(size // 2 - 1, -1, -1):
                 sift_down(heap, size, place, bound)
+        # An item whose group is full, or that costs more than is left, can no longer be chosen.
         best = heap[0]
         full = len(counts) > 0 and counts[limit.group[best]] >= limit.max_per_group
         if full or (len(limit.cost) > 0 and limit.cost[best] > left):
@@ -301,6 +303,7 @@ def maximise_into(
             n_evaluations += 1
             sift_down(heap, size, 0, bound)
             continue
+        # The top's gain is of now, and no bound is higher: it is what plain greedy would choose.
         if limit.allow_stop and bound[best] <= 0:
             break
         size = pop(heap, size, bound)
@@ -338,6 +341,7 @@ def _start(task: Problem, k: int) -> _State:
     elif kind == COVERAGE:
         n_levels = task.vectors.shape[1]
     level = np.zeros(n_levels)
+    # Topics start uncovered, each with its weight; rows start with similarity 0 to the nearest chosen item.
     if kind == COVERAGE:
         level[:] = 1.0
         if len(task.weight):
@@ -387,6 +391,7 @@ def _include(task: Problem, state: _State, items: IndexArray, n_chosen: int, i: 
     if task.kind == FACILITY:
         _raise_levels(task, state.level, i)
     elif task.kind == COVERAGE:
+        # The chance that no chosen item covers topic t.
         for t in range(len(state.level)):
             state.level[t] *= 1.0 - task.vectors[i, t]
     elif task.kind == LOGDET:
@@ -397,6 +402,7 @@ def _include(task: Problem, state: _State, items: IndexArray, n_chosen: int, i: 
 def _extend_basis(task: Problem, state: _State, n_chosen: int, i: int) -> None:
     """``H^-1 - w u u' / (1 + w z' u)`` with ``u = H^-1 z`` (Sherman and Morrison), kept as one more row."""
     weight = task.weight[i] if len(task.weight) else 1.0
+    # u = z - sum over rows b of the basis of (b' z) b, because H^-1 = I - basis' basis.
     row = state.basis[n_chosen]
     for c in range(len(row)):
         row[c] = _component(task, i, c)

@@ -117,6 +117,7 @@ class Information:
         rows = self._directions(Z)
         if weight is not None:
             rows = rows * np.sqrt(_check_weight(weight, len(rows)))[:, None]
+        # sum_k w_k z_k z_k' of rows that carry the root of their weight.
         self.matrix += rows.T @ rows
         few = len(rows) <= max(1.0, _UPDATE_SHARE * self.n_features)
         if few or rows.size * self.n_features <= _SMALL_SOLVE:
@@ -133,6 +134,7 @@ class Information:
 
     def inverse(self) -> FloatArray:
         """``H^-1``, symmetric to the last bit."""
+        # Rounding leaves the two triangles a bit apart.
         inverse = self.solve(np.eye(self.n_features))
         return (inverse + inverse.T) / 2
 
@@ -153,6 +155,7 @@ class Information:
 
     def sample(self, mean: ArrayLike, rng: np.random.Generator, *, size: int = 1) -> FloatArray:
         """Draws from the normal distribution with this `mean` (d,) and covariance ``H^-1``, (size, d)."""
+        # R^-1 e has the covariance R^-1 R^-T = H^-1 if e is standard normal.
         normal = rng.standard_normal((self.n_features, size))
         return np.asarray(mean) + scipy.linalg.solve_triangular(self._upper, normal).T
 
@@ -392,6 +395,7 @@ def laplacian(
             (np.concatenate([weight, weight]), (rows, columns)), shape=(n_items, n_items)
         )
         return scipy.sparse.csr_array(scipy.sparse.diags_array(off.sum(axis=1)) - off)
+    # Every edge goes into one of the two triangles; adding the transpose makes the matrix symmetric.
     half = np.bincount(first * n_items + second, weight, n_items * n_items).reshape(n_items, n_items)
     off_diagonal = half + half.T
     return np.diag(off_diagonal.sum(axis=1)) - off_diagonal
@@ -425,6 +429,7 @@ def solve_sparse(matrix: Any, b: FloatArray, *, tolerance: float = 1e-10) -> Flo
     """
     if not b.any():
         return np.zeros_like(b)
+    # Items without comparisons have a zero on the diagonal and nothing to solve for.
     diagonal = np.asarray(matrix.diagonal(), dtype=np.float64)
     inverse = scipy.sparse.diags_array(1.0 / np.where(diagonal > 0, diagonal, 1.0))
     steps = max(200, min(len(b), 1000))
@@ -433,6 +438,7 @@ def solve_sparse(matrix: Any, b: FloatArray, *, tolerance: float = 1e-10) -> Flo
 
 
 def _factor_and_solve(matrix: Any, b: Array, diagonal: FloatArray) -> FloatArray:
+    # The ridge makes the singular matrix positive definite; it is far below what a comparison weighs.
     ridge = scipy.sparse.diags_array(np.maximum(diagonal, diagonal.max()) * 1e-12)
     factor = scipy.sparse.linalg.splu(scipy.sparse.csc_array(matrix + ridge), permc_spec="MMD_AT_PLUS_A")
     solution: FloatArray = factor.solve(b)

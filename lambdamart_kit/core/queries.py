@@ -60,10 +60,12 @@ class Queries:
         starts = np.flatnonzero(np.concatenate(([True], np.asarray(ids[1:] != ids[:-1], dtype=bool))))
         lengths = np.diff(np.append(starts, n_samples))
         unique, code = _factorize_sorted(ids[starts])
+        # Grouped and ascending already: no permutation is needed.
         if len(starts) == len(unique) and np.array_equal(code, np.arange(len(code))):
             return cls(
                 np.arange(n_samples, dtype=np.intp), np.append(starts, n_samples).astype(np.intp), unique
             )
+        # Stable, so rows of a query keep the order they came in.
         order = np.argsort(np.repeat(code, lengths), kind="stable").astype(np.intp, copy=False)
         sizes = np.bincount(code, weights=lengths, minlength=len(unique)).astype(np.intp)
         return cls(order, np.concatenate(([0], np.cumsum(sizes))).astype(np.intp), unique)
@@ -145,6 +147,7 @@ class QueryIds:
             If an id is missing (None, NaN, NaT).
         """
         ids = _check_qid(ids, len(ids))
+        # One look-up a run of equal ids; `ids[:1] == ids[:1]` is True where there is a row at all.
         starts = np.flatnonzero(np.concatenate((ids[:1] == ids[:1], ids[1:] != ids[:-1])))
         named = map(_number_if_whole, ids[starts].tolist()) if self._from_text else ids[starts].tolist()
         codes = np.array([self._code(name) for name in named], dtype=np.int32)
@@ -159,6 +162,7 @@ class QueryIds:
 
     def names(self, start: int = 0) -> Array:
         """The distinct ids from code `start` on."""
+        # Text that was not a whole number everywhere is text everywhere, or "7" and "a7" would not compare.
         names = self._names[start:]
         kinds = {type(name) for name in names}
         if self._from_text and len(kinds) > 1:
@@ -185,6 +189,7 @@ def _check_qid(qid: Any, n_samples: int) -> Array:
             f"'qid' must hold one query id per row: expected shape ({n_samples},), got {ids.shape}; "
             "group sizes are not accepted, use numpy.repeat(ids, sizes)"
         )
+    # NaN and NaT differ from themselves, in arrays of numbers and of dates alike.
     missing = np.flatnonzero(ids != ids) if ids.dtype.kind in "fcmM" else _missing_objects(ids)
     if len(missing):
         raise ValueError(

@@ -58,6 +58,7 @@ def descending_order(scores: Array, ptr: IndexArray, *, n_threads: int | None = 
         scores = scores.astype(np.float64)
     ptr = np.ascontiguousarray(ptr, dtype=np.intp)
     order = np.empty(len(scores), dtype=np.intp)
+    # float32 scores need one sort by 32 bits; float64 ones, another of runs that agree in the upper half.
     narrow = scores.dtype == np.float32
     threads = resolve_n_jobs(n_threads)
     bounds = balanced_bounds(np.diff(ptr), threads)
@@ -75,6 +76,7 @@ def sort_workspace(max_size: int) -> Array:
 def stable_descending32(scores: Array, order: IndexArray, work: Array) -> None:
     """Positions of one query's float32 `scores`, highest first, into `order` (n,)."""
     n = len(scores)
+    # The position in the lower half keeps equal scores in order, and says which row a sorted word is of.
     words = work[:n]
     for i in range(n):
         words[i] = (np.uint64(_descending_word32(scores[i])) << np.uint64(32)) | np.uint64(i)
@@ -191,6 +193,7 @@ def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
             bucket = (word >> shift) & byte
             target[of_digit[bucket]] = word
             of_digit[bucket] += one
+        # After four passes the words are back where they started.
         source, target = target, source
     for i in range(n):
         order[i] = np.intp(source[i] & np.uint64(0xFFFFFFFF))

@@ -117,6 +117,7 @@ def threads_used(bounds: Bounds, n_threads: int) -> int:
 
 def balanced_bounds(cost: np.ndarray, n_threads: int, *, tasks_per_thread: int = 8) -> Bounds:
     """Cut ``range(len(cost))`` into consecutive runs of about equal total `cost`, several for each thread."""
+    # Cut the running total of the cost at equal steps; several tasks a thread even out wrong costs.
     n_items = len(cost)
     n_tasks = 1 if n_threads <= 1 else min(n_items, n_threads * tasks_per_thread)
     total = np.cumsum(cost, dtype=np.float64)
@@ -127,6 +128,7 @@ def balanced_bounds(cost: np.ndarray, n_threads: int, *, tasks_per_thread: int =
 
 def _pool(name: str, size: int) -> ThreadPoolExecutor:
     """The pool of that name which this thread owns, of `size` threads at least."""
+    # Threads do not survive a fork, so a child makes its own pool.
     pid, known, pool = getattr(_local, name, (0, 0, None))
     if pool is None or pid != os.getpid() or known < size:
         pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="lambdamart-kit")

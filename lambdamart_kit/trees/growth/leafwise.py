@@ -451,8 +451,8 @@ def grow(
             leaf = other if reals[other, GAIN] > reals[leaf, GAIN] else leaf
         if reals[leaf, GAIN] <= 0.0:
             break
-        # Split number `node` makes leaf number `right`. Only thread 0 writes the tree. Every thread writes its
-        # own copy of the table of leaves, with the same numbers.
+        # Split number `node` makes leaf number `right`. Only thread 0 writes the tree. Every thread writes
+        # its own copy of the table of leaves, with the same numbers.
         node = n_leaves - 1
         right = n_leaves
         column = columns[mine[leaf, FEATURE]]
