@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
-from lambdamart_kit import BradleyTerry
+from lambdamart_kit import BradleyTerry, PlackettLuce
 
 
 def votes(seed=0, n_votes=600, n_items=6, unit=1.0):
@@ -130,6 +133,21 @@ def test_many_items_with_soft_outcomes_weights_and_covariates():
     bt = BradleyTerry(prior=1.0).fit(pairs, outcomes, weights, covariates=rng.normal(size=40_000))
     assert len(bt.comparisons_.count) == 40_000
     assert bt.comparisons_.weight.sum() == pytest.approx(weights.sum())
+
+
+@pytest.mark.parametrize("other", ["gpt-4 ", " gpt-4", "gpt-4\n"])
+def test_names_that_look_alike_are_named(other):
+    with pytest.warns(UserWarning, match=r"differ only in white space .* \(1 such names\)"):
+        bt = BradleyTerry(prior=1).fit([["gpt-4", "y"], [other, "y"]], [1, 0])
+    assert len(bt.items_) == 3
+    with pytest.warns(
+        UserWarning,
+        match=re.escape(r"'caf\xe9' and 'cafe\u0301'") + "|" + re.escape(r"'cafe\u0301' and 'caf\xe9'"),
+    ):
+        PlackettLuce(n_pseudo=1).fit([["caf\u00e9", "y"], ["y", "cafe\u0301"]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BradleyTerry(prior=1).fit([["gpt-4", "GPT-4"], ["gpt-4o", "gpt-4"]], [1, 0])
 
 
 # Points ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ are merged once, and everything after (Newton steps, sandwich, bootstrap) works 
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from lambdamart_kit.preferences.strengths.factorize import code_ids
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
 
 _DENSE_KEYS = 1 << 22  # counting into this many slots beats sorting
+_MOST_NAMES = 20_000  # items whose names are compared: a few hundredths of a second
 _LARGEST_CODE = 1 << 62
 _SERIAL_ROWS = 100_000  # rows below which waking threads costs more than it saves
 
@@ -196,6 +198,7 @@ def encode_items(pairs: Any) -> tuple[Array, IndexArray, IndexArray]:
     if n_rows == 0:
         raise ValueError("'pairs' must hold at least one comparison; got none")
     items, codes, places, low = code_ids(sides)
+    warn_of_look_alikes(items)
     first, second = np.empty(n_rows, dtype=np.intp), np.empty(n_rows, dtype=np.intp)
     threads = available_threads() if n_rows > _SERIAL_ROWS else 1
     bounds = np.linspace(0, n_rows, threads + 1).astype(np.intp)
@@ -299,6 +302,29 @@ def _from_labels(
             f"({len(bad)} such rows)"
         )
     return outcome
+
+
+def warn_of_look_alikes(items: Array) -> None:
+    """Warn of names that differ only in white space, or in how the same letters are encoded.
+
+    ``"gpt-4"`` and ``"gpt-4 "`` count as two items, each with a part of the votes.
+    """
+    if items.dtype.kind not in "OU" or len(items) > _MOST_NAMES:
+        return
+    seen: dict[str, str] = {}
+    alike = []
+    for name in items.tolist():
+        if isinstance(name, str):
+            first = seen.setdefault(unicodedata.normalize("NFC", " ".join(name.split())), name)
+            if first != name:
+                alike.append((first, name))
+    if alike:
+        warnings.warn(
+            f"items {alike[0][0]!a} and {alike[0][1]!a} differ only in white space or in how letters are "
+            f"encoded, and count as two items ({len(alike)} such names); clean the names if they are one",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def plain(value: Any) -> Any:

@@ -60,10 +60,6 @@ class HodgeDecomposition:
         The strengths whose differences fit the flow best; they sum to zero in every connected component.
     gradient, cyclic : (m,) float64
         The part that `strengths` explain, and the rest.
-    triangles : (t, 3) intp
-        Every three items that all met each other, ascending; none where `separated` is false.
-    separated : bool
-        False when there are too many triangles to tell curl from harmonic flow.
     """
 
     items: Array
@@ -74,8 +70,20 @@ class HodgeDecomposition:
     strengths: FloatArray
     gradient: FloatArray
     cyclic: FloatArray
-    triangles: IndexArray
-    separated: bool
+
+    @cached_property
+    def _triangles(self) -> IndexArray | None:
+        return find_triangles(self.first, self.second, len(self.items))
+
+    @property
+    def triangles(self) -> IndexArray:
+        """Every three items that all met each other, ascending, (t, 3); none where `separated` is false."""
+        return np.empty((0, 3), dtype=np.intp) if self._triangles is None else self._triangles
+
+    @property
+    def separated(self) -> bool:
+        """False when there are too many triangles to tell curl from harmonic flow."""
+        return self._triangles is not None
 
     @cached_property
     def curl(self) -> FloatArray:
@@ -222,7 +230,6 @@ def hodge_decomposition(
     strengths = potential(first, second, flow, weight, n_items)
     gradient = strengths[second] - strengths[first]
     cyclic = flow - gradient
-    triangles = find_triangles(first, second, n_items)
     return HodgeDecomposition(
         np.arange(n_items) if items is None else items,
         first,
@@ -232,8 +239,6 @@ def hodge_decomposition(
         strengths,
         gradient,
         cyclic,
-        np.empty((0, 3), dtype=np.intp) if triangles is None else triangles,
-        triangles is not None,
     )
 
 

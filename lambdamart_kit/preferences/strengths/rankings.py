@@ -11,7 +11,7 @@ import pandas as pd
 
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
-from lambdamart_kit.preferences.strengths.comparisons import check_rows, plain
+from lambdamart_kit.preferences.strengths.comparisons import check_rows, plain, warn_of_look_alikes
 from lambdamart_kit.preferences.strengths.factorize import code_ids
 
 _TIED = (set, frozenset, list)
@@ -109,6 +109,7 @@ def encode_rankings(
         _add_alternatives(rows, list(alternatives))
     ids = [item for row, _ in rows for item in row]
     items, codes, places, low = code_ids([_column(ids)])
+    warn_of_look_alikes(items)
     item = places[0][codes[0] - low].astype(np.intp)
     lengths = np.array([len(row) for row, _ in rows])
     ptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.intp)
