@@ -345,7 +345,7 @@ def test_a_layout_is_told_from_many_rows():
 
 def test_rows_without_a_preference_are_left_out_with_a_warning():
     rows = [{"prompt": "p", "responses": ["A", "B", "C"], "scores": [3, None, 1]}]
-    with pytest.warns(UserWarning, match="1 rows were left out: a response has no score"):
+    with pytest.warns(UserWarning, match="left out responses without a score: 1 of them, the first in row 0"):
         pairs = PreferencePairs.read(rows)
     assert read_as_tuples(pairs) == [("p", "A", "C", 1.0)]
 

@@ -107,7 +107,7 @@ def test_unpaired_completions():
         {"prompt": "p", "completion": "worse", "label": False},
     ]
     with pytest.warns(
-        UserWarning, match=r"1 rows were left out: their prompt has no .* \(the first is row 1\)"
+        UserWarning, match="left out responses whose prompt has none .* 1 of them, the first in row 1"
     ):
         pairs = PreferencePairs.read(rows)
     assert texts(pairs) == [("good", "bad"), ("good", "worse")]

@@ -14,7 +14,7 @@ import pandas as pd
 from lambdamart_kit.core.typing import Array, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.files.records import Record
 from lambdamart_kit.preferences.reading.builder import LOGPS
-from lambdamart_kit.preferences.reading.facts import describe, facts_table, normalised
+from lambdamart_kit.preferences.reading.facts import facts_of, normalised
 from lambdamart_kit.preferences.reading.records import write_records
 
 ANNOTATOR_COLUMNS = (
@@ -99,7 +99,7 @@ class PairTable:
         """
         if self.facts is not None or not len(self.responses):
             return self.facts
-        return facts_table(describe(text) for text in self.responses)
+        return facts_of(self.responses)
 
     @property
     def texts(self) -> pd.DataFrame:

@@ -30,7 +30,7 @@ _SIMILAR = 0.75
 # .64 at .5, which the exact check then refuses.
 _BANDS = 16
 _PER_BAND = 4
-_BATCH = 1024  # texts hashed together
+_BATCH = 512  # texts hashed together
 _NOT_WORD = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r"\d+")
 _MULTIPLIERS = (
@@ -57,9 +57,9 @@ def near_duplicates(texts: Sequence[str]) -> IndexArray:
     >>> near_duplicates(asked).tolist()
     [0, 1, 0]
     """
-    plain = [_plain(text) for text in texts]
-    first, second = _verified(plain, _candidates(_band_keys(plain), plain))
-    n_texts = len(plain)
+    keys, filled = _band_keys(texts)
+    first, second = _verified(texts, _candidates(keys, filled))
+    n_texts = len(texts)
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(n_texts, n_texts))
     n_groups, label = connected_components(graph, directed=False)
     smallest = np.full(n_groups, n_texts, dtype=np.intp)
@@ -85,11 +85,13 @@ def _plain(text: str) -> str:
     return _NOT_WORD.sub(" ", text).strip().casefold()
 
 
-def _band_keys(plain: Sequence[str]) -> Array:
-    """Key of each text in each band, (n_texts, n_bands): texts with an equal key are candidates."""
-    keys = np.empty((len(plain), _BANDS), dtype=np.uint64)
-    for start in range(0, len(plain), _BATCH):
-        batch = plain[start : start + _BATCH]
+def _band_keys(texts: Sequence[str]) -> tuple[Array, BoolArray]:
+    """Key of each text in each band, and which texts have any word: equal keys make candidates."""
+    keys = np.empty((len(texts), _BANDS), dtype=np.uint64)
+    filled = np.empty(len(texts), dtype=bool)
+    for start in range(0, len(texts), _BATCH):
+        batch = [_plain(text) for text in texts[start : start + _BATCH]]
+        filled[start : start + len(batch)] = [bool(text) for text in batch]
         shingles, starts = _shingles(batch)
         for band in range(_BANDS):
             key = np.zeros(len(batch), dtype=np.uint64)
@@ -97,7 +99,7 @@ def _band_keys(plain: Sequence[str]) -> Array:
                 least = np.minimum.reduceat(shingles * multiplier, starts)
                 key = _mixed(key ^ least)
             keys[start : start + len(batch), band] = key
-    return keys
+    return keys, filled
 
 
 def _shingles(batch: Sequence[str]) -> tuple[Array, IndexArray]:
@@ -124,29 +126,28 @@ def _mixed(values: Array) -> Array:
     return values ^ (values >> np.uint64(31))
 
 
-def _candidates(keys: Array, plain: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _candidates(keys: Array, filled: BoolArray) -> Iterator[tuple[int, int]]:
     """Pairs of texts with an equal key in some band: each text with the first one of its key.
 
     All pairs of a large group of equal keys would be quadratic in number; pairs with the first one suffice to
     connect the group.
     """
     seen: set[tuple[int, int]] = set()
-    filled = np.array([bool(text) for text in plain], dtype=bool)
     for band in range(keys.shape[1]):
         _, first, code = np.unique(keys[:, band], return_index=True, return_inverse=True)
         partner = first[code]
-        for text in np.flatnonzero((partner != np.arange(len(plain))) & filled).tolist():
+        for text in np.flatnonzero((partner != np.arange(len(keys))) & filled).tolist():
             pair = (int(partner[text]), text)
             if pair not in seen:
                 seen.add(pair)
                 yield pair
 
 
-def _verified(plain: Sequence[str], candidates: Iterator[tuple[int, int]]) -> tuple[list[int], list[int]]:
+def _verified(texts: Sequence[str], candidates: Iterator[tuple[int, int]]) -> tuple[list[int], list[int]]:
     first: list[int] = []
     second: list[int] = []
     for one, other in candidates:
-        if _similar(plain[one], plain[other]):
+        if _similar(_plain(texts[one]), _plain(texts[other])):
             first.append(one)
             second.append(other)
     return first, second

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.preferences.judges.judged import style_differences
-from lambdamart_kit.preferences.reading.facts import describe, facts_table
+from lambdamart_kit.preferences.reading.facts import facts_of
 from lambdamart_kit.preferences.reading.messages import as_text, is_conversation, turns
 from lambdamart_kit.preferences.reading.records import RecordSource
 from lambdamart_kit.preferences.reading.votes import read_votes
@@ -110,7 +110,7 @@ def _response_columns(source: Any) -> tuple[str, str]:
 
 
 def _counts(column: pd.Series) -> pd.DataFrame:
-    return facts_table(describe(_text(value, str(column.name), row)) for row, value in enumerate(column))
+    return facts_of(_text(value, str(column.name), row) for row, value in enumerate(column))
 
 
 def _text(value: Any, name: str, row: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -43,10 +44,11 @@ class PairBuilder:
         self._prompts: list[str] = []
         self._response_codes: dict[Any, int] = {}
         self._responses: list[str] = []
-        self._facts: list[tuple[int, ...]] = []
-        self._response_prompt: list[int] = []
-        self._index: list[int] = []
-        self._numbers: list[float] = []
+        # Arrays of the standard library: a list of as many numbers takes five times the memory.
+        self._facts = array("Q")
+        self._response_prompt = array("q")
+        self._index = array("q")
+        self._numbers = array("d")
         self._columns: dict[str, list[Any]] = {}
         self._n_pairs = 0
 
@@ -76,8 +78,8 @@ class PairBuilder:
         chosen = self._response_code(prompt, pair.chosen)
         rejected = self._response_code(prompt, pair.rejected)
         first = -1 if pair.chosen_shown_first is None else int(pair.chosen_shown_first)
-        self._index += [prompt, chosen, rejected, pair.rows[0], pair.rows[1], first]
-        self._numbers += [pair.target, weight, margin]
+        self._index.extend((prompt, chosen, rejected, pair.rows[0], pair.rows[1], first))
+        self._numbers.extend((pair.target, weight, margin))
         for name, value in pair.extra.items():
             if name not in ("weight", "margin"):
                 self._append(_OTHER_NAMES.get(name, name), value)
@@ -108,7 +110,7 @@ class PairBuilder:
             if self._keeps_texts:
                 self._responses.append(text)
             else:
-                self._facts.append(describe(text))
+                self._facts.extend(describe(text))
         return code
 
     def warn_if_no_prompts(self) -> None:
@@ -123,9 +125,12 @@ class PairBuilder:
             )
 
     def fields(self) -> dict[str, Any]:
-        """All that was added, as the fields of a `PairTable`."""
-        index = np.array(self._index, dtype=np.intp).reshape(-1, 6)
-        numbers = np.array(self._numbers, dtype=np.float64).reshape(-1, 3)
+        """All that was added, as the fields of a `PairTable`. The builder cannot be used afterwards."""
+        # The dictionaries are as large as all else together, and what follows needs some memory of its own.
+        self._prompt_codes.clear()
+        self._response_codes.clear()
+        index = np.frombuffer(self._index, dtype=np.int64).reshape(-1, 6).astype(np.intp, copy=False)
+        numbers = np.frombuffer(self._numbers, dtype=np.float64).reshape(-1, 3)
         return {
             "chosen": index[:, 1].copy(),
             "rejected": index[:, 2].copy(),
@@ -137,9 +142,9 @@ class PairBuilder:
             "chosen_shown_first": index[:, 5].astype(np.int8),
             "prompts": np.array(self._prompts, dtype=object),
             "responses": np.array(self._responses, dtype=object),
-            "response_prompt": np.array(self._response_prompt, dtype=np.intp),
+            "response_prompt": np.frombuffer(self._response_prompt, dtype=np.int64).astype(np.intp),
             "columns": self._frame(),
-            "facts": None if self._keeps_texts else facts_table(self._facts),
+            "facts": None if self._keeps_texts else facts_table(np.frombuffer(self._facts, dtype=np.uint64)),
         }
 
     def _frame(self) -> pd.DataFrame:

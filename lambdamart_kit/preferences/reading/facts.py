@@ -12,6 +12,8 @@ from hashlib import blake2b
 import numpy as np
 import pandas as pd
 
+from lambdamart_kit.core.typing import Array
+
 _HEADER = re.compile(r"^#{1,6}\s", re.MULTILINE)
 _LIST_ITEM = re.compile(r"^\s*(?:[-*+•]|\d+[.)])\s", re.MULTILINE)
 _BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
@@ -53,26 +55,34 @@ def describe(text: str) -> tuple[int, ...]:
     )
 
 
-def facts_table(described: Iterable[tuple[int, ...]]) -> pd.DataFrame:
-    r"""One row a response.
+def facts_of(texts: Iterable[str]) -> pd.DataFrame:
+    r"""Facts of texts, one row each; :func:`facts_table` says which.
+
+    Examples
+    --------
+    >>> facts_of(["# A\n- b", "# a - B"])[["words", "list_items", "plain_code"]]
+       words  list_items  plain_code
+    0      4           1           0
+    1      4           0           0
+    """
+    return facts_table(np.array([describe(text) for text in texts], dtype=np.uint64))
+
+
+def facts_table(described: Array) -> pd.DataFrame:
+    """Facts of responses, one row each, from what :func:`describe` says of them one after the other.
+
+    Parameters
+    ----------
+    described : uint64 array
 
     Returns
     -------
     DataFrame
         ``characters``, ``words``, ``headers``, ``list_items``, ``bold`` (counts, Markdown), ``empty`` (bool),
         and ``plain_code``: equal where texts are equal but for case and white space.
-
-    Examples
-    --------
-    >>> facts_table(describe(text) for text in ["# A\n- b", "# a - B"])[["words", "headers", "plain_code"]]
-       words  headers  plain_code
-    0      4        1           0
-    1      4        1           0
     """
-    rows = list(described)
-    counts = np.array([row[:-1] for row in rows], dtype=np.int32).reshape(len(rows), len(COUNTS) + 1)
-    keys = np.fromiter((row[-1] for row in rows), dtype=np.uint64, count=len(rows))
-    table = pd.DataFrame(dict(zip(COUNTS, counts.T)))
-    table["empty"] = counts[:, -1].astype(bool)
-    table["plain_code"] = pd.factorize(keys)[0].astype(np.int32)
+    rows = described.reshape(-1, len(COUNTS) + 2)
+    table = pd.DataFrame(dict(zip(COUNTS, rows.astype(np.int32).T)))
+    table["empty"] = rows[:, -2].astype(bool)
+    table["plain_code"] = pd.factorize(rows[:, -1])[0].astype(np.int32)
     return table

@@ -142,7 +142,8 @@ def webgpt(row: int, record: Record) -> Pair:
         extra.setdefault("subset", subset)
     extra["score_difference"] = abs(scores[0] - scores[1])
     texts = both_texts(record, ("answer_0", "answer_1"), row)
-    return preference(question, texts, 0.5 if scores[0] == 0 else float(scores[0] > 0), row, extra)
+    prompt = prompt_text(question, None, "question", row)
+    return preference(prompt, texts, 0.5 if scores[0] == 0 else float(scores[0] > 0), row, extra)
 
 
 @layout(["summaries", "choice"])

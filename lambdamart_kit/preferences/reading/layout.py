@@ -78,22 +78,22 @@ class Sample:
 
 
 class Skipped:
-    """Rows that were left out because they state no preference, counted by the reason."""
+    """What was left out because it states no preference, counted by the kind of it."""
 
     def __init__(self) -> None:
-        self.first: dict[str, int] = {}
-        self.count: dict[str, int] = {}
+        self._first: dict[str, int] = {}
+        self._count: dict[str, int] = {}
 
-    def add(self, row: int, reason: str) -> None:
-        """Leave out one row."""
-        self.first.setdefault(reason, row)
-        self.count[reason] = self.count.get(reason, 0) + 1
+    def add(self, row: int, what: str) -> None:
+        """Leave something of a row out; `what` names its kind, in the plural."""
+        self._first.setdefault(what, row)
+        self._count[what] = self._count.get(what, 0) + 1
 
     def messages(self) -> list[str]:
-        """One sentence a reason."""
+        """One sentence a kind."""
         return [
-            f"{count} rows were left out: {reason} (the first is row {self.first[reason]})"
-            for reason, count in self.count.items()
+            f"left out {what}: {count} of them, the first in row {self._first[what]}"
+            for what, count in self._count.items()
         ]
 
 
@@ -148,7 +148,7 @@ def layout(
             for row, record in records:
                 pair = function(row, record)
                 if pair is None:
-                    skipped.add(row, "they state no preference")
+                    skipped.add(row, "rows that state no preference")
                 else:
                     yield pair
 

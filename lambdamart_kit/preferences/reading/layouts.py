@@ -32,6 +32,10 @@ _NAMES = {
 _OWN = ("prompt", "chosen", "rejected", "target", "weight", "margin", "chosen_shown_first")
 
 
+# Of these no column is kept. The rows are those of an earlier source, which this one is not.
+_KIT_ONLY = {*_OWN, "chosen_row", "rejected_row"} - {"weight", "margin"}
+
+
 @layout(
     lambda sample: set(_OWN) <= set(sample.seen) and all(isinstance(t, str) for t in sample.values("chosen"))
 )
@@ -46,7 +50,7 @@ def kit(row: int, record: Record) -> Pair:
         record["chosen"],
         record["rejected"],
         (row, row),
-        {name: value for name, value in record.items() if name not in _OWN or name in ("weight", "margin")},
+        {name: value for name, value in record.items() if name not in _KIT_ONLY},
         number(record.get("target"), "target", row, low=0.0, high=1.0),
         None if is_missing(first) else flag(first, "chosen_shown_first", row),
     )
@@ -222,10 +226,16 @@ class PairReader:
         if self.layout is None:
             return
         skipped = Skipped()
+        n_pairs = 0
         try:
-            yield from self.layout.read(enumerate(self._stream), skipped)
+            for pair in self.layout.read(enumerate(self._stream), skipped):
+                n_pairs += 1
+                yield pair
         except RowError as error:
             place = self.records.place(error.row)
             raise ValueError(f"{place}: {error.problem} (layout {self.layout.name!r})") from None
-        for message in skipped.messages():
-            warnings.warn(message, UserWarning, stacklevel=3)
+        problems = skipped.messages()
+        if not n_pairs:
+            problems.append(f"no row made a pair (layout {self.layout.name!r}: {self.layout.title})")
+        for problem in problems:
+            warnings.warn(problem, UserWarning, stacklevel=3)

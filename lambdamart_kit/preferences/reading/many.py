@@ -32,12 +32,13 @@ from lambdamart_kit.preferences.reading.values import (
     flag,
     is_missing,
     listed,
+    mapping,
     number,
     required,
     shown,
 )
 
-_NO_SCORE = "a response has no score"
+_NO_SCORE = "responses without a score"
 _HELPFUL = ("helpfulness", "correctness", "coherence", "complexity")
 _RATING_COLUMNS = ("score", "rating")
 _TEXT_COLUMNS = ("response", "completion")
@@ -257,8 +258,8 @@ def summarize_axes(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pa
     """OpenAI's summaries from feedback, rated: `info`, `summary` with `text` and `axes.overall`."""
     groups: dict[str, list[_Rated]] = {}
     for row, record in records:
-        summary = required(record, "summary", row)
-        overall = (summary.get("axes") or {}).get("overall")
+        summary = mapping(required(record, "summary", row), "summary", row)
+        overall = mapping(summary.get("axes") or {}, "axes", row).get("overall")
         if is_missing(overall):
             skipped.add(row, _NO_SCORE)
             continue
@@ -294,7 +295,7 @@ def kto(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
             (good if accepted else bad).append(_Rated(_answer(record, row), float(accepted), row, record))
         if not good or not bad:
             for item in good or bad:
-                skipped.add(item.row, "their prompt has no response with the opposite label")
+                skipped.add(item.row, "responses whose prompt has none with the opposite label")
             continue
         for better, worse in itertools.product(good, bad):
             yield from _pairs_by_score(prompt, [better, worse], used, None)

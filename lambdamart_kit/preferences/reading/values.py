@@ -139,6 +139,19 @@ def listed(value: Any, name: str, row: int) -> list[Any]:
     return value
 
 
+def mapping(value: Any, name: str, row: int) -> Record:
+    """A dictionary.
+
+    Raises
+    ------
+    RowError
+        If `value` is none.
+    """
+    if not isinstance(value, dict):
+        raise RowError(row, f"{name!r} must be a dictionary; got {shown(value)}")
+    return value
+
+
 def shown(value: Any, length: int = 60) -> str:
     """Type and beginning of a value, for messages."""
     text = repr(value.item() if hasattr(value, "item") and getattr(value, "size", 2) == 1 else value)

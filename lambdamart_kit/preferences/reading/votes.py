@@ -189,21 +189,21 @@ def _numbered(values: list[Any], read: Callable[[Any, int], float]) -> FloatArra
 
 def _football(column: pd.Series, sides: tuple[str, str]) -> FloatArray | None:
     """Outcomes written H, D and A. A column of A's alone is one only between home and away teams."""
-    words = column.astype(str).str.strip().str.lower()
-    known = set(words.unique())
+    words = {label: str(label).strip().lower() for label in pd.unique(column)}
+    known = set(words.values())
     if not known <= set(_FOOTBALL) or not ("h" in known or sides == ("home_team", "away_team")):
         return None
-    return words.map(_FOOTBALL).to_numpy(np.float64)
+    return column.map({label: _FOOTBALL[word] for label, word in words.items()}).to_numpy(np.float64)
 
 
 def _labels_or_numbers(column: pd.Series, frame: pd.DataFrame, sides: tuple[str, str], name: str) -> Array:
     """Text as labels, or as numbers where it can only be that: CSV holds text only."""
+    numbers = pd.to_numeric(pd.Series(pd.unique(column)), errors="coerce")
+    if not numbers.between(0, 1).all():
+        return column.to_numpy(dtype=object)
     said = column.astype(str).to_numpy(dtype=object)
     first = frame[sides[0]].astype(str).to_numpy(dtype=object)
     second = frame[sides[1]].astype(str).to_numpy(dtype=object)
-    numbers = pd.to_numeric(pd.Series(pd.unique(said)), errors="coerce")
-    if not numbers.between(0, 1).all():
-        return column.to_numpy(dtype=object)
     values = _numbered(column.tolist(), lambda value, row: number(value, name, row, low=0.0, high=1.0))
     names_winner = (said == first) | (said == second)
     if not names_winner.all():
