@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.growth.grower import Grower
 from lambdamart_kit.trees.growth.symmetric import SymmetricGrower
 from lambdamart_kit.trees.parameters import TreeParameters
+from lambdamart_kit.trees.tree import Tree
 
 # Values from which a second thread pays: on fewer, the threads wait for each other longer than they work.
 _WORTH_SHARING = 300_000
@@ -117,35 +119,23 @@ def boost(
     >>> bool(np.corrcoef(ensemble.predict(X), X[:, 0])[0, 1] > 0.95)
     True
     """
-    names = (
-        tuple(feature_names) if feature_names is not None else tuple(f"Column_{j}" for j in range(X.shape[1]))
-    )
+    names = feature_names if feature_names is not None else [f"Column_{j}" for j in range(X.shape[1])]
     # Rows from files come binned already; rows in memory are binned here, with edges from a sample of them.
     if isinstance(X, RowView) and isinstance(X.source, BinnedMatrix):
         X = X.source
     if isinstance(X, BinnedMatrix):
         binned = X
-        mapper = X.mapper
     else:
-        mapper = BinMapper.fit(
-            X, queries, max_bin=parameters.max_bin, categorical=categorical, n_threads=n_threads
-        )
+        max_bin = parameters.max_bin
+        mapper = BinMapper.fit(X, queries, max_bin=max_bin, categorical=categorical, n_threads=n_threads)
         binned = mapper.transform(X, n_threads=n_threads)
     scores = _start_scores(start, X, n_threads)
-    # Held-out rows get the edges of the training rows, so that a tree walks both by bins.
-    held = [
-        (
-            e,
-            e.X if isinstance(e.X, BinnedMatrix) else mapper.transform(e.X, n_threads=n_threads),
-            _start_scores(start, e.X, n_threads),
-        )
-        for e in eval_sets
-    ]
+    held = [_HeldOut.of_rows(e, binned.mapper, start, n_threads) for e in eval_sets]
     if X.shape[0] * X.shape[1] < _WORTH_SHARING:
         n_threads = 1
     symmetric = parameters.grow_policy == "symmetric"
     grower = (SymmetricGrower if symmetric else Grower)(binned, queries, parameters, n_threads=n_threads)
-    ensemble = Ensemble(mapper, names, parameters.learning_rate)
+    ensemble = Ensemble(binned.mapper, tuple(names), parameters.learning_rate)
     n_before = 0 if start is None else start.num_trees()
     with open_checkpoint(checkpoint, binned, parameters, scores) as file:
         if file is not None:
@@ -166,16 +156,34 @@ def boost(
                 gradient, hessian = bound.gradient_hessian(rounded)
                 tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)
                 ensemble.trees.append(tree)
-            evaluation: dict[str, float] = {}
-            for eval_set, held_bins, held_scores in held:
-                ensemble.trees[n_rounds - 1].add_to(held_scores, held_bins, n_threads=n_threads)
-                evaluation[eval_set.key] = eval_set.metric(held_scores)
+            evaluation = {h.of.key: h.measured_with(ensemble.trees[n_rounds - 1], n_threads) for h in held}
             if file is not None:
                 file.write_if_due(ensemble.trees)
             if after_round is not None and after_round(n_rounds, evaluation):
                 del ensemble.trees[n_rounds:]
                 break
     return ensemble
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """Held-out rows in the bins of the training rows, so that a tree walks both alike; and their scores."""
+
+    of: Held
+    binned: BinnedMatrix
+    scores: FloatArray
+
+    @classmethod
+    def of_rows(cls, held: Held, mapper: BinMapper, start: Any, n_threads: int) -> _HeldOut:
+        """Bin the rows, unless they come binned from files."""
+        X = held.X
+        binned = X if isinstance(X, BinnedMatrix) else mapper.transform(X, n_threads=n_threads)
+        return cls(held, binned, _start_scores(start, X, n_threads))
+
+    def measured_with(self, tree: Tree, n_threads: int) -> float:
+        """The measure after one more tree."""
+        tree.add_to(self.scores, self.binned, n_threads=n_threads)
+        return self.of.metric(self.scores)
 
 
 def _start_scores(start: Any, X: Any, n_threads: int) -> FloatArray:
