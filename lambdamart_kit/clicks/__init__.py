@@ -1,4 +1,4 @@
-"""Learning from clicks: ways to allow for the position a document was shown at.
+"""Learning from clicks: corrections for the position a document was shown at.
 
 Each of them wraps any objective of :mod:`lambdamart_kit.objectives`; see
 :mod:`lambdamart_kit.clicks.position_bias`.

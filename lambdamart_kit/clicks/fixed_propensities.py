@@ -133,7 +133,7 @@ class HarvestedPropensities:
 
 
 def _corrected(propensities: FloatArray, correction: str, clip: float) -> Debiasing:
-    """What undoes propensities that do not change any more."""
+    """The correction for propensities that do not change any more."""
     check_choice(correction, ("weights", "offset"), name="correction")
     share = check_share(clip, "clip")
     return (_Offsets if correction == "offset" else _InverseWeights)(propensities, share)
@@ -165,7 +165,7 @@ class _Offsets(Debiasing):
 
 
 class _InverseWeights(Debiasing):
-    """Propensities that do not change any more."""
+    """Propensities that do not change any more, as inverse weights of clicks."""
 
     def __init__(self, propensities: FloatArray, clip: float) -> None:
         self.propensities = propensities
@@ -181,12 +181,12 @@ class _InverseWeights(Debiasing):
         *,
         n_threads: int | None = None,
     ) -> Bound:
-        """Each click a query of its own; see the module."""
+        """Each click a query of its own; see :mod:`lambdamart_kit.clicks.position_bias`."""
         return _BoundClicks(objective, y, queries, self.inverse(position), sample_weight, n_threads)
 
 
 class _BoundClicks:
-    """An objective on the queries of one click each, seen from the rows of the log."""
+    """An objective on queries of one click each; takes and returns one value for each row of the log."""
 
     def __init__(
         self,
@@ -212,8 +212,9 @@ class _BoundClicks:
         self._log_rows = single.rows
 
     def on_documents(self, document: IndexArray, n_documents: int) -> Self:
-        """Seen from the documents behind the rows instead: what was one score a row is one a document."""
-        self._rows, self._n_samples = document[self._log_rows], n_documents
+        """Take and return one value for each document instead of one for each row of the log."""
+        self._rows = document[self._log_rows]
+        self._n_samples = n_documents
         return self
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -235,7 +236,7 @@ class ScoreTerms(Protocol):
 
 
 class BoundShiftedClicks(_BoundClicks):
-    """The same at scores plus a term for each position, which may learn from the gradient."""
+    """Single clicks at scores plus a term for each position; the terms may learn from the gradient."""
 
     def __init__(
         self,

@@ -96,7 +96,8 @@ def harvested_propensities(
     cell, inverse = np.unique(code[useful] * n_positions + position[useful] - 1, return_inverse=True)
     shown = np.bincount(inverse).astype(np.float64)
     clicked = np.bincount(inverse, weights=clicks[useful]) if len(cell) else np.empty(0)
-    row, column = cell // n_positions, cell % n_positions
+    row = cell // n_positions
+    column = cell % n_positions
     known = _connected(row, column, n_positions)
     wins = np.bincount(column, weights=clicked, minlength=n_positions) + _PRIOR_CLICKS / n_positions
     theta = np.ones(n_positions)

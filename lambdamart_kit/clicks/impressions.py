@@ -1,4 +1,4 @@
-"""What every way to allow for position bias shares: the log, the estimate in the making, the measure."""
+"""What all corrections of position bias share: the log, the estimate during a fit, the metric on clicks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_clicks(y: FloatArray, method: str) -> None:
 
 
 class Debiasing(ABC):
-    """An estimate of the position bias in the making.
+    """An estimate of the position bias, which may change during a fit.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Debiasing(ABC):
         """The objective on these rows, debiased; `position` in ordered rows, the rest row-aligned."""
 
     def conclude(self) -> None:
-        """Called once the ranker is fitted: last chance to improve the estimates."""
+        """Improve the estimates for the last time; called once the ranker is fitted."""
         return None
 
     def measure(
@@ -114,10 +114,10 @@ class Debiasing(ABC):
 
 @runtime_checkable
 class PositionBias(Protocol):
-    """A way to allow for the position bias; see the module."""
+    """A correction of position bias: what the parameter 'position_bias' may hold."""
 
     def start(self, log: Impressions) -> Debiasing:
-        """Look at the whole log."""
+        """Start an estimate from the whole log."""
         ...
 
 
@@ -136,7 +136,9 @@ class _ClickMetric:
     ) -> None:
         single = SingleClicks.of(queries.sort(y), queries)
         of_query = query_weights(sample_weight, queries)[queries.query_of_ordered_row[single.clicked]]
-        self._debiasing, self._rows, self._weights = debiasing, single.rows, of_query
+        self._debiasing = debiasing
+        self._rows = single.rows
+        self._weights = of_query
         self._position = position[single.clicked]
         self._bound = metric.bind(single.y, single.queries, n_threads=n_threads)
         self.blank = self._bound.blank

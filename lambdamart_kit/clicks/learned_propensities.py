@@ -36,7 +36,9 @@ class _Tally:
 
     def take(self) -> dict[str, FloatArray]:
         """The sums, which start anew."""
-        sums, self.sums, self.seen = self.sums, {}, 0
+        sums = self.sums
+        self.sums = {}
+        self.seen = 0
         return sums
 
 
@@ -53,8 +55,8 @@ class PositionGAM:
     click is propensity times relevance, that is exactly what the ratio of two documents' clicks is, and
     :math:`e^{b_k}` are the propensities. Graded labels are taken as they are.
 
-    The terms learn along with scores that do not know the documents yet, and keep some of that. So once the
-    ranker is fitted, the propensities it reports are those of
+    The terms are learned while the scores do not know the documents yet, and some of that error stays in
+    them. So once the ranker is fitted, the propensities it reports are those of
     :func:`lambdamart_kit.clicks.harvesting.harvested_propensities` for positions between which clicked
     documents (rows of equal features) moved; a position without goes by its term, relative to the nearest
     one above with. The ranking is the same.
@@ -110,7 +112,7 @@ class _Additive(Debiasing):
         return np.asarray(np.exp(self.terms - self.terms[0]) * self.moved)
 
     def conclude(self) -> None:
-        """What documents that moved say of positions, where there were any; as the terms go, below them."""
+        """Take propensities from documents that moved; positions without such documents follow the terms."""
         if not self.clicks:
             return
         log = self.log
@@ -160,7 +162,9 @@ class _Additive(Debiasing):
 
 class _BoundAdditive:
     def __init__(self, state: _Additive, bound: Bound, position: IndexArray) -> None:
-        self._state, self._bound, self._position = state, bound, position
+        self._state = state
+        self._bound = bound
+        self._position = position
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores` plus the terms, ordered rows."""
@@ -261,7 +265,10 @@ class _Joint(Debiasing):
 
 class _BoundJoint:
     def __init__(self, state: _Joint, bound: Any, clicked: Array, position: IndexArray) -> None:
-        self._state, self._bound, self._clicked, self._position = state, bound, clicked, position
+        self._state = state
+        self._bound = bound
+        self._clicked = clicked
+        self._position = position
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores`, ordered rows."""

@@ -1,9 +1,9 @@
-"""Learning from clicks: objectives that know where a document stood when it was, or was not, clicked.
+"""Learning from clicks: corrections for the position a document stood at when it was, or was not, clicked.
 
 A document on top is looked at more often than one below, so it is clicked more often. Each class here is one
-way to allow for that. It wraps any objective, for any learner: `start` looks at the whole log, `bind` wraps
-the objective on some rows of it (all of them for trees, a mini-batch for networks), and what is estimated is
-shared by all that was bound.
+correction. It wraps any objective, for any learner: `start` reads the whole log, `bind` wraps the objective
+on some rows of it (all of them for trees, a mini-batch for networks), and all bound objectives share the
+estimate.
 
 ==========================  =====================================================================
 ``"gam"``                   a term for each position is added to the scores and learned with them

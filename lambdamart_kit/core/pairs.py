@@ -38,8 +38,8 @@ class PairTerms(NamedTuple):
 def flipped_target(target: ArrayLike, rate: float, *, correction: str) -> FloatArray:
     """Target that allows for labels flipped with probability `rate`.
 
-    - ``"smoothed"``: ``e + (1 - 2e) t``, what a flipped label tells (conservative DPO: t = 1 - e). The
-      optimum is the *observed* win probability.
+    - ``"smoothed"``: ``e + (1 - 2e) t``, the probability that the observed label says first wins
+      (conservative DPO: t = 1 - e). The optimum is the *observed* win probability.
     - ``"robust"``: ``(t - e) / (1 - 2e)``, the inverse map: the unbiased estimate of the clean loss,
       ``-log sigma(z) - e / (1 - 2e) z`` for t = 1. The optimum is the *clean* win probability. Targets lie
       outside [0, 1], so the loss has no minimum on pairs that are never contradicted: regularise.
@@ -177,12 +177,20 @@ class PairLoss:
     def gradient_hessian(self, scores: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Gradient and diagonal of the hessian with respect to the `scores`, (n_items,) float64 each."""
         terms = self.terms(scores)
-        gradient, hessian = np.empty(self.n_items), np.empty(self.n_items)
+        gradient = np.empty(self.n_items)
+        hessian = np.empty(self.n_items)
         # Each item sums its own pairs in their order: no atomics, and the same bits on any number of threads.
         run_tasks(
-            _gather_pairs, self._bounds, resolve_n_jobs(self._n_threads), self._ptr, self._incident,
-            terms.gradient, terms.hessian, gradient, hessian,
-        )  # fmt: skip
+            _gather_pairs,
+            self._bounds,
+            resolve_n_jobs(self._n_threads),
+            self._ptr,
+            self._incident,
+            terms.gradient,
+            terms.hessian,
+            gradient,
+            hessian,
+        )
         return gradient, hessian
 
     def _check_scores(self, scores: ArrayLike) -> FloatArray:
@@ -271,11 +279,18 @@ def _differences(
 
 @kernel
 def _gather_pairs(
-    start: int, stop: int, ptr: Array, incident: Array, pair_gradient: Array, pair_hessian: Array,
-    gradient: Array, hessian: Array,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    ptr: Array,
+    incident: Array,
+    pair_gradient: Array,
+    pair_hessian: Array,
+    gradient: Array,
+    hessian: Array,
+) -> None:
     for item in range(start, stop):
-        g, h = 0.0, 0.0
+        g = 0.0
+        h = 0.0
         for at in range(ptr[item], ptr[item + 1]):
             pair = incident[at] >> 1
             sign = 1.0 - 2.0 * (incident[at] & 1)

@@ -1,4 +1,4 @@
-"""Query weights: one weight a query, passed row-aligned because that is how scikit-learn passes weights."""
+"""Query weights: one weight for each query, passed row-aligned because scikit-learn passes weights so."""
 
 from __future__ import annotations
 

@@ -127,9 +127,16 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
     def _rerank(self, X: Any, scores: Array, qid: Any) -> IndexArray:
         given = {"topics" if self.utility == "coverage" else "features": self._columns(X)}
         return rerank(
-            scores, self.k, qid=qid, utility=self.utility, trade_off=self.trade_off,  # type: ignore[arg-type]
-            normalize=self.normalize, allow_stop=self.allow_stop, n_jobs=self.n_jobs, **given,
-        )  # fmt: skip
+            scores,
+            self.k,
+            qid=qid,
+            utility=self.utility,
+            trade_off=self.trade_off,  # type: ignore[arg-type]
+            normalize=self.normalize,
+            allow_stop=self.allow_stop,
+            n_jobs=self.n_jobs,
+            **given,
+        )
 
     def _columns(self, X: Any) -> ArrayLike:
         if callable(self.features):

@@ -17,10 +17,17 @@ _TIES = ("average", "input")
 
 
 def intra_list_distance(
-    features: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None,
-    distance: Literal["cosine", "euclidean"] = "cosine", ties: Literal["average", "input"] = "average",
-    blank: Blank = "skip", sample_weight: ArrayLike | None = None, per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+    features: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    distance: Literal["cosine", "euclidean"] = "cosine",
+    ties: Literal["average", "input"] = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
+    per_query: bool = False,
+) -> float | FloatArray:
     """Mean distance between two different documents among the first k of a list.
 
     Under ``ties="average"`` it is the exact expectation over random orders of equal scores: of the n
@@ -76,9 +83,14 @@ def intra_list_distance(
 
 
 def catalogue_coverage(
-    items: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None,
-    n_items: int | None = None, ties: Literal["average", "input"] = "average",
-) -> float:  # fmt: skip
+    items: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    n_items: int | None = None,
+    ties: Literal["average", "input"] = "average",
+) -> float:
     """Share of the catalogue that is among the first k of at least one list (expected, under ties).
 
     A property of all lists together, so there is no value per query.
@@ -112,9 +124,14 @@ def catalogue_coverage(
 
 
 def gini_exposure(
-    items: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None,
-    n_items: int | None = None, ties: Literal["average", "input"] = "average",
-) -> float:  # fmt: skip
+    items: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    n_items: int | None = None,
+    ties: Literal["average", "input"] = "average",
+) -> float:
     r"""Gini coefficient of the exposure of items: 0 when all get the same, 1 - 1/n when one gets all.
 
     .. math::
@@ -150,9 +167,14 @@ def gini_exposure(
 
 
 def vendi_score(
-    features: ArrayLike | None = None, qid: Any = None, *, similarity: ArrayLike | None = None,
-    order: float = 1.0, sample_weight: ArrayLike | None = None, per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+    features: ArrayLike | None = None,
+    qid: Any = None,
+    *,
+    similarity: ArrayLike | None = None,
+    order: float = 1.0,
+    sample_weight: ArrayLike | None = None,
+    per_query: bool = False,
+) -> float | FloatArray:
     r"""The effective number of different items of a set: n copies give 1, n orthogonal items n.
 
     .. math:: \exp\Big(-\sum_i \lambda_i \log \lambda_i\Big), \qquad \lambda = \text{eigenvalues of } K / n
@@ -284,9 +306,14 @@ def _block_means(worth: FloatArray, ranked: FloatArray, ptr: IndexArray) -> Floa
 
 
 def _item_exposure(
-    items: ArrayLike, scores: ArrayLike, qid: Any, k: int | None, n_items: int | None, ties: str,
+    items: ArrayLike,
+    scores: ArrayLike,
+    qid: Any,
+    k: int | None,
+    n_items: int | None,
+    ties: str,
     discount: Any,
-) -> tuple[FloatArray, IndexArray, int]:  # fmt: skip
+) -> tuple[FloatArray, IndexArray, int]:
     """Expected discount of each ordered row, the code of its item, and how many items there are."""
     ids = np.asarray(items)
     if ids.ndim != 1 or not len(ids):

@@ -28,10 +28,18 @@ TopicTies: TypeAlias = Literal["average", "input"]
 
 
 def alpha_ndcg(
-    topics: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, alpha: float = 0.5,
-    min_relevance: float = 1.0, ties: TopicTies = "average", blank: Blank = "skip",
-    sample_weight: ArrayLike | None = None, per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+    topics: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    alpha: float = 0.5,
+    min_relevance: float = 1.0,
+    ties: TopicTies = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
+    per_query: bool = False,
+) -> float | FloatArray:
     r"""NDCG in which a topic is worth less each time it comes again.
 
     .. math::
@@ -81,10 +89,18 @@ def alpha_ndcg(
 
 
 def err_ia(
-    topics: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None,
-    max_relevance: float = 1.0, topic_weight: ArrayLike | None = None, ties: TopicTies = "average",
-    blank: Blank = "skip", sample_weight: ArrayLike | None = None, per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+    topics: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    max_relevance: float = 1.0,
+    topic_weight: ArrayLike | None = None,
+    ties: TopicTies = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
+    per_query: bool = False,
+) -> float | FloatArray:
     r"""Intent-aware expected reciprocal rank: the ERR of each topic, averaged over the topics.
 
     .. math::
@@ -131,10 +147,18 @@ def err_ia(
 
 
 def precision_ia(
-    topics: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None,
-    min_relevance: float = 1.0, topic_weight: ArrayLike | None = None, ties: TopicTies = "average",
-    blank: Blank = "skip", sample_weight: ArrayLike | None = None, per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+    topics: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    min_relevance: float = 1.0,
+    topic_weight: ArrayLike | None = None,
+    ties: TopicTies = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
+    per_query: bool = False,
+) -> float | FloatArray:
     r"""Intent-aware precision: ``sum_t p_t * (documents among the first k that cover t) / k``.
 
     Topics that no document of the query covers do not count; the weights of the others are made to sum to 1.
@@ -170,10 +194,17 @@ def precision_ia(
 
 
 def subtopic_recall(
-    topics: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None,
-    min_relevance: float = 1.0, ties: TopicTies = "average", blank: Blank = "skip",
-    sample_weight: ArrayLike | None = None, per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+    topics: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    min_relevance: float = 1.0,
+    ties: TopicTies = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
+    per_query: bool = False,
+) -> float | FloatArray:
     """Share of the query's topics that some document among the first k covers.
 
     Parameters
@@ -207,9 +238,14 @@ class _Lists:
     """Topics and scores in ordered rows, checked, with the conventions of one call."""
 
     def __init__(
-        self, topics: ArrayLike, scores: ArrayLike, qid: Any, k: int | None, ties: str,
+        self,
+        topics: ArrayLike,
+        scores: ArrayLike,
+        qid: Any,
+        k: int | None,
+        ties: str,
         sample_weight: ArrayLike | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         check_choice(ties, ("average", "input"), name="ties")
         rows = _check_topics(topics)
         self.queries = Queries.from_qid(qid, len(rows))
@@ -229,9 +265,17 @@ class _Lists:
         out = np.empty((values.shape[1], self.queries.n_queries))
         for topic, column in zip(out, np.ascontiguousarray(values.T)):
             run_tasks(
-                kernel, bounds, n_threads,
-                scores, column, self.queries.ptr, self.cutoff, self.ties, discount, topic,
-            )  # fmt: skip
+                kernel,
+                bounds,
+                n_threads,
+                scores,
+                column,
+                self.queries.ptr,
+                self.cutoff,
+                self.ties,
+                discount,
+                topic,
+            )
         return out.T
 
     def alpha_dcg(self, covers: FloatArray, scores: FloatArray, alpha: float) -> FloatArray:
@@ -285,9 +329,13 @@ def _ideal_scores(covers: FloatArray, lists: _Lists, alpha: float) -> FloatArray
         return covers.sum(axis=1)
     query_of_row = lists.queries.query_of_ordered_row
     best = rerank(
-        np.zeros(len(covers)), lists.cutoff, qid=query_of_row, topics=alpha * covers, utility="coverage",
+        np.zeros(len(covers)),
+        lists.cutoff,
+        qid=query_of_row,
+        topics=alpha * covers,
+        utility="coverage",
         trade_off=1.0,
-    )  # fmt: skip
+    )
     ideal = np.full(len(covers), -np.inf)
     ideal[best] = -np.arange(len(best), dtype=np.float64)
     return ideal

@@ -139,11 +139,20 @@ class _Lists:
     """The lists to be made, in canonical order of their rows."""
 
     def __init__(
-        self, kind: int, ptr: IndexArray, order: IndexArray, modular: FloatArray, trade_off: float, k: int,
+        self,
+        kind: int,
+        ptr: IndexArray,
+        order: IndexArray,
+        modular: FloatArray,
+        trade_off: float,
+        k: int,
         allow_stop: bool,
-    ) -> None:  # fmt: skip
-        self.kind, self.ptr, self.order = kind, ptr, order
-        self.modular, self.trade_off = modular, float(trade_off)
+    ) -> None:
+        self.kind = kind
+        self.ptr = ptr
+        self.order = order
+        self.modular = modular
+        self.trade_off = float(trade_off)
         self.limit = greedy.limits(k, allow_stop=allow_stop)
         self.sizes = np.minimum(np.diff(ptr), k)
         self.ends = np.concatenate(([0], np.cumsum(self.sizes))).astype(np.intp)
@@ -159,10 +168,20 @@ class _Lists:
             singles = _facility_singles(vectors, self.ptr)
         bounds = balanced_bounds(n_rows**2 if facility else n_rows, n_threads)
         run_tasks(
-            _choose_for_queries, bounds, n_threads,
-            self.kind, self.ptr, self.modular, self.trade_off, vectors, singles, self.limit,
-            self.ends, chosen, counts,
-        )  # fmt: skip
+            _choose_for_queries,
+            bounds,
+            n_threads,
+            self.kind,
+            self.ptr,
+            self.modular,
+            self.trade_off,
+            vectors,
+            singles,
+            self.limit,
+            self.ends,
+            chosen,
+            counts,
+        )
         return self.order[_filled(chosen, self.ends, counts)]
 
     def from_similarity(self, similarity: Similarity) -> IndexArray:
@@ -185,21 +204,37 @@ class _Lists:
 
 @kernel
 def _choose_for_queries(
-    start: int, stop: int, kind: int, ptr: IndexArray, modular: FloatArray, trade_off: float,
-    vectors: Float32Array, singles: FloatArray, limit: greedy.Limits,
-    ends: IndexArray, chosen: IndexArray, counts: IndexArray,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    kind: int,
+    ptr: IndexArray,
+    modular: FloatArray,
+    trade_off: float,
+    vectors: Float32Array,
+    singles: FloatArray,
+    limit: greedy.Limits,
+    ends: IndexArray,
+    chosen: IndexArray,
+    counts: IndexArray,
+) -> None:
     """Lists of the queries `start` to `stop` - 1, as ordered rows, into `chosen`."""
     for q in range(start, stop):
-        a, b = ptr[q], ptr[q + 1]
+        a = ptr[q]
+        b = ptr[q + 1]
         rows = vectors[a:b]
         matrix = np.empty((0, 0))
         if kind == greedy.FACILITY and b - a <= _GRAM_ROWS:
             matrix = _gram(rows)
         task = greedy.Problem(
-            kind, modular[a:b], 1.0, rows, matrix, np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp),
+            kind,
+            modular[a:b],
+            1.0,
+            rows,
+            matrix,
+            np.empty(0, dtype=np.intp),
+            np.empty(0, dtype=np.intp),
             np.empty(0),
-        )  # fmt: skip
+        )
         into = chosen[ends[q] : ends[q + 1]]
         alone = singles[a:b] if len(singles) and len(matrix) == 0 else np.empty(0)
         counts[q] = _choose(task, trade_off, alone, limit, into)
@@ -217,7 +252,8 @@ def _choose(
     zero = np.zeros(len(task.modular))
     if len(singles) == 0:
         singles = greedy.first_gains(_with_modular(task, zero, 1.0))
-    scale, modular = trade_off, task.modular
+    scale = trade_off
+    modular = task.modular
     if task.kind == greedy.MAX_SUM:
         scale *= 2.0 / max(len(chosen) - 1, 1)
         modular = task.modular / 2
@@ -248,7 +284,8 @@ def _gram(rows: Float32Array) -> FloatArray:
     for i in range(n):
         target = matrix[i]
         for c in range(d):
-            value, column = columns[c, i], columns[c]
+            value = columns[c, i]
+            column = columns[c]
             for j in range(n):
                 target[j] += value * column[j]
     return matrix
@@ -291,8 +328,10 @@ def _check_arguments(
         raise ValueError(f"'scores' must be finite to be traded off; row {row} has {checked[row]}")
     if not normalize or not len(checked):
         return queries, checked
-    ordered, starts = queries.sort(checked), queries.ptr[:-1]
-    low, high = np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
+    ordered = queries.sort(checked)
+    starts = queries.ptr[:-1]
+    low = np.minimum.reduceat(ordered, starts)
+    high = np.maximum.reduceat(ordered, starts)
     width = np.where(high > low, high - low, 1.0)
     scaled = (ordered - np.repeat(low, queries.sizes)) / np.repeat(width, queries.sizes)
     return queries, queries.unsort(scaled)

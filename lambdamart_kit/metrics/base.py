@@ -1,4 +1,4 @@
-"""What every metric shares: conventions, binding to labels, values by query, then their weighted mean."""
+"""What all metrics share: conventions, binding to labels, one value a query, and the weighted mean."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Metric(ABC):
         Cut-off: only the first `k` documents count. None for all.
     ties : {"average", "optimistic", "pessimistic", "input"}
         What equal scores mean: "average" is the exact expectation over random orders of the tied documents,
-        "optimistic" and "pessimistic" the best and the worst order, "input" the order of the rows.
+        "optimistic" and "pessimistic" the best and the worst order, "input" the order of the rows. As
+        `eval_metric` during a fit, "input" means the ranker's canonical order: by a hash of the rows'
+        content, so arbitrary, but always the same.
     blank : {"skip", "zero", "one"}
         What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
 
@@ -66,9 +68,14 @@ class Metric(ABC):
         return self.name + (f"({options})" if options else "") + ("" if self.k is None else f"@{self.k}")
 
     def __call__(
-        self, y: ArrayLike, scores: ArrayLike, qid: Any = None, *, sample_weight: ArrayLike | None = None,
+        self,
+        y: ArrayLike,
+        scores: ArrayLike,
+        qid: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
         n_jobs: int | None = None,
-    ) -> float:  # fmt: skip
+    ) -> float:
         """Weighted mean over queries, for row-aligned labels and scores.
 
         Parameters
@@ -118,9 +125,13 @@ class Metric(ABC):
         return bound, queries.sort(checked)
 
     def bind(
-        self, y: ArrayLike, queries: Queries, sample_weight: ArrayLike | None = None, *,
+        self,
+        y: ArrayLike,
+        queries: Queries,
+        sample_weight: ArrayLike | None = None,
+        *,
         n_threads: int | None = None,
-    ) -> BoundMetric:  # fmt: skip
+    ) -> BoundMetric:
         """Prepare for evaluating many score vectors of the same rows, as early stopping does.
 
         `y` and `sample_weight` are row-aligned with the qid that made `queries`; the bound metric takes
@@ -215,9 +226,14 @@ class BoundMetric:
         self._queries = queries
         self._ties = TIES[metric.ties]
         self._ranked = RankedScores(
-            metric._values(labels), queries.ptr, cutoff, kernel, arguments,
-            balanced_bounds(queries.sizes, n_threads), n_threads,
-        )  # fmt: skip
+            metric._values(labels),
+            queries.ptr,
+            cutoff,
+            kernel,
+            arguments,
+            balanced_bounds(queries.sizes, n_threads),
+            n_threads,
+        )
         self._scale, self.blank = metric._scale(self._ranked)
 
     def __call__(self, scores: Array) -> float:
@@ -259,8 +275,9 @@ def mean_of_sums(weighted: float, total: float, name: str) -> float:
         warnings.warn(
             f"{name} is undefined: no query with weight has a relevant document; "
             "blank='zero' or blank='one' gives such queries a value",
-            UserWarning, stacklevel=5,
-        )  # fmt: skip
+            UserWarning,
+            stacklevel=5,
+        )
         return float("nan")
     return weighted / total
 

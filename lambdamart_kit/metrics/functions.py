@@ -22,10 +22,17 @@ from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau
 
 
 def ndcg(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, gain: Gain = "exp2",
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    gain: Gain = "exp2",
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Normalised discounted cumulative gain: :func:`dcg` over the DCG of the best order.
 
     The ideal is cut at `k` too, and taken over the documents given. With ``gain="linear"`` and
@@ -62,10 +69,17 @@ def ndcg(
 
 
 def dcg(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, gain: Gain = "exp2",
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    gain: Gain = "exp2",
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Discounted cumulative gain, ``sum over rank < k of gain(y[rank]) / log2(rank + 2)``.
 
     Parameters
@@ -93,10 +107,17 @@ def dcg(
 
 
 def mean_average_precision(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, min_relevance: float = 1.0,
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    min_relevance: float = 1.0,
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Average precision, ``1/R * sum over relevant documents of rank < k of precision@(rank+1)``; "map".
 
     R counts all relevant documents of the query, also with a cut-off (trec_eval's ``map_cut``); LightGBM
@@ -125,10 +146,17 @@ def mean_average_precision(
 
 
 def mean_reciprocal_rank(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, min_relevance: float = 1.0,
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    min_relevance: float = 1.0,
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Reciprocal rank, ``1 / (rank + 1)`` of the first relevant document, 0 if none has rank < k; "mrr".
 
     Parameters
@@ -154,10 +182,17 @@ def mean_reciprocal_rank(
 
 
 def err(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, max_relevance: float = 4.0,
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    max_relevance: float = 4.0,
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Expected reciprocal rank of a reader who reads down and stops at a document with probability R(y).
 
     ::
@@ -195,10 +230,17 @@ def err(
 
 
 def precision(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, min_relevance: float = 1.0,
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    min_relevance: float = 1.0,
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Relevant documents among the first k, over k (also when the query has fewer than k documents).
 
     Without `k`, the share of the query's documents that are relevant.
@@ -222,10 +264,17 @@ def precision(
 
 
 def recall(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, k: int | None = None, min_relevance: float = 1.0,
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    k: int | None = None,
+    min_relevance: float = 1.0,
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Relevant documents among the first k, over all relevant documents of the query.
 
     Parameters
@@ -247,10 +296,16 @@ def recall(
 
 
 def kendall_tau(
-    y: ArrayLike, scores: ArrayLike, qid: Any = None, *, variant: Literal["b", "somers"] = "b",
-    ties: Ties = "average", blank: Blank = "skip", sample_weight: ArrayLike | None = None,
+    y: ArrayLike,
+    scores: ArrayLike,
+    qid: Any = None,
+    *,
+    variant: Literal["b", "somers"] = "b",
+    ties: Ties = "average",
+    blank: Blank = "skip",
+    sample_weight: ArrayLike | None = None,
     per_query: bool = False,
-) -> float | FloatArray:  # fmt: skip
+) -> float | FloatArray:
     """Kendall's rank correlation of scores and labels, from -1 to 1, by Knight's O(n log n) algorithm.
 
     With C pairs in the order of their labels and D against it, of P pairs with different labels::

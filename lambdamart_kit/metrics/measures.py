@@ -1,4 +1,4 @@
-"""The metrics: each is what it makes of a label, a kernel, and what the kernel's value is divided by."""
+"""The metrics. Each states what it makes of a label, a kernel, and what the kernel's value is divided by."""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def parse_metrics(names: str | Metric | Iterable[str | Metric]) -> list[Metric]:
         return [names]
     if isinstance(names, str):
         names = [part for part in re.split(r",(?![^(]*\))", names) if part.strip()]
-    metrics, problems = [], []
+    metrics = []
+    problems = []
     for name in names:
         try:
             metrics.append(parse_metric(name))

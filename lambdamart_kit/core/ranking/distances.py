@@ -150,12 +150,12 @@ def distance_weights(
     stop: np.uint64,
     end: np.uint64,
     tied: bool,
-    swap: np.float32,
-    distance: np.float32,
+    shares: tuple[np.float32, np.float32],
     ranked: Ranked,
     distances: Distances,
 ) -> None:
-    """Weights of the pairs of entry `i` with all entries below it."""
+    """Weights of the pairs of entry `i` with all entries below it; `shares` of the swap and the distance."""
+    swap, distance = shares
     gain = ranked.gain[i]
     within = ranked.within[i]
     upper = ranked.upper[i]

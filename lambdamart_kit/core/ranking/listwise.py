@@ -1,7 +1,7 @@
 """Listwise losses: softmax cross-entropy and the likelihood of the label order. O(documents) a query.
 
-Kernels go over ordered rows of the queries ``first`` to ``last - 1`` in layout order (labels descending), so
-that sums do not depend on how the rows came, and compute in float64.
+Kernels go through the queries ``first`` to ``last - 1``. They sum in layout order (labels descending) and in
+float64, so that sums do not depend on how the rows came.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ def softmax_gradients(
     loss = -sum t log p, gradient = p sum(t) - t, hessian = p (1 - p) sum(t), times the query's `scale`.
     """
     for q in range(first, last):
-        start, stop = ptr[q], ptr[q + 1]
+        start = ptr[q]
+        stop = ptr[q + 1]
         top = _largest_score(start, stop, layout, rows.scores)
-        partition, mass = 0.0, 0.0
+        partition = 0.0
+        mass = 0.0
         for i in range(start, stop):
             partition += math.exp(rows.scores[layout[i]] - top)
             mass += target[i]
@@ -85,7 +87,8 @@ def likelihood_gradients(
     that document j takes part in, gradient_j = exp(s_j) A - [j was drawn]. All in logarithms.
     """
     for q in range(first, last):
-        start, stop = ptr[q], ptr[q + 1]
+        start = ptr[q]
+        stop = ptr[q + 1]
         lowest = stop - 1  # start of the class with the smallest label, which is never drawn from
         while lowest > start and label[lowest - 1] == label[stop - 1]:
             lowest -= 1
@@ -95,9 +98,12 @@ def likelihood_gradients(
             running = _log_add(running, np.float64(rows.scores[layout[i]]))
             log_z[i - start] = running
         loss[q] = 0.0
-        log_a, log_b, i = -np.inf, -np.inf, start  # log of sum 1 / Z and of sum 1 / Z**2
+        log_a = -np.inf  # logarithm of the sum of 1 / Z over the draws so far
+        log_b = -np.inf  # the same of 1 / Z**2
+        i = start
+        # From the largest label down: a document takes part in the draws of its own label and of larger ones.
         while i < stop:
-            class_stop = i + 1
+            class_stop = i + 1  # the documents i to class_stop - 1 share a label
             while class_stop < stop and label[class_stop] == label[i]:
                 class_stop += 1
             drawn = 0.0
@@ -127,5 +133,6 @@ def _largest_score(start: int, stop: int, layout: IndexArray, scores: Array) -> 
 @kernel
 def _log_add(a: float, b: float) -> float:
     """``log(exp(a) + exp(b))``."""
-    high, low = max(a, b), min(a, b)
+    high = max(a, b)
+    low = min(a, b)
     return high if low == -np.inf else high + math.log1p(math.exp(low - high))

@@ -50,7 +50,7 @@ def neighbour_gradients(
 ) -> None:
     """Pair model over neighbours of noisy rankings, each weighing what swapping the two changes in DCG.
 
-    Noise is drawn in the canonical order of the documents, so it does not depend on how the rows came.
+    Noise is drawn in rank order, so it does not depend on how the rows came.
     `ranked` and `noisy` are scratch; `rows` and `factors` are as in
     :func:`lambdamart_kit.core.ranking.lambdas.lambda_gradients`.
     """

@@ -73,10 +73,7 @@ def pair_rows(
 
     Unless `factors` is None, the losses of the pairs are summed into `cost`.
     """
-    ranked.force[:n_entries] = 0.0
-    ranked.curvature[:n_entries] = 0.0
-    if factors is not None:
-        ranked.cost[:n_entries] = 0.0
+    _clear(n_entries, ranked, factors)
     sigma = np.float32(settings.sigma)
     offset = np.float32(settings.offset)
     slope = np.float32(settings.slope)
@@ -84,8 +81,7 @@ def pair_rows(
         offset = np.float32(1.0)
         slope = np.float32(0.0)
     scale = PairScale(sigma, offset, slope)
-    swap_share = np.float32(settings.swap_share)
-    distance_share = np.float32(settings.distance_share)
+    shares = (np.float32(settings.swap_share), np.float32(settings.distance_share))
     total = 0.0
     below = 0
     lanes = np.uint64(LANES)
@@ -109,7 +105,7 @@ def pair_rows(
                 below = block_steps(
                     i, n_entries, below, n_tied, settings.truncation, settings.discounts, ranked, distances
                 )
-            distance_weights(row, stop, padded, n_tied > 0, swap_share, distance_share, ranked, distances)
+            distance_weights(row, stop, padded, n_tied > 0, shares, ranked, distances)
         elif settings.weighting == WINNER:
             _winner_weights(row, stop, padded, ranked)
         else:
@@ -127,6 +123,15 @@ def pair_rows(
         if factors is not None:
             _pair_costs(i, i + 1, n_entries, scale, ranked)
     return total
+
+
+@inner(borrows=True)
+def _clear(n_entries: int, ranked: Ranked, factors: RowFactors | None) -> None:
+    """Set what the pairs of a query are summed into to 0."""
+    ranked.force[:n_entries] = 0.0
+    ranked.curvature[:n_entries] = 0.0
+    if factors is not None:
+        ranked.cost[:n_entries] = 0.0
 
 
 @inner(inline="always")

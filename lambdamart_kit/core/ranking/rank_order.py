@@ -37,7 +37,7 @@ class Ranked(NamedTuple):
     label: Float32Array
     gain: Float32Array
     size: Float32Array  # documents in the entry
-    mass: Float32Array  # what the entry counts in its pairs: documents, or the sum of their factors
+    mass: Float32Array  # weight of the entry in its pairs: its documents, or the sum of their factors
     rank: Array  # int32: first rank of the entry; one longer, so that rank[stop] closes the last block
     stop: Array  # int32: first entry after the block
     upper: Float32Array
@@ -50,7 +50,8 @@ class Ranked(NamedTuple):
     curvature: Float32Array
     cost: Float32Array  # loss of the entry's pairs, before scaling
     entry: Array  # int32: entry of the document at each rank
-    ready: IndexArray  # leading entries whose (places, discounts) already are those of an untied query
+    # Untied queries have the same places and discounts. Of how many leading entries are they filled in?
+    ready: IndexArray  # (2,): places (`rank`, `stop`, `entry`, `size`), discounts (`upper`, `share`, `lower`)
     order: IndexArray  # position in the layout of the document at each rank
     laid: Float32Array  # score of the document at each place of the layout
     sort_work: Array
@@ -88,7 +89,9 @@ def rank_query(label: Float32Array, gain: Float32Array, merge: bool, ranked: Ran
     `laid`, `label` and `gain` stand in layout order; with `merge` the layout must be by label descending.
     """
     n = len(label)
-    order, score, scores = ranked.order[:n], ranked.score, ranked.laid[:n]
+    order = ranked.order[:n]
+    score = ranked.score
+    scores = ranked.laid[:n]
     stable_descending32(scores, order, ranked.sort_work)
     for rank in range(np.uint64(n)):
         score[rank] = scores[np.uint64(order[rank])]
@@ -120,11 +123,13 @@ def _has_ties(score: Float32Array, n: int) -> bool:
 def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Ranked) -> int:
     """Entries of documents with equal score and label from the sorted scores; returns how many."""
     entry = -1
-    last_score, last_label = np.float32(np.nan), np.float32(np.nan)
+    last_score = np.float32(np.nan)
+    last_label = np.float32(np.nan)
     for rank in range(n):
         at = ranked.order[rank]
         if ranked.score[rank] != last_score or label[at] != last_label:
-            last_score, last_label = ranked.score[rank], label[at]
+            last_score = ranked.score[rank]
+            last_label = label[at]
             entry += 1
             ranked.score[entry] = last_score  # entry <= rank: never ahead of the scores still to be read
             ranked.label[entry] = last_label

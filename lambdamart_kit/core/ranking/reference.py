@@ -60,7 +60,8 @@ def swap_weights(
     """
     n = len(scores)
     level = n if truncation is None else truncation
-    weights, n_orders = np.zeros((n, n)), 0
+    weights = np.zeros((n, n))
+    n_orders = 0
     for order in descending_orders(scores):
         ranked = values[order]
         before = metric(ranked)

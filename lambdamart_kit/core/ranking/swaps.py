@@ -111,11 +111,15 @@ def average_precision_swaps(n_entries: int, truncation: int, ranked: Ranked) -> 
     one term of i alone and one of j alone. All is linear in the labels of the other documents, so for a
     tied block the others' labels may be replaced by their mean.
     """
-    start, above, harmonic = 0, 0.0, 0.0  # n and C at the top of the block
+    start = 0
+    above = 0.0  # n at the top of the block
+    harmonic = 0.0  # C at the top of the block
     while start < n_entries:
         stop = ranked.stop[start]
-        first, last = ranked.rank[start], ranked.rank[stop]
-        size, cut = last - first, min(max(truncation, first), last)
+        first = ranked.rank[start]
+        last = ranked.rank[stop]
+        size = last - first
+        cut = min(max(truncation, first), last)
         relevant = _relevant(start, stop, ranked)
         whole = 0.0  # sum of 1 / (rank + 1) over the block
         for rank in range(first, last):
@@ -123,9 +127,13 @@ def average_precision_swaps(n_entries: int, truncation: int, ranked: Ranked) -> 
         for entry in range(start, stop):
             y = np.float64(ranked.label[entry])
             others = (relevant - y) / (size - 1.0) if size > 1 else 0.0
-            upper, lower, inside = 0.0, 0.0, 0.0  # inside: the part of `whole` above rank t
+            upper = 0.0
+            lower = 0.0
+            inside = 0.0  # the part of `whole` above rank t
+            # The document stands at each place t of its block with the same probability.
             for t in range(size):
-                place, n = first + t + 1.0, above + others * t
+                place = first + t + 1.0
+                n = above + others * t
                 before = harmonic + others * inside
                 if first + t < cut:
                     # The last term: C below the block, given that this document stands at t, less its mean.
@@ -150,7 +158,10 @@ def _average_precision_within(
     """Mean |delta| of a relevant and a non-relevant document of one block, in any order."""
     size = last - first
     others = (relevant - 1.0) / (size - 2.0) if size > 2 else 0.0
-    inside, total, lower = whole, 0.0, 0.0  # lower: the lower document's term summed over ranks below t
+    inside = whole
+    total = 0.0
+    lower = 0.0  # the lower document's term, summed over the places below t
+    # From the lowest place of the upper document up, so that the sum over the places below it is at hand.
     for t in range(size - 1, -1, -1):
         place = first + t + 1.0
         if first + t < cut:
@@ -300,16 +311,22 @@ def expected_reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Rank
     In a tied block every document is given the mean stop probability of the block: exact without ties. With
     them it is an approximation that depends on nothing but scores and labels; LambdaERR says how good.
     """
-    start, reach, err = 0, 1.0, 0.0
+    start = 0
+    reach = 1.0
+    err = 0.0
     while start < n_entries:
         stop = ranked.stop[start]
-        first, last = ranked.rank[start], ranked.rank[stop]
-        size, cut = last - first, min(max(truncation, first), last)
+        first = ranked.rank[start]
+        last = ranked.rank[stop]
+        size = last - first
+        cut = min(max(truncation, first), last)
         stops = 0.0
         for entry in range(start, stop):
             stops += np.float64(ranked.gain[entry]) * np.float64(ranked.size[entry])
-        stays = 1.0 - stops / size
-        upper, lower, within = 0.0, 0.0, 0.0
+        stays = 1.0 - stops / size  # every document of the block stops the reader with the mean probability
+        upper = 0.0
+        lower = 0.0
+        within = 0.0
         for rank in range(first, last):
             at = reach / (rank + 1.0)
             low = err + at

@@ -34,15 +34,24 @@ _MOST_LANES = 128  # beyond, that is for cut-offs over 80, sorting the whole que
 
 @kernel
 def discounted_sums(
-    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
-    discount: FloatArray, out: FloatArray,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    scores: Array,
+    values: FloatArray,
+    ptr: IndexArray,
+    cutoff: int,
+    ties: int,
+    discount: FloatArray,
+    out: FloatArray,
+) -> None:
     """``sum over rank < cutoff of value * discount[rank]``; all discounts 1 gives the sum of values."""
     key, value, spare, order, work = _workspace(start, stop, ptr)
     for q in range(start, stop):
-        a, b = ptr[q], ptr[q + 1]
+        a = ptr[q]
+        b = ptr[q + 1]
         n = _rank(scores[a:b], values[a:b], cutoff, ties, key, value, spare, order, work)
-        total, rank = 0.0, 0
+        total = 0.0
+        rank = 0
         while rank < min(cutoff, n):
             end = tied_block_stop(key[:n], rank) if ties == AVERAGE else rank + 1
             last = min(end, cutoff)
@@ -57,15 +66,23 @@ def discounted_sums(
 
 @kernel
 def ideal_sums(
-    start: int, stop: int, values: FloatArray, ptr: IndexArray, cutoff: int, discount: FloatArray,
+    start: int,
+    stop: int,
+    values: FloatArray,
+    ptr: IndexArray,
+    cutoff: int,
+    discount: FloatArray,
     out: FloatArray,
-) -> None:  # fmt: skip
+) -> None:
     """`discounted_sums` of the best order, largest value first."""
     room = largest_query(start, stop, ptr)
-    order, work = np.empty(room, dtype=np.intp), sort_workspace(room)
+    order = np.empty(room, dtype=np.intp)
+    work = sort_workspace(room)
     for q in range(start, stop):
         value = values[ptr[q] : ptr[q + 1]]
-        n, rank, total = len(value), 0, 0.0
+        n = len(value)
+        rank = 0
+        total = 0.0
         if cutoff <= _MOST_LANES:  # level by level: labels repeat, so a few passes reach the cut-off
             level = np.inf
             while rank < min(cutoff, n):
@@ -95,9 +112,15 @@ def _largest_below(values: FloatArray, level: float) -> float:
 
 @kernel
 def precision_sums(
-    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
+    start: int,
+    stop: int,
+    scores: Array,
+    values: FloatArray,
+    ptr: IndexArray,
+    cutoff: int,
+    ties: int,
     out: FloatArray,
-) -> None:  # fmt: skip
+) -> None:
     """``sum over relevant documents of rank < cutoff of the precision at their rank``; values are 0 or 1.
 
     In a block of n documents, r of them relevant, that follows R relevant documents, position j (from 0) is
@@ -105,9 +128,12 @@ def precision_sums(
     """
     key, value, spare, order, work = _workspace(start, stop, ptr)
     for q in range(start, stop):
-        a, b = ptr[q], ptr[q + 1]
+        a = ptr[q]
+        b = ptr[q + 1]
         n = _rank(scores[a:b], values[a:b], cutoff, ties, key, value, spare, order, work)
-        total, seen, rank = 0.0, 0.0, 0
+        total = 0.0
+        seen = 0.0
+        rank = 0
         while rank < min(cutoff, n):
             end = tied_block_stop(key[:n], rank) if ties == AVERAGE else rank + 1
             relevant = _sum(value, rank, end)
@@ -122,20 +148,31 @@ def precision_sums(
 
 @kernel
 def cascades(
-    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
-    discount: FloatArray, out: FloatArray,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    scores: Array,
+    values: FloatArray,
+    ptr: IndexArray,
+    cutoff: int,
+    ties: int,
+    discount: FloatArray,
+    out: FloatArray,
+) -> None:
     """``sum over rank < cutoff of discount[rank] * P(the reader stops at rank)``; values: stop probabilities.
 
     With discount ``1/(rank+1)``, graded values make this ERR, values 0 and 1 the reciprocal rank. With
     discount 1, values 0 and 1 make it the probability that a relevant document is among the first `cutoff`.
     """
     key, value, spare, order, work = _workspace(start, stop, ptr)
-    kept, chance = np.empty(len(key) + 1), np.empty(len(key) + 1)
+    kept = np.empty(len(key) + 1)
+    chance = np.empty(len(key) + 1)
     for q in range(start, stop):
-        a, b = ptr[q], ptr[q + 1]
+        a = ptr[q]
+        b = ptr[q + 1]
         n = _rank(scores[a:b], values[a:b], cutoff, ties, key, value, spare, order, work)
-        total, reading, rank = 0.0, 1.0, 0
+        total = 0.0
+        reading = 1.0
+        rank = 0
         while rank < min(cutoff, n) and reading > 0:
             end = tied_block_stop(key[:n], rank) if ties == AVERAGE else rank + 1
             if end == rank + 1:
@@ -160,7 +197,9 @@ def _cascade_of_block(
     ``kept[i]``, the mean over i-subsets of prod(1 - value). Both recursions add positive terms only. Sums
     stop at the largest i with ``kept[i] > 0``, which makes the reciprocal rank linear in the block's size.
     """
-    n, r, depth = len(value), 0, 0
+    n = len(value)
+    r = 0
+    depth = 0
     n_drawn = min(n, cutoff - rank)
     kept[0] = 1.0
     while r < n and value[r] > 0:
@@ -171,10 +210,13 @@ def _cascade_of_block(
             kept[depth] = 0.0
         for i in range(depth, 0, -1):
             kept[i] = ((r - i) * kept[i] + i * stay * kept[i - 1]) / r
-    chance[0], chance[1 : depth + 1] = 1.0, 0.0
-    total, before = 0.0, 1.0
+    chance[0] = 1.0
+    chance[1 : depth + 1] = 0.0
+    total = 0.0
+    before = 1.0
     for drawn in range(n_drawn):
-        after, left = 0.0, n - drawn
+        after = 0.0
+        left = n - drawn
         for i in range(min(drawn + 1, depth), -1, -1):
             from_below = chance[i - 1] * (r - i + 1) / left if i > 0 else 0.0
             chance[i] = chance[i] * (left - r + i) / left + from_below
@@ -186,9 +228,16 @@ def _cascade_of_block(
 
 @kernel
 def kendall_taus(
-    start: int, stop: int, scores: Array, values: FloatArray, ptr: IndexArray, cutoff: int, ties: int,
-    score_ties_count: bool, out: FloatArray,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    scores: Array,
+    values: FloatArray,
+    ptr: IndexArray,
+    cutoff: int,
+    ties: int,
+    score_ties_count: bool,
+    out: FloatArray,
+) -> None:
     """Concordant less discordant pairs over tau-b's denominator, or over the pairs of unequal values.
 
     Knight's algorithm: with documents sorted by score, then value, the discordant pairs are the inversions
@@ -196,9 +245,12 @@ def kendall_taus(
     """
     key, value, spare, order, work = _workspace(start, stop, ptr)
     for q in range(start, stop):
-        a, b = ptr[q], ptr[q + 1]
+        a = ptr[q]
+        b = ptr[q + 1]
         n = _rank(scores[a:b], values[a:b], cutoff, ties, key, value, spare, order, work)
-        score_tied, both_tied, rank = 0, 0, 0
+        score_tied = 0
+        both_tied = 0
+        rank = 0
         while rank < n:
             end = tied_block_stop(key[:n], rank) if ties == AVERAGE else rank + 1
             score_tied += _pairs(end - rank)
@@ -226,22 +278,32 @@ def _workspace(
 
 @kernel
 def _rank(
-    scores: Array, values: FloatArray, cutoff: int, ties: int,
-    key: FloatArray, value: FloatArray, spare: FloatArray, order: IndexArray, work: Array,
-) -> int:  # fmt: skip
+    scores: Array,
+    values: FloatArray,
+    cutoff: int,
+    ties: int,
+    key: FloatArray,
+    value: FloatArray,
+    spare: FloatArray,
+    order: IndexArray,
+    work: Array,
+) -> int:
     """Scores and values of one query in rank order, into `key` and `value`; how many.
 
     At least the first `cutoff` documents, and always whole blocks of equal scores.
     """
-    n, lowest = 0, _lower_bound(scores, cutoff, spare)
-    for row in range(len(scores)):  # branch-free: a row that does not stay is overwritten by the next
+    n = 0
+    lowest = _lower_bound(scores, cutoff, spare)
+    # Without a branch: every row is written, and one below the bound is overwritten by the next.
+    for row in range(len(scores)):
         order[n] = row
         n += scores[row] >= lowest
     if n <= _FEW:
         tied = _place_few(scores, values, order[:n], key, value, spare, work)
     else:
         for i in range(n):
-            key[i], value[i] = scores[order[i]], values[order[i]]
+            key[i] = scores[order[i]]
+            value[i] = values[order[i]]
         stable_descending64(key[:n], order[:n], work)
         _permute(key[:n], order, spare)
         _permute(value[:n], order, spare)
@@ -257,11 +319,17 @@ def _rank(
 
 @kernel
 def _place_few(
-    scores: Array, values: FloatArray, rows: IndexArray, key: FloatArray, value: FloatArray,
-    chosen: FloatArray, equal: Array,
-) -> bool:  # fmt: skip
+    scores: Array,
+    values: FloatArray,
+    rows: IndexArray,
+    key: FloatArray,
+    value: FloatArray,
+    chosen: FloatArray,
+    equal: Array,
+) -> bool:
     """Put the few documents at `rows` in rank order, equal scores by row; whether there are equal scores."""
-    n, tied = len(rows), False
+    n = len(rows)
+    tied = False
     for i in range(n):
         chosen[i] = scores[rows[i]]
         equal[i] = 0
@@ -273,7 +341,8 @@ def _place_few(
         equal[rank] += np.uint64(1)
         if before > 0:
             tied = True
-        key[rank + before], value[rank + before] = chosen[i], values[rows[i]]
+        key[rank + before] = chosen[i]
+        value[rank + before] = values[rows[i]]
     return tied
 
 
@@ -302,8 +371,8 @@ def _permute(value: FloatArray, order: IndexArray, spare: FloatArray) -> None:
 def _lower_bound(scores: Array, n: int, best: FloatArray) -> float:
     """A score that at least `n` documents reach, and not many more; `best` is scratch.
 
-    Rows are dealt to lanes: the n-th largest of the lanes' best scores is a bound, and finding those best
-    scores is vectorised.
+    Rows are distributed over lanes, as cards are dealt, and each lane keeps its best score. That loop is
+    vectorised. At least n rows reach the n-th largest of the lanes' best scores, so it is a bound.
     """
     n_lanes = _LANES * (1 + 3 * n // (2 * _LANES))
     if n_lanes > _MOST_LANES or len(scores) < 2 * n_lanes:
@@ -329,10 +398,12 @@ def _lower_bound(scores: Array, n: int, best: FloatArray) -> float:
 @kernel
 def _sort_by_value(value: FloatArray, spare: FloatArray) -> int:
     """Merge sort, descending, in place; the number of inversions it removed."""
-    n, inversions = len(value), 0
+    n = len(value)
+    inversions = 0
     for low in range(0, n, _RUN):
         for row in range(low + 1, min(low + _RUN, n)):
-            v, place = value[row], row
+            v = value[row]
+            place = row
             while place > low and value[place - 1] < v:
                 value[place] = value[place - 1]
                 place -= 1
@@ -341,9 +412,11 @@ def _sort_by_value(value: FloatArray, spare: FloatArray) -> int:
     width = _RUN
     while width < n:
         for low in range(0, n - width, 2 * width):
-            right, high = low + width, min(low + 2 * width, n)
+            right = low + width
+            high = min(low + 2 * width, n)
             spare[:width] = value[low:right]
-            left, place = 0, low
+            left = 0
+            place = low
             while left < width:
                 if right == high or spare[left] >= value[right]:
                     value[place] = spare[left]
@@ -359,7 +432,8 @@ def _sort_by_value(value: FloatArray, spare: FloatArray) -> int:
 
 @kernel
 def _equal_pairs(descending: FloatArray) -> int:
-    pairs, first = 0, 0
+    pairs = 0
+    first = 0
     for i in range(1, len(descending) + 1):
         if i == len(descending) or descending[i] != descending[first]:
             pairs += _pairs(i - first)
