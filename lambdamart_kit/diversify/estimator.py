@@ -130,8 +130,8 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
             scores,
             self.k,
             qid=qid,
-            utility=self.utility,
-            trade_off=self.trade_off,  # type: ignore[arg-type]
+            utility=self.utility,  # type: ignore[arg-type]
+            trade_off=self.trade_off,
             normalize=self.normalize,
             allow_stop=self.allow_stop,
             n_jobs=self.n_jobs,
