@@ -22,8 +22,9 @@ FLOORS = {
     6: ["rankers"],
     7: ["preferences", "distributed"],
     8: ["bench", "simulation"],
-    9: ["cli"],
-    10: ["__main__"],
+    9: ["registries"],
+    10: ["cli"],
+    11: ["__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 CORE_MAY_IMPORT = {"numpy", "scipy", "numba", "llvmlite"}

@@ -14,7 +14,7 @@ from lambdamart_kit.objectives import OBJECTIVES
 OWN_METRIC = {"map": "map", "mrr": "mrr", "err": "err", "precision": "precision@10"}
 TREES = {"n_estimators": 12, "num_leaves": 8, "learning_rate": 0.3, "n_jobs": 1, "random_state": 0}
 # The one line that adds a booster: trees of scikit-learn that exist only in these tests.
-SCIKIT_LEARN = BoosterEntry("scikit_learn_booster:ScikitLearnBooster")
+SCIKIT_LEARN = BoosterEntry("scikit_learn_booster:ScikitLearnBooster", "scikit-learn")
 
 
 def trees_of(booster):

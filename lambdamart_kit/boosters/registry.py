@@ -50,21 +50,30 @@ class BoosterEntry:
     ----------
     path : str
         ``"module:class"``.
+    library : str
+        Whose trees these are, as messages call it.
     can : Capabilities
     """
 
     path: str
+    library: str
     can: Capabilities = Capabilities()
 
 
 _HERE = "lambdamart_kit.boosters"
 BOOSTERS: dict[str, BoosterEntry] = {
-    "native": BoosterEntry(f"{_HERE}.native:NativeBooster", Capabilities(symmetric_trees=True, files="bins")),
-    "lightgbm": BoosterEntry(f"{_HERE}.lightgbm:LightGBMBooster", Capabilities(network="sockets")),
-    "xgboost": BoosterEntry(
-        f"{_HERE}.xgboost:XGBoostBooster", Capabilities(files="batches", network="collective")
+    "native": BoosterEntry(
+        f"{_HERE}.native:NativeBooster", "the kit", Capabilities(symmetric_trees=True, files="bins")
     ),
-    "catboost": BoosterEntry(f"{_HERE}.catboost:CatBoostBooster", Capabilities(runs_objectives=False)),
+    "lightgbm": BoosterEntry(
+        f"{_HERE}.lightgbm:LightGBMBooster", "LightGBM", Capabilities(network="sockets")
+    ),
+    "xgboost": BoosterEntry(
+        f"{_HERE}.xgboost:XGBoostBooster", "XGBoost", Capabilities(files="batches", network="collective")
+    ),
+    "catboost": BoosterEntry(
+        f"{_HERE}.catboost:CatBoostBooster", "CatBoost", Capabilities(runs_objectives=False)
+    ),
 }
 
 

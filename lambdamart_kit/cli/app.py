@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lambdamart_kit.cli import benchmark, datasets, export, files, pairs, simulation
+from lambdamart_kit.cli import benchmark, datasets, export, files, names, pairs, simulation
 from lambdamart_kit.cli.output import printable
 from lambdamart_kit.runtime.version import __version__
 
@@ -76,6 +76,7 @@ app.command("predict")(files.predict)
 app.command("evaluate")(files.evaluate)
 app.command("export")(export.export)
 app.command("simulate")(simulation.simulate)
+app.command("names")(names.names)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(pairs.app, name="pairs")
 

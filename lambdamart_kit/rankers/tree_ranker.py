@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from lambdamart_kit.boosters.protocol import LibraryObjective, Model
-from lambdamart_kit.boosters.registry import find_booster, read_model
+from lambdamart_kit.boosters.registry import BOOSTERS, find_booster, read_model
 from lambdamart_kit.boosters.rounds import (
     Callback,
     EarlyStopping,
@@ -36,7 +36,6 @@ from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.categories import categorical_columns
 from lambdamart_kit.rankers.click_learning import collapse
 
-_READS_FLOAT32 = {"xgboost": "XGBoost", "catboost": "CatBoost"}  # as they are called in warnings
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="right")
@@ -189,7 +188,7 @@ class BoostedRanker(BaseRanker):
         booster = find_booster(self.booster_name)
         if not booster.reads_float64 and hasattr(train.view.source, "dtype"):
             names = getattr(self, "feature_names_in_", None)
-            warn_of_merged_values(train.view.source, names, _READS_FLOAT32[self.booster_name])
+            warn_of_merged_values(train.view.source, names, BOOSTERS[self.booster_name].library)
         n_before = start.n_trees if start is not None else 0
         if history is None:
             history = History(greater_is_better=all(e.greater_is_better for e in eval_sets))
