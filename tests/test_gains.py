@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lambdamart_kit.core.gains import check_choice, check_relevance, discounts, gains
-from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.weights import query_weights
+from lambdamart_kit.core.queries import Queries, query_weights
 
 
 def test_gains_by_hand():

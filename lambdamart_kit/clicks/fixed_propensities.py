@@ -10,9 +10,8 @@ import numpy as np
 from lambdamart_kit.clicks.harvesting import SingleClicks, harvested_propensities
 from lambdamart_kit.clicks.impressions import Debiasing, Impressions, check_clicks, check_share
 from lambdamart_kit.core.gains import check_choice
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.objectives.base import Bound, Objective, names_rows
 
 Correction: TypeAlias = Literal["weights", "offset"]

@@ -10,9 +10,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from lambdamart_kit.clicks.harvesting import SingleClicks
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives.base import Bound, Objective, check_positive
 

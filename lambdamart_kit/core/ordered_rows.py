@@ -16,11 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.rowhash import mix, rounded_row_hashes, row_hashes
 from lambdamart_kit.core.rows import RowView, flat
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
 
 _LOW_BITS = np.uint64((1 << 24) - 1)
 _LOWEST_POSITION = 10_000  # more are ids by mistake: a propensity is estimated for each

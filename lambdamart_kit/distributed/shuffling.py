@@ -15,11 +15,10 @@ import numpy as np
 from scipy import sparse
 
 from lambdamart_kit.core.ordered_rows import OrderedRows, canonical_order, row_contents
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.rowhash import id_hashes, mix
 from lambdamart_kit.core.rows import RowView, is_sparse
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.distributed.parts import Part
 from lambdamart_kit.distributed.threads import own_threads
 

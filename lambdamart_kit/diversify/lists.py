@@ -7,10 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.sorting import descending_order
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
 
 _TIES = ("average", "input")

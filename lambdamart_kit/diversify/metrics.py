@@ -16,10 +16,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray
-from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.diversify.reranking import rerank
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks

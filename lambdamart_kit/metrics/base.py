@@ -11,10 +11,9 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_count, check_relevance
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.ranking.tie_blocks import TIES
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 BLANK_VALUE = {"skip": np.nan, "zero": 0.0, "one": 1.0}

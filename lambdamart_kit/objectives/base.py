@@ -10,9 +10,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray
-from lambdamart_kit.core.weights import query_weights
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 

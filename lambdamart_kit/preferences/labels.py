@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
-from lambdamart_kit.core.weights import query_weights
 
 
 class LabelPairs(NamedTuple):
