@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightgbm as lgb
@@ -17,6 +18,7 @@ from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translat
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.runtime.threads import library_threads
 
 _MIN_CHILD_SAMPLES = 20
 
@@ -40,6 +42,7 @@ class LightGBMBooster(Booster):
         start: Model | None = None,
     ) -> LightGBMModel:
         """Grow trees; see `Booster.fit`."""
+        params = replace(params, n_threads=library_threads(params.n_threads))
         own_objective = bound.name if isinstance(bound, LibraryObjective) else None
         settings = lightgbm_settings(params, own_objective)
         labels: dict[str, Any] = {"label": np.zeros(X.shape[0], np.float32)}
@@ -51,7 +54,7 @@ class LightGBMBooster(Booster):
         columns: dict[str, Any] = {
             "feature_name": safe_names(params.feature_names) or "auto",
             "categorical_feature": list(params.categorical_features) or "auto",
-            "params": {"verbosity": -1},
+            "params": {"verbosity": -1, "num_threads": params.n_threads},
         }
         train = lgb.Dataset(X, **labels, **columns)
         held_out = [lgb.Dataset(e.X, reference=train, **columns) for e in eval_sets]

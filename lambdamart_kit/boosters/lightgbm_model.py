@@ -9,6 +9,7 @@ import numpy as np
 
 from lambdamart_kit.boosters.protocol import SumOfTrees
 from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
 from lambdamart_kit.trees.validation import check_lightgbm_text
 
@@ -30,6 +31,7 @@ class LightGBMModel(SumOfTrees):
     def __init__(self, raw: lgb.Booster | None) -> None:
         self._raw = raw
         self._n_scored = 0
+        self._is_mean: bool | None = None
         self._forests: dict[str, Forest | None] = {}  # by the precision of rows
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -54,13 +56,22 @@ class LightGBMModel(SumOfTrees):
         return int(self.raw.num_trees())
 
     def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
-        forest = self._laid_out(X)
+        of_library = library_threads(n_threads)
+        # After a fork LightGBM must not write its model, which it does with threads that are not there.
+        forest = self._laid_out(X) if of_library == n_threads else None
         if forest is not None:
             return forest.predict(X, start, min(stop, self.n_trees), n_threads=n_threads)
         scores = self.raw.predict(
-            X, start_iteration=start, num_iteration=stop - start, raw_score=True, num_threads=n_threads
+            X,
+            start_iteration=start,
+            num_iteration=stop - start,
+            raw_score=True,
+            num_threads=of_library,
         )
-        return np.asarray(scores, dtype=np.float64)
+        if self._is_mean is None:
+            self._is_mean = "\naverage_output" in self.raw.model_to_string(num_iteration=1)
+        # A random forest is the mean of its trees, and LightGBM's raw score their sum.
+        return np.asarray(scores, dtype=np.float64) / (stop - start if self._is_mean else 1)
 
     @property
     def n_features(self) -> int:

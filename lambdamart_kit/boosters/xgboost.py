@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree
 
 _ZERO_IS_MISSING = "lambdamart_kit_zero_is_missing"
@@ -52,7 +54,7 @@ class XGBoostModel(SumOfTrees):
         return int(self.raw.num_boosted_rounds())
 
     def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
-        raw = self._with_threads(n_threads)
+        raw = self._with_threads(library_threads(n_threads))
         parts = [
             raw.inplace_predict(
                 part, iteration_range=(start, stop), predict_type="margin", validate_features=False
@@ -146,6 +148,7 @@ class XGBoostBooster(Booster):
         start: Model | None = None,
     ) -> XGBoostModel:
         """Grow trees; see `Booster.fit`."""
+        params = replace(params, n_threads=library_threads(params.n_threads))
         own_objective = bound.name if isinstance(bound, LibraryObjective) else None
         settings = xgboost_settings(params, own_objective)
         labels: dict[str, Any] = {}

@@ -45,6 +45,8 @@ class Queries:
     def from_qid(cls, qid: Any, n_samples: int) -> Queries:
         """Group rows by `qid`: any hashable ids, in any row order; None puts all rows in one query.
 
+        Two or more columns, or tuples, are ids of several parts.
+
         Raises
         ------
         ValueError
@@ -181,7 +183,7 @@ def _number_if_whole(name: Any) -> Any:
 
 
 def _check_qid(qid: Any, n_samples: int) -> Array:
-    ids = np.asarray(qid)
+    ids = _as_keys(np.asarray(qid), n_samples)
     if ids.dtype == object:
         ids = _plain(ids)
     if ids.ndim != 1 or len(ids) != n_samples:
@@ -197,6 +199,17 @@ def _check_qid(qid: Any, n_samples: int) -> Array:
             f"({len(missing)} such rows); drop those rows or give them a query id"
         )
     return ids
+
+
+def _as_keys(ids: Array, n_samples: int) -> Array:
+    """One column is the ids themselves; the entries of several columns are one id together."""
+    if ids.ndim != 2 or len(ids) != n_samples or not ids.shape[1]:
+        return ids
+    if ids.shape[1] == 1:
+        return ids[:, 0]
+    keys = np.empty(len(ids), dtype=object)
+    keys[:] = list(map(tuple, ids.tolist()))
+    return keys
 
 
 def _plain(ids: Array) -> Array:

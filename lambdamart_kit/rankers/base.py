@@ -24,12 +24,15 @@ from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.rankers import saving
+from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
 from lambdamart_kit.rankers.categories import (
     Categories,
     FeatureColumns,
     categorical_columns,
+    check_column_types,
     encode_categories,
     learn_categories,
+    plain_frame,
 )
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
@@ -96,6 +99,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         qid_val: Any = None,
         position: ArrayLike | None = None,
         position_val: ArrayLike | None = None,
+        **elsewhere: Any,
     ) -> Self:
         """Fit the ranker; the result does not depend on the order of the rows.
 
@@ -121,6 +125,8 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         position_val : array-like of int, optional
             The same for X_val; held-out clicks then count by their inverse propensity. Leave it out if y_val
             is relevance.
+        **elsewhere
+            Nothing: arguments of other libraries' rankers are refused with what they are called here.
 
         Returns
         -------
@@ -132,6 +138,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             If labels, ids, weights, positions or features are not usable: the message names the parameter
             and a row.
         """
+        refuse_foreign_arguments(type(self).__name__, elsewhere)
         watch = Stopwatch()
         with unchanged_on_failure(self), self._head_start(X):
             with watch("data"):
@@ -174,18 +181,33 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     def _training_rows(
         self, X: Any, y: ArrayLike, qid: Any, sample_weight: Any, position: Any = None
     ) -> OrderedRows:
+        X = plain_frame(X)
         continues = getattr(self, "warm_start", False) and hasattr(self, "fit_times_")
         setting = getattr(self, "categorical_features", None)
         if not continues:
             columns = categorical_columns(X, setting, _get_feature_names(X))
             self.categories_ = learn_categories(X, columns)
             self.categorical_columns_ = tuple(columns)
+            self._warn_unless_saved(X)
         checked = self.training_features(X)
         validate_data(self, X, y, skip_check_array=True, reset=not continues)
         rows = order_rows(checked, y, qid, sample_weight, position, n_threads=self._n_threads())
         self.n_queries_in_ = rows.queries.n_queries
         self.single_query_ = qid is None
         return rows
+
+    def _warn_unless_saved(self, X: Any) -> None:
+        """Warn, before any training, of categories that `save` will not be able to write."""
+        for j, known in self.categories_.items():
+            unknown = [value for value in known if not isinstance(value, str | int | float | np.generic)]
+            if unknown:
+                warnings.warn(
+                    f"'X' column {X.columns[j]!r} has categories of type {type(unknown[0]).__name__}, which "
+                    "no model file can hold: save() will fail; make them text first, as in "
+                    f"X[{X.columns[j]!r}].astype(str).astype('category')",
+                    UserWarning,
+                    stacklevel=5,
+                )
 
     def _warn_single_query(self) -> None:
         warnings.warn(
@@ -197,10 +219,12 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
     def _check_features(self, X: Any, *, name: str = "X", finite: bool = True) -> Any:
         """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
+        encoded = encode_categories(plain_frame(X), self.categories_)
+        check_column_types(encoded, name)
         checked = check_array(
-            encode_categories(X, self.categories_),
+            encoded,
             accept_sparse="csr" if self._accepts_sparse else False,
-            dtype=_precision_of(X),
+            dtype=_precision_of(encoded),
             order="C",
             ensure_all_finite=finite and ("allow-nan" if self._allows_nan else True),
             estimator=self,
@@ -369,6 +393,11 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             validate_data(self, X, skip_check_array=True, reset=False)
             X = checked
         return self._predict_rows(X)
+
+    @property
+    def _categorical_columns(self) -> tuple[int, ...]:
+        """The name `categorical_columns_` had."""
+        return self.categorical_columns_
 
     def _is_checked(self, X: Any) -> bool:
         """Whether the checks would pass X as it is: they take longer than scoring the rows of one query."""

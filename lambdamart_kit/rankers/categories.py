@@ -76,6 +76,32 @@ def _named_column(entry: Any, n_features: int, names: Array | None) -> int:
     return j
 
 
+def plain_frame(X: Any) -> Any:
+    """X itself; of a Polars or Arrow table with anything but numbers, the pandas frame of the same values.
+
+    Categories and text are read through pandas, so that a ranker fitted on one kind of frame scores another.
+    """
+    if hasattr(X, "iloc") or not hasattr(X, "to_pandas"):
+        return X
+    kinds = getattr(X, "dtypes", None)
+    if kinds is not None and all(hasattr(kind, "is_numeric") and kind.is_numeric() for kind in kinds):
+        return X
+    return X.to_pandas()
+
+
+def check_column_types(X: Any, name: str) -> None:
+    """Refuse dates, which no rule turns into numbers, with what to do about them."""
+    columns = list(zip(X.columns, X.dtypes)) if hasattr(X, "iloc") else []
+    if isinstance(X, np.ndarray):
+        columns = [("0 and following", X.dtype)]
+    for column, kind in columns:
+        if getattr(kind, "kind", None) in ("m", "M"):
+            raise ValueError(
+                f"{name!r} must hold numbers; column {column!r} holds {kind}; pass seconds, as in "
+                f"({name}[{column!r}] - start).dt.total_seconds() of dates, or leave the column out"
+            )
+
+
 def learn_categories(X: Any, columns: Sequence[int]) -> Categories:
     """The categories of each categorical column of a frame that holds anything but codes already."""
     if not hasattr(X, "iloc"):
@@ -94,9 +120,10 @@ def encode_categories(X: Any, categories: Mapping[int, list[Any]]) -> Any:
     """A frame with its categorical columns as codes in the order of `categories`; unknown is NaN."""
     if not categories:
         return X
+    X = X.to_pandas() if hasattr(X, "to_pandas") else X
     if not hasattr(X, "iloc"):
         raise ValueError(
-            f"'X' must be a pandas DataFrame, because columns {sorted(categories)} were categorical at fit; "
+            f"'X' must be a DataFrame, because columns {sorted(categories)} were categorical at fit; "
             f"got {type(X).__name__}"
         )
     import pandas as pd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -135,7 +136,19 @@ class BoostedRanker(BaseRanker):
                 f"'n_estimators' must be at least {n_before}, the trees already there, with warm_start=True; "
                 f"got {self.n_estimators}"
             )
+        if start is not None and not isinstance(start, find_booster(self.booster_name).model):
+            raise ValueError(
+                f"'booster' must stay what it was with warm_start=True: {self.booster_name!r} cannot go on "
+                f"from a {type(start).__name__}; set warm_start=False"
+            )
         if self.n_estimators == n_before:
+            warnings.warn(
+                f"{type(self).__name__}.fit with warm_start=True grew no trees: 'n_estimators' is "
+                f"{n_before}, and as many are there already, so these rows and changed parameters have no effect; raise "
+                "'n_estimators' or set warm_start=False",
+                UserWarning,
+                stacklevel=4,
+            )
             return
         bound = self._bind(train)
         go_on_after(n_before, bound)
@@ -197,6 +210,9 @@ class BoostedRanker(BaseRanker):
             everyone: list[Callback] = [history, progress, *callbacks]
             if self.early_stopping_rounds is not None:
                 everyone.append(EarlyStopping(history, self.early_stopping_rounds))
+            best = _KeepBest(history)
+            if self.early_stopping_rounds is not None and _rescales_trees(settings.extra):
+                everyone.append(best)
             model = booster.fit(
                 train.view if booster.reads_views else train.X,
                 bound,
@@ -206,7 +222,9 @@ class BoostedRanker(BaseRanker):
                 callbacks=everyone,
                 start=start,
             )
-        if self.early_stopping_rounds is not None:
+        if best.content is not None:
+            model = booster.model.from_bytes(best.content)
+        elif self.early_stopping_rounds is not None:
             model = model.truncate(n_before + history.best_round)
         self._keep_trees(model, history, eval_sets, continues=start is not None)
         return self
@@ -303,6 +321,30 @@ class BoostedRanker(BaseRanker):
     def _restore(self, files: dict[str, bytes]) -> None:
         ((name, content),) = files.items()
         self.model_ = read_model(name.removesuffix(".model"), content)
+
+
+def _rescales_trees(extra: Mapping[str, Any]) -> bool:
+    """Whether later rounds change the trees of earlier ones, as DART does, so that none can be cut out."""
+    return "dart" in [value for value in extra.values() if isinstance(value, str)]
+
+
+class _KeepBest:
+    """Callback that keeps the whole model of the best round; it never stops."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._to_bytes: Callable[[], bytes] | None = None
+        self.content: bytes | None = None
+
+    def show(self, n_rounds: int, to_bytes: Callable[[], bytes]) -> None:
+        """Take the model of `n_rounds` rounds."""
+        self._to_bytes = to_bytes
+
+    def __call__(self, n_rounds: int, evaluation: Mapping[str, float]) -> bool:
+        """Write the model down if this round is the best so far."""
+        if self._history.best_round == n_rounds and self._to_bytes is not None:
+            self.content = self._to_bytes()
+        return False
 
 
 class _Timed:

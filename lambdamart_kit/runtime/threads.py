@@ -21,6 +21,7 @@ from typing import Any, cast
 
 import numba
 import numpy as np
+import threadpoolctl
 
 Bounds = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -45,6 +46,33 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     if n_jobs == 0:
         raise ValueError("'n_jobs' must not be 0; use None for all cores or a positive number of threads")
     return n_jobs if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
+
+
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def library_threads(n_threads: int) -> int:
+    """Threads that a library with OpenMP may use: one in a forked process, where more wait forever.
+
+    OpenMP's threads do not live through a fork, and the library waits for them. The kit's own kernels do not
+    use OpenMP.
+    """
+    if not _forked:
+        return n_threads
+    if not getattr(_local, "openmp_is_limited", False):
+        # Libraries also start threads where they take no number of them, as when they write a model.
+        threadpoolctl.threadpool_limits(limits=1, user_api="openmp")
+        _local.openmp_is_limited = True
+    return 1
 
 
 def run(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:

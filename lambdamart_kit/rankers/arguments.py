@@ -1,0 +1,38 @@
+"""What the arguments of other libraries' rankers are called here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_GROUP = "pass 'qid', the query of each row: np.repeat(np.arange(len(group)), group)"
+_HELD_OUT = "pass the held-out rows as X_val, y_val and qid_val"
+_CATEGORIES = "set the ranker's parameter 'categorical_features'"
+FOREIGN = {
+    "group": _GROUP,
+    "groups": "pass 'qid', the query of each row",
+    "group_id": "pass 'qid', the query of each row",
+    "eval_set": _HELD_OUT,
+    "eval_group": _HELD_OUT,
+    "eval_qid": _HELD_OUT,
+    "eval_names": _HELD_OUT,
+    "eval_metric": "set the ranker's parameter 'eval_metric'",
+    "eval_at": "set the ranker's parameter 'eval_metric', as in 'ndcg@5'",
+    "early_stopping_rounds": "set the ranker's parameter 'early_stopping_rounds'",
+    "categorical_feature": _CATEGORIES,
+    "cat_features": _CATEGORIES,
+    "feature_name": "pass 'X' as a DataFrame, whose columns have names",
+    "init_model": "set the ranker's parameter 'warm_start' and fit again",
+    "xgb_model": "set the ranker's parameter 'warm_start' and fit again",
+    "verbose": "set the ranker's parameter 'verbose'",
+    "group_weight": "pass 'sample_weight', the weight of each row's query",
+}
+
+
+def refuse_foreign_arguments(estimator: str, arguments: Mapping[str, Any]) -> None:
+    """Raise a TypeError that says what each argument is called here, where that is known."""
+    if not arguments:
+        return
+    hints = [f"instead of '{name}', {FOREIGN[name]}" for name in arguments if name in FOREIGN]
+    names = ", ".join(map(repr, arguments))
+    raise TypeError(f"{estimator}.fit() got unexpected arguments {names}" + "".join(f"; {h}" for h in hints))
