@@ -1,4 +1,4 @@
-"""Nothing is silently wrong: DART and forests, warm starts, frames of any library, arguments of other libraries."""
+"""Nothing is silently wrong: DART, forests, warm starts, frames of any library, foreign arguments, forks."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class BoostedRanker(BaseRanker):
         if self.n_estimators == n_before:
             warnings.warn(
                 f"{type(self).__name__}.fit with warm_start=True grew no trees: 'n_estimators' is "
-                f"{n_before}, and as many are there already, so these rows and changed parameters have no effect; raise "
+                f"{n_before}, as before, so these rows and changed parameters have no effect; raise "
                 "'n_estimators' or set warm_start=False",
                 UserWarning,
                 stacklevel=4,
