@@ -17,7 +17,7 @@ FLOORS = {
     1: ["runtime"],
     2: ["core"],
     3: ["metrics", "objectives", "trees", "datasets"],
-    4: ["boosters", "clicks"],
+    4: ["boosters", "clicks", "trec"],
     5: ["files", "model_selection", "explore", "diversify", "export"],
     6: ["rankers"],
     7: ["preferences", "distributed"],
