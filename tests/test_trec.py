@@ -93,7 +93,12 @@ def test_queries_that_only_one_side_has():
     qrels = as_qrels({"a": {"x": 1}, "b": {"x": 1}})
     run = as_run({"a": {"x": 1.0}, "c": {"x": 1.0}})
     plain = evaluate_run(qrels, run, "map")
-    assert (plain.qid.tolist(), plain.means(), plain.n_not_found, plain.n_not_judged) == (["a"], {"map": 1}, 1, 1)
+    assert (plain.qid.tolist(), plain.means(), plain.n_not_found, plain.n_not_judged) == (
+        ["a"],
+        {"map": 1},
+        1,
+        1,
+    )
     assert evaluate_run(qrels, run, "map", complete=True).means() == {"map": 0.5}
     with pytest.raises(ValueError, match="no query in common: 'b' is judged, 'c' is in the run"):
         evaluate_run(as_qrels({"b": {"x": 1}}), as_run({"c": {"x": 1.0}}))
@@ -174,9 +179,11 @@ def test_names():
     assert [str(m) for m in parse_measures("P@5,ndcg_cut_10,RBP_0.95,rprec")] == [
         "P_5", "ndcg_cut_10", "rbp_0.95", "Rprec",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match=r"P.* needs a cut-off.*unknown measure .*'recip'; did you mean recip_rank"):
+    with pytest.raises(
+        ValueError, match=r"P.* needs a cut-off.*unknown measure .*'recip'; did you mean recip_rank"
+    ):
         parse_measures("P,recip")
-    with pytest.raises(ValueError, match="ndcg of trec_eval has no cut-off; .* is ndcg_cut_10"):
+    with pytest.raises(ValueError, match=r"ndcg of trec_eval has no cut-off; .* is ndcg_cut_10"):
         parse_measures("ndcg@10")
     ours = ("map", "ndcg", "ndcg@10", "P@5", "recall@5", "mrr")
     theirs = ("ndcg_cut_5", "P_5", "recip_rank", "bpref", "hit@10", "infAP", "rbp")
@@ -185,7 +192,7 @@ def test_names():
 
 
 def test_labels_that_are_no_grades():
-    with pytest.raises(ValueError, match="'y' must hold whole numbers.* row 2 has 0.5"):
+    with pytest.raises(ValueError, match=r"'y' must hold whole numbers.* row 2 has 0.5"):
         Qrels.from_rows(np.array(["q", "q"]), np.array(["a", "b"]), [1.0, 0.5])
     with pytest.raises(ValueError, match="row 1 has nan"):
         Qrels.from_rows(np.array(["q"]), np.array(["a"]), [math.nan])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lambdamart_kit.bench.render import counted_queries
 from lambdamart_kit.bench.report import CONFIDENCE, Quality, Report
 from lambdamart_kit.bench.results import Run, chosen
 from lambdamart_kit.core.typing import FloatArray
@@ -20,6 +21,7 @@ _INK, _MUTED, _RULE, _ACCENT = "#1f2328", "#6e7781", "#d8dee4", "#0969da"
 # Okabe and Ito's colours, told apart by every kind of colour vision, and dashes for the second round.
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _FORMATS = ("png", "svg")
+_MINUS = "\u2212"  # the one on matplotlib's axes
 
 
 def write_plots(report: Report, runs: Sequence[Run], folder: str | Path) -> list[Path]:
@@ -68,34 +70,39 @@ def comparison_figure(report: Report, metric: str) -> Figure:
     _whiskers(left, heights, [(row.mean, row.low, row.high) for row in rows], [_INK] * len(rows))
     left.set_yticks(heights, [row.model for row in rows])
     left.set_ylim(-0.6, len(rows) - 0.3)
-    left.set_title(f"{metric}, mean over {report.n_queries - report.n_blank:,} queries", **_TITLE)
+    left.set_title(metric, **_TITLE)
     _differences(right, heights, rows, report.baseline)
-    figure.supxlabel(
-        f"{CONFIDENCE:.0%} bootstrap intervals over queries; {report.n_blank:,} blank queries left out. "
-        "Blue: p < 0.05, paired permutation test, Holm-corrected.",
-        fontsize=8, color=_MUTED, x=0.01, ha="left",
-    )  # fmt: skip
+    notes = [f"{counted_queries(report)}; {CONFIDENCE:.0%} bootstrap intervals over queries"]
+    if any(_is_significant(row) for row in rows):
+        notes.append(f"blue: p < {1 - CONFIDENCE:.2f}, paired permutation test, Holm-corrected")
+    text = ". ".join(note[0].upper() + note[1:] for note in notes)
+    figure.supxlabel(f"{text}.", fontsize=8, color=_MUTED, x=0.01, ha="left")
     return figure
 
 
 def learning_curve_figure(curves: dict[str, FloatArray], metric: str) -> Figure:
-    """Validation metric after each tree, one line a model, named where it ends."""
+    """Validation metric after each round, one line a model, named where it ends; a band spans its folds."""
     figure = _figure(width=9.0, height=4.6)
     axes = figure.subplots()
     _plain_axes(axes)
     axes.grid(axis="y", color=_RULE, linewidth=0.7)
+    means = {model: folds.mean(axis=0) for model, folds in curves.items()}
     ends = []
-    for number, (model, curve) in enumerate(curves.items()):
+    for number, (model, curve) in enumerate(means.items()):
         color = _LINES[number % len(_LINES)]
         dashes = "-" if number < len(_LINES) else (0, (4, 2))
         rounds = np.arange(1, len(curve) + 1)
+        if len(curves[model]) > 1:
+            lowest_fold = curves[model].min(axis=0)
+            highest_fold = curves[model].max(axis=0)
+            axes.fill_between(rounds, lowest_fold, highest_fold, color=color, alpha=0.08, linewidth=0)
         axes.plot(rounds, curve, color=color, linewidth=1.6, linestyle=dashes)
         best = int(np.argmax(curve))
         axes.plot(rounds[best], curve[best], "o", color=color, markersize=5, markeredgecolor="white")
         ends.append((float(curve[-1]), len(curve), model, color))
-    lowest, highest = _useful_range(list(curves.values()))
+    lowest, highest = _useful_range(list(means.values()))
     axes.set_ylim(lowest, highest)
-    longest = max(len(curve) for curve in curves.values())
+    longest = max(len(curve) for curve in means.values())
     axes.set_xlim(0, longest * 1.02)
     for place, (value, length, model, color) in zip(_spread(ends, (highest - lowest) / 22), sorted(ends)):
         axes.annotate(
@@ -103,27 +110,30 @@ def learning_curve_figure(curves: dict[str, FloatArray], metric: str) -> Figure:
             color=color, fontsize=9, annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.5},
         )  # fmt: skip
-    axes.set_xlabel("trees", color=_MUTED)
-    axes.set_title(f"{metric} on the validation queries, mean over folds; a dot marks the best", **_TITLE)
+    axes.set_xlabel("rounds: trees, or epochs", color=_MUTED)
+    axes.set_ylabel(metric, color=_MUTED)
+    several = max(map(len, curves.values())) > 1
+    over = ", mean over folds and their span" if several else ""
+    axes.set_title(f"{metric} on the validation queries{over}; a dot marks the best", **_TITLE)
     return figure
 
 
 def learning_curves(runs: Sequence[Run], metric: str) -> dict[str, FloatArray]:
-    """Validation curve of each model's chosen runs, mean over the folds that reach a round.
+    """Validation curves of each model's chosen runs: one row a fold, one column a round.
 
-    Where folds stopped at different rounds the mean ends with the shortest, so that it never jumps.
+    Where folds stopped at different rounds they end with the shortest, so that their mean never jumps.
     """
     curves: dict[str, list[list[float]]] = {}
     for run in chosen(runs, metric):
         for measures in run.learning_curve.values():
             if metric in measures:
                 curves.setdefault(run.model, []).append(measures[metric])
-    means: dict[str, FloatArray] = {}
+    cut: dict[str, FloatArray] = {}
     for model, held in curves.items():
         shortest = min(map(len, held))
         if shortest > 1:
-            means[model] = np.array([curve[:shortest] for curve in held]).mean(axis=0)
-    return means
+            cut[model] = np.array([curve[:shortest] for curve in held])
+    return cut
 
 
 _TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "fontweight": "bold", "color": _INK}
@@ -143,14 +153,15 @@ def _differences(axes: Axes, heights: FloatArray, rows: Sequence[Quality], basel
     axes.plot(
         [0], [h for h, row in zip(heights, rows) if row.difference is None], "o", color=_MUTED, zorder=3
     )
-    colors = [
-        _ACCENT if row.pvalue_holm is not None and row.pvalue_holm < 1 - CONFIDENCE else _MUTED
-        for _, row in compared
-    ]
+    colors = [_ACCENT if _is_significant(row) else _MUTED for _, row in compared]
     spans = [(row.difference, row.difference_low, row.difference_high) for _, row in compared]
     _whiskers(axes, np.array([h for h, _ in compared]), spans, colors, signed=True)
     axes.set_title(f"difference to {baseline}, paired by query", **_TITLE)
     axes.tick_params(axis="y", labelleft=False)
+
+
+def _is_significant(row: Quality) -> bool:
+    return row.pvalue_holm is not None and row.pvalue_holm < 1 - CONFIDENCE
 
 
 def _whiskers(
@@ -168,8 +179,9 @@ def _whiskers(
             [low, high], [height, height], color=color, linewidth=2.2, solid_capstyle="round", alpha=0.45
         )
         axes.plot([mean], [height], "o", color=color, markersize=6, zorder=3)
+        shown = format(mean, "+.4f" if signed else ".4f").replace("-", _MINUS)
         axes.annotate(
-            format(mean, "+.4f" if signed else ".4f"), (mean, height), (0, 6), textcoords="offset points",
+            shown, (mean, height), (0, 6), textcoords="offset points",
             ha="center", color=_INK, fontsize=8, path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
     _plain_axes(axes)
@@ -188,9 +200,17 @@ def _plain_axes(axes: Axes) -> None:
 
 
 def _useful_range(curves: Sequence[FloatArray]) -> tuple[float, float]:
-    """Where the curves differ: the steep first rounds may start below the picture."""
+    """Where the curves differ: the steep first rounds may start below the picture, no curve's best may.
+
+    The worst of the best values is at least a quarter of the height above the bottom, so that one model
+    that starts or stays far below the others does not press them all into one line.
+    """
+    bests = [float(curve.max()) for curve in curves]
+    highest = max(bests)
     lowest = min(float(np.quantile(curve, 0.08)) for curve in curves)
-    highest = max(float(curve.max()) for curve in curves)
+    typical = float(np.median([np.quantile(curve, 0.25) for curve in curves]))
+    floor = min(min(bests), typical) - max(highest - min(bests), highest - typical) / 3
+    lowest = max(lowest, floor)
     margin = 0.06 * max(highest - lowest, 1e-6)
     return lowest - margin, highest + margin
 

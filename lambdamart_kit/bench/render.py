@@ -10,7 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lambdamart_kit.bench.report import CONFIDENCE, Cost, Evaluation, Quality, Report
+from lambdamart_kit.bench.measuring import Measured
+from lambdamart_kit.bench.report import (
+    CONFIDENCE,
+    FEWEST_DOCUMENTS,
+    Cost,
+    Evaluation,
+    Quality,
+    Report,
+)
+from lambdamart_kit.bench.score_comparison import ScoreDifference
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,12 +120,15 @@ FORMATS: dict[str, Callable[[Report], str]] = {"json": to_json, "csv": to_csv, "
 
 
 def tables(report: Report, *, wide: bool) -> list[Table]:
-    """A table of quality for each metric, then one of costs."""
-    quality = [
-        _quality_table(report, metric, [row for row in report.quality if row.metric == metric], wide)
-        for metric in report.metrics
-    ]
-    return [*quality, _cost_table(report)]
+    """Quality under each metric, in one table where there is room and else in two, then costs."""
+    found = []
+    for metric in report.metrics:
+        rows = [row for row in report.quality if row.metric == metric]
+        if wide:
+            found.append(_quality_table(report, metric, rows))
+        else:
+            found += [_mean_table(report, metric, rows), _difference_table(report, rows)]
+    return [*found, _cost_table(report)]
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -132,6 +144,51 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
     )
 
 
+def query_table(measured: Measured) -> Table:
+    """One line a query, one column a metric."""
+    rows = [
+        (str(qid), *map(_score, values))
+        for qid, values in zip(measured.qid.tolist(), measured.values.tolist())
+    ]
+    return Table(f"{len(rows):,} queries", ("query", *measured.metrics), tuple(rows), {})
+
+
+def difference_table(differences: Sequence[ScoreDifference]) -> Table:
+    """One line a metric and file, against the first file."""
+    first = differences[0]
+    columns = ("metric", "scores", "mean", "difference", "its interval", "d", "win/tie/loss", "p")
+    emphasis = {}
+    rows = []
+    for i, d in enumerate(differences):
+        span = _interval(d.low, d.high, signed=True)
+        counts = f"{d.wins}/{d.ties}/{d.losses}"
+        change = f"{d.difference:+.4f}"
+        tail = (span, _number(d.effect_size, "+.2f"), counts, _pvalue(d.pvalue_holm))
+        rows.append((d.metric, d.name, _score(d.mean), change, *tail))
+        if d.pvalue_holm < 1 - CONFIDENCE:
+            emphasis[i, 3] = "green" if d.difference > 0 else "red"
+    title = f"Difference to {first.baseline}, paired by query: {first.n_queries:,} queries"
+    return Table(title, columns, tuple(rows), emphasis)
+
+
+def difference_notes(differences: Sequence[ScoreDifference]) -> list[str]:
+    """What the columns mean, and the queries that changed most."""
+    how = "every flip of signs" if differences[0].exact else "random flips of signs"
+    means = ", ".join(dict.fromkeys(f"{d.metric} {_score(d.baseline_mean)}" for d in differences))
+    several = ", Holm-corrected" if len({d.name for d in differences}) > 1 else ""
+    lines = [
+        f"Baseline {differences[0].baseline}: {means}.",
+        f"d: mean difference over the standard deviation of differences. Interval: {CONFIDENCE:.0%} "
+        f"bootstrap over queries. p: paired permutation test ({how}){several}.",
+    ]
+    for d in differences:
+        for word, extreme in (("best", d.best), ("worst", d.worst)):
+            if extreme:
+                shown = ", ".join(f"{qid} ({change:+.4f})" for qid, change in extreme)
+                lines.append(f"{d.metric}, {d.name}: {word} queries {shown}")
+    return lines
+
+
 def footer(report: Report) -> list[str]:
     """How to read the tables, what is missing, and what they were made with."""
     budget = (
@@ -145,39 +202,70 @@ def footer(report: Report) -> list[str]:
     return [
         f"Interval: {CONFIDENCE:.0%} bootstrap over queries. p: paired permutation test against "
         f"{report.baseline}, Holm-corrected.",
-        f"{budget[0].upper()}{budget[1:]}. Costs are medians over folds, after a warm-up.",
+        f"{budget[0].upper()}{budget[1:]}. Costs are medians over folds, after a warm-up. Rounds are the "
+        "trees of tree ensembles, and iterations or epochs of other models.",
+        *_unmeasured(report),
         *report.notes,
         f"{versions}; {report.n_threads} of {report.environment.get('cores', '?')} cores",
     ]
 
 
-def _quality_table(report: Report, metric: str, rows: list[Quality], wide: bool) -> Table:
-    title = (
-        f"{metric} over {report.n_queries:,} test queries in {len(report.folds)} "
-        f"fold{'s' * (len(report.folds) != 1)}; {report.n_blank:,} blank, left out"
+def _unmeasured(report: Report) -> list[str]:
+    if all(cost.predict_microseconds is not None for cost in report.costs):
+        return []
+    return [f"predict µs is measured on {FEWEST_DOCUMENTS:,} test documents or more."]
+
+
+def counted_queries(report: Report) -> str:
+    """How many queries a mean is over, as tables and pictures alike say it."""
+    n_folds = len(report.folds)
+    left_out = f" ({report.n_blank:,} blank, left out)" if report.n_blank else ""
+    return (
+        f"mean over {report.n_queries - report.n_blank:,} test queries in {n_folds} "
+        f"fold{'s' * (n_folds != 1)}{left_out}"
     )
-    columns = ["model", "mean", f"{CONFIDENCE:.0%} interval", "blank = 0", "difference", "p"]
-    if wide:
-        columns.insert(5, "its interval")
-    cells, emphasis = [], {}
+
+
+def _quality_table(report: Report, metric: str, rows: list[Quality]) -> Table:
+    means = _mean_table(report, metric, rows)
+    differences = _difference_table(report, rows)
+    shift = len(means.columns) - 1
+    return Table(
+        means.title,
+        means.columns + differences.columns[1:],
+        tuple(mean + difference[1:] for mean, difference in zip(means.rows, differences.rows)),
+        means.emphasis | {(i, j + shift): style for (i, j), style in differences.emphasis.items()},
+    )
+
+
+def _mean_table(report: Report, metric: str, rows: list[Quality]) -> Table:
+    columns = ("model", "mean", f"{CONFIDENCE:.0%} interval", "blank = 0")
+    cells = [
+        (row.model, _score(row.mean), _interval(row.low, row.high), _score(row.mean_blank_zero))
+        for row in rows
+    ]
+    return Table(
+        f"{metric}, {counted_queries(report)}", columns, tuple(cells), {(0, 0): "bold", (0, 1): "bold"}
+    )
+
+
+def _difference_table(report: Report, rows: list[Quality]) -> Table:
+    cells: list[tuple[str, ...]] = []
+    emphasis = {}
     for i, row in enumerate(rows):
-        line = [row.model, _score(row.mean), _interval(row.low, row.high), _score(row.mean_blank_zero)]
         if row.difference is None:
-            line += ["baseline", *([""] * wide), ""]
-        else:
-            line += [f"{row.difference:+.4f}"]
-            line += [_interval(row.difference_low, row.difference_high, signed=True)] * wide
-            line += [_pvalue(row.pvalue_holm)]
-            if row.pvalue_holm is not None and row.pvalue_holm < 1 - CONFIDENCE:
-                emphasis[i, 4] = "green" if row.difference > 0 else "red"
-        if i == 0:
-            emphasis[i, 0] = emphasis[i, 1] = "bold"
-        cells.append(tuple(line))
-    return Table(title, tuple(columns), tuple(cells), emphasis)
+            cells.append((row.model, "baseline", "", ""))
+            continue
+        span = _interval(row.difference_low, row.difference_high, signed=True)
+        cells.append((row.model, f"{row.difference:+.4f}", span, _pvalue(row.pvalue_holm)))
+        if row.pvalue_holm is not None and row.pvalue_holm < 1 - CONFIDENCE:
+            emphasis[i, 1] = "green" if row.difference > 0 else "red"
+    title = f"Difference to {report.baseline}, paired by query"
+    return Table(title, ("model", "difference", "its interval", "p"), tuple(cells), emphasis)
 
 
 def _cost_table(report: Report) -> Table:
-    columns = ("model", "trees", "fit s", "gradient s", "rest s", "predict µs", "fit MB")
+    columns = ("model", "rounds", "fit s", "gradient s", "rest s", "predict µs", "fit MB")
     return Table(
         "Cost of one fit, and of predicting one document",
         columns,

@@ -12,6 +12,7 @@ from lambdamart_kit.bench.significance import bootstrap_interval, holm, sign_fli
 from lambdamart_kit.core.typing import FloatArray
 
 CONFIDENCE = 0.95
+FEWEST_DOCUMENTS = 1_000  # test documents below which the time of one is the time of the call
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Cost:
         Wall clock of a fit.
     gradient_seconds : float or None
         Part of it spent in the kit's gradients; None where a library computes its own.
-    predict_microseconds : float
-        Per document, of a model that has predicted before.
+    predict_microseconds : float or None
+        Per document, of a model that has predicted before; None where a fold has too few documents to tell.
     fit_memory : float or None
         Bytes by which the process grew at its peak during fit.
     """
@@ -69,7 +70,7 @@ class Cost:
     n_iterations: float | None
     fit_seconds: float
     gradient_seconds: float | None
-    predict_microseconds: float
+    predict_microseconds: float | None
     fit_memory: float | None
 
 
@@ -246,7 +247,13 @@ def _cost(model: str, runs: Sequence[Run]) -> Cost:
         _median([run.n_iterations for run in runs]),
         float(np.median([run.fit_seconds for run in runs])),
         _median([run.fit_times.get("gradient") for run in runs]),
-        1e6 * float(np.median([run.predict_seconds / max(1, run.n_test_documents) for run in runs])),
+        _median(
+            [
+                1e6 * run.predict_seconds / run.n_test_documents
+                for run in runs
+                if run.n_test_documents >= FEWEST_DOCUMENTS
+            ]
+        ),
         _median([run.fit_memory for run in runs]),
     )
 

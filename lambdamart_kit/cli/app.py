@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lambdamart_kit.cli import benchmark, datasets, export, files, names, pairs, simulation
+from lambdamart_kit.cli import benchmark, datasets, export, files, measuring, names, pairs, simulation
 from lambdamart_kit.cli.output import printable
 from lambdamart_kit.runtime.version import __version__
 
@@ -48,6 +48,7 @@ _OPTION = {
     "'models'": "--models",
     "'baseline'": "--baseline",
     "'folds'": "--folds",
+    "'docid'": "--docid",
     "accept_terms=True": "--accept-terms",
 }
 
@@ -73,7 +74,8 @@ app = typer.Typer(
 app.command("bench")(benchmark.bench)
 app.command("train")(files.train)
 app.command("predict")(files.predict)
-app.command("evaluate")(files.evaluate)
+app.command("evaluate")(measuring.evaluate)
+app.command("compare")(measuring.compare)
 app.command("export")(export.export)
 app.command("simulate")(simulation.simulate)
 app.command("names")(names.names)

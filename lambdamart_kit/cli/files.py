@@ -1,9 +1,8 @@
-"""``lambdamart-kit train``, ``predict`` and ``evaluate``."""
+"""``lambdamart-kit train`` and ``predict``."""
 
 from __future__ import annotations
 
 import ast
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ from lambdamart_kit.cli.columns import (
     QidOption,
     make_columns,
 )
-from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
+from lambdamart_kit.cli.output import say
 
 Threads = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")]
 
@@ -98,8 +97,8 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="File for the scores: .parquet and .csv have columns qid, docid, score; any other, one "
-            "number a line. A folder gets a file for each input. Nothing: stdout.",
+            help="File for the scores: .parquet and .csv have columns qid, docid, score; .run is a TREC run; "
+            "any other has one number a line. A folder gets a file for each input. Nothing: stdout.",
         ),
     ] = None,
     label: LabelOption = "label",
@@ -119,26 +118,6 @@ def predict(
     n_rows = predict_files(model, data, out, columns=columns, n_jobs=n_jobs, progress=True)
     if out is not None:
         say(f"{n_rows:,} rows scored: {out}")
-
-
-def evaluate(
-    data: Annotated[str, typer.Argument(metavar="FILE", help="File, of any format, with the labels.")],
-    scores: Annotated[
-        Path, typer.Argument(help="What `predict` wrote: one number a line, or a table with a column score.")
-    ],
-    metrics: Annotated[str, typer.Option("--metrics", "-k", help="Such as ndcg@10,map.")] = "ndcg@10",
-    label: LabelOption = "label",
-    qid: QidOption = "qid",
-    docid: DocidOption = "docid",
-    format: FormatOption = Format.table,
-) -> None:
-    """Measure scores against the labels of a file."""
-    from lambdamart_kit.bench.files import evaluate_file
-    from lambdamart_kit.bench.render import evaluation_table
-
-    columns = make_columns(label, qid, docid)
-    evaluations = evaluate_file(data, scores, metrics=metrics, columns=columns)
-    print_records(evaluation_table(evaluations), [asdict(e) for e in evaluations], format)
 
 
 def _parameters(texts: list[str] | None) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.datasets.letor.writing import compressed_file
 from lambdamart_kit.files.chunk import Chunk, Columns
 from lambdamart_kit.files.formats import FORMATS, kind_of
+from lambdamart_kit.files.paths import format_suffix
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.runtime.progress import Progress
+from lambdamart_kit.trec import RunFile, write_run
 
 
 class Scorer(Protocol):
@@ -49,9 +51,11 @@ def score_files(
     files : path, glob, folder, or list of them
         LETOR, Parquet or CSV; labels need not be there.
     out : path or None
-        ``.parquet`` and ``.csv``: columns ``qid`` and ``docid`` where the input has them, and ``score``. Any
-        other name: one number a line; None is standard output. A folder (one that is there, or a name that
-        ends in a slash): a file for each input file, of its kind and name.
+        ``.parquet`` and ``.csv``: columns ``qid`` and ``docid`` where the input has them, and ``score``.
+        ``.run``: a TREC run, see :func:`~lambdamart_kit.trec.write_run`; rows without names are called
+        ``row1``, ``row2``, and so on. Any other name: one number a line; None is standard output. A folder
+        (one that is there, or a name that ends in a slash): a file for each input file, of its kind and
+        name.
     columns : Columns, optional
         Names of the columns with ids; ``qid`` and ``docid`` by default.
     n_jobs : int, optional
@@ -138,6 +142,11 @@ def _writer(out: Path | None) -> Iterator[Write]:
     if out is None:
         yield lambda chunk, scores: _print_text(scores)
         return
+    if format_suffix(out) == ".run":
+        collected = _RunCollector(out)
+        yield collected
+        collected.finish()
+        return
     kind = kind_of(out)
     with compressed_file(out) as stream:
         if kind == "parquet":
@@ -164,6 +173,43 @@ def _write_text(stream: BinaryIO, scores: FloatArray) -> None:
 def _columns(chunk: Chunk, scores: FloatArray) -> dict[str, Array]:
     keys = {"qid": chunk.qid, "docid": chunk.docid}
     return {name: values for name, values in keys.items() if values is not None} | {"score": scores}
+
+
+class _RunCollector:
+    """Keeps ids and scores of all rows: a run has the rows of a query sorted."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._qid: list[Array] = []
+        self._docid: list[Array] = []
+        self._scores: list[FloatArray] = []
+        self._n_rows = 0
+
+    def __call__(self, chunk: Chunk, scores: FloatArray) -> None:
+        if chunk.qid is None:
+            raise ValueError(
+                f"{chunk.path}: has no query ids, which a TREC run needs; name their column with 'qid'"
+            )
+        names = chunk.docid
+        if names is None:
+            if not self._n_rows:
+                warnings.warn(
+                    f"{chunk.path}: names no documents; they are called row1, row2, ... in {self._out}",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            names = np.array([f"row{self._n_rows + i + 1}" for i in range(len(scores))])
+        self._n_rows += len(scores)
+        self._qid.append(chunk.qid.astype(str))
+        self._docid.append(names.astype(str))
+        self._scores.append(scores)
+
+    def finish(self) -> None:
+        """Write the file."""
+        parts = self._qid, self._docid, self._scores
+        qid, docid, scores = (np.concatenate(part) if part else np.empty(0) for part in parts)
+        tag = "_".join(self._out.name.partition(".")[0].split()) or "lambdamart-kit"
+        write_run(RunFile(qid, docid, scores, tag), self._out)
 
 
 class _CsvWriter:

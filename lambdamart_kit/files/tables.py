@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ _CSV_BLOCK = 16 << 20
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _TILE = 64
 _LEAST_ROWS = 1024
+_NO_NUMBER = re.compile(r"In CSV column #(?P<column>\d+): .*?invalid value '(?P<value>.*?)'", re.S)
+_REMEDY = "leave it out with 'ignore', or store categories as whole-number codes"
 
 
 class _TableReader(ABC):
@@ -223,13 +226,31 @@ class CsvReader(_TableReader):
         text = {"qid", "docid"}
         kinds |= {n: pa.string() if role in text else pa.float64() for role, n in self._roles.items()}
         done = 0
-        with self._open(path, kinds) as (table, source):
+        with self._naming_column(path), self._open(path, kinds) as (table, source):
             for block in table:
                 at, n_bytes = source.tell(), 0
                 at, n_bytes, done = at, at - done, at
                 for start in range(0, max(block.num_rows, 1), self._batch_rows):
                     yield block.slice(start, self._batch_rows), n_bytes
                     n_bytes = 0
+
+    @contextmanager
+    def _naming_column(self, path: Path) -> Iterator[None]:
+        """Values that are no numbers as an error that names the column."""
+        import pyarrow as pa
+
+        try:
+            yield
+        except pa.ArrowInvalid as error:
+            found = _NO_NUMBER.search(str(error))
+            if found is None:
+                raise
+            name = self._names(path)[int(found["column"])]
+            role = next((role for role, column in self._roles.items() if column == name), None)
+            remedy = _REMEDY if role is None else f"name another column with {role!r}"
+            raise ValueError(
+                f"{path}: column {name!r} must hold numbers; it holds {found['value']!r}; {remedy}"
+            ) from None
 
     @contextmanager
     def _open(self, path: Path, kinds: dict[str, Any] | None = None) -> Iterator[tuple[Any, Any]]:
@@ -329,10 +350,7 @@ def _numeric(column: Any, name: str, path: Path) -> Array:
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         if not (pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
-            raise ValueError(
-                f"{path}: column {name!r} must hold numbers; it holds {kind}; leave it out with 'features', "
-                "or store categories as whole-number codes"
-            )
+            raise ValueError(f"{path}: column {name!r} must hold numbers; it holds {kind}; {_REMEDY}")
         column = column.cast(pa.float64())
     values: Array = column.to_numpy(zero_copy_only=False)
     return values

@@ -74,11 +74,9 @@ def parse_metrics(names: str | Metric | Iterable[str | Metric]) -> list[Metric]:
     """
     if isinstance(names, Metric):
         return [names]
-    if isinstance(names, str):
-        names = [part for part in re.split(r",(?![^(]*\))", names) if part.strip()]
-    metrics = []
-    problems = []
-    for name in names:
+    metrics: list[Metric] = []
+    problems: list[str] = []
+    for name in split_names(names):
         try:
             metrics.append(parse_metric(name))
         except ValueError as error:
@@ -86,6 +84,19 @@ def parse_metrics(names: str | Metric | Iterable[str | Metric]) -> list[Metric]:
     if problems:
         raise ValueError("; ".join(problems))
     return metrics
+
+
+def split_names(names: str | Iterable[Any]) -> list[Any]:
+    """The names in one string with commas between them; commas within parentheses stay.
+
+    Examples
+    --------
+    >>> split_names("ndcg@10, err(ties=input,max_relevance=2)@20")
+    ['ndcg@10', 'err(ties=input,max_relevance=2)@20']
+    """
+    if not isinstance(names, str):
+        return list(names)
+    return [part.strip() for part in re.split(r",(?![^(]*\))", names) if part.strip()]
 
 
 def _cutoff(text: str | None) -> int | None:

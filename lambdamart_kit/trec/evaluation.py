@@ -127,7 +127,9 @@ def _grades(qrels: Qrels, run: RunFile) -> IndexArray:
     """Grade of each row of the run; `NOT_IN_POOL` where there is none."""
     import pandas as pd
 
-    judged = pd.DataFrame({"qid": qrels.qid, "docid": qrels.docid, "grade": np.maximum(qrels.relevance, UNJUDGED)})
+    judged = pd.DataFrame(
+        {"qid": qrels.qid, "docid": qrels.docid, "grade": np.maximum(qrels.relevance, UNJUDGED)}
+    )
     rows = pd.DataFrame({"qid": run.qid, "docid": run.docid})
     grades: IndexArray = (
         rows.merge(judged, on=["qid", "docid"], how="left")["grade"].fillna(NOT_IN_POOL).to_numpy(np.int64)

@@ -150,7 +150,7 @@ def load_qrels(name: str) -> Qrels:
         If the package is not installed.
     """
     try:
-        import ir_datasets
+        import ir_datasets  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise ImportError(
             "judgments by name need the 'ir_datasets' package: pip install ir_datasets; or give a file of "
@@ -259,7 +259,9 @@ def _whole_number(text: str, path: str | Path, number: int) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{path}, line {number}: the relevance must be a whole number; got {text!r}") from None
+        raise ValueError(
+            f"{path}, line {number}: the relevance must be a whole number; got {text!r}"
+        ) from None
 
 
 def _number(text: str, path: str | Path, number: int) -> float:
@@ -293,7 +295,9 @@ def _check_unique(qid: Array, docid: Array, what: str) -> None:
     twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     if len(twice):
         row = order[twice[0] + 1]
-        raise ValueError(f"document {str(docid[row])!r} {what} of query {str(qid[row])!r}; keep one of the two")
+        raise ValueError(
+            f"document {str(docid[row])!r} {what} of query {str(qid[row])!r}; keep one of the two"
+        )
 
 
 def _check_words(what: str, ids: Array) -> None:

@@ -2,8 +2,8 @@ r"""trec_eval's measures, under trec_eval's names.
 
 All of them see one query at a time: the relevance of the retrieved documents in trec_eval's order, and that
 of all judged documents. A document counts as relevant from `min_relevance` on; a document without a judgment
-counts as not relevant, and bpref and infAP leave it out. The formulas, with `R` relevant documents, ``rel(i)``
-1 if the document at rank i (from 1) is relevant, and ``hits(i)`` how many of the first i are::
+counts as not relevant, and bpref and infAP leave it out. With `R` relevant documents, ``rel(i)`` 1 if the
+document at rank i (from 1) is relevant, and ``hits(i)`` how many of the first i are::
 
     map           1/R * sum of rel(i) * hits(i) / i               map_cut_K: over i <= K
     P_K           hits(K) / K                                     recall_K:  hits(K) / R
@@ -33,7 +33,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from lambdamart_kit.core.typing import BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.typing import BoolArray, IndexArray
 
 UNJUDGED = -1  # in the judgments, but with a negative grade: in the pool, and nobody judged it
 NOT_IN_POOL = -2  # not in the judgments
