@@ -333,6 +333,8 @@ def _matrix(batch: Any, names: Sequence[str], path: Path, *, typed: bool) -> Arr
 
     Text does not say its precision: such columns are float32, unless that would merge values.
     """
+    if not names:  # only ids, labels or scores are wanted
+        return np.empty((batch.num_rows, 0), dtype=np.float32)
     columns = [_numeric(batch.column(name), name, path) for name in names]
     if not typed:
         columns = [column if merged_columns(column[:, None]) else _as_single(column) for column in columns]
