@@ -301,6 +301,18 @@ def test_near_duplicates_by_hand():
     assert near_duplicates([]).tolist() == []
 
 
+def test_a_word_that_decides_is_no_near_duplicate():
+    texts = ["christianity or atheism | christianity", "christianity or atheism | atheism"]
+    assert near_duplicates(texts).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_the_length_of_a_name_is_no_length_of_a_response(texts):
+    votes = [{"prompt": "p", "left": "a long name", "right": "short", "winner": w} for w in ("left", "right")]
+    report = PreferencePairs.read(votes, texts=texts).audit()
+    assert "longer_response_preferred" not in report.facts
+
+
 def test_near_duplicates_are_found_at_any_distance(rng):
     """Every text with a few characters changed is found; texts drawn anew are not."""
     words = ["".join(chr(97 + c) for c in rng.integers(0, 26, 6)) for _ in range(400)]

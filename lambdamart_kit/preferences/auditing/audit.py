@@ -102,7 +102,7 @@ def _of_logps(pairs: PairTable) -> dict[str, IndexArray]:
 
 def _length_facts(pairs: PairTable) -> dict[str, float]:
     lengths = pairs.lengths.astype(np.float64)
-    if not lengths.any():
+    if not lengths.any() or _responses_are_names(pairs, lengths):
         return {}
     difference = lengths[pairs.chosen] - lengths[pairs.rejected]
     longer = clustered_mean(
@@ -115,6 +115,17 @@ def _length_facts(pairs: PairTable) -> dict[str, float]:
         "median_characters_chosen": _median(lengths[pairs.chosen]),
         "median_characters_rejected": _median(lengths[pairs.rejected]),
     }
+
+
+def _responses_are_names(pairs: PairTable, lengths: FloatArray) -> bool:
+    """Whether the names of models stand for responses that were not recorded: their length says nothing."""
+    sides = (("chosen_model", pairs.chosen), ("rejected_model", pairs.rejected))
+    if not len(pairs) or not all(name in pairs.columns for name, _ in sides):
+        return False
+    return all(
+        np.array_equal(pairs.columns[name].astype(str).str.len().to_numpy(np.float64), lengths[code])
+        for name, code in sides
+    )
 
 
 def _median(values: FloatArray) -> float:

@@ -21,13 +21,13 @@ MEANING = {
     "matter",
     "empty_response": "a response has no text",
     "empty_prompt": "the prompt has no text: the pair counts as a question of its own",
-    "duplicate": "the same judge stated the same preference before: it counts twice and leaks across splits",
-    "contradiction": "the same judge stated the opposite preference too",
+    "duplicate": "the same preference was stated before, by the same judge where judges are known",
+    "contradiction": "the opposite preference was stated too, by the same judge where judges are known",
     "outvoted": "most of the judges of these two responses preferred the other one",
     "split_vote": "as many judges preferred one response as the other",
     "cycle": "part of a cycle of three or more responses (a > b > c > a): no ranking agrees with all of them",
     "tie": "labelled a tie",
-    "near_duplicate_prompt": "the prompt nearly equals an earlier one: a split may put them on both sides",
+    "near_duplicate_prompt": "the prompt differs from an earlier one in a word or two: a split may part them",
     "prompt_in_both": "the prompt is in the other set too: scores on it are not held out",
     "near_prompt_in_both": "a prompt of the other set is nearly the same: scores on it are hardly held out",
     "policy_equals_reference": "policy and reference give equal log-probs: the DPO loss is log 2",
@@ -116,7 +116,8 @@ class AuditReport:
             lines.append(
                 f"| {row['problem']} | {row['pairs']} | {row['share']:.1%} | {first} | {row['meaning']} |"
             )
-        lines += ["", "| fact | value |", "|---|---:|"]
+        if self.facts:
+            lines += ["", "| fact | value |", "|---|---:|"]
         lines += [f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in self.facts.items()]
         if self.annotators is not None:
             lines += _annotator_lines(self.annotators)
