@@ -123,7 +123,7 @@ class CatBoostBooster(Booster):
         held_out = None
         if eval_sets:
             (eval_set,) = eval_sets
-            # Labels and groups of the held-out rows play no part: the measure is the kit's own.
+            # The kit measures held-out rows itself, so their labels and groups do not matter here.
             held_out = cb.Pool(
                 _table(eval_set.X, params.categorical_features, names),
                 np.arange(eval_set.X.shape[0]) % 2,
@@ -144,7 +144,7 @@ class CatBoostBooster(Booster):
         if eval_sets and not on_gpu:
             settings["eval_metric"] = measure
         with warnings.catch_warnings():
-            # It cannot compile the measure with Numba, and need not: it is called once a round.
+            # CatBoost warns that it cannot compile the measure with Numba: no loss, for one call a round.
             warnings.filterwarnings("ignore", message="(?s)(Failed to|Can't) optim")
             raw = cb.CatBoost(settings)
             try:
@@ -170,7 +170,7 @@ def _look_at_rounds(
     callbacks: Sequence[Callback],
     n_threads: int,
 ) -> CatBoostModel:
-    """The model up to the round after which a callback stops, the rounds measured one after the other."""
+    """Measure a model round by round after training, and cut it where a callback stops."""
     scores = [model.predict(e.X, iteration_range=(0, n_before), n_threads=n_threads) for e in eval_sets]
     for n_rounds in range(1, model.n_trees - n_before + 1):
         n_trees = n_before + n_rounds
@@ -249,7 +249,8 @@ class _Measure:
 
 class _AfterRound:
     def __init__(self, callbacks: Sequence[Callback], measure: _Measure) -> None:
-        self._callbacks, self._measure = callbacks, measure
+        self._callbacks = callbacks
+        self._measure = measure
         self._n_rounds = 0
 
     def after_iteration(self, info: Any) -> bool:

@@ -89,7 +89,7 @@ class LightGBMModel(SumOfTrees):
         return self._forests.get(str(dtype))
 
     def _worth_a_forest(self) -> int:
-        """Rows whose scoring by LightGBM takes as long as laying out its trees anew."""
+        """Number of scored rows after which a `Forest` pays off: laying out the trees takes as long."""
         return 4096
 
     def _lay_out(self, dtype: Any) -> Forest | None:

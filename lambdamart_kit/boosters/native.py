@@ -63,7 +63,7 @@ class NativeModel(LightGBMModel):
     def raw(self) -> lgb.Booster:
         """The LightGBM model."""
         ensemble = self._ensemble
-        if ensemble is not None:  # two threads may both come here: they make equal models
+        if ensemble is not None:  # two threads that both come here make equal models
             self._raw = ensemble.to_lightgbm(self._start)
             self._ensemble = None
         assert self._raw is not None
@@ -84,7 +84,8 @@ class NativeModel(LightGBMModel):
         return super()._worth_a_forest() if self._ensemble is None else 0
 
     def _lay_out(self, dtype: Any) -> Forest | None:
-        ensemble, start = self._ensemble, self._start
+        ensemble = self._ensemble
+        start = self._start
         if ensemble is None:
             return super()._lay_out(dtype)
         before = [] if start is None else read_trees(start.model_to_string(num_iteration=-1))
@@ -92,7 +93,8 @@ class NativeModel(LightGBMModel):
 
     def truncate(self, n_trees: int) -> LightGBMModel:
         """The model with its first `n_trees` trees."""
-        ensemble, dropped = self._ensemble, self.n_trees - n_trees
+        ensemble = self._ensemble
+        dropped = self.n_trees - n_trees
         if ensemble is None or not 0 < dropped <= len(ensemble.trees):
             return super().truncate(n_trees)
         return NativeModel(replace(ensemble, trees=ensemble.trees[:-dropped]), self._start)

@@ -1,7 +1,7 @@
-"""What happens around boosting rounds: evaluate, record, stop early, report, time.
+"""The work around boosting rounds: measure, record, stop early, show progress, take time.
 
-A booster calls `finish_round` after each boosting round with the measure of each `EvalSet`, and stops when
-the answer is True.
+A booster calls `finish_round` after each boosting round with the measure of each `EvalSet`, and stops if it
+returns True.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     def timed(self, part: str, function: F) -> F:
-        """`function`, its time booked on `part`."""
+        """`function`, with its time added to `part`."""
 
         @wraps(function)
         def call(*args: Any) -> Any:
@@ -51,7 +51,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Time a block and book it on `part`."""
+        """Add the time of a block to `part`."""
         started = time.perf_counter()
         try:
             yield
@@ -60,8 +60,9 @@ class Stopwatch:
 
     @contextmanager
     def remainder(self, part: str) -> Iterator[None]:
-        """Time a block and book on `part` what other parts inside the block did not take."""
-        started, before = time.perf_counter(), sum(self.seconds.values())
+        """Add the time of a block to `part`, less what was added to other parts meanwhile."""
+        started = time.perf_counter()
+        before = sum(self.seconds.values())
         try:
             yield
         finally:
@@ -100,9 +101,9 @@ class EvalSet:
 
 @dataclass(eq=False)
 class History:
-    """Callback: the measure after each round, and the best round.
+    """Callback that keeps the measure after each round, and the best round.
 
-    A later round must be better by more than 1e-12 to count as better: measures are means of floats.
+    A later round counts as better only if its measure is better by more than 1e-12, the rounding of a mean.
     """
 
     values: list[float] = field(default_factory=list)
@@ -116,19 +117,20 @@ class History:
             self.values.append(value)
             sign = 1.0 if self.greater_is_better else -1.0
             if math.isnan(self.best_value) or sign * (value - self.best_value) > 1e-12:
-                self.best_value, self.best_round = value, n_rounds
+                self.best_value = value
+                self.best_round = n_rounds
         return False
 
 
 @dataclass(frozen=True, eq=False)
 class EarlyStopping:
-    """Callback: stop when `rounds` rounds in a row brought nothing better than `history`'s best."""
+    """Callback that stops after `rounds` rounds in a row without a new best measure in `history`."""
 
     history: History
     rounds: int
 
     def __call__(self, n_rounds: int, evaluation: Evaluation) -> bool:
-        """Whether the best round is too long ago."""
+        """Whether the best round is at least `rounds` rounds ago."""
         return bool(evaluation) and n_rounds - self.history.best_round >= self.rounds
 
 
@@ -159,7 +161,7 @@ class KeepsModel(Protocol):
     """A callback that is shown the model after every round, before it is called."""
 
     def show(self, n_rounds: int, to_bytes: MakeBytes) -> None:
-        """Take the model of `n_rounds` rounds; ``to_bytes()`` takes its time."""
+        """Take the model of `n_rounds` rounds; ``to_bytes()`` is slow."""
 
 
 def finish_round(
@@ -168,13 +170,14 @@ def finish_round(
     evaluation: Evaluation,
     to_bytes: MakeBytes | None = None,
 ) -> bool:
-    """Tell every callback that `n_rounds` rounds of this fit are done; whether one of them wants to stop.
+    """Call every callback after `n_rounds` rounds of this fit, and return whether one of them wants to stop.
 
-    ``to_bytes()`` gives the model of those rounds, trees it started from included.
+    ``to_bytes()`` returns the model of those rounds, with the trees it started from.
     """
     if to_bytes is not None:
         for callback in callbacks:
             if isinstance(callback, KeepsModel):
                 callback.show(n_rounds, to_bytes)
-    stops = [callback(n_rounds, evaluation) for callback in callbacks]  # all of them, not up to the first
+    # A list, because any() on a generator would not call the callbacks after the first that stops.
+    stops = [callback(n_rounds, evaluation) for callback in callbacks]
     return any(stops)

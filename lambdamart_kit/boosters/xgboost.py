@@ -253,7 +253,7 @@ def _scores(model: xgb.Booster, data: xgb.DMatrix, X: Any) -> Any:
 
 
 class _MarkSparse(xgb.callback.TrainingCallback):
-    """A model of a sparse matrix says so from its first round on, so that a checkpoint of it does."""
+    """Mark a model of a sparse matrix before its first round, so that every checkpoint has the mark."""
 
     def __init__(self, sparse: bool) -> None:
         super().__init__()
@@ -270,7 +270,8 @@ class _AfterRound(xgb.callback.TrainingCallback):
         self, callbacks: Sequence[Callback], data: Sequence[xgb.DMatrix], eval_sets: Sequence[EvalSet]
     ) -> None:
         super().__init__()
-        self._callbacks, self._pairs = callbacks, list(zip(data, eval_sets))
+        self._callbacks = callbacks
+        self._pairs = list(zip(data, eval_sets))
         self._n_rounds = 0
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:

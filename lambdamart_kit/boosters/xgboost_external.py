@@ -1,4 +1,4 @@
-"""Rows in files as XGBoost's external memory takes them: batch by batch, in the order of the files."""
+"""Rows of files for XGBoost's external memory: in batches, in the order of the files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lambdamart_kit.core.typing import Array, IndexArray
 
 @dataclass(frozen=True, eq=False)
 class ExternalRows:
-    """Some of the rows of files; what a learner is given in place of features that do not fit in memory.
+    """Some of the rows of files, which stand for features that do not fit in memory.
 
     Values of rows, such as scores, come in two orders: that of the files, which the learner sees, and the
     canonical one, which objectives and metrics see.
@@ -83,11 +83,12 @@ class ExternalRows:
             raise ImportError(
                 f"fitting files with booster='xgboost' needs xgboost >= 3.0; {xgb.__version__} is installed"
             )
-        names, kinds = columns.pop("feature_names", None), columns.pop("feature_types", None)
+        names = columns.pop("feature_names", None)
+        kinds = columns.pop("feature_types", None)
         outer = self
 
         class Batches(xgb.DataIter):
-            """Hands XGBoost one batch after the other, as often as it starts anew."""
+            """Gives XGBoost one batch after another; XGBoost may start over several times."""
 
             def __init__(self) -> None:
                 super().__init__(cache_prefix=str(outer.folder / f"xgboost-{id(outer):x}"))

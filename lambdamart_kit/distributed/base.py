@@ -1,4 +1,4 @@
-"""What the rankers on a Dask cluster share: the fit on its workers, and lazy predictions."""
+"""Base of the rankers on a Dask cluster: fits on its workers, and lazy predictions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _predicting = Lock()
 
 
 class DaskRanker(BoostedRanker):
-    """What the rankers on Dask share: a fit on the workers of a cluster, and lazy predictions.
+    """Base of the rankers on Dask: fits on the workers of a cluster, and lazy predictions.
 
     A subclass stands between this class and its local ranker, which it names in `_local`; its parameters are
     the local ones and those of this class, which `DaskLambdaMART` describes.
@@ -195,7 +195,8 @@ class DaskRanker(BoostedRanker):
         given: tuple[Any, Any] = (None, None),
     ) -> Self:
         self._check_held_out(held_out, given)
-        cluster, watch = Cluster(), Stopwatch()
+        cluster = Cluster()
+        watch = Stopwatch()
         progression = Progression(ranker, self.checkpoint)
         if self.warm_start and progression.model is None and hasattr(self, "model_"):
             progression.take_over(self)
@@ -243,7 +244,8 @@ class DaskRanker(BoostedRanker):
             return Boosting(cluster, layout, report).run(ranker, start, history, every), layout
 
     def _explained(self, error: WorkerLostError, progression: Progression) -> WorkerLostError:
-        n_trees, total = progression.n_trees, self.n_estimators
+        n_trees = progression.n_trees
+        total = self.n_estimators
         if self.checkpoint is None:
             remedy = "fit again; with 'checkpoint' a fit can go on from the last checkpoint"
         else:
@@ -259,7 +261,7 @@ class DaskRanker(BoostedRanker):
             raise ValueError(EARLY_STOPPING_NEEDS_QUERIES)
 
     def _template(self, columns: Any) -> BoostedRanker:
-        """The local estimator, knowing its columns; None for columns that show later (LETOR files)."""
+        """The local estimator with its columns; `columns` is None if only the rows tell them (LETOR)."""
         ranker = self._local(**{name: getattr(self, name) for name in self._local._get_param_names()})
         ranker.single_query_ = False
         if columns is None:
@@ -316,10 +318,11 @@ class DaskRanker(BoostedRanker):
             sizes = X.map_partitions(len).compute() if lengths else [np.nan] * X.npartitions
         ranker = delayed(self.to_local(), pure=False)
         predict = delayed(_predict_part, pure=False)
-        return da.concatenate([
+        scores = [
             da.from_delayed(predict(ranker, part), shape=(size,), dtype=np.float64)
             for part, size in zip(delayed_partitions(X), sizes)
-        ])  # fmt: skip
+        ]
+        return da.concatenate(scores)
 
     def score(self, X: Any, y: Any, qid: Any = None, sample_weight: Any = None) -> float:
         """Mean of `eval_metric` over the queries of all partitions, as `LambdaMART.score` measures it.
@@ -383,7 +386,8 @@ def _check_categories(columns: Any, categorical: Sequence[int]) -> None:
     for j in categorical:
         if not hasattr(columns, "iloc"):
             continue
-        values, name = columns.iloc[:, j], columns.columns[j]
+        values = columns.iloc[:, j]
+        name = columns.columns[j]
         coded = str(values.dtype) == "category"
         unknown = coded and "__UNKNOWN_CATEGORIES__" in list(values.cat.categories)
         if unknown or not (coded or np.issubdtype(values.dtype, np.number)):

@@ -20,7 +20,7 @@ _MAY_DIFFER = ("n_estimators", "n_jobs", "verbose", "warm_start")
 
 
 class Progression:
-    """The trees so far: in memory for a fit that goes on by itself, and in a file for one that comes later.
+    """The trees so far, in memory for a retry of this fit, and in a file for a later fit.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Progression:
         return 0 if self.model is None else self.ranker.best_iteration_
 
     def check_rows(self, layout: Layout) -> None:
-        """Refuse to go on with other rows than those of `layout`."""
+        """Raise if the trees so far were grown on other rows than those of `layout`."""
         if self._trained_on not in (None, layout.content):
             raise self._refusal("other rows")
         self._trained_on = layout.content
@@ -82,7 +82,7 @@ class Progression:
         return Fitted(self.model or b"", ranker.best_iteration_, ranker.best_score_, ranker.evals_result_, {})
 
     def start(self) -> tuple[BoostedRanker, bytes | None, History]:
-        """What a run begins with: the estimator, its trees, and the history of their rounds."""
+        """Where a run begins: the estimator, the trees so far, and the history of their rounds."""
         self._earlier = self._values
         ranker = copy.copy(self.ranker)
         ranker.__dict__.pop("model_", None)  # it travels as bytes
@@ -125,7 +125,8 @@ class Progression:
 
     def _take(self, model: bytes, values: list[float]) -> None:
         ranker = self.ranker
-        self.model, self._values = model, values
+        self.model = model
+        self._values = values
         ranker.model_ = read_model(ranker.booster_name, model)
         ranker.best_iteration_ = ranker.model_.n_trees
         ranker.evals_result_ = {"validation": {str(ranker.find_metric()): values}} if values else {}

@@ -1,4 +1,4 @@
-"""The cluster as the client sees it: who is there, who is gone, what they answer."""
+"""The cluster as the client sees it: its workers, lost workers, and results of tasks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Cluster:
                 str(entry["name"]), address, "", bool(entry.get("nanny")), int(entry.get("memory_limit") or 0)
             )
             for address, entry in known.items()
-        ]  # fmt: skip
+        ]
         listed.sort(key=_by_name)
         # Tasks, not client.run: the first call imports the libraries, which would block the event loop.
         asked = [self.client.submit(introduce, workers=[w.address], pure=False) for w in listed]
@@ -190,7 +190,7 @@ def _wait_a_little(futures: Sequence[Any]) -> None:
 
 
 def _check_versions(workers: Sequence[Worker], found: dict[str, dict[str, str]]) -> None:
-    """The same code must run everywhere, or a model is one library's here and another's there."""
+    """Raise if a worker has other versions than the client, which could give another model."""
     own = versions()
     different = [
         f"worker {worker} has {package} {found[worker.address].get(package, 'missing')}, the client {ours}"
@@ -206,7 +206,7 @@ def _check_versions(workers: Sequence[Worker], found: dict[str, dict[str, str]])
 
 
 def _cause(errors: Sequence[BaseException]) -> BaseException:
-    """The error that made the others fail: not one that says that somebody else failed."""
+    """The error that started it all, rather than one that reports the failure of another worker."""
     from xgboost.core import XGBoostError
 
     def follows(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""What goes wrong on a cluster, by name."""
+"""Errors of fits on a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fit as the client runs it: rows to workers, trees, and what to do when a worker is lost."""
+"""A fit as the client runs it: moves rows to workers, grows trees, reports lost workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lambdamart_kit.rankers.tree_ranker import BoostedRanker
 
 @dataclass(frozen=True)
 class Holding:
-    """How to get held-out queries: those of `source`, else a `fraction` of the training ones, else none."""
+    """Where held-out queries come from: `source`, else a `fraction` of the training queries, else none."""
 
     source: Source | None
     fraction: float | None
@@ -60,7 +60,7 @@ class Layout:
 
     @property
     def content(self) -> str:
-        """What tells this data set from others, on any number of workers: rows, and their hashes' sum."""
+        """Fingerprint of the rows: their number and the sum of their hashes, on any number of workers."""
         n_rows = sum(summary.n_rows for summary in self.summaries)
         return f"{n_rows}:{sum(summary.content for summary in self.summaries) % 2**64:016x}"
 
@@ -105,13 +105,19 @@ def distribute(
     held = [None] * len(workers) if others is None else _dealt(cluster, others, held_out, len(used))
     rows = [
         cluster.client.submit(
-            shuffling.assemble, columns[w], held[at] if others is None else (held[at] or []),
-            holding.fraction if others is None else None, holding.seed, n_features, ranker.n_jobs,
-            workers=[workers[w].address], pure=False,
+            shuffling.assemble,
+            columns[w],
+            held[at] if others is None else (held[at] or []),
+            holding.fraction if others is None else None,
+            holding.seed,
+            n_features,
+            ranker.n_jobs,
+            workers=[workers[w].address],
+            pure=False,
         )
         for at, w in enumerate(used)
-    ]  # fmt: skip
-    del parts, others, columns, held  # let the cluster forget what has been moved
+    ]
+    del parts, others, columns, held  # so that the cluster frees what has been moved
     chosen = [workers[w] for w in used]
     summaries = cluster.results(
         [cluster.client.submit(operator.attrgetter("summary"), r, pure=False) for r in rows],
@@ -125,7 +131,7 @@ def distribute(
 
 
 class Boosting:
-    """Trees of a `Layout`, with reports as they grow.
+    """Grows trees on the rows of a `Layout` and passes on reports.
 
     Parameters
     ----------
@@ -160,11 +166,18 @@ class Boosting:
             try:
                 futures = [
                     client.submit(
-                        worker.train, job, rank, tracker, rows,
-                        workers=[workers[rank].address], pure=False, retries=0, priority=10,
+                        worker.train,
+                        job,
+                        rank,
+                        tracker,
+                        rows,
+                        workers=[workers[rank].address],
+                        pure=False,
+                        retries=0,
+                        priority=10,
                     )
                     for rank, rows in enumerate(self._layout.rows)
-                ]  # fmt: skip
+                ]
                 results = self._cluster.results(
                     futures, workers, doing="trees were grown", meanwhile=lambda: self._drain(queue)
                 )
@@ -196,7 +209,7 @@ class Boosting:
 def _describe(
     cluster: Cluster, source: Source, n_buckets: int, name: str
 ) -> tuple[list[Any], list[Description]]:
-    """The parts, computed, and what is in them."""
+    """The computed parts, and a description of each."""
     parts = cluster.client.compute(source.parts)
     described = [cluster.client.submit(shuffling.describe, part, n_buckets, pure=False) for part in parts]
     found = cluster.results(described, [], doing="rows were read")

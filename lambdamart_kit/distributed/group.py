@@ -1,4 +1,4 @@
-"""The workers of one fit, as seen from each of them: sums over all, and an end for all if one fails.
+"""The workers of one fit, as each of them sees it: sums over all, and a common end if one fails.
 
 Both libraries exchange their histograms by themselves. What the kit adds to every round (a metric's two
 sums, whether anybody failed) goes through XGBoost's collective library, for either booster.
@@ -33,7 +33,7 @@ _NETWORK = {"machines": "", "num_machines": "1", "local_listen_port": "12400", "
 
 
 class PeerFailedError(RuntimeError):
-    """Another worker of the same fit failed, and has the reason."""
+    """Another worker of the same fit failed; its own error has the reason."""
 
 
 class Group:
@@ -85,7 +85,7 @@ class Group:
             return
         with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as held:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.bind(("", 0))  # a free port, kept until everybody knows of it
+            held.bind(("", 0))  # a free port, kept until all workers know it
             port = held.getsockname()[1]
             machines = self.gather(f"{self._host}:{port}")
         try:
@@ -98,7 +98,7 @@ class Group:
                 "pre_partition": True,
             }
         finally:
-            # The network belongs to the thread; left open it would make the thread's next fit wait for it.
+            # LightGBM keeps the network open for the thread, and the thread's next fit would wait for it.
             library = lgb.basic._LIB  # type: ignore[attr-defined]
             lgb.basic._safe_call(library.LGBM_NetworkFree())
 

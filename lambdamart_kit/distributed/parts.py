@@ -190,7 +190,8 @@ def _file_part(number: int, ranker: BoostedRanker, path: str, columns: Columns) 
 
 def _checked(number: int, ranker: BoostedRanker, X: Any, values: dict[str, Any], suffix: str) -> Part:
     labels = check_relevance(flat(values["y"]), name=f"y{suffix}")
-    ids, weight = np.asarray(values["qid"]), values.get("sample_weight")
+    ids = np.asarray(values["qid"])
+    weight = values.get("sample_weight")
     for name, rows in (("y", labels), ("qid", ids), ("sample_weight", weight)):
         if rows is not None and len(rows) != X.shape[0]:
             raise ValueError(
@@ -200,7 +201,7 @@ def _checked(number: int, ranker: BoostedRanker, X: Any, values: dict[str, Any],
     if len(labels):
         Queries.from_qid(ids, len(labels))  # refuses missing ids
         features = ranker.training_features(X, name=f"X{suffix}")
-    else:  # nothing to check, and scikit-learn refuses to
+    else:  # scikit-learn refuses to check features without rows
         features = np.empty((0, X.shape[1]), dtype=np.float32)
     return Part(
         number, features, labels, ids, None if weight is None else np.asarray(weight, dtype=np.float64)

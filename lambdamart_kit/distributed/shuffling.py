@@ -1,8 +1,9 @@
-"""Whole queries to workers.
+"""Bring whole queries to workers.
 
-A query goes where the hash of its id says: ids are hashed into many more buckets than there are workers, and
-buckets dealt out so that every worker gets about as many rows. Where a query goes depends on the ids and the
-number of workers only, not on how the rows came in partitions, and neither does the order of a worker's rows.
+The hash of a query's id decides which worker gets it. Ids are hashed into many more buckets than there are
+workers, and buckets are dealt out so that every worker gets about as many rows. The worker of a query depends
+on the ids and the number of workers only, not on the partitions that rows came in. So does the order of a
+worker's rows.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BUCKETS = 64  # a worker: the fullest then has a few percent more than the mean
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What the client needs to know of a part.
+    """Description of a part for the client.
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """What the client needs to know of a worker's rows, held-out ones included.
+    """Description of a worker's rows, held-out ones included, for the client.
 
     Attributes
     ----------
@@ -196,7 +197,7 @@ def find_split_query(hashes: Sequence[Array]) -> tuple[int, int, int] | None:
 
 
 def split_message(name: Any, first: int, second: int) -> str:
-    """What to say of a query in two partitions."""
+    """Message of the error about a query in two partitions."""
     return (
         f"with shuffle=False all rows of a query must be in one partition; query {name!r} has rows in "
         f"partitions {first} and {second}; leave shuffle=True, which brings them together, or repartition by "
@@ -229,7 +230,7 @@ def _row_weight(parts: Sequence[Part], order: IndexArray, queries: Queries) -> F
 
 
 def _own(rows: OrderedRows) -> OrderedRows:
-    """The same rows in memory of their own, so that what they were taken from can go."""
+    """A copy of the rows, so that the array they are a view of can be freed."""
     return OrderedRows(RowView.of(rows.X), rows.y, rows.queries, rows.sample_weight)
 
 

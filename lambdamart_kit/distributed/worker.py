@@ -1,4 +1,4 @@
-"""What runs on a worker: its part of the fit, in step with the others."""
+"""Tasks that run on a worker: its part of a fit, in step with the other workers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _trackers: dict[str, Any] = {}
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What every worker of a fit is told.
+    """Instructions of a fit to its workers.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a fit ends with, from the worker of rank 0."""
+    """Result of a fit, from the worker of rank 0."""
 
     model: bytes
     best_iteration: int
@@ -110,7 +110,7 @@ def open_tracker(name: str, size: int) -> dict[str, Any]:
 
 
 def close_tracker(name: str) -> None:
-    """Stop it; one whose workers broke off has nothing new to say about that."""
+    """Stop the tracker; an error of workers that broke off is already known, so it is ignored here."""
     tracker = _trackers.pop(name, None)
     if tracker is not None:
         with suppress(XGBoostError):
@@ -192,7 +192,7 @@ def _eval_sets(rows: WorkerRows, metric: BoundMetric | None, group: Group, watch
 
 
 def _check_counts(rows: WorkerRows, metric: BoundMetric | None, group: Group) -> None:
-    """Something to learn from and, if queries are held out, something to measure; over all workers."""
+    """Raise if no worker has labels to learn from, or none of the held-out queries can be measured."""
     train = rows.train
     weighs = train.comparable()
     if train.sample_weight is not None:
@@ -214,7 +214,7 @@ def _check_counts(rows: WorkerRows, metric: BoundMetric | None, group: Group) ->
 class Reporter:
     """Callback of rank 0: tells the client how far the fit is, and sends the model now and then.
 
-    A client that does not want to hear any more has closed the queue; that ends the fit.
+    If the client has closed the queue, sending fails, and that ends the fit.
     """
 
     def __init__(self, queue: str, group: Group, checkpoint_trees: int | None, n_before: int) -> None:

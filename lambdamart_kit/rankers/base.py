@@ -1,4 +1,4 @@
-"""The contract of every ranker: one row-aligned ``qid`` through fit, score, pipelines and searches."""
+"""Base of all rankers: input, query order, held-out queries, scoring, saving; one row-aligned `qid`."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
     @abstractmethod
     def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
-        """Fit on rows in canonical order; book seconds on `watch`."""
+        """Fit on rows in canonical order, and record the seconds of each part on `watch`."""
 
     @abstractmethod
     def _predict_rows(self, X: Any) -> FloatArray:
@@ -237,7 +237,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     def _hold_out(
         self, rows: OrderedRows, X_val: Any, y_val: Any, qid_val: Any, single: bool, position_val: Any = None
     ) -> tuple[OrderedRows, OrderedRows | None]:
-        """Training and held-out rows: those given, else a share of the queries, else none."""
+        """Training and held-out rows; the latter are those given, else a share of the queries, else None."""
         if position_val is not None and (X_val is None or rows.position is None):
             raise ValueError("'position_val' must be given with 'X_val' and 'position' only")
         if X_val is None and (y_val is not None or qid_val is not None):
@@ -260,7 +260,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         return self.hold_out(rows)
 
     def _eval_sets(self, validation: OrderedRows | None, watch: Stopwatch) -> list[EvalSet]:
-        """The held-out rows with the eval metric bound to them; raises where no query counts."""
+        """The held-out rows with the eval metric bound to them; an error if no query counts."""
         if validation is None:
             return []
         metric = self.find_metric()
@@ -400,7 +400,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         return self.categorical_columns_
 
     def _is_checked(self, X: Any) -> bool:
-        """Whether the checks would pass X as it is: they take longer than scoring the rows of one query."""
+        """Whether X needs no checks, which would take longer than scoring the rows of one query."""
         if type(X) is not np.ndarray or X.dtype not in (np.float32, np.float64):
             return False
         if X.ndim != 2 or not X.flags.c_contiguous:
@@ -530,7 +530,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
 
     def _restore(self, files: dict[str, bytes]) -> None:
-        """Take over what `_files` gave."""
+        """Set the fitted attributes from what `_files` returned."""
         raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
 
 
@@ -546,7 +546,7 @@ def _precision_of(X: Any) -> Any:
 
 
 def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:
-    """The metric bound to the rows; debiased if they are clicks with positions."""
+    """Bind the metric to the rows; clicks with positions are weighted against position bias."""
     if rows.debiasing is None or rows.position is None or not (rows.y > 0).any():
         return metric.bind(rows.y, rows.queries, rows.sample_weight, n_threads=n_threads)
     return rows.debiasing.measure(
@@ -559,14 +559,14 @@ def split_queries(
 ) -> tuple[OrderedRows, OrderedRows]:
     """Split off whole queries: training rows, held-out rows.
 
-    The share is of the queries that prefer something (two different labels): the others would teach nothing
-    and measure nothing, and stay in the training part. Which queries are drawn depends on their sorted ids
+    The share is of the queries with two different labels. The others can neither teach nor measure anything,
+    and stay in the training part. Which queries are drawn depends on their sorted ids
     and on `rng`, not on the order of the rows.
 
     Raises
     ------
     ValueError
-        If fewer than two queries prefer something.
+        If fewer than two queries have two different labels.
     """
     eligible = np.flatnonzero(rows.comparable())
     if len(eligible) < 2:

@@ -10,7 +10,7 @@ from lambdamart_kit.objectives import Bound, Objective, names_rows, resolve_obje
 
 
 def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None) -> Objective:
-    """The objective by name, instance or function, checked against the rows it will see.
+    """Find the objective by name, instance or function, and check that it can learn from the rows.
 
     Parameters
     ----------
@@ -22,8 +22,7 @@ def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None
     Raises
     ------
     ValueError
-        If an objective that names rows, which is written for all of them, would get some of them only; or if
-        the labels leave nothing to learn.
+        If an objective that names rows would get only some of them, or if the labels leave nothing to learn.
     """
     found = resolve_objective(objective)
     if names_rows(found):
@@ -41,11 +40,13 @@ def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None
 
 
 def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bound:
-    """The objective bound to the rows in canonical order; debiased if they have positions.
+    """Bind the objective to rows in canonical order, with a correction for position bias if they have one.
 
     An objective that names rows is bound to the rows in the order they were given in.
     """
-    y, queries, sample_weight = train.y, train.queries, train.sample_weight
+    y = train.y
+    queries = train.queries
+    sample_weight = train.sample_weight
     if names_rows(objective):
         y, queries, sample_weight = train.as_given()
     if train.debiasing is None or train.position is None:
@@ -54,7 +55,7 @@ def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bo
 
 
 def check_comparable(train: OrderedRows) -> None:
-    """At least one query must prefer something.
+    """Raise unless some query has two different labels.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Categorical columns: which they are, and the codes that trees see in place of their values."""
+"""Categorical columns: finds them, and replaces their values by the codes that trees are given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FeatureColumns:
     Attributes
     ----------
     n_features : int or None
-        None where it shows only when rows are read, as in LETOR files.
+        None if only the rows will tell, as with LETOR files.
     names : (n_features,) array of str, or None
     categorical : tuple of int
         Columns that hold categories.
@@ -130,8 +130,9 @@ def encode_categories(X: Any, categories: Mapping[int, list[Any]]) -> Any:
 
     X = X.copy(deep=False)
     for j, known in categories.items():
-        values, index = X.iloc[:, j], pd.Index(known)
-        if str(values.dtype) == "category":  # one look-up a category, not one a row
+        values = X.iloc[:, j]
+        index = pd.Index(known)
+        if str(values.dtype) == "category":  # look up each category once, not each row
             own = np.append(index.get_indexer(values.cat.categories), -1)
             codes = own[values.cat.codes.to_numpy()]
         else:

@@ -1,4 +1,4 @@
-"""What rankers that learn from clicks share: the parameter 'position_bias', and what was estimated."""
+"""Mixin of the rankers that learn from clicks: the parameter 'position_bias' and estimated propensities."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ DEFAULT_POSITION_BIAS = "gam"
 
 
 def collapse(train: OrderedRows, bound: Bound) -> tuple[OrderedRows, Bound]:
-    """Rows of equal features as one, for learners that give them one score anyway.
+    """Merge rows of equal features into one row, because trees give them the same score.
 
-    A document of a click log is shown again and again: trees then grow on documents, and
-    ``min_child_samples`` counts documents. A document counts as a query of its own.
+    A click log shows the same document many times. After merging, trees grow on documents, and
+    ``min_child_samples`` counts documents. Each document counts as a query of its own.
     """
     features = row_hashes(train.view.source)[train.order]
     _, first, code = np.unique(features, return_index=True, return_inverse=True)
@@ -40,15 +40,19 @@ def collapse(train: OrderedRows, bound: Bound) -> tuple[OrderedRows, Bound]:
     queries = Queries(np.arange(n, dtype=np.intp), np.arange(n + 1, dtype=np.intp), np.arange(n))
     documents = OrderedRows(train.view.take(first), train.y[first], queries, None)
     code = code.astype(np.intp, copy=False)
-    on_documents = getattr(bound, "on_documents", None)  # saves a pass through the impressions
+    on_documents = getattr(
+        bound, "on_documents", None
+    )  # a bound objective may sum by document itself, which is faster
     return documents, on_documents(code, n) if on_documents else _BoundDocuments(bound, code, n)
 
 
 class _BoundDocuments:
-    """An objective on impressions, seen from the documents behind them."""
+    """An objective on impressions whose gradient is summed over the impressions of each document."""
 
     def __init__(self, bound: Bound, document: IndexArray, n_documents: int) -> None:
-        self._bound, self._document, self._n_documents = bound, document, n_documents
+        self._bound = bound
+        self._document = document
+        self._n_documents = n_documents
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at `scores` of the documents."""
@@ -79,7 +83,7 @@ class LearnsFromClicks:
     def _debias(
         self, train: OrderedRows, validation: OrderedRows | None
     ) -> tuple[OrderedRows, OrderedRows | None]:
-        """The rows, told how to allow for their positions."""
+        """Attach the correction for position bias to the rows."""
         if train.position is None:
             return train, validation
         log = Impressions(train.y, train.position, lambda: row_hashes(train.view.source)[train.order])

@@ -1,4 +1,4 @@
-"""What `LambdaMART.fit_files` does: rows from files, then the fit that rows in memory get."""
+"""Training from files: reads the rows that `LambdaMART.fit_files` names, then fits as on rows in memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fit_files(
 def _prepare(
     ranker: BoostedRanker, store: BinCache, files: Files, columns: Columns, eval_files: Files | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
-    """Training and held-out rows; what only their making needs, such as the sample, is gone afterwards."""
+    """Training and held-out rows. The sample that bin edges come from is freed when this returns."""
     n_threads = resolve_n_jobs(ranker.n_jobs)
     training = FileTraining(store, n_threads=n_threads, verbose=bool(ranker.verbose))
     opened = RowFiles(files, columns, n_jobs=n_threads)
@@ -87,7 +87,7 @@ def _note_columns(ranker: BoostedRanker, rows: FileRows) -> None:
 def _split(
     ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
-    """Training and held-out rows in canonical order, their features still in the files."""
+    """Training and held-out rows in canonical order. Their features stay in the files."""
     if held_out is None:
         return ranker.hold_out(rows.in_order())
     evaluated = training.scan(held_out, n_features=rows.n_features, suffix="_val")

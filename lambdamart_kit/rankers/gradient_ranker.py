@@ -1,4 +1,4 @@
-"""What rankers that improve one vector of weights round by round share: parameters, stopping, saving."""
+"""Base of the rankers that improve weights step by step: linear and neural ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ AfterRound = Callable[[int, Callable[[Any], Array]], bool]
 
 
 class IteratedRanker(LearnsFromClicks, BaseRanker):
-    """A ranker on transformed features with rounds (epochs, steps), held-out queries and a best round."""
+    """A ranker on transformed features that learns in rounds (epochs or steps).
+
+    After each round it may be measured on held-out queries; it keeps the weights of the best round.
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "objective": [str, HasMethods("bind"), callable],
@@ -54,8 +57,12 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
         "verbose": ["verbose"],
     }
     saved_attributes = (
-        *BaseRanker.saved_attributes, "n_iter_", "best_score_", "evals_result_", *LearnsFromClicks._estimates
-    )  # fmt: skip
+        *BaseRanker.saved_attributes,
+        "n_iter_",
+        "best_score_",
+        "evals_result_",
+        *LearnsFromClicks._estimates,
+    )
 
     inputs_: InputTransform
     n_iter_: int
@@ -72,9 +79,9 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
     def _rounds(
         self, validation: OrderedRows | None, watch: Stopwatch
     ) -> Iterator[tuple[History, AfterRound]]:
-        """The history of the rounds inside the block, and what to call after each of them.
+        """Context manager around the rounds: yields their history, and a function to call after each round.
 
-        When the block ends, `n_iter_`, `best_score_` and `evals_result_` say what came of it.
+        At the end of the block it sets `n_iter_`, `best_score_` and `evals_result_`.
         """
         eval_sets = self._eval_sets(validation, watch)
         held_out: list[tuple[EvalSet, Any]] = [(e, self.inputs_(e.X)) for e in eval_sets]
@@ -97,11 +104,11 @@ class IteratedRanker(LearnsFromClicks, BaseRanker):
 
     @abstractmethod
     def _arrays(self) -> dict[str, Array]:
-        """Every array of the fitted scorer but those of `inputs_`."""
+        """Arrays of the fitted scorer, without those of `inputs_`."""
 
     @abstractmethod
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
-        """Take over what `_arrays` gave."""
+        """Set the fitted attributes from what `_arrays` returned."""
 
     def _scaling(self) -> InputScaling:
         """The transform of features, as exports know it."""

@@ -251,7 +251,9 @@ class LightGBMRanker(BoostedRanker):
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
         """See `BoostedRanker.bind_part`."""
-        y, weight, sizes = train.y, train.sample_weight, train.queries.sizes
+        y = train.y
+        weight = train.sample_weight
+        sizes = train.queries.sizes
         if self.objective == "regression":
             return LibraryObjective(self.objective, y, train.queries, weight, {"boost_from_average": True})
         if sizes.max() > _LIGHTGBM_MAX_ROWS:
@@ -268,9 +270,10 @@ class LightGBMRanker(BoostedRanker):
                 f"labels up to {labels.max():g}; use 'lambdarank' or LambdaMART"
             )
         if unusual and "label_gain" not in (self.booster_params or {}):
-            # Distinct labels become 0, 1, 2, ... and the gain table says what each is worth.
+            # Number the distinct labels 0, 1, 2, ... and pass a table with the gain of each number.
             levels = np.unique(labels)
-            y, options = np.searchsorted(levels, y).astype(np.float64), {"label_gain": gains(levels).tolist()}
+            y = np.searchsorted(levels, y).astype(np.float64)
+            options = {"label_gain": gains(levels).tolist()}
         return LibraryObjective(self.objective, y, train.queries, weight, options)
 
 

@@ -198,10 +198,11 @@ class NeuralRanker(IteratedRanker):
         scores = self._forward(batch.X)
         gradient, _ = batch.gradient_hessian(scores)
         network.batch_size = n_rows
-        network.alpha = self.reg_lambda * n_rows  # it divides its penalty by the rows
+        network.alpha = self.reg_lambda * n_rows  # scikit-learn divides the penalty by the number of rows
         with config_context(assume_finite=True, skip_parameter_validation=True):
             network.partial_fit(batch.X, scores - batch.scale * gradient)
-        self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
+        self.coefs_ = network.coefs_
+        self.intercepts_ = network.intercepts_
 
     def _network(self, seed: int) -> MLPRegressor:
         return MLPRegressor(
@@ -220,7 +221,7 @@ class NeuralRanker(IteratedRanker):
         """Whole queries, drawn into mini-batches; the objective is bound to each of them once."""
         n_threads = self._n_threads()
         weight = train.sample_weight
-        # All weights times a constant is the same problem, so the unit of weight is their mean.
+        # Only ratios of weights matter, so weights are divided by their mean.
         unit = 1.0 if weight is None else float(weight[train.queries.ptr[:-1]].mean())
         if names_rows(objective):
             bound = bind_rows(objective, train, n_threads=n_threads)
@@ -270,7 +271,7 @@ class NeuralRanker(IteratedRanker):
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Transformed rows of some queries, what drives them, and what turns gradients into targets."""
+    """Transformed rows of some queries, the objective bound to them, and their target scale."""
 
     X: Any
     gradient_hessian: Callable[[Array], tuple[Array, Array]]
@@ -283,7 +284,7 @@ class _Batch:
 
 
 def _first_weights(network: MLPRegressor, X: Any) -> tuple[Weights, Weights]:
-    """The weights `network` will start from: those of a twin that took a step too small to move them."""
+    """Initial weights of `network`: a copy takes one step too small to move any float32 weight."""
     twin = clone(network).set_params(solver="sgd", learning_rate_init=_STILL, batch_size=1)
     twin.partial_fit(X[:1], np.zeros(1, dtype=np.float32))
     return twin.coefs_, twin.intercepts_

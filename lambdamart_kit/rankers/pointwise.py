@@ -1,4 +1,4 @@
-"""Any regressor or classifier as a ranker: the baseline that is too often missing."""
+"""Any regressor or classifier as a ranker: the pointwise baseline."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class ModelFormatError(ValueError):
 
 @dataclass(frozen=True)
 class Content:
-    """What a model file holds."""
+    """Content of a model file."""
 
     class_name: str
     params: dict[str, Any]
@@ -60,7 +60,10 @@ class Content:
 
 
 class UnsavedCallable:
-    """A callable parameter of a loaded model: predicting needs none, fitting says what is missing."""
+    """Stands for a callable parameter of a loaded model, which no file can hold.
+
+    The model predicts without it. Calling it, as a new fit does, raises an error that says what is missing.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name

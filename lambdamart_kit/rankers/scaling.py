@@ -1,4 +1,4 @@
-"""What linear and neural scorers are given: columns of comparable size, without missing values.
+"""Features for linear and neural scorers: columns of comparable size, without missing values.
 
 Trees do not care about the scale of a feature; a sum of weighted features does, and so does a network.
 """
@@ -124,7 +124,7 @@ class InputTransform:
 
 
 def row_blocks(n_samples: int) -> Iterator[slice]:
-    """Slices that cover all rows, small enough that a transformed copy of one is no burden."""
+    """Slices that cover all rows; each is small enough for a transformed copy in memory."""
     for start in range(0, n_samples, _ROWS):
         yield slice(start, min(start + _ROWS, n_samples))
 
@@ -138,7 +138,8 @@ def _moments(transform: InputTransform, X: Any) -> tuple[FloatArray, FloatArray]
         mean = np.asarray(bent.mean(axis=0)).ravel()
         variance = np.asarray(bent.multiply(bent).mean(axis=0)).ravel() - mean**2
         return mean, np.sqrt(np.maximum(variance, 0.0))
-    total, count = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    total = np.zeros(X.shape[1])
+    count = np.zeros(X.shape[1])
     for rows in row_blocks(X.shape[0]):
         bent = transform.bend(X[rows])
         total += np.nansum(bent, axis=0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What all rankers made of boosted trees share."""
+"""Base of all rankers made of boosted trees."""
 
 from __future__ import annotations
 
@@ -110,19 +110,29 @@ class BoostedRanker(BaseRanker):
         """Key in `BOOSTERS`."""
 
     def _bind(self, train: OrderedRows) -> Bound | LibraryObjective:
-        """What drives the trees, on these rows."""
+        """The objective bound to all training rows, after a check that they can be learned from."""
         check_comparable(train)
         return self.bind_part(train, train.y)
 
     @abstractmethod
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound | LibraryObjective:
-        """What drives the trees, on whole queries of a larger set with these `labels` (in any number)."""
+        """The objective bound to rows that may be part of a larger training set.
+
+        Parameters
+        ----------
+        train : OrderedRows
+            Whole queries.
+        labels : (n_levels,) float64
+            Labels of the whole set, each at least once.
+        """
 
     def _head_start(self, X: Any) -> AbstractContextManager[object]:
-        """Let the booster compile in the background; all it needs to know can be seen before checks."""
+        """Let the booster compile in the background, on guesses that need no checked rows."""
         given = () if self.monotone_constraints is None else self.monotone_constraints
         values = list(given.values()) if isinstance(given, Mapping) else given
-        monotone = bool((np.asarray(values, dtype=object) != 0).any())  # whatever it holds: checked later
+        monotone = bool(
+            (np.asarray(values, dtype=object) != 0).any()
+        )  # values of any type, which are checked later
         columns = categorical_columns(X, self.categorical_features, _get_feature_names(X))
         params = BoosterParams(n_threads=self._n_threads(), extra=dict(self.booster_params or {}))
         booster = find_booster(self.booster_name)
@@ -265,7 +275,7 @@ class BoostedRanker(BaseRanker):
         )
 
     def _constraints(self) -> tuple[int, ...] | None:
-        """Monotone constraints with one entry a column."""
+        """Monotone constraints as one entry for each column."""
         given = self.monotone_constraints
         if given is None:
             return None
@@ -348,7 +358,7 @@ class _KeepBest:
 
 
 class _Timed:
-    """An objective whose time is booked as "gradient"."""
+    """An objective whose time counts as "gradient" on the stopwatch."""
 
     def __init__(self, bound: Bound, watch: Stopwatch) -> None:
         self.gradient_hessian = watch.timed("gradient", bound.gradient_hessian)
