@@ -126,10 +126,6 @@ class Layout:
     pair_per_row: bool = False
     subset_from_folder: bool = False
 
-    def columns_needed(self) -> str:
-        """First line of the function's documentation."""
-        return self.title
-
 
 def layout(
     fits: Callable[[Sample], bool] | Iterable[str], *, subset_from_folder: bool = False

@@ -154,7 +154,7 @@ def _no_layout(sample: Sample) -> str:
             "assumed; "
             "name it with columns={'outcome': ...}"
         ]
-    elif any(sample.has(name) for name in many._LIST_COLUMNS):
+    elif any(sample.has(name) for name in many.LIST_COLUMNS):
         hints = [
             "the order of the responses is unknown; it must be in a column 'scores' or 'ranks' (1 is the "
             "best)"

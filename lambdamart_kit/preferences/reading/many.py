@@ -42,7 +42,7 @@ _NO_SCORE = "responses without a score"
 _HELPFUL = ("helpfulness", "correctness", "coherence", "complexity")
 _RATING_COLUMNS = ("score", "rating")
 _TEXT_COLUMNS = ("response", "completion")
-_LIST_COLUMNS = ("responses", "completions", "generations")
+LIST_COLUMNS = ("responses", "completions", "generations")
 _SCORE_LISTS = ("scores", "ratings")
 _PROMPT_COLUMNS = ("prompt", "instruction", "question", "input")
 
@@ -325,13 +325,13 @@ def rated(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
 
 
 @layout_of_many(
-    lambda s: any(s.has(t) for t in _LIST_COLUMNS) and any(s.has(n) for n in (*_SCORE_LISTS, "ranks"))
+    lambda s: any(s.has(t) for t in LIST_COLUMNS) and any(s.has(n) for n in (*_SCORE_LISTS, "ranks"))
 )
 def ranked(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
     """Ranked or rated lists: `prompt`, `responses`, and `scores` or `ranks` (1 is the best)."""
-    used = (*_PROMPT_COLUMNS, *_LIST_COLUMNS, *_SCORE_LISTS, "ranks", "system")
+    used = (*_PROMPT_COLUMNS, *LIST_COLUMNS, *_SCORE_LISTS, "ranks", "system")
     for row, record in records:
-        name = next((n for n in _LIST_COLUMNS if n in record), "responses")
+        name = next((n for n in LIST_COLUMNS if n in record), "responses")
         judged = next((n for n in (*_SCORE_LISTS, "ranks") if n in record), "scores")
         texts = listed(required(record, name, row), name, row)
         scores = listed(required(record, judged, row), judged, row)
