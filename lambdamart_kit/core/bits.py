@@ -28,4 +28,5 @@ def float_of(typing_context: Any, bits: Any) -> Any:
 
 
 def _same_bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    # LLVM's bitcast changes the type of a value and none of its bits: at most a move between registers.
     return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))

@@ -127,6 +127,7 @@ def _look_up(labels: FloatArray, table: FloatArray) -> FloatArray:
         raise ValueError(
             f"'gain' table has {len(table)} entries but a label is {labels.max():g}; {_TABLE_REMEDY}"
         )
+    # A cast to an index would round 1.5 down without a word.
     fractional = np.flatnonzero(labels != np.floor(labels))
     if len(fractional):
         raise ValueError(
@@ -171,6 +172,7 @@ def stop_probabilities(labels: FloatArray, max_relevance: float) -> FloatArray:
             f"use max_relevance={highest:g}, in a name 'err(max_relevance={highest:g})'; for labels that are "
             "amounts and not grades use another metric or objective"
         )
+    # (2**y - 1) / 2**m = 2**(y - m) - 2**-m. Written as on the right, labels of any size cannot overflow.
     stop: FloatArray = np.exp2(labels - max_relevance) - np.exp2(-max_relevance)
     return stop
 

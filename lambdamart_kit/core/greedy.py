@@ -95,13 +95,13 @@ class Problem(NamedTuple):
 class Limits(NamedTuple):
     """What may be chosen; see :func:`limits` to make one."""
 
-    k: int
+    k: int  # most items that are chosen
     lazy: bool
-    allow_stop: bool
-    group: IndexArray
+    allow_stop: bool  # stop where no gain is above 0, which only a utility that is not monotone needs
+    group: IndexArray  # (n,) code of each item's group; empty where groups do not matter
     max_per_group: int
-    cost: FloatArray
-    budget: float
+    cost: FloatArray  # (n,), or empty where items cost nothing
+    budget: float  # largest sum of costs; infinite where there is none
     per_cost: bool
 
 
@@ -262,16 +262,20 @@ def maximise_into(
     state = _start(task, len(items))
     stamp = np.zeros(n, dtype=np.intp)
     if len(bounds):
+        # Bounds may be larger than the gains, so no item may be chosen by its bound alone: stamp -1 is the
+        # number of no round, and an item is evaluated before it is chosen.
         bound = bounds.copy()
         stamp[:] = -1  # never evaluated
     else:
         bound = first_gains(task)
     if limit.per_cost:
+        # A bound on the gain, divided by the cost, bounds the gain per cost, so the lazy rule still holds.
         bound /= limit.cost
     # From the last item that has a child to the first: each item sinks to its place.
     heap = np.arange(n)
     for place in range(n // 2 - 1, -1, -1):
         sift_down(heap, n, place, bound)
+    # Chosen items of each group.
     counts = np.zeros(limit.group.max() + 1 if len(limit.group) else 0, dtype=np.intp)
     size = n
     n_chosen = 0
@@ -288,6 +292,7 @@ def maximise_into(
                 bound[i] = _gain(task, state, items, n_chosen, i) / (limit.cost[i] if limit.per_cost else 1.0)
                 stamp[i] = n_chosen
             n_evaluations += size
+            # Every key has changed, so the heap is built anew: O(n), like the evaluations before it.
             for place in range(size // 2 - 1, -1, -1):
                 sift_down(heap, size, place, bound)
         # An item whose group is full, or that costs more than is left, can no longer be chosen.
@@ -346,6 +351,8 @@ def _start(task: Problem, k: int) -> _State:
         level[:] = 1.0
         if len(task.weight):
             level[:] = task.weight
+    # With nothing chosen H is I, so z' H^-1 z is the squared length of z. Each choice then adds a row b to
+    # the basis, and H^-1 = I - sum of b b'.
     basis = np.empty((k if kind == LOGDET else 0, task.vectors.shape[1]))
     projected = np.empty((len(task.vectors) if len(task.first) else 0, k))
     if kind == LOGDET:
@@ -377,9 +384,13 @@ def _gain(task: Problem, state: _State, items: IndexArray, n_chosen: int, i: int
         state.value[i] = value
         state.seen[i] = n_chosen
         if kind == LOGDET:
+            # Matrix determinant lemma: det(H + w z z') = det(H) (1 + w z' H^-1 z). Rounding may take the
+            # quadratic form just below 0.
             weight = task.weight[i] if len(task.weight) else 1.0
             gain = np.log1p(weight * max(value, 0.0))
         else:
+            # MAX_SUM gains the distances to the chosen items. MMR and
+            # REDUNDANCY lose the similarities to them.
             gain = value if kind == MAX_SUM else -value
     return task.modular[i] + task.scale * gain
 
@@ -410,6 +421,8 @@ def _extend_basis(task: Problem, state: _State, n_chosen: int, i: int) -> None:
         along = _along(task, state, i, j)
         for c in range(len(row)):
             row[c] -= along * state.basis[j, c]
+    # What is taken off H^-1 is b b' with b = u sqrt(w / (1 + w z' u)), where
+    # z' u = z' H^-1 z is the item's running number.
     row *= np.sqrt(weight / (1.0 + weight * max(state.value[i], 0.0)))
     # Many items share few vectors, so each vector is projected on the new row once.
     for v in range(len(state.projected)):
@@ -421,6 +434,8 @@ def _facility_gain(task: Problem, level: FloatArray, i: int) -> float:
     """By how much item i is nearer to the rows than all chosen items, summed over the rows."""
     total = 0.0
     if len(task.similarity):
+        # Similarities are symmetric, so row i serves as column i, and
+        # its numbers lie side by side in memory.
         row = task.similarity[i]
         for v in range(len(level)):
             total += max(row[v] - level[v], 0.0)
@@ -442,6 +457,8 @@ def _coverage_gain(topics: Array, uncovered: FloatArray) -> float:
     """How much an item with these topics covers of what is still uncovered."""
     total = 0.0
     for t in range(len(uncovered)):
+        # Of topic t, u_t = w_t prod(1 - p_jt) is uncovered. The item lowers that to u_t (1 - p_t), a gain
+        # of u_t p_t.
         total += topics[t] * uncovered[t]
     return total
 
@@ -458,6 +475,7 @@ def _similarity(task: Problem, i: int, j: int) -> float:
 def _distance(task: Problem, i: int, j: int) -> float:
     """Half the chord ``|z_i - z_j|``: a metric, and at most 1 between unit vectors."""
     if len(task.similarity):
+        # |z_i - z_j|^2 = z_i' z_i + z_j' z_j - 2 z_i' z_j, which rounding may take just below 0.
         squared = task.similarity[i, i] + task.similarity[j, j] - 2.0 * task.similarity[i, j]
     else:
         squared = _squared_chord(task.vectors[i], task.vectors[j])

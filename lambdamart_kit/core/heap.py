@@ -31,6 +31,8 @@ def _before(i: int, j: int, bound: FloatArray) -> bool:
 @kernel
 def pop(heap: IndexArray, size: int, bound: FloatArray) -> int:
     """Drop the top of the heap; returns how many items are left."""
+    # The last item takes the place of the top, which keeps the
+    # tree complete, and sinks to where it belongs.
     heap[0] = heap[size - 1]
     sift_down(heap, size - 1, 0, bound)
     return size - 1

@@ -90,6 +90,7 @@ class Information:
     @property
     def log_det(self) -> float:
         """``log det H``."""
+        # det H = (det R)^2, and the determinant of a triangular matrix is the product of its diagonal.
         return float(2.0 * np.log(np.diagonal(self._upper)).sum())
 
     @property
@@ -143,6 +144,7 @@ class Information:
         rows = self._directions(Z)
         if rows.size * self.n_features <= _SMALL_SOLVE:
             return _quadratics(self._upper[None], rows)[0]
+        # z' (R' R)^-1 z = |R^-T z|^2: one triangular solve instead of two.
         half = scipy.linalg.solve_triangular(self._upper, rows.T, trans="T")
         return np.einsum("dn,dn->n", half, half)
 
@@ -343,6 +345,7 @@ def _quadratics(uppers: FloatArray, rows: FloatArray) -> FloatArray:
     """``|R_m^-T z|^2`` of each factor and row: forward substitution, all rows abreast to vectorise."""
     n, d = rows.shape
     squares = np.zeros((len(uppers), n))
+    # Stored by component, component i of all rows lies side by side, so the inner loops run along memory.
     transposed = rows.T.copy()
     columns = np.empty((d, n))
     for m in range(len(uppers)):
@@ -391,6 +394,7 @@ def laplacian(
     if sparse:
         rows = np.concatenate([first, second])
         columns = np.concatenate([second, first])
+        # Conversion to CSR adds up entries of the same place, which is what parallel edges need.
         off = scipy.sparse.csr_array(
             (np.concatenate([weight, weight]), (rows, columns)), shape=(n_items, n_items)
         )
@@ -432,6 +436,8 @@ def solve_sparse(matrix: Any, b: FloatArray, *, tolerance: float = 1e-10) -> Flo
     # Items without comparisons have a zero on the diagonal and nothing to solve for.
     diagonal = np.asarray(matrix.diagonal(), dtype=np.float64)
     inverse = scipy.sparse.diags_array(1.0 / np.where(diagonal > 0, diagonal, 1.0))
+    # In exact arithmetic conjugate gradients need at most one step a row. A graph that has not converged
+    # after 1,000 does not mix, and the factorisation is quicker.
     steps = max(200, min(len(b), 1000))
     x, n_missing = scipy.sparse.linalg.cg(matrix, b, rtol=tolerance, maxiter=steps, M=inverse)
     return _factor_and_solve(matrix, b, diagonal) if n_missing else np.asarray(x)

@@ -21,6 +21,7 @@ from lambdamart_kit.core.rowhash import mix, rounded_row_hashes, row_hashes
 from lambdamart_kit.core.rows import RowView, flat
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
 
+# 40 bits put rows in order as in float32. The other 24 tell apart rows that only float64 tells apart.
 _LOW_BITS = np.uint64((1 << 24) - 1)
 _LOWEST_POSITION = 10_000  # more are ids by mistake: a propensity is estimated for each
 
@@ -119,6 +120,7 @@ class OrderedRows:
     def comparable(self) -> BoolArray:
         """Queries that prefer something: those with two different labels, (n_queries,) bool."""
         starts = self.queries.ptr[:-1]
+        # `reduceat` would take a wrong value for an empty query, but `Queries` has none.
         return np.maximum.reduceat(self.y, starts) > np.minimum.reduceat(self.y, starts)
 
 
@@ -153,6 +155,8 @@ def order_rows(
     if position is None:
         return arrange_rows(X, labels, queries, sample_weight, content)
     places = check_position(position, n_samples, suffix)
+    # The position belongs to the content: rows that differ in nothing but their position must not be tied,
+    # or their order would depend on how they came.
     rows = arrange_rows(X, labels, queries, sample_weight, mix(content ^ mix(places.view(np.uint64))))
     return replace(rows, position=places[rows.order])
 
@@ -206,6 +210,8 @@ def canonical_order(queries: Queries, content: Array) -> IndexArray:
     """Rows sorted by query and, within a query, by `content`, (n_samples,) intp."""
     query_of_row = np.empty(queries.n_samples, dtype=np.intp)
     query_of_row[queries.order] = queries.query_of_ordered_row
+    # `lexsort` sorts by its last key first. Only rows with equal hashes, which are copies of each other,
+    # stay in the order they came in.
     return np.lexsort((content, query_of_row)).astype(np.intp, copy=False)
 
 

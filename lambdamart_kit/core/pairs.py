@@ -229,6 +229,8 @@ def _per_pair(values: ArrayLike, n_pairs: int, name: str) -> FloatArray:
 
 def _incidence(first: IndexArray, second: IndexArray, n_items: int) -> tuple[IndexArray, IndexArray]:
     """CSR by item of ``2 * pair + side``; side 0 = first."""
+    # Both ends of all pairs, side by side: the place of an end is 2 * pair + side. A stable sort keeps each
+    # item's ends in the order of pairs, so sums are taken in that order.
     ends = np.stack([first, second], axis=1).ravel()
     ptr = np.concatenate(([0], np.cumsum(np.bincount(ends, minlength=n_items))))
     return ptr.astype(np.intp), np.argsort(ends, kind="stable").astype(np.intp, copy=False)
@@ -236,6 +238,7 @@ def _incidence(first: IndexArray, second: IndexArray, n_items: int) -> tuple[Ind
 
 def _over_pairs(function: Callable[..., Any], n_pairs: int, n_threads: int | None, *args: Any) -> None:
     threads = resolve_n_jobs(n_threads)
+    # Four pieces a thread: whoever is done early takes another.
     bounds = np.linspace(0, n_pairs, (1 if threads == 1 else 4 * threads) + 1).astype(np.intp)
     run_tasks(function, bounds, threads, *args)
 
@@ -243,11 +246,15 @@ def _over_pairs(function: Callable[..., Any], n_pairs: int, n_threads: int | Non
 @kernel
 def pair_term(z: float, target: float) -> tuple[float, float, float]:
     """Loss, gradient and hessian with respect to `z` of one pair, without overflow for any finite `z`."""
+    # exp(-|z|) is at most 1, so neither form of p can overflow: 1 / (1 + exp(-z)) for z >= 0, and
+    # exp(z) / (1 + exp(z)) below.
     e = math.exp(-abs(z))
     p = 1.0 / (1.0 + e) if z >= 0 else e / (1.0 + e)
     # -t log sigma(z) - (1 - t) log sigma(-z) = softplus(-z) + (1 - t) z; written so that t = 1 stays exact.
     loss = math.log1p(e) + (1.0 - target) * z if z >= 0 else math.log1p(e) - target * z
     miss = e / (1.0 + e) if z >= 0 else 1.0 / (1.0 + e)  # 1 - p without cancellation
+    # The gradient p - t is written as (1 - t) - (1 - p): for t = 1
+    # it is -(1 - p) to the last bit, however close p is to 1.
     return loss, (1.0 - target) - miss, p * miss
 
 
@@ -292,6 +299,8 @@ def _gather_pairs(
         g = 0.0
         h = 0.0
         for at in range(ptr[item], ptr[item + 1]):
+            # z = s[first] - s[second] - margin, so d loss / d s[second] is minus d loss / d s[first]. The
+            # hessian has the square of the sign, so it adds on both sides.
             pair = incident[at] >> 1
             sign = 1.0 - 2.0 * (incident[at] & 1)
             g += sign * pair_gradient[pair]

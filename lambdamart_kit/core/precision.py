@@ -67,6 +67,8 @@ def floor_single(values: Any) -> Float32Array:
     with np.errstate(over="ignore"):
         rounded = exact.astype(np.float32)
         below = np.nextafter(rounded, np.float32(-np.inf))
+    # The cast rounds to the nearest float32. If that lies above
+    # the value, its neighbour below is the answer.
     return np.where(rounded > exact, below, rounded).astype(np.float32)
 
 
@@ -111,6 +113,7 @@ def merged_columns(X: Any, names: Sequence[str] | None = None) -> list[str]:
     """
     if X.dtype != np.float64:
         return []
+    # The step is the number of rows over the most rows to look at, rounded up.
     rows = X[:: max(1, -(-X.shape[0] // _LOOKED_AT))]
     columns = rows.tocsc() if sparse.issparse(rows) else rows
     merged: list[str] = []

@@ -11,6 +11,8 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
 
+# At most 18 digits, which 64 bits hold. Signs and zeros that a number would lose ("+7", "007", "-0") make
+# an id text, or two ids would become one.
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
@@ -69,6 +71,8 @@ class Queries:
             )
         # Stable, so rows of a query keep the order they came in.
         order = np.argsort(np.repeat(code, lengths), kind="stable").astype(np.intp, copy=False)
+        # A query may come in several runs, whose lengths add up. The
+        # sums are float64, exact up to 2**53 rows.
         sizes = np.bincount(code, weights=lengths, minlength=len(unique)).astype(np.intp)
         return cls(order, np.concatenate(([0], np.cumsum(sizes))).astype(np.intp), unique)
 
@@ -90,6 +94,7 @@ class Queries:
     @cached_property
     def is_ordered(self) -> bool:
         """Whether the rows already stand in query order."""
+        # The only permutation that ascends is the identity.
         return bool((self.order[1:] > self.order[:-1]).all())
 
     @cached_property
@@ -157,6 +162,7 @@ class QueryIds:
         return self._parts[-1]
 
     def _code(self, name: Any) -> int:
+        # One look-up for both cases: a known name keeps its code, and a new one gets the next.
         code = self._code_of.setdefault(name, len(self._names))
         if code == len(self._names):
             self._names.append(name)
@@ -272,6 +278,7 @@ def query_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArr
             f"({len(bad)} such rows)"
         )
     ordered = queries.sort(weights)
+    # The first row of a query speaks for the query, and every other row must say the same.
     per_query: FloatArray = ordered[queries.ptr[:-1]]
     query_of_row = queries.query_of_ordered_row
     differing = np.flatnonzero(ordered != per_query[query_of_row])

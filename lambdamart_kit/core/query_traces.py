@@ -47,6 +47,7 @@ class QueryTraces:
 
     def updated(self, later: QueryTraces) -> QueryTraces:
         """Both; a query of the same id in both counts as the later one has it."""
+        # A later fit on a query of the same id replaces what is known of its size.
         kept = ~np.isin(self.ids, later.ids)
         ids = np.concatenate((self.ids[kept], later.ids))
         sizes = np.concatenate((self.sizes[kept], later.sizes))
@@ -58,6 +59,7 @@ class QueryTraces:
         if not len(self.ids):
             return 0
         place = np.searchsorted(self.ids, other.ids)
+        # A hash above all of these would be looked up past the end. It differs from the first one as well.
         place[place == len(self.ids)] = 0
         same = self.ids[place] == other.ids
         return int(np.count_nonzero(same & (self.sizes[place] != other.sizes)))

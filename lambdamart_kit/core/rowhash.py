@@ -26,8 +26,11 @@ from lambdamart_kit.core.splitmix import next_state, scramble
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.runtime.threads import balanced_bounds, run_tasks
 
+# The step between SplitMix64's states. A value in column j gets output j + 1 of the stream that starts at
+# its bits, so equal values in different columns have unrelated hashes.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_NAN = np.uint32(0x7FC00000)
+_NAN = np.uint32(0x7FC00000)  # the quiet NaN that all others are hashed as
+# Texts that are hashed as the int64 they spell: at most 18 digits, and ".0" as str() writes whole floats.
 _WHOLE_NUMBER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0)?")
 
 
@@ -113,6 +116,7 @@ def _hash_value(value: Any, bits: Any, column: Any) -> Any:
 
 @kernel(inline="always")
 def _hash_single(bits: Any, column: Any) -> np.uint64:
+    # Without the sign bit both zeros are 0. 0x7F800000 is infinity, and every larger magnitude is a NaN.
     magnitude = bits & np.uint32(0x7FFFFFFF)
     if magnitude == 0:
         return np.uint64(0)

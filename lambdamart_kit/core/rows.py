@@ -47,6 +47,7 @@ class RowView:
     @property
     def is_whole(self) -> bool:
         """Whether these are all rows of `source`, in its order."""
+        # As many rows as the source has, each after the one before, can only be all of them in order.
         return len(self.rows) == self.source.shape[0] and bool((self.rows[1:] > self.rows[:-1]).all())
 
     def take(self, places: Array) -> RowView:
@@ -105,6 +106,7 @@ def check_codes(X: Any, columns: Sequence[int]) -> None:
         values = X[:, [j]].data if is_sparse(X) else X[:, j]
         with np.errstate(invalid="ignore"):
             bad = np.flatnonzero(~(np.isnan(values) | ((values >= 0) & (values == np.floor(values)))))
+        # float32 holds every whole number up to 2**24. From there on it would merge neighbouring codes.
         if len(bad) or np.any(values >= 2**24):
             example = values[bad[0]] if len(bad) else np.nanmax(values)
             raise ValueError(

@@ -32,6 +32,8 @@ def label_order(y: Array, ptr: IndexArray) -> IndexArray:
     >>> label_order(np.array([0, 2, 1, 0, 1]), np.array([0, 3, 5])).tolist()
     [1, 2, 0, 4, 3]
     """
+    # `lexsort` is stable and sorts by its last key first: by
+    # query, then by label descending, then by position.
     query = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
     return np.lexsort((-np.asarray(y, dtype=np.float64), query)).astype(np.intp, copy=False)
 
@@ -90,6 +92,9 @@ def stable_descending64(scores: Array, order: IndexArray, work: Array) -> None:
     Sorted by the upper half of the bits first; runs that agree there are then sorted by the lower half.
     """
     n = len(scores)
+    # The upper half holds the sign, the 11 bits of the exponent and the
+    # first 20 of the significand, so scores agree in it only if they differ
+    # by less than 2**-20 of their size. The second sort has few runs to do.
     low_half = np.uint64(0xFFFFFFFF)
     words = work[:n]
     for i in range(n):
@@ -109,6 +114,8 @@ def stable_descending64(scores: Array, order: IndexArray, work: Array) -> None:
             stop += 1
         if mixed:
             for r in range(start, stop):
+                # Rows of a run stand by position after the first sort, and enter the second sort in that
+                # order. So equal scores stay in order of position.
                 low = _descending_word64(scores[order[r]]) & low_half
                 work[r - start] = (low << np.uint64(32)) | np.uint64(order[r])
             _sort_words(work[: stop - start], order[start:stop], work[n:])
@@ -187,6 +194,8 @@ def _sort_by_radix(words: Array, order: IndexArray, work: Array) -> None:
             count = of_digit[value]
             of_digit[value] = total
             total += count
+        # Bytes 4 to 7 hold the score. The position, in bytes 0 to 3, ascends beforehand, and stable passes
+        # leave words with equal scores in that order.
         shift = np.uint64(32 + 8 * digit)
         for i in range(n):
             word = source[i]

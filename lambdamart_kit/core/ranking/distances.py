@@ -101,6 +101,9 @@ def block_steps(
             step[j] = distances.near[np.uint64(ranks[j]) - top]
     else:
         # For each upper rank a: the sum of D(b - a - 1) - D(b - a) over the ranks b below it in the block.
+        # The inner sum telescopes to D(0) - D(bottom - 1 - a). Summed over the ranks a from `top` to
+        # `cut` - 1 that is (cut - top) D(0) less a window of D, which is `farthest`. The mean is over all
+        # size (size - 1) / 2 pairs of the block, counted or not.
         farthest = cumulative[bottom - top] - cumulative[bottom - cut]
         inside = 2.0 * (np.float64(cut - top) * cumulative[1] - farthest) / (size * (size - 1.0))
         step[i:stop] = inside
@@ -136,6 +139,8 @@ def _mean_steps(
     mean = distances.mean
     cumulative = discounts.above
     one = np.uint64(1)
+    # For a fixed rank b below the block, the sum over its ranks a of D(b - 1 - a) - D(b - a) is the
+    # difference of two neighbouring windows of D.
     each = 1.0 / np.float64(bottom - top)
     for rank in range(bottom, n):
         far = rank - top
@@ -167,6 +172,7 @@ def distance_weights(
             delta = swap * (upper - share * ranked.lower[j]) + distance * distances.step[j]
             ranked.weight[j] = abs(gain - ranked.gain[j]) * delta
     else:
+        # Without ties entries are ranks, so the difference of two entries is the distance of their ranks.
         for j in range(stop, end):
             delta = swap * (upper - share * ranked.lower[j]) + distance * distances.near[j - i]
             ranked.weight[j] = abs(gain - ranked.gain[j]) * delta

@@ -12,10 +12,10 @@ from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
 class LabelledQueries(NamedTuple):
     """Labels and gains of all queries. `label` and `gain` stand in layout order."""
 
-    ptr: IndexArray
+    ptr: IndexArray  # (n_queries + 1,): query q has the rows and places ptr[q]:ptr[q + 1]
     layout: IndexArray  # ordered row at each place of the layout
-    label: Float32Array
-    gain: Float32Array
+    label: Float32Array  # (n_samples,), descending in a query unless its ties fall as its rows came
+    gain: Float32Array  # (n_samples,), of the labels
     scale: FloatArray  # (n_queries,) multiplies gradient and hessian; 0 where no pair can have a weight
 
 

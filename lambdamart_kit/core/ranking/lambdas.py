@@ -104,6 +104,8 @@ def lambda_gradients(
     for q in range(first, last):
         start = queries.ptr[q]
         stop = queries.ptr[q + 1]
+        # No pair of this query can have a weight. Its rows still need
+        # zeros, because the buffers are reused.
         if queries.scale[q] == 0.0:
             rows.gradient[start:stop] = 0.0
             rows.hessian[start:stop] = 0.0
@@ -116,6 +118,8 @@ def lambda_gradients(
         own_seed = query_seed(seed, q)
         if shuffled is not None:
             layout, label, gain = _shuffle(own_seed, layout, label, gain, shuffled)
+        # Scores are gathered into layout order once, and the sort then reads them one after the other.
+        # Indices are unsigned, because Numba tests signed ones for being negative.
         for i in range(np.uint64(len(layout))):
             ranked.laid[i] = rows.scores[np.uint64(layout[i])]
         n_entries, tied = rank_query(label, gain, settings.merge, ranked)
@@ -126,14 +130,20 @@ def lambda_gradients(
         elif tied or ranked.ready[1] < n_entries:  # untied queries share their swaps: see `Ranked.ready`
             winner = settings.weighting == WINNER
             discount_swaps(n_entries, tied, settings.discounts, settings.truncation, winner, ranked)
+        # Only distances between the ranks of tied documents need the list of tied blocks.
         n_tied = 0
         if distances is not None and tied:
             n_tied = list_tied(n_entries, ranked, distances)
         total = pair_rows(n_entries, n_tied, settings, distances, n_partners, own_seed, ranked, factors)
+        # Both documents of a pair get |lambda| = sigma * weight * (1 - p), and `total` sums
+        # weight * (1 - p). So S, the sum of 2 |lambda| over the pairs, is 2 * sigma * total.
         scale = queries.scale[q]
         if settings.normalize and total > 0.0:
             doubled = 2.0 * settings.sigma * total
             scale *= np.log2(1.0 + doubled) / doubled
+        # With z = sigma (s_high - s_low) the chain rule gives d/ds_high of -log sigma(z) = -sigma (1 - p),
+        # and the second derivative sigma^2 p (1 - p). The pair loop leaves the powers of sigma out, because
+        # they are the same for all pairs.
         by_gradient = np.float32(-settings.sigma * scale)
         by_hessian = np.float32(settings.sigma * settings.sigma * settings.hessian_factor * scale)
         _scatter(layout, by_gradient, by_hessian, ranked, rows.gradient, rows.hessian)
@@ -150,6 +160,7 @@ def _shuffle(
     places = shuffled.places
     for i in range(n):
         places[i] = i
+    # Equal scores are ranked by their place in the layout, so a random layout puts ties in random order.
     shuffle(places[:n], seed)
     for i in range(n):
         at = places[i]
@@ -183,6 +194,8 @@ def _scatter(
     entry_of = ranked.entry
     force = ranked.force
     curvature = ranked.curvature
+    # All documents of an entry get the sums of the entry. Order and entries are indexed by rank, gradient
+    # and hessian by row, so the writes are scattered.
     for rank in range(np.uint64(len(layout))):
         row = np.uint64(layout[np.uint64(order[rank])])
         entry = np.uint64(entry_of[rank])
@@ -196,6 +209,8 @@ def _scatter_factors(
     layout: IndexArray, scale: np.float32, ranked: Ranked, rows: ScoredRows, factors: RowFactors
 ) -> None:
     """Multiply what `_scatter` wrote by each row's own factor, and write the cost of its pairs."""
+    # The sums of an entry hold the masses of the other documents
+    # only, so a row's own factor is still missing.
     for rank in range(len(layout)):
         row = layout[ranked.order[rank]]
         rows.gradient[row] *= factors.factor[row]

@@ -34,6 +34,7 @@ def softmax_gradients(
     for q in range(first, last):
         start = ptr[q]
         stop = ptr[q + 1]
+        # Subtracting the largest score leaves the softmax as it is, and no exponential can overflow.
         top = _largest_score(start, stop, layout, rows.scores)
         partition = 0.0
         mass = 0.0
@@ -41,6 +42,8 @@ def softmax_gradients(
             partition += math.exp(rows.scores[layout[i]] - top)
             mass += target[i]
         loss[q] = 0.0
+        # With log p = s - log(sum of exp(s)): d/ds_i of -sum t log p is p_i sum(t) - t_i, and the diagonal
+        # of the second derivative is p_i (1 - p_i) sum(t).
         log_partition = top + math.log(partition)
         for i in range(start, stop):
             row = layout[i]
@@ -58,6 +61,8 @@ def sampled_targets(
 ) -> None:
     """XE-NDCG's target ``(2**y - gamma) / sum``, gamma uniform on [0, 1); 0 where all labels are."""
     for q in range(first, last):
+        # Every query draws from a stream of its own, in layout order,
+        # so row order and threads change nothing.
         state = query_seed(seed, q)
         total = 0.0
         for i in range(ptr[q], ptr[q + 1]):
@@ -93,6 +98,8 @@ def likelihood_gradients(
         while lowest > start and label[lowest - 1] == label[stop - 1]:
             lowest -= 1
         log_z = np.empty(stop - start)
+        # Labels stand descending, so the sum from the end up to the first document of a class covers all
+        # documents with that label or a smaller one: it is log Z of the class.
         running = -np.inf
         for i in range(stop - 1, start - 1, -1):
             running = _log_add(running, np.float64(rows.scores[layout[i]]))
@@ -109,12 +116,17 @@ def likelihood_gradients(
             drawn = 0.0
             if i < lowest:
                 drawn = 1.0
+                # Each of the documents in this class is one draw, and all of them have the same Z. So the
+                # class adds its size over Z to A, and its size over Z squared to B.
                 size = math.log(class_stop - i)
                 log_a = _log_add(log_a, size - log_z[i - start])
                 log_b = _log_add(log_b, size - 2.0 * log_z[i - start])
             for member in range(i, class_stop):
                 row = layout[member]
                 s = np.float64(rows.scores[row])
+                # One draw adds q (1 - q) to the hessian, with q = exp(s) / Z the
+                # probability that this document is the one drawn. Summed over draws
+                # that is exp(s) A - exp(2 s) B; rounding may take it below 0.
                 expected = math.exp(s + log_a)
                 rows.gradient[row] = scale[q] * (expected - drawn)
                 rows.hessian[row] = scale[q] * max(expected - math.exp(2.0 * s + log_b), 0.0)

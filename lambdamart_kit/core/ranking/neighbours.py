@@ -18,10 +18,10 @@ from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
 class NeighbourSettings(NamedTuple):
     """Settings of YetiLoss."""
 
-    discount: FloatArray
-    truncation: int
-    n_permutations: int
-    noise: float
+    discount: FloatArray  # (n_ranks,): discount of each rank
+    truncation: int  # a pair counts if its upper rank is below this
+    n_permutations: int  # noisy rankings drawn for one gradient
+    noise: float  # scale of the logistic noise, in units of the score
 
 
 class Noisy(NamedTuple):
@@ -57,6 +57,7 @@ def neighbour_gradients(
     for q in range(first, last):
         start = queries.ptr[q]
         stop = queries.ptr[q + 1]
+        # No pair of this query can have a weight, so its gradient is 0 and nothing is drawn for it.
         if queries.scale[q] == 0.0:
             rows.gradient[start:stop] = 0.0
             rows.hessian[start:stop] = 0.0
@@ -73,15 +74,22 @@ def neighbour_gradients(
         if factors is not None:
             weigh_entries(n, layout, factors.factor, ranked)
             ranked.cost[:n] = 0.0
+        # Each query has a stream of its own. So the noise depends
+        # neither on the threads nor on other queries.
         state = query_seed(seed, q)
         for _ in range(settings.n_permutations):
             for i in range(n):
                 state = next_state(state)
+                # Inversion: if u is uniform on (0, 1), log(u / (1 - u)) has the
+                # standard logistic distribution. The limits on u keep the noise
+                # within 27.6 scales of zero and keep the logarithm finite.
                 u = min(max(uniform(state), 1e-12), 1.0 - 1e-12)
                 noisy.scores[i] = ranked.score[i] + settings.noise * math.log(u / (1.0 - u))
             stable_descending32(noisy.scores[:n], noisy.order[:n], ranked.sort_work)
             n_pairs = min(n - 1, settings.truncation)
             _add_neighbours(noisy.order, n_pairs, settings.discount, ranked, factors)
+        # The gradient is the mean over the noisy rankings. `force` is
+        # minus the gradient, hence the sign below.
         scale = np.float32(queries.scale[q] / settings.n_permutations)
         for rank in range(n):
             row = layout[ranked.order[rank]]
@@ -103,15 +111,23 @@ def _add_neighbours(
             continue
         if ranked.label[high] < ranked.label[low]:
             high, low = low, high
+        # Swapping the documents at ranks r and r + 1 moves the gain of each to the other's discount, so DCG
+        # changes by the difference of gains times the difference of discounts.
         weight = abs(ranked.gain[high] - ranked.gain[low]) * (discount[r] - discount[r + 1])
         z = np.float64(ranked.score[high]) - np.float64(ranked.score[low])
+        # 1 - sigma(z) = exp(-z) / (1 + exp(-z)) = 1 / (1 + exp(z)). Of the
+        # two forms, the one whose exponential is at most 1 cannot overflow.
+        # `lost` is 1 - p, the probability that the worse document wins.
         e = math.exp(-abs(z))
         lost = (e if z >= 0 else 1.0) / (1.0 + e)
         if factors is not None:
+            # -log sigma(z) = log(1 + exp(-z)) = log(1 + exp(-|z|)) + max(-z, 0). The cost of a document
+            # leaves its own factor out, see `RowFactors`; the weight below has both.
             loss = weight * (math.log1p(e) + max(-z, 0.0))
             ranked.cost[high] += np.float32(ranked.mass[low] * loss)
             ranked.cost[low] += np.float32(ranked.mass[high] * loss)
             weight *= np.float64(ranked.mass[high]) * np.float64(ranked.mass[low])
+        # d/ds_high of -log sigma(s_high - s_low) is -(1 - p), and the second derivative is p (1 - p).
         ranked.force[high] += weight * lost
         ranked.force[low] -= weight * lost
         ranked.curvature[high] += weight * lost * (1.0 - lost)

@@ -37,15 +37,15 @@ class PairSettings(NamedTuple):
     DISTANCE.
     """
 
-    weighting: int
+    weighting: int  # SWAP, WINNER or DISTANCE
     swap_share: float
     distance_share: float
-    truncation: int
-    sigma: float
+    truncation: int  # pairs count if the upper document's rank is below this
+    sigma: float  # slope of the sigmoid
     offset: float
     slope: float
     normalize: bool
-    hessian_factor: float
+    hessian_factor: float  # 1 by default, 2 in the presets that follow XGBoost
     merge: bool  # documents of equal score and label become one entry
     discounts: Discounts
 
@@ -77,6 +77,8 @@ def pair_rows(
     sigma = np.float32(settings.sigma)
     offset = np.float32(settings.offset)
     slope = np.float32(settings.slope)
+    # LightGBM makes the same exception: with equal scores every weight would be divided by the offset
+    # alone, and a first gradient on zeros would come out 100 times larger.
     if ranked.score[0] == ranked.score[n_entries - 1]:
         offset = np.float32(1.0)
         slope = np.float32(0.0)
@@ -114,9 +116,13 @@ def pair_rows(
             n_below = n_entries - 1 - i
             if n_partners < n_below:
                 seed = next_state(seed)
+                # The start of the run is uniform, and the run wraps around. So each entry below is drawn
+                # with the same probability, n_partners / n_below.
                 at = np.int64(scramble(seed) % np.uint64(n_below))
                 total += _partners(i, at, n_entries, n_partners, scale, ranked, factors)
                 continue
+        # Entries past the end take part in the arithmetic of the last
+        # vector step, so they must weigh nothing.
         for j in range(end, padded):
             ranked.weight[j] = np.float32(0.0)
         total += _pair_row(row, row + np.uint64(1), padded, scale, ranked)
@@ -159,6 +165,8 @@ def _winner_weights(i: np.uint64, stop: np.uint64, end: np.uint64, ranked: Ranke
     for j in range(i + np.uint64(1), stop):
         ranked.weight[j] = within * gain  # a block stands by label descending: i is the better one
     for j in range(stop, end):
+        # Where entry j is the better document, its own discount counts, `lower[j]`; the pair is counted
+        # with the probability that i stands above the truncation, `share`. Equal labels leave both at 0.
         lost = share * ranked.lower[j] * ranked.gain[j] if label < ranked.label[j] else zero
         ranked.weight[j] = upper * gain if label > ranked.label[j] else lost
 
@@ -179,6 +187,8 @@ def _partners(
     first = np.uint64(i + 1 + at)
     stop = min(i + 1 + at + n_partners, n_entries)
     wrapped = i + 1 + at + n_partners - stop
+    # Each pair is in the sample with probability n_partners / n_below. Weighted with the inverse, the
+    # sampled sum has the full sum as its expectation.
     each_stands_for = np.float32(n_below / n_partners)
     for j in range(first, np.uint64(stop)):
         ranked.weight[j] *= each_stands_for
@@ -212,15 +222,22 @@ def _pair_row(i: np.uint64, begin: np.uint64, end: np.uint64, scale: PairScale, 
     n_own = masses[i]
     rise = one / fall[i]
     for j in range(begin, end):
+        # e = exp(-sigma (s_i - s_j)) is a quotient of two entries of `fall`. Then 1 / (1 + e) is the
+        # probability that i beats j, and e / (1 + e) the probability that j beats i. The gradient has the
+        # size of the worse document's probability. One division by (1 + e) * divisor serves all of it.
         e = rise * fall[j]
         divisor = offset + slope * (score - scores[j])
         inverse = one / ((one + e) * divisor)
         lost = weights[j] * inverse  # weight * (1 - p) when j is the better document
         won = lost * e  # the same when i is
+        # weight e / (1 + e) * 1 / (1 + e) = weight p (1 - p): the
+        # same whichever document is the better one.
         curvature = won * (inverse * divisor)
         i_is_better = label > labels[j]
         absolute = won if i_is_better else lost
         force = won if i_is_better else -lost
+        # An entry stands for `mass` documents, each of which meets every document of the other entry. So a
+        # sum is multiplied by the mass of the other side only.
         forces[j] -= n_own * force
         curvatures[j] += n_own * curvature
         own_force += masses[j] * force
@@ -239,6 +256,8 @@ def _pair_costs(i: int, begin: int, end: int, scale: PairScale, ranked: Ranked) 
     own = 0.0
     for j in range(begin, end):
         difference = np.float64(ranked.score[i]) - np.float64(ranked.score[j])
+        # z = sigma * difference is at least 0. If i is the better document the loss is log(1 + exp(-z)); if
+        # j is, it is log(1 + exp(z)) = log(1 + exp(-z)) + z. Neither form can overflow.
         loss = np.log1p(np.exp(-np.float64(scale.sigma) * difference))
         if label < ranked.label[j]:
             loss += np.float64(scale.sigma) * difference
@@ -269,6 +288,8 @@ def falling_exp(x: np.float32) -> np.float32:
     vectorised: ``exp(-x) = 2**n * exp(t)`` with n whole and t at most ``log(2) / 2`` in size. The logarithm
     of 2 comes in two parts, so that n times the first part is exact.
     """
+    # 126 ln 2 = 87.34: exp(-87.3) is just above 2**-126, the smallest float32 with all its digits. The
+    # factor below is -1 / ln 2, and adding 0.5 before the floor rounds to the nearest whole number.
     down = min(x, np.float32(87.3))
     whole = np.floor(down * np.float32(-1.4426950408889634) + np.float32(0.5))
     t = (-down - whole * np.float32(0.693359375)) - whole * np.float32(-2.12194440e-4)
@@ -280,4 +301,5 @@ def falling_exp(x: np.float32) -> np.float32:
     series = series * t + np.float32(0.5)
     series = series * t + np.float32(1.0)
     series = series * t + np.float32(1.0)
+    # 2**n as a float32 is the number n + 127 in the exponent field, which begins at bit 23.
     return series * float_of(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))

@@ -33,7 +33,7 @@ class Ranked(NamedTuple):
     :mod:`lambdamart_kit.core.ranking.swaps` fills the four.
     """
 
-    score: Float32Array
+    score: Float32Array  # of the entry, descending
     label: Float32Array
     gain: Float32Array
     size: Float32Array  # documents in the entry
@@ -96,11 +96,14 @@ def rank_query(label: Float32Array, gain: Float32Array, merge: bool, ranked: Ran
     for rank in range(np.uint64(n)):
         score[rank] = scores[np.uint64(order[rank])]
     if merge and _has_ties(score, n):
+        # Merged entries overwrite the places, so the next query without ties has to fill them in again.
         ranked.ready[:] = 0
         return _merge_entries(label, gain, n, ranked), True
     for rank in range(np.uint64(n)):
         ranked.label[rank] = label[np.uint64(order[rank])]
         ranked.gain[rank] = gain[np.uint64(order[rank])]
+    # Without ties the entry of a rank is the rank itself, in every query. So these arrays stay as they are
+    # from query to query, and only ranks that no query has reached yet are filled in.
     for rank in range(ranked.ready[0], n):
         ranked.rank[rank] = rank
         ranked.rank[rank + 1] = rank + 1
@@ -114,6 +117,7 @@ def rank_query(label: Float32Array, gain: Float32Array, merge: bool, ranked: Ran
 @inner(borrows=True)
 def _has_ties(score: Float32Array, n: int) -> bool:
     ties = 0
+    # Ties are counted, not searched for: a loop that may stop early would not vectorise.
     for rank in range(np.uint64(1), np.uint64(n)):
         ties += score[rank] == score[rank - np.uint64(1)]
     return ties > 0
@@ -125,6 +129,9 @@ def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Rank
     entry = -1
     last_score = np.float32(np.nan)
     last_label = np.float32(np.nan)
+    # Labels stand descending within a block, because the layout is by
+    # label and the sort by score is stable. So documents that share score
+    # and label are neighbours. The NaN above differs from every score.
     for rank in range(n):
         at = ranked.order[rank]
         if ranked.score[rank] != last_score or label[at] != last_label:
@@ -138,6 +145,7 @@ def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Rank
         ranked.entry[rank] = entry
     n_entries = entry + 1
     ranked.rank[n_entries] = n
+    # From the last entry up, so that the end of an entry's block is known when the loop reaches the entry.
     stop = n_entries
     for entry in range(n_entries - 1, -1, -1):
         ranked.size[entry] = ranked.rank[entry + 1] - ranked.rank[entry]
@@ -151,5 +159,6 @@ def _merge_entries(label: Float32Array, gain: Float32Array, n: int, ranked: Rank
 def weigh_entries(n_entries: int, layout: IndexArray, factor: Float32Array, ranked: Ranked) -> None:
     """Fill `mass` from the `factor` of each row; call it after `rank_query`."""
     ranked.mass[:n_entries] = 0.0
+    # Factors add up in rank order, which is canonical, so rounding does not depend on how the rows came.
     for rank in range(len(layout)):
         ranked.mass[ranked.entry[rank]] += factor[layout[ranked.order[rank]]]

@@ -69,6 +69,8 @@ def swap_weights(
             if i < level:
                 swapped = ranked.copy()
                 swapped[[i, j]] = ranked[[j, i]]
+                # Over all orders either document of a tied pair may be the upper one. The transpose, added
+                # at the end, makes both entries of a pair the same sum.
                 weights[order[i], order[j]] += abs(metric(swapped) - before)
         n_orders += 1
     return (weights + weights.T) / n_orders
@@ -91,6 +93,8 @@ def rank_weights(
     weights = np.zeros((n, n))
     for i, j in itertools.permutations(range(n), 2):
         block = table[first[i] : last[i], first[j] : last[j]]
+        # Inside one block the two documents cannot share a rank, so
+        # the diagonal of the table does not count.
         n_pairs = block.size - (last[i] - first[i] if first[i] == first[j] else 0)
         weights[i, j] = block.sum() / n_pairs
     return weights
@@ -120,6 +124,7 @@ def pair_gradient(
     curvature = sigma**2 * weights * lost * (1 - lost)
     gradient = force.sum(axis=0) - force.sum(axis=1)
     hessian = hessian_factor * (curvature.sum(axis=0) + curvature.sum(axis=1))
+    # LightGBM's `lambdarank_norm`: its sum of |lambda| takes each pair twice, once for either document.
     total = 2 * force.sum()
     scale = np.log2(1 + total) / total if by_query and total > 0 else 1.0
     return scale * gradient, scale * hessian

@@ -38,6 +38,9 @@ def discount_swaps(
     cumulative = discounts.above
     if not tied:
         # The arrays are the same for every query without ties: compute only ranks that no query reached yet.
+        # Swapping ranks i < j changes the metric by |gain
+        # difference| * (D(i) - D(j)): `upper` is D(i), `lower` is D(j) and `share`
+        # is 1. Below the truncation `upper` and `share` are 0, so the weight is 0.
         for rank in range(ranked.ready[1], n_entries):
             counts = rank < truncation
             ranked.lower[rank] = discount[rank]
@@ -85,6 +88,8 @@ def _difference_within(first: int, cut: int, last: int, discounts: Discounts) ->
     discount = discounts.at
     cumulative = discounts.above
     total = 0.0
+    # The document at this rank has last - 1 - rank others of the block below it, whose discounts are a
+    # difference of running sums. There are size (size - 1) / 2 pairs of ranks.
     for rank in range(first, cut):
         total += discount[rank] * (last - 1 - rank) - (cumulative[last] - cumulative[rank + 1])
     size = last - first
@@ -97,6 +102,9 @@ def _winner_within(first: int, cut: int, last: int, discounts: Discounts) -> flo
     cumulative = discounts.above
     size = last - first
     below = last - cut
+    # Each document of the block wins with the discount of its rank, whose
+    # mean is total / size. A rank below `cut` is paired with another such
+    # rank with probability (below - 1) / (size - 1); those pairs are 0.
     total = cumulative[last] - cumulative[first]
     lost = (cumulative[last] - cumulative[cut]) * (below - 1.0) / (size - 1.0) if below > 1 else 0.0
     return (total - lost) / size
@@ -126,6 +134,8 @@ def average_precision_swaps(n_entries: int, truncation: int, ranked: Ranked) -> 
             whole += 1.0 / (rank + 1.0)
         for entry in range(start, stop):
             y = np.float64(ranked.label[entry])
+            # `others` is the mean label of the block's other documents, so above + others * t relevant
+            # documents are expected above place t, and harmonic + others * inside is the expected C there.
             others = (relevant - y) / (size - 1.0) if size > 1 else 0.0
             upper = 0.0
             lower = 0.0
@@ -210,14 +220,22 @@ def reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Ranked) -> No
         top = ranked.rank[entry]
         bottom = ranked.rank[entry + 1]
         cut = min(max(truncation, top), bottom)
+        # E[[u < T] / (u + 1)] and P(u < T); with
+        # `lower` = E[1 / (f + 1)] they give the first of the weights.
         ranked.upper[entry] = _sum_of_reciprocals(top, cut) / (bottom - top)
         ranked.share[entry] = (cut - top) / (bottom - top)
     for entry in range(first_block, f_stop):
         if ranked.label[entry] == 0:
+            # A non-relevant document of F moves up the first relevant one only if it stands above it.
             ranked.upper[entry] = gap
         elif relevant > 1:
+            # Taking a relevant document away matters only if it is the first of
+            # all. Each of F's relevant documents is that with the same probability,
+            # hence the division; the second one of F then becomes the first.
             ranked.upper[entry] = (now_above - second) / relevant
         else:
+            # The only relevant document of F changes places with one at rank v below, so the next relevant
+            # rank or v comes first. That depends on the other document, so it goes to the other's `lower`.
             ranked.upper[entry] = now_above
             ranked.share[entry] = (min(max(truncation, first), last) - first) / (last - first)
         ranked.within[entry] = 2.0 * gap
@@ -278,10 +296,14 @@ def _first_relevant(start: int, truncation: int, ranked: Ranked) -> tuple[float,
     passed = 0.0  # sum of 1 / (r + 1) over the ranks r of the block so far, above the truncation
     for rank in range(first, last):
         reciprocal = 1.0 / (rank + 1.0)
+        # The documents are drawn one by one for the ranks of the block. The first relevant one comes at
+        # this rank if none came before, and then with probability relevant / left; the second likewise.
         hit = none * relevant / left
         again = one * max(relevant - 1.0, 0.0) / left
         now += hit * reciprocal
         second += again * reciprocal
+        # All documents above the first relevant one are non-relevant. Their terms are summed here and
+        # shared out equally among the non-relevant documents at the end.
         gap += hit * (passed - (min(rank, cut) - first) * reciprocal)
         none -= hit
         if rank < cut:
@@ -328,11 +350,15 @@ def expected_reciprocal_rank_swaps(n_entries: int, truncation: int, ranked: Rank
         lower = 0.0
         within = 0.0
         for rank in range(first, last):
+            # In the terms of the docstring, with the mean stop probability in place of R_i: `at` is
+            # P(r)/(r + 1), `low` is E(r) + P(r)/(r + 1), and after the update `err` is E(r + 1).
             at = reach / (rank + 1.0)
             low = err + at
             err += (1.0 - stays) * at
             reach *= stays
             lower += low
+            # `within` sums upper term less lower term over all pairs of ranks a < b of the block with a
+            # above `cut`: rank r is b for min(r, cut) - first such pairs, and a for last - 1 - r.
             within -= (min(rank, cut) - first) * low / stays
             if rank < cut:
                 upper += at + err / stays

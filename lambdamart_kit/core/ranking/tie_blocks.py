@@ -59,6 +59,9 @@ def discounted_sums(
                 for r in range(rank, last):
                     total += value[rank] * discount[r]
             else:
+                # In a random order every document of the block stands at each of
+                # its ranks with the same probability, so the expectation is the
+                # mean value times the sum of the discounts above the cut-off.
                 total += _sum(value, rank, end) / (end - rank) * _sum(discount, rank, last)
             rank = end
         out[q] = total
@@ -138,6 +141,9 @@ def precision_sums(
             end = tied_block_stop(key[:n], rank) if ties == AVERAGE else rank + 1
             relevant = _sum(value, rank, end)
             if relevant > 0:
+                # The document itself is relevant, so each of the other places
+                # of the block is with probability (r - 1) / (n - 1). A block
+                # of one has no other place; the 1 only avoids a division by 0.
                 step = (relevant - 1) / max(end - rank - 1, 1)
                 for r in range(rank, min(end, cutoff)):
                     total += relevant / (end - rank) * (seen + 1 + (r - rank) * step) / (r + 1)
@@ -171,6 +177,7 @@ def cascades(
         b = ptr[q + 1]
         n = _rank(scores[a:b], values[a:b], cutoff, ties, key, value, spare, order, work)
         total = 0.0
+        # `reading` is the probability that the reader gets as far as the current block.
         reading = 1.0
         rank = 0
         while rank < min(cutoff, n) and reading > 0:
@@ -179,6 +186,7 @@ def cascades(
                 total += reading * value[rank] * discount[rank]
             else:
                 total += reading * _cascade_of_block(value[rank:end], rank, cutoff, discount, kept, chance)
+            # The reader passes a block with the product of 1 - value, in whatever order it stands.
             for r in range(rank, end):
                 reading *= 1 - value[r]
             rank = end
@@ -205,9 +213,13 @@ def _cascade_of_block(
     while r < n and value[r] > 0:
         stay = 1 - value[r]
         r += 1
+        # A document with value 1 stops every reader, so a subset that holds it keeps nobody: it adds no
+        # size of subset whose `kept` is above 0.
         if stay > 0 and depth < n_drawn:
             depth += 1
             kept[depth] = 0.0
+        # Of the i-subsets of r documents, a share (r - i) / r lacks the newest and a share i / r holds it.
+        # The loop runs downwards, because entry i needs entry i - 1 as it was before this document.
         for i in range(depth, 0, -1):
             kept[i] = ((r - i) * kept[i] + i * stay * kept[i - 1]) / r
     chance[0] = 1.0
@@ -215,6 +227,9 @@ def _cascade_of_block(
     total = 0.0
     before = 1.0
     for drawn in range(n_drawn):
+        # `left` documents are undrawn. If i - 1 of the r positive ones are drawn, the next is positive with
+        # probability (r - i + 1) / left; if i are, it is not with probability (left - r + i) / left. This
+        # loop runs downwards for the same reason.
         after = 0.0
         left = n - drawn
         for i in range(min(drawn + 1, depth), -1, -1):
@@ -256,6 +271,9 @@ def kendall_taus(
             score_tied += _pairs(end - rank)
             both_tied += _equal_pairs(value[rank:end])
             rank = end
+        # Let C and D be the concordant and discordant pairs. The pairs that differ
+        # in value and in score are C + D = different - (score_tied - both_tied),
+        # and the numerator of tau is C - D = (C + D) - 2 D.
         discordant = _sort_by_value(value[:n], spare)
         different = _pairs(n) - _equal_pairs(value[:n])
         untied = _pairs(n) - score_tied
@@ -293,6 +311,7 @@ def _rank(
     At least the first `cutoff` documents, and always whole blocks of equal scores.
     """
     n = 0
+    # Rows below the bound cannot be among the first `cutoff`, so they are neither copied nor sorted.
     lowest = _lower_bound(scores, cutoff, spare)
     # Without a branch: every row is written, and one below the bound is overwritten by the next.
     for row in range(len(scores)):
@@ -309,6 +328,8 @@ def _rank(
         _permute(value[:n], order, spare)
         tied = True
     rank = 0
+    # Equal scores stand in the order of their rows by now, which is what INPUT asks for. Under the other
+    # conventions the values of each block are put in order.
     while tied and ties != INPUT and rank < n:
         end = tied_block_stop(key[:n], rank)
         if end > rank + 1:
@@ -337,6 +358,8 @@ def _place_few(
         rank = 0
         for j in range(n):
             rank += chosen[j] > chosen[i]
+        # Documents with equal scores count the same number of larger ones. `equal` counts those that were
+        # placed at a rank before, so that each gets a place of its own, in the order of rows.
         before = np.intp(equal[rank])
         equal[rank] += np.uint64(1)
         if before > 0:
@@ -374,6 +397,8 @@ def _lower_bound(scores: Array, n: int, best: FloatArray) -> float:
     Rows are distributed over lanes, as cards are dealt, and each lane keeps its best score. That loop is
     vectorised. At least n rows reach the n-th largest of the lanes' best scores, so it is a bound.
     """
+    # At least 3/2 n lanes: with fewer, several of the best n scores would often share a lane, and the bound
+    # would be lower. With too few rows a lane, finding the bound costs more than it saves.
     n_lanes = _LANES * (1 + 3 * n // (2 * _LANES))
     if n_lanes > _MOST_LANES or len(scores) < 2 * n_lanes:
         return -np.inf
@@ -386,6 +411,8 @@ def _lower_bound(scores: Array, n: int, best: FloatArray) -> float:
             lanes[lane] = score if score > lanes[lane] else lanes[lane]
     for row in range(n_whole, len(scores)):
         lanes[row - n_whole] = max(lanes[row - n_whole], scores[row])
+    # The n-th largest is the smallest of the lanes' best scores that has fewer than n larger ones. Counting
+    # these has no branch, so the loop vectorises.
     bound = np.inf
     for lane in range(n_lanes):
         larger = 0
@@ -403,6 +430,8 @@ def _sort_by_value(value: FloatArray, spare: FloatArray) -> int:
     for low in range(0, n, _RUN):
         for row in range(low + 1, min(low + _RUN, n)):
             v = value[row]
+            # The value moves up past every smaller one before it, and
+            # each of these steps undoes one inversion.
             place = row
             while place > low and value[place - 1] < v:
                 value[place] = value[place - 1]
@@ -418,6 +447,8 @@ def _sort_by_value(value: FloatArray, spare: FloatArray) -> int:
             left = 0
             place = low
             while left < width:
+                # Equal values keep their order: they are no inversion. A value that comes from the right
+                # half passes all that is left of the left half.
                 if right == high or spare[left] >= value[right]:
                     value[place] = spare[left]
                     left += 1
