@@ -137,7 +137,23 @@ def test_categories_that_cannot_be_saved_are_said_before_training():
     frame, y, qid = frames()
     binned = pd.DataFrame({"c": pd.cut(frame.x, 4), "x": frame.x})
     with pytest.warns(UserWarning, match=r"column 'c' has categories of type Interval.*save\(\) will fail"):
-        LambdaMART(**SMALL).fit(binned, y, qid=qid)
+        ranker = LambdaMART(**SMALL).fit(binned, y, qid=qid)
+    assert "pandas_categorical:null" in ranker.booster_.model_to_string()
+
+
+@pytest.mark.parametrize("booster", ["lightgbm", "xgboost"])
+@pytest.mark.parametrize("kind", ["bool", "float", "int", "str"])
+def test_the_librarys_model_is_there_whatever_the_categories(booster, kind):
+    frame, y, qid = frames()
+    values = np.random.default_rng(2).integers(0, 2 if kind == "bool" else 5, len(frame)).astype(kind)
+    frame = frame.assign(colour=pd.Categorical(values))
+    ranker = LambdaMART(booster=booster, **SMALL).fit(frame, y, qid=qid)
+    model = ranker.booster_
+    if booster == "lightgbm":
+        np.testing.assert_allclose(model.predict(frame), ranker.predict(frame), atol=1e-6)
+    elif kind in ("int", "str"):
+        found = model.inplace_predict(frame, predict_type="margin")
+        np.testing.assert_allclose(found, ranker.predict(frame), atol=1e-6)
 
 
 # --------------------------------------------------------------------------------------------- arguments

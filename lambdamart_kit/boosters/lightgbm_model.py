@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lambdamart_kit.boosters.protocol import SumOfTrees
+from lambdamart_kit.boosters.protocol import SumOfTrees, can_be_written
 from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
@@ -46,7 +46,7 @@ class LightGBMModel(SumOfTrees):
     def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> lgb.Booster:
         """LightGBM's model, which keeps the categories of a frame's columns in their order."""
         raw = self.raw
-        if categories:
+        if categories and can_be_written(categories, str, bool, int, float, np.generic):
             raw.pandas_categorical = [list(categories[column]) for column in sorted(categories)]
         return raw
 

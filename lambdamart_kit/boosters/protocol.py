@@ -98,6 +98,14 @@ class Model(Protocol):
         """The model that `to_bytes` wrote."""
 
 
+def can_be_written(categories: Mapping[int, Sequence[Any]], *kinds: type) -> bool:
+    """Whether all categories are of `kinds`, those that a library's format has a form for."""
+    values = [value for known in categories.values() for value in known]
+    if bool not in kinds and any(isinstance(value, bool) for value in values):  # a bool is an int, too
+        return False
+    return all(isinstance(value, kinds) for value in values)
+
+
 class SumOfTrees(ABC):
     """A `Model` that says how its library scores a run of trees."""
 

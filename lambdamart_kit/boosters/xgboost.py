@@ -17,7 +17,13 @@ import xgboost as xgb
 
 from lambdamart_kit.boosters.gates.gate import column_groups
 from lambdamart_kit.boosters.gates.xgboost import PARAMETER_NAMES, configuration, xgboost_gate
-from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model, SumOfTrees
+from lambdamart_kit.boosters.protocol import (
+    Booster,
+    LibraryObjective,
+    Model,
+    SumOfTrees,
+    can_be_written,
+)
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.boosters.xgboost_categories import named_categories
@@ -81,8 +87,8 @@ class XGBoostModel(SumOfTrees):
 
     def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> xgb.Booster:
         """XGBoost's model; one that knows the categories of a frame's columns, where there are any."""
-        if not categories:
-            return self.raw
+        if not categories or not can_be_written(categories, str, int, np.integer):
+            return self.raw  # XGBoost itself refuses frames with any other kind of categories
         if self._named is None:
             self._named = named_categories(self.raw, categories)
         return self._named
