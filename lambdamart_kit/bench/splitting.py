@@ -30,6 +30,7 @@ def split_file(
     stratified: bool = False,
     seed: int = 0,
     columns: Columns | None = None,
+    overwrite: bool = False,
 ) -> dict[Path, RankingDataset]:
     """Write the queries of a file into parts, each with the file's ending: no query is cut in two.
 
@@ -53,6 +54,8 @@ def split_file(
         Of the draw, and of the hash.
     columns : Columns, optional
         Which columns of tables are what.
+    overwrite : bool
+        Whether parts that are there may be replaced.
 
     Returns
     -------
@@ -83,6 +86,8 @@ def split_file(
     for target in targets:
         if target.exists() and target.samefile(path):
             raise ValueError(f"{target}: is read as input, so it cannot be a part; give another folder")
+        if target.exists() and not overwrite:
+            raise ValueError(f"{target}: is there already; give another folder, or add --force")
     empty = [name for number, name in enumerate(parts) if not (part_of_query == number).any()]
     if empty:
         raise ValueError(

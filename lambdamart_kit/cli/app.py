@@ -12,7 +12,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lambdamart_kit.cli import benchmark, datasets, export, files, measuring, names, pairs, simulation
+from lambdamart_kit.cli import (
+    benchmark,
+    datasets,
+    export,
+    files,
+    inspecting,
+    measuring,
+    names,
+    pairs,
+    simulation,
+)
 from lambdamart_kit.cli.output import printable
 from lambdamart_kit.runtime.version import __version__
 
@@ -49,6 +59,11 @@ _OPTION = {
     "'baseline'": "--baseline",
     "'folds'": "--folds",
     "'docid'": "--docid",
+    "by='time'": "--by time",
+    "by='query'": "--by query",
+    "'time'": "--time",
+    "'parts'": "--parts",
+    "'stratified'": "--stratified",
     "accept_terms=True": "--accept-terms",
 }
 
@@ -76,6 +91,7 @@ app.command("train")(files.train)
 app.command("predict")(files.predict)
 app.command("evaluate")(measuring.evaluate)
 app.command("compare")(measuring.compare)
+app.command("inspect")(inspecting.inspect)
 app.command("export")(export.export)
 app.command("simulate")(simulation.simulate)
 app.command("names")(names.names)

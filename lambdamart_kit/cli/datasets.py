@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,6 +95,60 @@ def convert(
     check_output(target, find_files(source), suffix=target.suffix, force=force)
     columns = make_columns(label, qid, docid, features, ignore)
     say(f"{convert_file(source, target, columns, n_jobs=n_jobs)}: wrote {target}")
+
+
+class By(StrEnum):
+    """How queries are dealt to parts."""
+
+    query = "query"
+    time = "time"
+    hash = "hash"
+
+
+@app.command()
+def split(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="File of any format.")],
+    parts: Annotated[
+        str, typer.Option(help="NAME:SHARE,... of queries, such as train:.6,vali:.2,test:.2.")
+    ] = "train:.6,vali:.2,test:.2",
+    by: Annotated[
+        By,
+        typer.Option(
+            help="query: at random. time: the first queries to the first part. hash: by the id, so that "
+            "a query stays in its part when the data grows."
+        ),
+    ] = By.query,
+    time: Annotated[str | None, typer.Option(help="Column with the time, for --by time.")] = None,
+    stratified: Annotated[
+        bool, typer.Option("--stratified", help="Each part gets its share of queries of each highest label.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the parts; beside the file by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw or the hash.")] = 0,
+    label: LabelOption = "label",
+    qid: QidOption = "qid",
+    docid: DocidOption = "docid",
+    features: FeaturesOption = None,
+    ignore: IgnoreOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Cut a file into parts of whole queries."""
+    from lambdamart_kit.bench.splitting import parse_parts, split_file
+
+    written = split_file(
+        source,
+        parse_parts(parts),
+        out,
+        by=by.value,
+        time=time,
+        stratified=stratified,
+        seed=seed,
+        columns=make_columns(label, qid, docid, features, ignore),
+        overwrite=force,
+    )
+    for path, rows in written.items():
+        say(f"{rows}: wrote {path}")
 
 
 @app.command()
