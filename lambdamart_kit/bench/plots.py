@@ -113,7 +113,7 @@ def learning_curve_figure(curves: dict[str, FloatArray], metric: str) -> Figure:
     axes.set_xlabel("rounds: trees, or epochs", color=_MUTED)
     axes.set_ylabel(metric, color=_MUTED)
     several = max(map(len, curves.values())) > 1
-    over = ", mean over folds and their span" if several else ""
+    over = ", mean and span over folds" if several else ""
     axes.set_title(f"{metric} on the validation queries{over}; a dot marks the best", **_TITLE)
     return figure
 

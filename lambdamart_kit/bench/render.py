@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _DASH = "\u2013"  # an interval, or no value
 _WIDE = 100
+_FIRST = 20  # characters of the first column that stay on one line
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,44 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def print_table(table: Table, console: Console) -> None:
-    """One table on `console`, followed by an empty line."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
+    """One table on `console`, followed by an empty line; in parts where it is wider than a terminal."""
     _print_line(table.title, console, "bold")
     if not console.is_terminal:
         console.out(_plain(table), highlight=False)
         return
+    for part in _parts(table, console.width):
+        _print_part(part, console)
+
+
+def _parts(table: Table, width: int) -> list[Table]:
+    """Tables of some of the columns each, all with the first one, of which `_FIRST` characters must fit."""
+    widths = [max(map(len, column)) + 2 for column in zip(table.columns, *table.rows)]
+    first = min(widths[0], _FIRST)
+    groups: list[list[int]] = [[]]
+    room = width - first
+    for j in range(1, len(widths)):
+        if widths[j] > room and groups[-1]:
+            groups.append([])
+            room = width - first
+        groups[-1].append(j)
+        room -= widths[j]
+    if len(groups) == 1:
+        return [table]
+    found = []
+    for group in groups:
+        kept = [0, *group]
+        places = {j: place for place, j in enumerate(kept)}
+        emphasis = {(i, places[j]): style for (i, j), style in table.emphasis.items() if j in places}
+        rows = tuple(tuple(row[j] for j in kept) for row in table.rows)
+        found.append(Table(table.title, tuple(table.columns[j] for j in kept), rows, emphasis))
+    return found
+
+
+def _print_part(table: Table, console: Console) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for position, name in enumerate(table.columns):
         shown.add_column(name, justify="right" if position else "left", no_wrap=position > 0, overflow="fold")
