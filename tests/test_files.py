@@ -149,6 +149,8 @@ def test_doubtful_columns():
 def test_rows_and_queries_seen_before():
     first = make_letor(4, random_state=0)
     other = make_letor(4, random_state=1)
+    # The generator gives every seed ids of its own; here both parts count from the same one.
+    other = RankingDataset(other.X, other.y, other.qid - other.qid.min() + first.qid.min())
     assert seen_before(first, first.select([0]), "test")[0].startswith(f"{first.queries.sizes[0]} of")
     (ids,) = seen_before(first, other, "test")
     assert ids.startswith("4 query ids stand in the training and the test part with different rows")
@@ -167,3 +169,28 @@ def test_outputs_are_checked_before_any_work(tmp_path):
     check_output(other, [source], suffix=".lmk", force=True)
     with pytest.raises(FileNotFoundError, match="its folder does not exist"):
         check_output(tmp_path / "no" / "m.lmk", [source], suffix=".lmk", force=False)
+
+
+def test_huge_values_are_named_or_clipped(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("qid,label,a,price\nq,1,0.5,1.797e308\nq,0,1,\nq,0,1,-inf\n")
+    with pytest.raises(ValueError, match=r"x\.csv: feature 'price' holds an infinite value.* set 'clip'"):
+        read_rows(path)
+    X = read_rows(path, clip=1e6).X
+    np.testing.assert_array_equal(X, [[0.5, 1e6], [1, np.nan], [1, -1e6]])
+    with pytest.raises(ValueError, match="'clip' must be a positive number"):
+        read_rows(path, clip=-1)
+
+
+def test_encodings_that_are_not_read_are_named(tmp_path):
+    text = "1 qid:1 1:2\n0 qid:1 1:3\n"
+    table = "qid,label,a\n1,1,2\n1,0,3\n"
+    for name, content in (("x.txt", text), ("x.csv", table)):
+        (tmp_path / name).write_bytes(content.encode("utf-16"))
+        with pytest.raises(ValueError, match="the file is UTF-16 text; save it as UTF-8"):
+            read_rows(tmp_path / name)
+    (tmp_path / "x.txt").write_bytes(text.replace("\n", "\r").encode())
+    with pytest.raises(ValueError, match="lines end in carriage returns alone"):
+        read_rows(tmp_path / "x.txt")
+    (tmp_path / "x.csv").write_bytes(table.replace("\n", "\r").encode())
+    assert len(read_rows(tmp_path / "x.csv")) == 2

@@ -24,6 +24,7 @@ def train_file(
     stream: bool = False,
     work_dir: str | Path | None = None,
     seed: int = 0,
+    clip: float | None = None,
     n_jobs: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Any:
@@ -46,6 +47,8 @@ def train_file(
         Where `fit_files` works; implies `stream`.
     seed : int
         The estimator's ``random_state``.
+    clip : float, optional
+        See :func:`~lambdamart_kit.files.read_rows`.
     n_jobs : int, optional
         Threads.
     say : callable
@@ -67,6 +70,10 @@ def train_file(
     estimator.set_params(**(params or {}))
     roles = columns or Columns()
     if stream or work_dir is not None:
+        if clip is not None:
+            raise ValueError(
+                "--clip needs rows in memory; leave out --stream and --work-dir, or clip the files"
+            )
         if not hasattr(estimator, "fit_files"):
             raise ValueError(f"--stream and --work-dir need the ranker lambdamart; got {spec!r}")
         return estimator.fit_files(
@@ -77,14 +84,15 @@ def train_file(
             eval_files=valid,
             work_dir=work_dir,
         )
-    rows = read_rows(train, roles, names=False, n_jobs=n_jobs)
+    rows = read_rows(train, roles, names=False, clip=clip, n_jobs=n_jobs)
     say(describe(rows))
     for sentence in doubtful_columns(rows):
         say(f"warning: {sentence}")
     if valid is None:
         return estimator.fit(_features(rows), rows.y, rows.qid)
     known = replace(roles, features=rows.feature_names)
-    held_out = read_rows(valid, known, n_features=rows.X.shape[1], names=False, n_jobs=n_jobs)
+    width = rows.X.shape[1]
+    held_out = read_rows(valid, known, n_features=width, names=False, clip=clip, n_jobs=n_jobs)
     for sentence in seen_before(rows, held_out, "validation"):
         say(f"warning: {sentence}")
     return estimator.fit(
@@ -112,6 +120,7 @@ def predict_files(
     out: str | Path | None,
     *,
     columns: Columns | None = None,
+    clip: float | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> int:
@@ -122,4 +131,4 @@ def predict_files(
     ranker = load_ranker(model)
     if "n_jobs" in ranker.get_params(deep=False):
         ranker.set_params(n_jobs=n_jobs)
-    return score_files(ranker, data, out, columns=columns, n_jobs=n_jobs, progress=progress)
+    return score_files(ranker, data, out, columns=columns, clip=clip, n_jobs=n_jobs, progress=progress)

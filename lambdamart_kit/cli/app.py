@@ -6,6 +6,7 @@ with Ctrl-C. A mistake is one line on stderr; ``--debug`` shows the traceback.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated, Any
 
@@ -59,6 +60,7 @@ _OPTION = {
     "'baseline'": "--baseline",
     "'folds'": "--folds",
     "'docid'": "--docid",
+    "'clip'": "--clip",
     "by='time'": "--by time",
     "by='query'": "--by query",
     "'time'": "--time",
@@ -74,7 +76,8 @@ def _one_line(error: Exception) -> str:
         return printable(f"{error.filename}: {error.strerror}")
     text = " ".join(str(error).split()) or type(error).__name__
     for parameter, option in _OPTION.items():
-        text = text.replace(parameter, option)
+        # Behind these words stands the name of a column of the file, which stays as it is.
+        text = re.sub(rf"(?<!column )(?<!called )(?<!has no ){re.escape(parameter)}", option, text)
     return printable(text)
 
 

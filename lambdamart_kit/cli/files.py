@@ -20,6 +20,12 @@ from lambdamart_kit.cli.columns import (
 )
 from lambdamart_kit.cli.output import say
 
+ClipOption = Annotated[
+    float | None,
+    typer.Option(
+        "--clip", help="Features beyond this size, infinite ones too, become this size: 1.797e308 of Istella."
+    ),
+]
 Threads = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")]
 
 
@@ -50,6 +56,7 @@ def train(
     docid: DocidOption = "docid",
     features: FeaturesOption = None,
     ignore: IgnoreOption = None,
+    clip: ClipOption = None,
     weight: Annotated[str | None, typer.Option(help="Column with the weight of the row's query.")] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Keep no features in memory; the model is the same.")
@@ -80,6 +87,7 @@ def train(
         stream=stream,
         work_dir=work_dir,
         seed=seed,
+        clip=clip,
         n_jobs=n_jobs,
         say=say,
     )
@@ -104,6 +112,7 @@ def predict(
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
+    clip: ClipOption = None,
     n_jobs: Threads = None,
     force: ForceOption = False,
 ) -> None:
@@ -115,7 +124,7 @@ def predict(
     columns = make_columns(label, qid, docid, required=False)
     if out is not None and not (Path(out).is_dir() or out.endswith("/")):
         check_output(out, [model, *find_files(data)], suffix="", force=force)
-    n_rows = predict_files(model, data, out, columns=columns, n_jobs=n_jobs, progress=True)
+    n_rows = predict_files(model, data, out, columns=columns, clip=clip, n_jobs=n_jobs, progress=True)
     if out is not None:
         say(f"{n_rows:,} rows scored: {out}")
 

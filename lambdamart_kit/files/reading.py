@@ -16,6 +16,7 @@ from lambdamart_kit.files.chunk import Columns, stack
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.row_files import Files, RowFiles, find_files
 
+LARGEST = float(np.finfo(np.float32).max)
 _SIDECARS = (".query", ".group")  # how LightGBM and XGBoost call the file with the sizes of the queries
 
 
@@ -26,6 +27,7 @@ def read_rows(
     n_features: int | None = None,
     names: bool = True,
     cache: bool | str | Path = False,
+    clip: float | None = None,
     n_jobs: int | None = None,
 ) -> RankingDataset:
     r"""Read all rows of files of any format in `FORMATS`.
@@ -43,6 +45,9 @@ def read_rows(
         Whether to keep the names of documents, which take more time and memory than the rest of a LETOR file.
     cache : bool, str or Path
         For a single file; see :func:`~lambdamart_kit.datasets.read_letor`.
+    clip : float, optional
+        Features beyond ``-clip`` and ``clip``, infinite ones among them, become these; missing ones stay
+        missing. Without, a feature that does not fit float32 is an error that names it.
     n_jobs : int, optional
         Threads.
 
@@ -63,20 +68,56 @@ def read_rows(
     >>> read_rows(path)
     RankingDataset(2 rows, 1 queries, 1 features)
     """
+    if clip is not None and not 0 < clip <= LARGEST:
+        raise ValueError(f"'clip' must be a positive number that fits float32, such as 1e6; got {clip!r}")
     paths = find_files(files)
     roles = columns or Columns()
     if len(paths) == 1 and kind_of(paths[0]) == "letor":
         docid: Literal["none", "id"] = "id" if names and roles.docid is not None else "none"
         sizes = sidecar(paths[0])
-        return read_letor(
+        data = read_letor(
             paths[0], docid=docid, n_features=n_features, cache=cache, n_jobs=n_jobs, query_file=sizes
         )
+        return data if clip is None else replace(data, X=clipped(data.X, clip))
     if len(paths) == 1 and cache is not False:
         stored = Cache(paths[0], None, roles, None if cache is True else Path(cache))
         data = stored.load_or_read(lambda: _read_chunks(paths, roles, n_features, n_jobs))
     else:
         data = _read_chunks(paths, roles, n_features, n_jobs)
-    return data if names else replace(data, docid=None)
+    X = data.X if clip is None else clipped(data.X, clip)
+    check_fits(X, data.feature_names, paths[0])
+    return replace(data, X=X, docid=data.docid if names else None)
+
+
+def clipped(X: Array, clip: float) -> Array:
+    """Features within ``-clip`` and ``clip``; missing ones stay missing.
+
+    Examples
+    --------
+    >>> clipped(np.array([[np.inf, -3.0, np.nan, 0.5]]), 2.0).tolist()
+    [[2.0, -2.0, nan, 0.5]]
+    """
+    return np.clip(X, -clip, clip)
+
+
+def check_fits(X: Array, names: tuple[str, ...] | None, where: Path) -> None:
+    """Raise unless every feature is missing or fits float32, in which rankers compare.
+
+    Raises
+    ------
+    ValueError
+        Naming the feature.
+    """
+    # Of a whole column at once: the largest and the smallest say it, and cost no array of X's size.
+    with np.errstate(invalid="ignore"):
+        reach = np.maximum(np.fmax.reduce(X, axis=0), -np.fmin.reduce(X, axis=0))
+    beyond = np.flatnonzero(reach > LARGEST)
+    if len(beyond):
+        name = names[beyond[0]] if names is not None else str(beyond[0] + 1)
+        raise ValueError(
+            f"{where}: feature {name!r} holds an infinite value or one beyond float32; set 'clip' to the "
+            "largest value that is meant, such as 1e6"
+        )
 
 
 def _read_chunks(

@@ -39,6 +39,7 @@ def score_files(
     out: str | os.PathLike[str] | None,
     *,
     columns: Columns | None = None,
+    clip: float | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> int:
@@ -58,6 +59,8 @@ def score_files(
         name.
     columns : Columns, optional
         Names of the columns with ids; ``qid`` and ``docid`` by default.
+    clip : float, optional
+        Features beyond ``-clip`` and ``clip`` become these, as they did when the ranker was trained.
     n_jobs : int, optional
         Threads that read; the ranker's own `n_jobs` says how many score.
     progress : bool
@@ -91,13 +94,13 @@ def score_files(
     into_folder = out is not None and (os.path.isdir(out) or os.fspath(out).endswith(("/", os.sep)))
     with Progress("predicting", opened.n_bytes, unit="bytes", bar=progress) as shown:
         if not into_folder:
-            return _score(ranker, opened, None if out is None else Path(out), shown.advance)
+            return _score(ranker, opened, None if out is None else Path(out), shown.advance, clip)
         folder = Path(os.fspath(out))  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
         done = 0
         for path in opened.paths:
             name = path.name.partition(".")[0] + FORMATS[opened.kind].suffixes[0]
-            done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, shown.advance)
+            done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, shown.advance, clip)
         return done
 
 
@@ -115,16 +118,21 @@ def _open(ranker: Scorer, files: Files, columns: Columns, n_jobs: int | None) ->
     return opened
 
 
-def _score(ranker: Scorer, files: RowFiles, out: Path | None, advance: Callable[[int], None]) -> int:
+def _score(
+    ranker: Scorer, files: RowFiles, out: Path | None, advance: Callable[[int], None], clip: float | None
+) -> int:
     done = 0
     with _writer(out) as write, warnings.catch_warnings():
         # Columns were found by name, or have none here: either way they are in the order of the fit.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         for chunk in files.chunks(ranker.n_features_in_):
-            if np.isinf(chunk.X).any():
-                raise ValueError(f"{chunk.path}: features must be finite or missing; got infinity; clip it")
+            X = chunk.X if clip is None else np.clip(chunk.X, -clip, clip)
+            if np.isinf(X).any():
+                raise ValueError(
+                    f"{chunk.path}: features must be finite or missing; got infinity; set 'clip'"
+                )
             try:
-                scores = ranker.predict(chunk.X)
+                scores = ranker.predict(X)
             except ValueError as error:
                 raise ValueError(f"{chunk.path}: {error}") from None
             write(chunk, scores)

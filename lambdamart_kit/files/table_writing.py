@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.writing import compressed_file
@@ -38,8 +39,12 @@ def write_tsv(data: RankingDataset, path: Path) -> None:
 def write_json_lines(data: RankingDataset, path: Path) -> None:
     """Write one JSON object a row."""
     frame = data.to_frame()
+    columns = [_as_json(frame[name]) for name in frame]
+    names = [json.dumps(str(name)) for name in frame]
     with compressed_file(path) as stream:
-        frame.to_json(_Closing(stream), orient="records", lines=True, double_precision=15)
+        for values in zip(*columns):
+            fields = ", ".join(f"{name}: {value}" for name, value in zip(names, values))
+            stream.write(f"{{{fields}}}\n".encode())
 
 
 def _write_text(data: RankingDataset, path: Path, separator: str) -> None:
@@ -48,15 +53,10 @@ def _write_text(data: RankingDataset, path: Path, separator: str) -> None:
         stream.write(frame.to_csv(index=False, sep=separator).encode())
 
 
-class _Closing:
-    """Takes text, and passes it on as bytes."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write `text`."""
-        return self._stream.write(text.encode())
+def _as_json(column: Any) -> list[str]:
+    """Values of a column as JSON: numbers with all their digits, of which pandas cuts some; NaN as null."""
+    values = column.tolist()
+    return ["null" if value != value else json.dumps(value) for value in values]
 
 
 def _pyarrow() -> Any:

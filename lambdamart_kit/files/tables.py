@@ -15,6 +15,7 @@ import numpy as np
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.precision import feature_dtype, merged_columns
 from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.datasets.letor.text_file import check_encoding
 from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
 
 _CSV_BLOCK = 16 << 20
@@ -261,6 +262,9 @@ class CsvReader(_TableReader):
             raise ValueError(f"{path}: the file is empty; a CSV file starts with the names of its columns")
         with pa.OSFile(str(path)) as source:
             codec = _CODECS.get(path.suffix)
+            if codec is None:
+                check_encoding(source.read(2), path)
+                source.seek(0)
             stream = source if codec is None else pa.CompressedInputStream(source, codec)
             parsing = csv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
             if kinds is None:

@@ -20,6 +20,8 @@ from lambdamart_kit.datasets.errors import LetorFormatError
 
 _BLOCK = 1 << 19  # fits the second-level cache: the copy out of the page cache is then nearly free
 _BOM = b"\xef\xbb\xbf"
+_LOOKED_AT = 1 << 16  # bytes at the start of a file that say what ends its lines
+_WIDE_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 class Text:
@@ -30,6 +32,7 @@ class Text:
         self._handle = handle
         self._lock = threading.Lock()
         self.size = handle.seek(0, os.SEEK_END)
+        check_encoding(bytes(self.read(0, min(self.size, _LOOKED_AT))), path)
         self.terminated = self.size == 0 or bytes(self.read(self.size - 1, self.size)) == b"\n"
 
     def read(self, start: int, stop: int, buffer: Array | None = None) -> Array:
@@ -106,6 +109,24 @@ class Text:
             reason += " (the last line has no newline: is the file cut short?)"
         text = self.excerpt(position, whole_line=whole_line)
         return LetorFormatError(reason, path=self.path, line=self.line_number(position), text=text)
+
+
+def check_encoding(start: bytes, path: Path) -> None:
+    """Raise if a text begins as UTF-16 does, or ends its lines as no program reads them.
+
+    Raises
+    ------
+    LetorFormatError
+        Naming the encoding and what to do.
+    """
+    encoding = _WIDE_BOMS.get(start[:2])
+    if encoding is not None:
+        raise LetorFormatError(f"the file is {encoding} text; save it as UTF-8", path=path)
+    if b"\r" in start and b"\n" not in start and start.count(b"\r") > 1:
+        raise LetorFormatError(
+            "lines end in carriage returns alone, as old Macs wrote them; save the file with newlines",
+            path=path,
+        )
 
 
 @contextmanager
