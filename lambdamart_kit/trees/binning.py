@@ -136,6 +136,7 @@ class BinMapper:
         for j in categorical:
             categories[j] = _frequent_codes(sample.column(j), int(j), max_bin - 1)
 
+        # NumPy sorts without the interpreter's lock, so threads gain although these are Python functions.
         def fit_columns(start: int, stop: int) -> None:
             for j in range(start, stop):
                 if categories[j] is None:
@@ -242,6 +243,8 @@ def sample_queries(ids: Array, sizes: Array, n_rows: int) -> IndexArray:
     ndarray (n_sampled,)
         Indices of the sampled queries, ascending.
     """
+    # The sample is a prefix of the queries in the order of their hashes. A query that is added can only
+    # push others out of that prefix.
     by_hash = np.argsort(id_hashes(ids), kind="stable")
     reached = np.searchsorted(np.cumsum(sizes[by_hash]), n_rows)
     return np.sort(by_hash[: reached + 1]).astype(np.intp)
@@ -274,12 +277,16 @@ def _frequent_codes(column: Array, j: int, most: int) -> Array:
             f"'categorical_features' column {j} must hold category codes, whole numbers >= 0; got {bad[0]:g}"
         )
     values, counts = np.unique(codes, return_counts=True)
+    # `values` ascends and the sort is stable, so of equally frequent codes the lower one comes first.
     return values[np.argsort(-counts, kind="stable")[:most]].astype(np.int64)
 
 
 def _category_bins(column: Array, codes: Array) -> Array:
     column = np.trunc(column)  # as LightGBM reads a code; only fit insists on whole ones
     order = np.argsort(codes)
+    # The place where a code would stand among the listed ones, in ascending
+    # order; it is listed if that place holds an equal code. NaN and codes
+    # above all others are clipped to the last place, and differ from it.
     position = np.searchsorted(codes, column, sorter=order).clip(max=max(len(codes) - 1, 0))
     if not len(codes):
         return np.zeros(len(column), np.uint8)
@@ -295,6 +302,7 @@ def _quantile_edges(ordered: Array, max_bin: int) -> Array:
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     values = ordered[starts]
     counts = np.diff(np.append(starts, len(ordered)))
+    # Every distinct value gets a bin of its own as long as there are enough bins.
     if len(values) > max_bin:
         last = np.empty(max_bin - 1, dtype=np.int64)
         last = last[: _last_of_bins(counts, max_bin, last)]
@@ -320,6 +328,7 @@ def _between(low: Array, high: Array) -> Array:
 def _between_floats(low: Array, high: Array) -> Array:
     """The middle of each pair if it is below the higher one, else the lower one; finite."""
     with np.errstate(invalid="ignore", over="ignore"):
+        # Halved before they are added, so that the sum of two large numbers cannot overflow.
         middle = (low.astype(np.float64) / 2 + high.astype(np.float64) / 2).astype(low.dtype)
     edge = np.where(np.isfinite(middle) & (middle < high), middle, low)
     return np.where(edge == -np.inf, np.finfo(low.dtype).min, edge).astype(low.dtype)
@@ -331,6 +340,8 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
 
     Values are given by their index; bins are filled to the mean of what remains.
     """
+    # A value that weighs at least the mean of a bin is heavy and fills a bin by itself. What it weighs, and
+    # its bin, are taken out before the mean of the others is computed.
     n = len(counts)
     light = np.int64(0)
     for count in counts:  # counts.sum() would compile for as long as the rest
@@ -345,6 +356,9 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
         heavy_from, mean = mean, float(light / max(light_bins, 1))
     made = 0
     inside = 0
+    # A bin is closed in three cases: its value is heavy, or the bin has reached its share of what remains,
+    # or the next value is heavy and the bin is at least half full. The last case leaves the heavy value a
+    # bin of its own.
     for i in range(n - 1):
         heavy = counts[i] >= heavy_from
         if not heavy:
@@ -368,6 +382,7 @@ def _edge_table(edges: tuple[Array, ...], dtype: Any) -> Array:
     """
     table = np.full((len(edges), 255), np.inf, dtype=dtype)
     for row, e in zip(table, edges):
+        # A float32 x is at most e just when it is at most the largest float32 that is not above e.
         row[: len(e)] = floor_single(e) if dtype == np.float32 and e.dtype != np.float32 else e
     return table
 
@@ -380,6 +395,9 @@ def _search(edges: Array, values: Array, nan_bin: int, out: Array) -> None:
         position = np.uint64(0)
         step = np.uint64(128)
         for _ in range(8):
+            # Invariant: `position` edges are known to lie below x. If the edge
+            # that is `step` further on is below x as well, so are all before it.
+            # The steps 128, 64, ..., 1 add up to 255, the length of the table.
             position += step * np.uint64(edges[position + step - np.uint64(1)] < x)
             step >>= np.uint64(1)
         out[i] = nan_bin if x != x else position
@@ -390,6 +408,8 @@ def _transform_rows(
     start: int, stop: int, values: Array, X: Array, rows: IndexArray, table: Array, nan_bin: Array,
     columns: Array,
 ) -> None:  # fmt: skip
+    # A row of X lies side by side in memory, and so does a column of bins. A block of rows stays in the
+    # cache while it is read column by column.
     for a in range(start, stop, _BLOCK):
         b = min(a + _BLOCK, stop)
         for j in range(X.shape[1]):
@@ -402,6 +422,8 @@ def _transform_sparse(start: int, stop: int, X: Any, table: Array, nan_bin: Arra
     zero = np.zeros(1, dtype=table.dtype)
     for j in range(start, stop):
         _search(table[j], zero, nan_bin[j], columns[j, :1])
+        # What a sparse matrix does not store is 0: the column is filled with the bin of 0, and then the
+        # stored values are put in.
         columns[j] = columns[j, 0]
         rows, values = X.indices[X.indptr[j] : X.indptr[j + 1]], X.data[X.indptr[j] : X.indptr[j + 1]]
         codes = np.empty(len(rows), dtype=np.uint8)

@@ -136,6 +136,7 @@ def boost(
     symmetric = parameters.grow_policy == "symmetric"
     grower = (SymmetricGrower if symmetric else Grower)(binned, queries, parameters, n_threads=n_threads)
     ensemble = Ensemble(binned.mapper, tuple(names), parameters.learning_rate)
+    # Draws are numbered from the first tree of the model that is continued.
     n_before = 0 if start is None else start.num_trees()
     with open_checkpoint(checkpoint, binned, parameters, scores) as file:
         if file is not None:
@@ -160,6 +161,7 @@ def boost(
             if file is not None:
                 file.write_if_due(ensemble.trees)
             if after_round is not None and after_round(n_rounds, evaluation):
+                # The checkpoint may hold trees beyond the round at which this run stops.
                 del ensemble.trees[n_rounds:]
                 break
     return ensemble

@@ -60,6 +60,8 @@ class Checkpoint:
 
 def fingerprint(binned: BinnedMatrix, parameters: TreeParameters, scores: FloatArray) -> str:
     """What a checkpoint and the run that goes on from it share: bins, parameters, starting scores."""
+    # Scores are part of it because training may start from another model: the same bins would then give
+    # other trees. The number of trees is not, so a run may go on for longer.
     digest = hashlib.sha256(repr(parameters).encode())
     for part in (binned.columns, scores, *binned.mapper.edges):
         digest.update(np.ascontiguousarray(part).data)
@@ -120,6 +122,8 @@ class CheckpointFile:
         try:
             with np.load(self._path, allow_pickle=False) as stored:
                 identity = str(stored["identity"])
+                # The trees of another run are not checked: that they are
+                # another run's is the better error, raised below.
                 trees = _unpacked(stored) if identity == self._identity else []
             for tree in trees:
                 self._check(tree)
@@ -172,6 +176,7 @@ class CheckpointFile:
     def close(self) -> None:
         """Let other runs have the file."""
         if self._lock is not None:
+            # The file is removed while the lock is still held, when no other run can hold it.
             with suppress(OSError):
                 os.unlink(self._lock.name)
             self._lock.close()
@@ -191,6 +196,8 @@ def _unpacked(stored: Any) -> list[Tree]:
     n_leaves = stored["n_leaves"]
     if (n_leaves < 1).any():
         raise ValueError("a tree has no leaf")
+    # Fields of all trees are stored end to end. A tree of L leaves has L - 1 nodes, so the numbers of
+    # leaves are enough to cut both kinds of field.
     at_leaf = np.cumsum(n_leaves)[:-1]
     at_node = np.cumsum(n_leaves - 1)[:-1]
     columns = []
@@ -213,6 +220,8 @@ def _take_lock(path: Path) -> IO[bytes] | None:
     except ImportError:
         return None
     try:
+        # The lock is on a file of its own: the checkpoint itself is replaced by every save, and a lock on
+        # the old file would guard nothing.
         lock = open(path.with_name(f".{path.name}.lock"), "ab")  # noqa: SIM115 - held until the run ends
     except OSError:
         return None

@@ -60,6 +60,8 @@ class EdgeSample:
         if len(wanted):
             self._parts.append((X[wanted], codes[wanted]))
             self._n_kept += len(wanted)
+        # Each clean-up goes through all rows kept, so it waits until
+        # there is a quarter more than is needed.
         if self._n_kept > self._n_rows * 5 // 4:
             self._forget()
 
@@ -69,6 +71,8 @@ class EdgeSample:
         kept = np.flatnonzero(sizes)
         by_hash = kept[np.argsort(self._hash_of[kept], kind="stable")]
         last = min(int(np.searchsorted(np.cumsum(sizes[by_hash]), self._n_rows)), len(by_hash) - 1)
+        # The queries up to `last`, by hash, hold enough rows. Rows to come can make the sample end earlier,
+        # never later, so no query with a larger hash will ever be in it.
         self._limit = self._hash_of[by_hash[last]]
         for i, (X, codes) in enumerate(self._parts):  # one by one: all at once would be in memory twice
             inside = self._hash_of[codes] <= self._limit
@@ -89,6 +93,8 @@ class EdgeSample:
         dtype = np.result_type(np.float32, *{X.dtype for X, _ in self._parts})
         rows = np.zeros((sum(int(chosen[codes].sum()) for _, codes in self._parts), n_features), dtype)
         at = 0
+        # Parts are taken from the end, in the order they came, and let go one by one: their rows and the
+        # result are never in memory together as a whole.
         self._parts.reverse()
         while self._parts:
             X, codes = self._parts.pop()
@@ -169,6 +175,8 @@ class ColumnWriter:
     def __init__(self, path: Path, place: Array, shape: tuple[int, int]) -> None:
         self._path, self._place, self._shape = path, place, shape
         n_features, n = shape
+        # A bucket has as many rows as fit in its bytes, at one byte a bin, but more if there would be more
+        # files than may be open at a time.
         rows = max(1, _BUCKET_BYTES // max(n_features, 1), -(-n // _MOST_BUCKETS))
         self._starts = np.append(np.arange(0, n, rows), n)
         self._bucket_rows = rows
@@ -187,6 +195,8 @@ class ColumnWriter:
             if b not in self._streams:
                 self._streams[b] = open(self._bucket(b), "wb")  # noqa: SIM115 -- closed in `finish`
             inside = np.flatnonzero(bucket == b)
+            # A block in a file is the number of its rows, their places in
+            # the bucket, and their bins by column.
             header = np.array([len(inside)], dtype=np.int64)
             for part in (header, place[inside] - self._starts[b], columns[:, inside]):
                 self._streams[b].write(np.ascontiguousarray(part).data)
@@ -196,6 +206,7 @@ class ColumnWriter:
         for stream in self._streams.values():
             stream.close()
         columns = create_map(self._path, self._shape, np.uint8)
+        # Only one bucket is in memory at a time, and each column of it is written to disk in one run.
         for b, (start, stop) in enumerate(itertools.pairwise(self._starts.tolist())):
             ordered = np.empty((len(columns), stop - start), dtype=np.uint8)
             for place, block in self._blocks(b):

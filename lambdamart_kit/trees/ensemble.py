@@ -107,9 +107,11 @@ def _in_model(tree: Tree, mapper: BinMapper) -> ModelTree:
     for node, j in enumerate(tree.feature.tolist()):
         codes = mapper.categories[j]
         if codes is not None:
+            # LightGBM's threshold of a split on categories is the number of its bit set.
             threshold.append(float(len(boundaries) - 1))
             decision.append(CATEGORICAL | MISSING_IS_NAN)
             left = np.unpackbits(tree.bins_left[node].view(np.uint8), bitorder="little")
+            # Bin b holds category codes[b - 1], and bin 0 all others, which always go right.
             words += _bit_set(codes[np.flatnonzero(left[1 : len(codes) + 1])])
             boundaries.append(len(words))
         else:
@@ -144,5 +146,6 @@ def _feature_infos(mapper: BinMapper) -> list[str]:
         if codes is not None:
             infos.append(":".join(map(str, codes.tolist())) or "none")
         else:
+            # The true range of the values is not kept; LightGBM reads the field and does not score by it.
             infos.append(f"[{float(edges[0])!r}:{float(edges[-1])!r}]" if len(edges) else "none")
     return infos

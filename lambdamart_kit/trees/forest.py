@@ -127,6 +127,7 @@ class Forest:
         """Sum of the trees ``start:stop`` for each row of an array or CSR matrix, (n_samples,)."""
         scores = np.zeros(X.shape[0])
         if sparse.issparse(X):
+            # A dense copy of some rows at a time bounds the memory that a wide sparse matrix takes.
             for at in range(0, len(scores), _SPARSE_ROWS):
                 rows = slice(at, at + _SPARSE_ROWS)
                 self._add(X[rows].toarray(), start, stop, n_threads, scores[rows])
@@ -190,12 +191,16 @@ class _Tables:
     def of_thresholds(self, feature: int, kind: int, thresholds: Array, side: Array) -> tuple[Array, Array]:
         """Column and largest code that goes left, of splits on one feature; on side 1 missing goes left."""
         values, place = np.unique(thresholds, return_inverse=True)
+        # A feature with more than 254 thresholds gets several tables. A code counts the thresholds of its
+        # own table only, which is all that a split on one of them has to know.
         part, code = np.divmod(place, _MOST_CODES)
         column = np.empty(len(part), dtype=np.int32)
         for i in range(part.max() + 1):
             columns = self._add(feature, kind, values[i * _MOST_CODES : (i + 1) * _MOST_CODES])
             for s in np.unique(side[part == i]).tolist():
                 column[(part == i) & (side == s)] = self._column(columns, s)
+        # A value is above threshold number `code` just when its code is. Where missing values go left, code
+        # 0 is theirs and all others are one higher, so the split's code is too.
         return column, code + side
 
     def of_bits(self, feature: int, bits: Array) -> int:
@@ -219,6 +224,8 @@ def _lay_out(trees: Sequence[ModelTree], dtype: Any) -> Forest:
     feature, threshold = _joined(trees, "feature", np.int64), _joined(trees, "threshold", np.float64)
     decision = _joined(trees, "decision", np.int64)
     kind = _KIND_OF_MISSING[(decision >> 2) & 3]
+    # Bits 2 and 3 of a decision are the missing type. A categorical
+    # split has a table of bits whatever its missing type is.
     kind[decision & CATEGORICAL > 0] = _BIT_SET
     side = ((kind != _AS_ZERO) & (decision & DEFAULT_LEFT > 0)).astype(np.int64)
     values = floor_single(threshold) if dtype == np.float32 else threshold
@@ -245,6 +252,8 @@ def _joined(trees: Sequence[ModelTree], name: str, dtype: Any) -> Array:
 def _slots(trees: Sequence[ModelTree], name: str) -> Array:
     """Children as places in the list of a tree's splits and leaves."""
     children = [getattr(tree, name) for tree in trees]
+    # A leaf is ~leaf in the model. Behind the splits it gets the place n_splits + leaf, so that one array
+    # of reached rows serves splits and leaves.
     slots = [np.where(child < 0, len(child) + ~child, child) for child in children]
     return np.concatenate([np.empty(0, np.int32), *slots]).astype(np.int32)
 
@@ -270,6 +279,8 @@ def _count_above(typingctx: Any, values: Any, threshold: Any, codes: Any, index:
         zero = ir.Constant(ir.IntType(64), 0)
         kind = context.get_value_type(sig.args[0].dtype)
         loaded = builder.load(_vector(builder, context, sig.args[0], args[0], zero, kind))
+        # The pointer is cast to a vector of 64, for which LLVM would assume full alignment. Arrays are only
+        # aligned to their elements.
         loaded.align = 4
         bits = builder.fcmp_ordered(">", loaded, _splat(builder, args[1]))
         pointer = _vector(builder, context, sig.args[2], args[2], args[3], ir.IntType(8))
@@ -332,6 +343,7 @@ def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array
             for r in range(n):
                 values[r] = np.float32(0) if values[r] != values[r] else values[r]
             n_missing = np.int64(0)
+        # The code of a value is the number of thresholds below it, and thresholds ascend.
         counts[:] = 0
         for k in range(start, stop):
             if not _count_above(values, thresholds[k], counts, 0):
@@ -342,6 +354,8 @@ def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array
         if left >= 0:
             for r in range(64):
                 tile[left + r] = counts[r] + np.uint8(1)
+        # Code 255 is above every threshold and 0 below every one, so a missing value goes to its side
+        # without a test in the tree.
         if n_missing:
             for r in range(n):
                 if values[r] != values[r] or (kind == _ZERO_IS_MISSING and values[r] == 0):
@@ -354,6 +368,7 @@ def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array
 @inner(borrows=True)
 def _outside(value: float, words: Array) -> Any:
     """0 if the category's bit is set; NaN, negative and unlisted ones are outside."""
+    # LightGBM truncates a category to a whole number, so -0.5 is category 0. NaN fails both comparisons.
     if not (value > -1.0 and value < 32.0 * len(words)):
         return np.uint8(1)
     category = np.int64(value)
@@ -376,6 +391,8 @@ def _score_tiles(
         sums[:] = 0.0
         for tree in range(first, last):
             base, stop = node_ptr[tree], node_ptr[tree + 1]
+            # Bit r of reached[k] says that row r reaches split or leaf k; all rows reach the root. A parent
+            # stands before its children, so the word of a split is complete when the loop comes to it.
             reached[0] = np.uint64(0xFFFFFFFFFFFFFFFF)
             for i in range(base, stop):
                 here = reached[np.uint64(i - base)]
@@ -383,8 +400,11 @@ def _score_tiles(
                 reached[np.uint64(left[i])] = here & ~goes_right
                 reached[np.uint64(right[i])] = here & goes_right
             n_nodes = np.uint64(stop - base)
+            # Every row reaches exactly one leaf. Rows past the end of X hold old codes; they reach some
+            # leaf as well, and their sums are not used.
             for k in range(n_nodes + np.uint64(1)):
                 _assign(leaf, reached[n_nodes + k], np.uint8(k))
+            # A tree has one leaf more than splits, so tree number t has its leaf values from base + t on.
             offset = np.uint64(base + tree)
             for r in range(64):
                 sums[r] += value[offset + np.uint64(leaf[r])]

@@ -78,6 +78,7 @@ def tree_blocks(text: str) -> list[str]:
     >>> tree_blocks(model_text(["num_leaves=1", "num_leaves=1"], ["a"], ["none"]))
     ['num_leaves=1', 'num_leaves=1']
     """
+    # Behind "end of trees" come feature importances and parameters, which do not matter for scoring.
     body = text.partition("\nend of trees")[0]
     return [block.partition("\n")[2].strip() for block in body.split("\nTree=")[1:]]
 
@@ -95,6 +96,8 @@ def model_text(blocks: Sequence[str], feature_names: Sequence[str], feature_info
         "objective=lambdarank",
         f"feature_names={' '.join(feature_names)}",
         f"feature_infos={' '.join(feature_infos)}",
+        # LightGBM finds the trees by these sizes, which are in bytes
+        # and include the empty line after each tree.
         f"tree_sizes={' '.join(str(len(block.encode())) for block in numbered)}",
     ]
     return "\n".join(header) + "\n\n" + "".join(numbered) + "end of trees\n"

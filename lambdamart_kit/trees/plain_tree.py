@@ -125,6 +125,8 @@ class PlainTree:
         """Leaf value of each row of X, (n_samples,) float64: slow and simple, for checks."""
         scores = np.empty(len(X))
         to_visit = [(0 if self.n_nodes else ~0, np.arange(len(X)))]
+        # All rows of a node go down together: the list holds nodes
+        # (or ~leaves) and the rows that reach them.
         while to_visit:
             node, rows = to_visit.pop()
             if node < 0:
@@ -178,6 +180,8 @@ def plain_trees_of_lightgbm(text: str) -> list[PlainTree]:
         )
     fields = [block_fields(block) for block in tree_blocks(text)]
     header = text.partition("\nTree=")[0]
+    # A random forest's score is the mean of its trees; here
+    # scores are sums, so the mean goes into the leaves.
     factor = 1.0 / max(1, len(found)) if "\naverage_output" in header else 1.0
     return [_of_lightgbm(tree, extra).scaled(factor) for tree, extra in zip(found, fields)]
 
@@ -188,6 +192,8 @@ def _of_lightgbm(tree: ModelTree, fields: dict[str, str]) -> PlainTree:
     default_left = tree.decision & DEFAULT_LEFT > 0
     is_set = tree.decision & CATEGORICAL > 0
     threshold = with_zero_as_lightgbm_reads_it(tree.threshold)
+    # Where zero counts as missing, LightGBM sends it to the default side, whatever the threshold says. A
+    # test on a threshold sends it left if the threshold is at least 0.
     zero_left = threshold >= 0
     disagrees = ~is_set & (missing_type == _ZERO_IS_MISSING) & (zero_left != default_left)
     if disagrees.any():
@@ -196,6 +202,7 @@ def _of_lightgbm(tree: ModelTree, fields: dict[str, str]) -> PlainTree:
             f"{tree.feature[disagrees][0]} sends zero and missing values to another side than the values "
             "around zero, which no test on a threshold does; train without it"
         )
+    # Without a side for NaN, LightGBM reads it as zero.
     missing_left = np.where(missing_type == _NAN_IS_MISSING, default_left, zero_left)
     return PlainTree(
         feature=tree.feature,
@@ -213,6 +220,8 @@ def _of_lightgbm(tree: ModelTree, fields: dict[str, str]) -> PlainTree:
 
 def with_zero_as_lightgbm_reads_it(threshold: FloatArray) -> FloatArray:
     """Thresholds that say of every value what LightGBM says, which takes 1e-35 and less for zero."""
+    # Values from -1e-35 to 1e-35 are zero to LightGBM, so they all go left where the threshold is at least
+    # 0, and all right where it is below 0. Thresholds inside that range move to its end.
     below_zero = np.nextafter(-_TINY, -np.inf)
     threshold = np.where((threshold >= 0) & (threshold < _TINY), _TINY, threshold)
     return np.where((threshold < 0) & (threshold >= -_TINY), below_zero, threshold)

@@ -58,6 +58,7 @@ class Tree:
         """Add the tree's output to the scores of a binned matrix, or of some of its `rows`."""
         if rows is None:
             rows = np.arange(binned.n_samples, dtype=np.int32)
+        # One byte for each node and bin: a look-up is then one load instead of a shift and a mask.
         table = np.unpackbits(self.bins_left.view(np.uint8), axis=-1, bitorder="little")
         bounds = np.linspace(0, len(rows), 4 * n_threads + 1).astype(np.intp)
         args = (rows, binned.columns, self.feature, table, self.children, self.leaf_value, scores)

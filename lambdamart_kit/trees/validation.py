@@ -71,15 +71,18 @@ def check_children(left: Array, right: Array, n_leaves: int) -> None:
     parents = np.tile(np.arange(n_nodes), 2)
     children = np.concatenate([left, right]).astype(np.int64)
     is_node = children >= 0
+    # Leaf numbers are stored as ~leaf = -leaf - 1, so the last leaf is -n_leaves.
     outside = np.flatnonzero(np.where(is_node, children >= n_nodes, children < -n_leaves))
     if len(outside):
         raise ValueError(
             f"node {parents[outside[0]]} has the child {children[outside[0]]}, which does not exist"
         )
+    # A walk goes to higher numbers only, so it ends. Circles are excluded without a search for them.
     backward = np.flatnonzero(is_node & (children <= parents))
     if len(backward):
         at = backward[0]
         raise ValueError(f"node {parents[at]} has the child {children[at]}, which does not stand after it")
+    # One parent each, for all but the root, makes the graph a tree: no node is shared or unreachable.
     node_parents = np.bincount(children[is_node], minlength=n_nodes)
     leaf_parents = np.bincount(~children[~is_node], minlength=n_leaves)
     if (node_parents[1:] != 1).any() or (leaf_parents != 1).any():
@@ -127,6 +130,7 @@ def _check_bit_sets(tree: ModelTree) -> None:
 
 def _check_block(block: str, n_features: int) -> None:
     lines = [line.split("=", 1) for line in block.split("\n") if "=" in line]
+    # The dict would keep the last of two lines of one name, and LightGBM need not.
     fields = dict(line for line in lines)
     if len(fields) != len(lines):
         raise ValueError("a line occurs twice")

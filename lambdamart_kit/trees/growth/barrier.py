@@ -47,6 +47,8 @@ def _fetch_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = _element(context, builder, sig.args[0], args[0], args[1])
+        # Sequentially consistent: what a thread wrote before it
+        # arrives is seen by every thread that saw it arrive.
         return builder.add(builder.atomic_rmw("add", pointer, args[2], "seq_cst"), args[2])
 
     return types.int64(array, types.int64, types.int64), codegen
@@ -123,6 +125,7 @@ def meet(arrivals: Array, thread: int, n_threads: int) -> None:
     # has arrived at the next, and nothing has to be set back to zero.
     mine = 8 * (thread + 1)
     arrivals[mine] += 1
+    # At the k-th barrier all threads have arrived once the common count is k times their number.
     expected = arrivals[mine] * n_threads
     seen = _fetch_add(arrivals, 0, 1)
     spins = 0

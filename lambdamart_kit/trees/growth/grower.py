@@ -46,6 +46,7 @@ class Grower:
         self, binned: BinnedMatrix, queries: Queries, parameters: TreeParameters, *, n_threads: int = 1
     ) -> None:
         n_features, n = binned.columns.shape
+        # A carried row has 32 bits for its number, and row numbers are int32 elsewhere.
         if n >= 2**31:
             raise ValueError(f"'X' must have fewer than 2**31 rows; got {n}")
         constraints = parameters.monotone_constraints
@@ -97,6 +98,8 @@ class Grower:
         rng = np.random.default_rng([parameters.seed, tree_index])
         seed = int(rng.integers(2**62))
         rows = sample_rows(self._queries, parameters.subsample, rng)
+        # A tree of L leaves has L - 1 splits, so 2 L - 1 nodes are
+        # opened in all, and each may draw its features.
         n_nodes = 2 * parameters.num_leaves - 1
         allowed = sample_features(parameters, self._binned.columns.shape[0], n_nodes, rng)
         content = self._content
@@ -185,6 +188,7 @@ def _as_tree(work: Work, parameters: TreeParameters, scales: Scales, n_leaves: i
     nodes = work.tables.nodes[: n_leaves - 1]
     values = work.sums.values[0, :n_leaves]
     totals = nodes[:, NODE_TOTAL]
+    # A packed total holds G in its upper 32 bits, with its sign, and H in the lower ones.
     G = (totals >> 32) / scales.gradient
     H = (totals & 0xFFFFFFFF) / scales.hessian
     return Tree(

@@ -101,9 +101,12 @@ def make_layout(binned: BinnedMatrix, n_threads: int) -> SlotLayout:
     has_nan &= (n_value_bins < 256) & ~binned.mapper.is_categorical
     used = np.flatnonzero(np.count_nonzero(counts, axis=1) > 1)
     n_bins = n_value_bins + has_nan
+    # The work of a feature is its additions: one for each row outside its most frequent bin.
     blocks = _deal(used, counts.sum(axis=1) - counts.max(axis=1), _padded(n_bins), n_threads)
     order = np.concatenate(blocks).astype(np.intp)
     slots = [_padded(n_bins[block]) for block in blocks]
+    # Eight slots more than the features need: one is the dummy, and with eight the next block begins at a
+    # multiple of 64 bytes, so no cache line belongs to two threads.
     block_slot = np.cumsum([0, *(s.sum() + 8 for s in slots)]).astype(np.int64)
     start = np.concatenate([first + np.cumsum(s) - s for first, s in zip(block_slot, slots)])
     # The most frequent bin of a feature is elided: it is in no list, and is found by subtraction.
@@ -161,6 +164,8 @@ def _padded(n_bins: IndexArray) -> IndexArray:
 
 def _deal(used: IndexArray, listed: Array, slots: IndexArray, n_threads: int) -> list[IndexArray]:
     """Features of each block, with about equal work: heaviest first, each to the lightest block with room."""
+    # A plane is shared by the threads, and each block gives eight
+    # of its slots to the dummy and the padding.
     capacity = _MOST_SLOTS // n_threads - 8
     # Fewer planes than these have too few slots in all. Wide data would try hundreds in vain.
     n_planes = max(1, -(-int(slots[used].sum()) // (capacity * n_threads)))
@@ -203,6 +208,8 @@ def _write(binned: BinnedMatrix, lists: ListPlan, n_threads: int) -> tuple[Array
         args = (lists, plane, n_threads, row_ptr[plane])
         run_tasks(_count_groups, bounds, n_threads, *args, scratch=scratch)
         sums = np.cumsum(row_ptr[plane], dtype=np.int64)
+        # Pointers count groups of four entries in 32 bits, which keeps them half as long as 64-bit ones:
+        # there is one for each row and block.
         if sums[-1] >= 2**32:
             raise ValueError("'X' is too large for one machine's engine: over 2**34 values in 65,528 bins")
         row_ptr[plane] = sums
@@ -233,6 +240,8 @@ def _count_groups(
                 for i in range(b - a):
                     listed[i] += column[i] != elided
             for i in range(b - a):
+                # List k's length goes to place k + 1, so that the running sum
+                # at place k is where list k begins.
                 groups[(a + i) * width + part + 1] = (listed[i] + 3) // 4
 
 
@@ -310,6 +319,8 @@ def accumulate(
             for line in range(ahead + 32, stop, 8):
                 prefetch(words, line)
         row = (np.uint64(carried[i]) & low) * width
+        # The carried word is spread to ``g * 2**32 + h``, so that one 64-bit addition adds g and h. The
+        # bounds on the sums (see the module's docstring) keep h from carrying into g.
         value = spread(carried[i])
         # A word holds four slot numbers: the inner loop of all training.
         for k in range(np.uint64(row_ptr[row + begin]), np.uint64(row_ptr[row + end])):
@@ -330,6 +341,8 @@ def complete(layout: SlotLayout, block: int, total: int, histogram: Array) -> No
         others = np.int64(0)
         default = first + np.uint64(features[f, DEFAULT_BIN])
         histogram[default] = 0
+        # Integer sums are exact, so what is left for the elided bin
+        # is exact too, in whatever order rows came.
         for s in range(first, first + np.uint64(features[f, N_BINS])):
             others += histogram[s]
         histogram[default] = total - others

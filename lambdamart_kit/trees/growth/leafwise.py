@@ -111,9 +111,13 @@ def _offer(
     best = space.best
     histogram = space.histogram
     rules = rules_of_leaf(tree_rules, hessian_of(total), mine[leaf, COUNT])
+    # No split is found yet. -1 is below every feature, so by the rule for equal gains no feature wins with
+    # just the gain that is to be beaten.
     best[FEATURE] = -1
     parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
     gain = parent * (1 + 1e-10) + rules.min_gain  # what rounding alone could gain is no gain
+    # Either one row of features serves all nodes, or each node
+    # has a row of its own; the remainder serves both.
     may_split = allowed[mine[leaf, NODE] % len(allowed)]
     features = layout.features
     block_feature = layout.block_feature
@@ -139,6 +143,7 @@ def _offer(
                 gain = search_numeric(
                     feature, histogram, total, None, rules, space.left, space.gains, gain, best
                 )
+    # What is offered is the improvement: the children's gains less what the leaf has undivided.
     reals[leaf, OFFERED] = gain - parent if best[FEATURE] >= 0 else 0.0
 
 
@@ -261,6 +266,8 @@ def _divide(
     right_slot = slot if 2 * heavy_left <= heavy else right
     # Both runs were parted in place: left rows come first in each.
     rows = LeafRows(begin, heavy_left, light, n_left)
+    # Split number `node` opens the nodes 2 node + 1 and 2 node + 2, the root being 0. The last argument
+    # says where the parent points to the child: 2 node for its left side, and 2 node + 1 for its right one.
     place = LeafPlace(depth, left_slot, 2 * node + 1, 2 * node)
     _open_leaf(mine, reals, leaf, rows, place, left_total, left_low, left_high)
     rows = LeafRows(begin + heavy_left, heavy - heavy_left, light + light_left, count - n_left)
@@ -295,6 +302,8 @@ def _build(
     last = n_blocks // n_planes if by_rows else thread + 1
     share = thread if by_rows else 0
     shares = n_threads if by_rows else 1
+    # The histograms behind those of the leaves are the other threads' own: thread t's is the t-th from the
+    # end. Thread 0 adds to the target itself.
     own = histograms[len(histograms) - thread] if by_rows and thread > 0 else target
     # By rows a thread writes to all slots of its own histogram; by blocks, only to its blocks of `target`.
     if by_rows:
@@ -351,6 +360,8 @@ def _search(
     mine = tables.leaves[thread]
     reals = tables.reals[thread]
     histograms = space.histograms
+    # All threads return here or none does, because their tables are the same. Otherwise those that go on
+    # would wait at the barrier for ever.
     left_wanted = _splittable(mine, leaf, limits, rules)
     right_wanted = right != leaf and _splittable(mine, right, limits, rules)
     if not (left_wanted or right_wanted):
@@ -419,6 +430,7 @@ def grow(
     started = cycles()
     scales, heavy, total = quantise(crew, sample, rounding, work.order, work.drawing)
     clock[QUANTISE] += cycles() - started
+    # Every thread computes the same scales, so all of them leave before the first barrier that follows.
     if scales.hessian < 0:
         return 0, plain_scales(scales)
     # Splits are searched in integer units, so the regularisation is scaled to those, once a tree.
@@ -447,6 +459,7 @@ def grow(
             work.space,
         )
         leaf = 0
+        # A later leaf has to gain more, so of equal gains the leaf with the lower number is split.
         for other in range(1, n_leaves):
             leaf = other if reals[other, GAIN] > reals[leaf, GAIN] else leaf
         if reals[leaf, GAIN] <= 0.0:

@@ -64,6 +64,8 @@ def finish(
         for t in range(n_threads):
             g += result.sums[t, leaf, 0]
             h += result.sums[t, leaf, 1]
+        # The Newton step -G / (H + lambda) comes from all rows of the leaf, heavy and light, before
+        # quantising: noise that the search may bear would stay in the scores.
         G = g / scales.fixed_gradient
         H = h / scales.fixed_hessian
         values[leaf, 0] = learning_rate * leaf_output(G, H, rules, reals[leaf, LOW], reals[leaf, HIGH])
@@ -96,6 +98,7 @@ def _note_leaves(
     # A thread's share of `carried` cuts through leaves: of each leaf's two runs, it takes what lies inside.
     for leaf in range(n_leaves):
         n_heavy = leaves[leaf, HEAVY]
+        # First the run of heavy rows, then that of light ones: both count in the value of the leaf.
         for run in range(2):
             first = leaves[leaf, LIGHT if run else BEGIN]
             length = leaves[leaf, COUNT] - n_heavy if run else n_heavy

@@ -62,6 +62,8 @@ def move_rows(crew: Crew, column: Array, leaf: int, mine: Array, order: RowOrder
         for i in range(np.uint64(start), np.uint64(stop)):
             row = carried[i]
             left = np.uint64(goes_left[column[np.uint64(row) & low]])
+            # `at` never passes i, so thread 0 overwrites no row that is still to be read. The other place
+            # gets the row as well, and the next row of the kind that belongs there overwrites it.
             lefts[at] = row
             moved[end] = row
             at += left
@@ -105,6 +107,8 @@ def join(thread: int, n_threads: int, run: int, order: RowOrder) -> int:
         for i in range(n_mine):
             carried[begin + before + i] = moved[start + i]
     # Second parts stand backwards in `moved`, so they are read from their end.
+    # start - begin rows of the run come before this thread's share, and `before` of them are in first
+    # parts. The rest are second parts of other threads, which come before this one's.
     target = begin + n_first + (start - begin - before)
     for i in range(stop - start - n_mine):
         carried[target + i] = moved[stop - 1 - i]

@@ -60,7 +60,7 @@ def _fixed_scale(largest: float, n_rows: int) -> float:
     """The power of two that makes `n_rows` values of up to `largest` add up below 2**62."""
     # Both logarithms are rounded up, so the sum is at most 2**61. A power of two scales without error.
     if not largest > 0.0:
-        return 1.0
+        return 1.0  # also for NaN, which the caller reports
     return 2.0 ** (61.0 - np.ceil(np.log2(n_rows + 1.0)) - np.ceil(np.log2(np.float64(largest))))
 
 
@@ -84,6 +84,7 @@ def find_scales(
     for i in range(np.uint64(start), np.uint64(stop)):
         g = abs(gradient[i])
         h = hessian[i]
+        # NaN fails every comparison, so no test of its own is needed, and the loop has no branch.
         sound &= (g < np.inf) & (h < np.inf) & (h >= 0)
         peak_g = max(peak_g, g)
         peak_h = max(peak_h, h)
@@ -106,6 +107,8 @@ def find_scales(
     squares_g = np.int64(0)
     squares_h = np.int64(0)
     for i in range(np.uint64(start), np.uint64(stop)):
+        # The sums are of |g|: a leaf may hold any subset of the rows,
+        # and the sum over no subset exceeds this one.
         g = np.float64(abs(gradient[i]))
         h = np.float64(hessian[i])
         total_g += np.int64(g * fixed_g)
@@ -137,6 +140,7 @@ def find_scales(
     # every one of them takes part. Rounding adds less than one quantum a row.
     scale_g = min(_MOST_GRADIENT / max(top_g, t_g, 1e-300), (_MOST_GRADIENTS - n) / (whole_g + n * t_g))
     scale_h = min(_MOST_HESSIAN / max(top_h, t_h, 1e-300), (_MOST_HESSIANS - n) / (whole_h + n * t_h))
+    # Every hessian is the integer 1, so the unit of hessians is a row.
     if rounding.constant:
         scale_h = 1.0
     everything = not (t_g > 0.0 and t_h > 0.0)
@@ -148,6 +152,7 @@ def find_scales(
 @inner
 def spread(carried: Any) -> Any:
     """``g * 2**32 + h`` of a carried row: bits 63-48 are g (signed), 47-32 are h, 31-0 the row."""
+    # The shift to the right is arithmetic and keeps the sign of g. The hessian is unsigned, hence the mask.
     return ((carried >> np.int64(48)) << np.int64(32)) + ((carried >> np.int64(32)) & np.int64(0xFFFF))
 
 
@@ -221,6 +226,8 @@ def _draw(
         v = np.float64(noise & _LOW_20)
         # A row that takes part with probability p counts 1 / p times.
         inverse = 1.0 / share
+        # Stochastic rounding: floor(x + u) is the next integer above x with probability x - floor(x), so
+        # its expectation is x (u has 20 bits, so up to 2**-20).
         g_int = np.int64(np.floor(g * inverse * scale_g + u * 2.0**-20))
         h_int = np.int64(1) if rounding.constant else np.int64(np.floor(h * inverse * scale_h + v * 2.0**-20))
         words[i] = (g_int << np.int64(48)) | (h_int << np.int64(32)) | np.int64(rows[at])
@@ -303,6 +310,8 @@ def hash_rows(start: int, stop: int, columns: Array, multipliers: Array, content
         content[a:b] = 0
         for j in range(columns.shape[0]):
             column = columns[j, a:b]
+            # The hash is the sum of m_j (b_j + 1) modulo 2**64. The 1 lets bin 0 count, and the sum can be
+            # taken column by column.
             multiplier = multipliers[j]
             for i in range(b - a):
                 content[a + i] += multiplier * (np.uint64(column[i]) + np.uint64(1))

@@ -124,10 +124,12 @@ def split_rules(limits: TreeLimits, gradient_scale: float, hessian_scale: float,
     return SplitRules(
         0.0 if free else limits.reg_lambda * hessian_scale,
         0.0 if free else limits.reg_alpha * gradient_scale,
+        # Gains are G^2 / H: in integer units a^2 / b times what they are in real ones.
         limits.min_split_gain * gradient_scale * gradient_scale / hessian_scale,
         1.0 if free else max(limits.min_child_weight * hessian_scale, 1.0),
         # Half a row less, so that quantised hessians do not decide between n rows and n - 1.
         limits.min_child_samples - 0.5 if limits.min_child_samples > 1 else 0.0,
+        # The real step is (G / a) / (H / b) = b / a times the quotient of the integer sums.
         hessian_scale / gradient_scale,
     )
 
@@ -167,12 +169,16 @@ def rules_of_leaf(rules: SplitRules, hessian: float, rows: int) -> SplitRules:
 
 @inner
 def _soft(gradient: float, alpha: float) -> float:
+    # G moved towards zero by alpha, or 0 if it is nearer: at most one of the two terms is not 0. There is
+    # no branch on the sign, so loops vectorise.
     return max(gradient - alpha, 0.0) + min(gradient + alpha, 0.0)
 
 
 @inner
 def leaf_gain(gradient: float, hessian: float, rules: SplitRules) -> float:
     """``T(G)^2 / (H + lambda)``: twice what a leaf of its own takes off the loss."""
+    # The loss of a leaf with output w is G w + (H + lambda) w^2 / 2 + alpha |w|. It is least at
+    # w = -T(G) / (H + lambda), where it is -T(G)^2 / (2 (H + lambda)).
     soft = _soft(gradient, rules.reg_alpha)
     denominator = hessian + rules.reg_lambda
     return soft * soft / denominator if denominator > 0 else 0.0
@@ -189,6 +195,8 @@ def leaf_output(gradient: float, hessian: float, rules: SplitRules, low: float, 
 @inner
 def _gain_at(output: float, gradient: float, hessian: float, rules: SplitRules) -> float:
     """Gain of a leaf with any output: ``-(2 T(G) w + (H + lambda) w^2)``, w in integer units."""
+    # An output between 0 and the Newton step has the sign of -G, so alpha |w| joins G w as T(G) w. At the
+    # Newton step itself this is `leaf_gain`.
     w = output / rules.value_scale
     return -(2 * _soft(gradient, rules.reg_alpha) * w + (hessian + rules.reg_lambda) * w * w)
 
@@ -204,6 +212,10 @@ def _gains(left: Array, n: int, total: int, rules: SplitRules, gains: Array) -> 
     H = hessian_of(total)
     lam = rules.reg_lambda
     least = rules.min_hessian
+    # With G_r = G - G_l and D_r = D - D_l the sum of the children's gains is
+    #     (G_l^2 D_r + (G - G_l)^2 D_l) / (D_l D_r).
+    # Its numerator times D is (G_l D - G D_l)^2 + G^2 D_l D_r, which gives the docstring's form. Each child
+    # adds lambda, hence the 2.
     D = H + 2.0 * lam
     inverse = 1.0 / D
     base = G * G / D
@@ -228,6 +240,8 @@ def _may_beat(left: Array, n: int, total: int, rules: SplitRules, best_gain: flo
     lam = rules.reg_lambda
     least = rules.min_hessian
     D = H + 2.0 * lam
+    # gain >= best is x^2 / (D D_l D_r) >= best - G^2 / D. All factors of the denominator are above 0 where
+    # the least hessian is met, so multiplying by them keeps the direction of the inequality.
     threshold = (best_gain - G * G / D - 1e-9 * best_gain) * D
     found = np.int64(0)
     # Counting every bin that could win vectorises; stopping at the first one would not.
@@ -304,6 +318,8 @@ def _keep_best(
     top = _largest(gains, n)
     if not _beats(top, feature, best_gain, best):
         return best_gain
+    # The first bin of that gain is taken. So equal gains of one feature go to the lower bin, and with NaN
+    # on either side, to the side that was tried first.
     chosen = 0
     while gains[chosen] < top:
         chosen += 1
@@ -387,6 +403,8 @@ def search_categorical(
         packed = histogram[first + b]
         if packed != 0:
             present[n] = b
+            # Smoothing draws the ratio of a category with little hessian towards 0, so that noise alone does
+            # not put the category at an end of the order.
             ratio[n] = gradient_of(packed) / (hessian_of(packed) + categories.smooth)
             n += 1
     # Insertion sort by ratio: stable, and there are at most 254.
@@ -402,6 +420,8 @@ def search_categorical(
         ratio[k] = r
     G = gradient_of(total)
     H = hessian_of(total)
+    # A split on categories is the best of many sets, chosen by the gradients it is judged on. So its
+    # children are regularised more than those of a threshold.
     extra = categories.l2
     # Prefixes of the order from its lower end, then from its upper end: with at most `most` categories on
     # the left, the two are different splits.
@@ -422,6 +442,8 @@ def search_categorical(
                 best[BIN] = -1
                 best[NAN_LEFT] = 0
                 best[LEFT_TOTAL] = running
+                # Unlike a threshold's bins, the categories on the left are no
+                # range, so their bits are set one by one.
                 best[MASK : MASK + 4] = 0
                 for t in range(taken + 1):
                     c = present[n - 1 - t if backwards else t]

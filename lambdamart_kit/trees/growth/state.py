@@ -84,6 +84,8 @@ class Rounding(NamedTuple):
     @classmethod
     def of(cls, p: TreeParameters, seed: int, n_rows: int) -> Rounding:
         """For a tree on `n_rows`."""
+        # With fewer rows a leaf has few of them, so sampling adds
+        # much noise to its sums and saves little time.
         noise = float(p.mvs_noise) if n_rows >= FEWEST_TO_SAMPLE else 0.0
         return cls(seed, noise, p.split_criterion == "least_squares")
 
@@ -126,6 +128,7 @@ class RowOrder(NamedTuple):
         return cls(
             carried=np.empty(n, np.int64),
             moved=np.empty(n, np.int64),
+            # Four numbers are used of eight: 64 bytes, a cache line for each thread and run.
             parts=np.zeros((n_threads, 2, 8), np.int64),
             goes_left=np.empty((n_threads, 256), np.uint8),
         )
@@ -274,6 +277,7 @@ class Work(NamedTuple):
         sums = LeafSums(
             sums=np.zeros((n_threads, num_leaves, 2), np.int64),
             values=np.zeros((n_threads, num_leaves, 2)),
+            # 16 bits, because a tree has at most 65,535 leaves.
             leaf_of_row=np.zeros(n, np.uint16),
         )
         return cls(

@@ -102,6 +102,7 @@ class SymmetricGrower:
         self._n_value_bins = binned.mapper.n_value_bins.astype(np.int64)
         highest = np.array([column.max(initial=0) for column in binned.columns], dtype=np.int64)
         self._n_bins = highest + 1  # one past the last bin in use; the bin of NaN comes last
+        # The largest depth d with 2**d <= num_leaves.
         self._depth = parameters.num_leaves.bit_length() - 1
         if parameters.max_depth > 0:
             self._depth = min(self._depth, parameters.max_depth)
@@ -127,6 +128,8 @@ class SymmetricGrower:
         if len(rows) < n:
             gradient, hessian, content = gradient[rows], hessian[rows], content[rows]
         sample = Sample(rows, gradient, hessian, content)
+        # No row is sampled away: without heavy and light rows, `carried` stays in the order of the sample,
+        # and so it can be read beside the columns.
         rounding = Rounding(seed, 0.0, self._free)
         self._arrivals[:] = 0
         buffers = (self._order, self._drawing, self._arrivals, self._clock)
@@ -234,6 +237,8 @@ def _values(G: FloatArray, H: FloatArray, count: IndexArray, p: TreeParameters) 
     width = 1
     # Ancestors of a leaf, from itself up: runs of 1, 2, 4, ... leaves side by side.
     while undecided.any() and width <= len(G):
+        # Each of G, H and count becomes, for every leaf, the sum over the ancestor that spans `width`
+        # leaves. The root takes whatever is still undecided.
         parts = [np.repeat(s.reshape(-1, width).sum(axis=1), width) for s in (G, H, count)]
         taken = undecided & ((parts[2] >= p.min_child_samples) | (width == len(G)))
         value[taken] = _step(parts[0][taken], parts[1][taken], p)
@@ -259,6 +264,8 @@ def _score(G: FloatArray, H: FloatArray, p: TreeParameters) -> FloatArray:
 
 def _mask(threshold_bin: int, nan_left: bool, nan_bin: int) -> list[int]:
     """256 bits in four words: the bins that go left."""
+    # The bins 0 to `threshold_bin` go left; the bin of NaN, which
+    # comes after all others, is set on its own.
     bits = (1 << (threshold_bin + 1)) - 1
     bits = bits | 1 << nan_bin if nan_left else bits & ~(1 << nan_bin)
     return [bits >> 64 * word & 0xFFFFFFFFFFFFFFFF for word in range(4)]
@@ -343,6 +350,8 @@ def _add_gains(bins: Array, before: int, total: int, rules: SplitRules, gains: A
     """Add what splitting one node at each of its bins would gain; a forbidden split gains nothing."""
     G = gradient_of(total)
     H = hessian_of(total)
+    # What a level gains is the sum over its nodes of the children's gains less the node's own. A node whose
+    # split is forbidden adds 0: it has no say, and does not forbid the level's split.
     undivided = leaf_gain(G, H, rules)
     alpha = rules.reg_alpha
     lam = rules.reg_lambda
