@@ -271,7 +271,7 @@ def maximise_into(
     if limit.per_cost:
         # A bound on the gain, divided by the cost, bounds the gain per cost, so the lazy rule still holds.
         bound /= limit.cost
-    # From the last item that has a child to the first: each item sinks to its place.
+    # The heap is built in O(n): each item that has children sinks to its place, from the last to the first.
     heap = np.arange(n)
     for place in range(n // 2 - 1, -1, -1):
         sift_down(heap, n, place, bound)
@@ -283,8 +283,9 @@ def maximise_into(
     left = limit.budget
     lazy = limit.lazy and task.kind != MAX_SUM
     # `bound` holds the gain each item had when it was last evaluated, and `stamp` how many items were chosen
-    # then. The item on top of the heap is chosen if its gain is of now; if not, it is evaluated and sinks to
-    # its place. Plain greedy evaluates all items whenever the top is not of now.
+    # then. The item on top of the heap is chosen if its gain is up to date, that is, if its stamp is the
+    # number of items chosen. If not, it is evaluated and sinks to its place. Plain greedy evaluates all items
+    # whenever the top is out of date.
     while n_chosen < len(items) and size > 0:
         if not lazy and stamp[heap[0]] != n_chosen:
             for place in range(size):
@@ -308,7 +309,7 @@ def maximise_into(
             n_evaluations += 1
             sift_down(heap, size, 0, bound)
             continue
-        # The top's gain is of now, and no bound is higher: it is what plain greedy would choose.
+        # The top's gain is up to date, and no bound is higher: plain greedy would choose the same item.
         if limit.allow_stop and bound[best] <= 0:
             break
         size = pop(heap, size, bound)

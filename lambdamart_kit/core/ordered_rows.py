@@ -23,7 +23,7 @@ from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, 
 
 # 40 bits put rows in order as in float32. The other 24 tell apart rows that only float64 tells apart.
 _LOW_BITS = np.uint64((1 << 24) - 1)
-_LOWEST_POSITION = 10_000  # more are ids by mistake: a propensity is estimated for each
+_LOWEST_POSITION = 10_000  # a propensity is estimated for each; larger numbers are ids by mistake
 
 
 class AllowsForPosition(Protocol):

@@ -15,9 +15,11 @@ from scipy import sparse
 
 from lambdamart_kit.core.typing import Array, BoolArray, Float32Array
 
-_LOOKED_AT = 20_000  # rows of a sample: enough to see one value in a hundred merge
-_WORTH_A_WORD = 0.01  # of a column's distinct values: a few in 10,000 merge in any column of real numbers
-TINY = np.float32(1e-35)  # up to which LightGBM's models take a value for zero
+_LOOKED_AT = 20_000  # rows that are looked at: enough to see one value in a hundred merge
+# Share of a column's distinct values that must merge before the user is told. In any column of real numbers
+# a few in 10,000 merge.
+_WORTH_A_WORD = 0.01
+TINY = np.float32(1e-35)  # LightGBM's models take values up to this size for zero
 
 
 def feature_dtype(dtype: Any) -> Any:

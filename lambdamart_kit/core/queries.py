@@ -60,16 +60,17 @@ class Queries:
         ids = _check_qid(qid, n_samples)
         if n_samples == 0:
             return cls(np.empty(0, np.intp), np.zeros(1, np.intp), ids)
-        # Runs first: files come grouped, so hashing or sorting touches one id a query, not one a row.
+        # Files come grouped, so runs of equal ids are found first. What is hashed or sorted is then one id a
+        # query, not one a row.
         starts = np.flatnonzero(np.concatenate(([True], np.asarray(ids[1:] != ids[:-1], dtype=bool))))
         lengths = np.diff(np.append(starts, n_samples))
         unique, code = _factorize_sorted(ids[starts])
-        # Grouped and ascending already: no permutation is needed.
+        # The rows stand grouped and ascending already, so no permutation is needed.
         if len(starts) == len(unique) and np.array_equal(code, np.arange(len(code))):
             return cls(
                 np.arange(n_samples, dtype=np.intp), np.append(starts, n_samples).astype(np.intp), unique
             )
-        # Stable, so rows of a query keep the order they came in.
+        # The sort is stable, so rows of a query keep the order they came in.
         order = np.argsort(np.repeat(code, lengths), kind="stable").astype(np.intp, copy=False)
         # A query may come in several runs, whose lengths add up. The
         # sums are float64, exact up to 2**53 rows.
@@ -154,7 +155,7 @@ class QueryIds:
             If an id is missing (None, NaN, NaT).
         """
         ids = _check_qid(ids, len(ids))
-        # One look-up a run of equal ids; `ids[:1] == ids[:1]` is True where there is a row at all.
+        # Each run of equal ids is looked up once. `ids[:1] == ids[:1]` is [True], or empty without rows.
         starts = np.flatnonzero(np.concatenate((ids[:1] == ids[:1], ids[1:] != ids[:-1])))
         named = map(_number_if_whole, ids[starts].tolist()) if self._from_text else ids[starts].tolist()
         codes = np.array([self._code(name) for name in named], dtype=np.int32)

@@ -60,7 +60,8 @@ def descending_order(scores: Array, ptr: IndexArray, *, n_threads: int | None = 
         scores = scores.astype(np.float64)
     ptr = np.ascontiguousarray(ptr, dtype=np.intp)
     order = np.empty(len(scores), dtype=np.intp)
-    # float32 scores need one sort by 32 bits; float64 ones, another of runs that agree in the upper half.
+    # float32 scores need one sort by 32 bits. float64 scores need a second sort of the runs that agree in
+    # the upper half.
     narrow = scores.dtype == np.float32
     threads = resolve_n_jobs(n_threads)
     bounds = balanced_bounds(np.diff(ptr), threads)

@@ -74,7 +74,7 @@ class EdgeSample:
         # The queries up to `last`, by hash, hold enough rows. Rows to come can make the sample end earlier,
         # never later, so no query with a larger hash will ever be in it.
         self._limit = self._hash_of[by_hash[last]]
-        for i, (X, codes) in enumerate(self._parts):  # one by one: all at once would be in memory twice
+        for i, (X, codes) in enumerate(self._parts):  # part by part: a copy of all would be in memory twice
             inside = self._hash_of[codes] <= self._limit
             if not inside.all():
                 self._parts[i] = X[inside], codes[inside]

@@ -110,7 +110,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "cat_smooth": (0, float("inf")),
     "cat_l2": (0, float("inf")),
 }
-# Above 0, and but for the learning rate at most 1.
+# These must be above 0 and, except for the learning rate, at most 1.
 _SHARES = ("learning_rate", "subsample", "colsample_bytree", "colsample_bynode")
 
 

@@ -96,7 +96,7 @@ def block_steps(
     size = np.float64(bottom - top)
     cut = np.uint64(min(max(np.int64(truncation), np.int64(top)), np.int64(bottom)))
     if size == 1.0:
-        # Untied entries below: their distance is known. Those of tied blocks are overwritten further down.
+        # The distance of untied entries below is known. Those of tied blocks are overwritten further down.
         for j in range(stop, end):
             step[j] = distances.near[np.uint64(ranks[j]) - top]
     else:

@@ -95,7 +95,7 @@ def pair_rows(
     _fall_below(np.uint64(0), np.uint64(n_entries + LANES), base, sigma, ranked)
     for i in range(n_entries - 1):
         if ranked.upper[i] == 0.0 and ranked.share[i] == 0.0:
-            break  # below the truncation, and so is every row after it
+            break  # this entry ranks below the truncation, and so do all that follow
         row = np.uint64(i)
         stop = np.uint64(ranked.stop[i])
         padded = row + np.uint64(1) + (end - row - np.uint64(1) + lanes - np.uint64(1)) // lanes * lanes

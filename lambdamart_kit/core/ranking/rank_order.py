@@ -50,7 +50,7 @@ class Ranked(NamedTuple):
     curvature: Float32Array
     cost: Float32Array  # loss of the entry's pairs, before scaling
     entry: Array  # int32: entry of the document at each rank
-    # Untied queries have the same places and discounts. Of how many leading entries are they filled in?
+    # Queries without ties share their places and discounts. `ready` says how many leading entries have them.
     ready: IndexArray  # (2,): places (`rank`, `stop`, `entry`, `size`), discounts (`upper`, `share`, `lower`)
     order: IndexArray  # position in the layout of the document at each rank
     laid: Float32Array  # score of the document at each place of the layout

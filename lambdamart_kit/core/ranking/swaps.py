@@ -171,7 +171,7 @@ def _average_precision_within(
     inside = whole
     total = 0.0
     lower = 0.0  # the lower document's term, summed over the places below t
-    # From the lowest place of the upper document up, so that the sum over the places below it is at hand.
+    # The upper document's place moves up from the lowest, so that the sum over the places below it is known.
     for t in range(size - 1, -1, -1):
         place = first + t + 1.0
         if first + t < cut:

@@ -26,10 +26,10 @@ from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 AVERAGE, OPTIMISTIC, PESSIMISTIC, INPUT = range(4)
 TIES = {"average": AVERAGE, "optimistic": OPTIMISTIC, "pessimistic": PESSIMISTIC, "input": INPUT}
 
-_RUN = 16  # documents; insertion sort up to here, merging above
-_FEW = 100  # documents that are ranked by counting larger scores, faster than any sort
+_RUN = 16  # runs of so many documents are sorted by insertion, and then merged
+_FEW = 100  # up to so many documents, counting larger scores ranks them faster than any sort
 _LANES = 16  # a multiple of what one vector instruction compares
-_MOST_LANES = 128  # beyond, that is for cut-offs over 80, sorting the whole query is as fast
+_MOST_LANES = 128  # for more, that is for cut-offs over 85, sorting the whole query is as fast
 
 
 @kernel
@@ -55,7 +55,7 @@ def discounted_sums(
         while rank < min(cutoff, n):
             end = tied_block_stop(key[:n], rank) if ties == AVERAGE else rank + 1
             last = min(end, cutoff)
-            if value[rank] == value[end - 1]:  # term by term, so that a perfect ranking is exactly 1
+            if value[rank] == value[end - 1]:  # added as `ideal_sums` adds: a perfect ranking is exactly 1
                 for r in range(rank, last):
                     total += value[rank] * discount[r]
             else:
@@ -86,7 +86,7 @@ def ideal_sums(
         n = len(value)
         rank = 0
         total = 0.0
-        if cutoff <= _MOST_LANES:  # level by level: labels repeat, so a few passes reach the cut-off
+        if cutoff <= _MOST_LANES:  # one pass for each distinct label: labels repeat, so few are needed
             level = np.inf
             while rank < min(cutoff, n):
                 level = _largest_below(value, level)
@@ -313,7 +313,7 @@ def _rank(
     n = 0
     # Rows below the bound cannot be among the first `cutoff`, so they are neither copied nor sorted.
     lowest = _lower_bound(scores, cutoff, spare)
-    # Without a branch: every row is written, and one below the bound is overwritten by the next.
+    # The loop has no branch: every row is written, and one below the bound is overwritten by the next.
     for row in range(len(scores)):
         order[n] = row
         n += scores[row] >= lowest

@@ -228,7 +228,8 @@ def _count_groups(
     start: int, stop: int, listed: Array, lists: ListPlan, plane: int, width: int, groups: Array
 ) -> None:
     """Groups of four of the lists of the rows `start` to `stop` - 1, one list for each of `width` blocks."""
-    # Column by column for a few rows at a time: columns are read in order, counts stay in the cache.
+    # A few rows at a time go through all columns: each column is read in order, and the counts stay in the
+    # cache.
     for a in range(start, stop, _ROWS_AT_ONCE):
         b = min(a + _ROWS_AT_ONCE, stop)
         for part in range(width):

@@ -115,7 +115,7 @@ def _offer(
     # just the gain that is to be beaten.
     best[FEATURE] = -1
     parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
-    gain = parent * (1 + 1e-10) + rules.min_gain  # what rounding alone could gain is no gain
+    gain = parent * (1 + 1e-10) + rules.min_gain  # a split must gain more than rounding could
     # Either one row of features serves all nodes, or each node
     # has a row of its own; the remainder serves both.
     may_split = allowed[mine[leaf, NODE] % len(allowed)]
@@ -162,7 +162,7 @@ def _take_best_offer(crew: Crew, leaf: int, child: int, tables: LeafTables, offe
             top = gain
             feature = candidate
     tables.reals[crew.thread, leaf, GAIN] = top
-    # Column by column: assigning a slice would take a second to compile, here and below.
+    # Columns are copied one by one: assigning a slice would take a second to compile, here and below.
     for column in range(SPLIT_WIDTH):
         tables.leaves[crew.thread, leaf, column] = offers[2 * chosen + child, column]
 
@@ -196,7 +196,7 @@ def _open_leaf(
 @inner(borrows=True)
 def _splittable(mine: Array, leaf: int, limits: TreeLimits, rules: SplitRules) -> bool:
     """Whether two children could each have enough rows and hessian, and depth is left."""
-    # Twice the least of a child: fewer cannot make two children, whatever the split.
+    # With less than twice the least of a child, no split makes two children.
     return (
         mine[leaf, COUNT] >= 2 * limits.min_child_samples
         and hessian_of(mine[leaf, TOTAL]) >= 2 * rules.min_hessian
@@ -297,7 +297,8 @@ def _build(
     n_planes = layout.row_ptr.shape[0]
     n_blocks = len(layout.block_slot) - 1
     by_rows = n_threads > 1 and heavy >= _ROWS_TO_SHARE * n_threads
-    # By rows: all blocks of a plane, of this thread's share. By blocks: this thread's block, of all rows.
+    # Shared out by rows, a thread adds all blocks of a plane for its share of the rows. Shared out by blocks,
+    # it adds its own block for all rows.
     first = 0 if by_rows else thread
     last = n_blocks // n_planes if by_rows else thread + 1
     share = thread if by_rows else 0

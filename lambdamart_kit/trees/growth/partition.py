@@ -58,7 +58,7 @@ def move_rows(crew: Crew, column: Array, leaf: int, mine: Array, order: RowOrder
         stop = begin + count * (thread + 1) // n_threads
         at = np.uint64(start)
         end = np.uint64(stop - 1)
-        # Without a branch: every row is written to both places, and the place that was right moves on.
+        # The loop has no branch: every row is written to both places, and the place that was right moves on.
         for i in range(np.uint64(start), np.uint64(stop)):
             row = carried[i]
             left = np.uint64(goes_left[column[np.uint64(row) & low]])
@@ -68,7 +68,7 @@ def move_rows(crew: Crew, column: Array, leaf: int, mine: Array, order: RowOrder
             moved[end] = row
             at += left
             end -= one - left
-        # What the other threads need to know to join the parts.
+        # The other threads need these numbers to join the parts.
         part = order.parts[thread, run]
         part[RUN_BEGIN] = begin
         part[SHARE_BEGIN] = start
@@ -102,7 +102,8 @@ def join(thread: int, n_threads: int, run: int, order: RowOrder) -> int:
     for t in range(n_threads):
         before += order.parts[t, run, N_FIRST] if t < thread else 0
         n_first += order.parts[t, run, N_FIRST]
-    # Row by row: assigning a slice would take three seconds to compile, for the message of a mismatch.
+    # Rows are copied one by one: assigning a slice would take three seconds to compile, for the message of a
+    # mismatch.
     if thread > 0:
         for i in range(n_mine):
             carried[begin + before + i] = moved[start + i]

@@ -177,7 +177,7 @@ def quantise_share(
     end = np.uint64(stop - 1)
     one = np.uint64(1)
     total = np.int64(0)
-    # Without a branch, as in `move_rows`: a row is written to both places, and the right place moves on.
+    # As in `move_rows` there is no branch: a row is written to both places, and the right place moves on.
     for a in range(start, stop, ROWS_AT_ONCE):
         b = min(a + ROWS_AT_ONCE, stop)
         _draw(a, b, sample, rounding, scales, words, shares)
@@ -208,7 +208,7 @@ def _draw(
     scale_h = scales.hessian
     fixed_g = scales.fixed_gradient
     fixed_h = scales.fixed_hessian
-    least = 1.0 if per_g == 0.0 else 1e-300  # of p: everything takes part, or no division by 0
+    least = 1.0 if per_g == 0.0 else 1e-300  # least p: 1 where all take part, else not 0, for 1 / p
     first = np.uint64(start)
     for i in range(np.uint64(stop - start)):
         at = first + i
@@ -245,7 +245,7 @@ def quantise(
     thread = crew.thread
     n_threads = crew.n_threads
     scales = find_scales(crew, sample.gradient, sample.hessian, rounding, drawing.peaks, drawing.sums)
-    # The same two steps as a split: each thread parts its share into heavy and light rows, then all join.
+    # The steps are those of a split: each thread parts its share into heavy and light rows, then all join.
     heavy = np.int64(0)
     total = np.int64(0)
     if scales.hessian >= 0:
@@ -304,7 +304,7 @@ def quantise_rows(
 @kernel(borrows=True)
 def hash_rows(start: int, stop: int, columns: Array, multipliers: Array, content: Array) -> None:
     """64-bit hash of each row's bins: a random multilinear form, mixed."""
-    # Rows in groups of 512: the hashes of a group stay in the first cache level while all columns go by.
+    # Rows are hashed in groups of 512, whose hashes stay in the first cache level while all columns are read.
     for a in range(start, stop, 512):
         b = min(a + 512, stop)
         content[a:b] = 0

@@ -127,7 +127,7 @@ def split_rules(limits: TreeLimits, gradient_scale: float, hessian_scale: float,
         # Gains are G^2 / H: in integer units a^2 / b times what they are in real ones.
         limits.min_split_gain * gradient_scale * gradient_scale / hessian_scale,
         1.0 if free else max(limits.min_child_weight * hessian_scale, 1.0),
-        # Half a row less, so that quantised hessians do not decide between n rows and n - 1.
+        # Half a row is taken off, so that rounding of hessians does not decide between n rows and n - 1.
         limits.min_child_samples - 0.5 if limits.min_child_samples > 1 else 0.0,
         # The real step is (G / a) / (H / b) = b / a times the quotient of the integer sums.
         hessian_scale / gradient_scale,
@@ -432,7 +432,7 @@ def search_categorical(
             running += histogram[first + b]
             gl = gradient_of(running)
             hl = hessian_of(running)
-            # One child too small: more categories may still make it large enough.
+            # One child is too small, but more categories may still make it large enough.
             if hl < rules.min_hessian or H - hl < rules.min_hessian:
                 continue
             gain = leaf_gain(gl, hl + extra, rules) + leaf_gain(G - gl, H - hl + extra, rules)

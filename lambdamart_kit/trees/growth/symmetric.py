@@ -121,7 +121,7 @@ class SymmetricGrower:
         n = self._binned.n_samples
         rng = np.random.default_rng([parameters.seed, tree_index])
         seed = int(rng.integers(2**62))
-        # Rows in ascending order, so that columns and leaves are read in order, once a level.
+        # Rows ascend, so that columns and leaves are read in order, once a level.
         rows = np.sort(sample_rows(self._queries, parameters.subsample, rng))
         allowed = sample_features(parameters, len(self._n_bins), self._depth, rng)
         content = self._content
@@ -140,7 +140,7 @@ class SymmetricGrower:
         rules = split_rules.py_func(self._limits, scales.gradient, scales.hessian, self._free)
         leaf = np.zeros(n, dtype=np.uint16)
         levels: list[_Level] = []
-        # A level at a time: the split that is best for all nodes of the level, then every row goes down.
+        # Each level gets the split that is best for all its nodes together; then every row goes down.
         while len(levels) < self._depth:
             features = np.flatnonzero(allowed[len(levels) % len(allowed)] & (self._n_bins > 1))
             level = self._best_split(features, rows, leaf, carried, 1 << len(levels), rules)
@@ -175,7 +175,7 @@ class SymmetricGrower:
         run_tasks(_search, np.unique(bounds), self._n_threads, *args)
         G = totals >> 32
         H = totals & 0xFFFFFFFF
-        # What rounding alone could gain is no gain.
+        # A split must gain more than rounding alone could.
         rounding = 1e-10 * np.sum(G * (G / (H + rules.reg_lambda + 1e-300)))
         if not len(gains) or gains.max() <= rules.min_gain + rounding:
             return None
@@ -235,7 +235,7 @@ def _values(G: FloatArray, H: FloatArray, count: IndexArray, p: TreeParameters) 
     value = np.empty(len(G))
     undecided = np.ones(len(G), dtype=bool)
     width = 1
-    # Ancestors of a leaf, from itself up: runs of 1, 2, 4, ... leaves side by side.
+    # A leaf's ancestors are tried from the leaf itself upwards. They span 1, 2, 4, ... leaves side by side.
     while undecided.any() and width <= len(G):
         # Each of G, H and count becomes, for every leaf, the sum over the ancestor that spans `width`
         # leaves. The root takes whatever is still undecided.
@@ -274,7 +274,7 @@ def _mask(threshold_bin: int, nan_left: bool, nan_bin: int) -> list[int]:
 @kernel
 def _unpack(carried: Array, rows: Array, leaf: Array, packed: Array, node: Array, totals: Array) -> None:
     """Gradient and hessian of the sampled rows as they are added up, their nodes, and the nodes' sums."""
-    # Gathered once a level: all features then read these three arrays in order.
+    # These three arrays are gathered once a level, and all features then read them in order.
     for k in range(len(rows)):
         packed[k] = spread(carried[k])
         node[k] = leaf[rows[k]]
