@@ -22,7 +22,7 @@ from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.distributed.checkpoints import Progression
 from lambdamart_kit.distributed.cluster import Cluster
 from lambdamart_kit.distributed.errors import WorkerLostError
-from lambdamart_kit.distributed.fitting import Boosting, Holding, Layout, distribute
+from lambdamart_kit.distributed.fitting import Boosting, Holding, PlacedRows, distribute
 from lambdamart_kit.distributed.metrics import evaluate
 from lambdamart_kit.distributed.parts import Source, collect, columns_of, delayed_partitions, from_files
 from lambdamart_kit.distributed.threads import own_threads
@@ -31,7 +31,7 @@ from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.rankers.base import EARLY_STOPPING_NEEDS_QUERIES
 from lambdamart_kit.rankers.categories import FeatureColumns, categorical_columns, learn_categories
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.randomness import make_rng
 
 _WAIT_SECONDS = 60.0  # for lost workers to be started anew, with 'retries'
@@ -43,14 +43,14 @@ _POSITIONS = (
 _predicting = Lock()
 
 
-class DaskRanker(BoostedRanker):
+class DaskRanker(TreeRanker):
     """Base of the rankers on Dask: fits on the workers of a cluster, and lazy predictions.
 
     A subclass stands between this class and its local ranker, which it names in `_local`; its parameters are
     the local ones and those of this class, which `DaskLambdaMART` describes.
     """
 
-    _local: ClassVar[type[BoostedRanker]]
+    _local: ClassVar[type[TreeRanker]]
     _dask_constraints: ClassVar[dict[str, list[Any]]] = {
         "shuffle": ["boolean"],
         "checkpoint": [str, os.PathLike, None],
@@ -188,7 +188,7 @@ class DaskRanker(BoostedRanker):
 
     def _fit_source(
         self,
-        ranker: BoostedRanker,
+        ranker: TreeRanker,
         source: Source,
         held_out: Source | None,
         *,
@@ -203,13 +203,13 @@ class DaskRanker(BoostedRanker):
         for attempt in range(self.retries + 1):
             n_workers = len(cluster.workers())
             try:
-                fitted, layout = self._attempt(cluster, progression, source, held_out, watch)
+                fitted, placed = self._attempt(cluster, progression, source, held_out, watch)
                 break
             except WorkerLostError as error:
                 if attempt == self.retries:
                     raise self._explained(error, progression) from None
                 cluster.wait_for(n_workers, _WAIT_SECONDS)
-        self._adopt(progression.ranker, fitted, layout)
+        self._adopt(progression.ranker, fitted, placed)
         self.fit_times_ = {**watch.seconds, **fitted.fit_times}
         return self
 
@@ -220,18 +220,18 @@ class DaskRanker(BoostedRanker):
         source: Source,
         held_out: Source | None,
         watch: Stopwatch,
-    ) -> tuple[Fitted, Layout]:
+    ) -> tuple[Fitted, PlacedRows]:
         seed = int(make_rng(progression.ranker.random_state).integers(2**63))
         holding = Holding(held_out, self.validation_fraction, seed)
         with watch("data"):
-            layout = distribute(cluster, progression.ranker, source, holding, shuffle=self.shuffle)
-        progression.check_rows(layout)
+            placed = distribute(cluster, progression.ranker, source, holding, shuffle=self.shuffle)
+        progression.check_rows(placed)
         ranker, start, history = progression.start()
         n_before = progression.n_trees
         n_missing = self.n_estimators - n_before
         if n_missing == 0:
-            return progression.fitted(), layout
-        label = f"{type(self).__name__} ({self.booster_name}, {len(layout.workers)} workers)"
+            return progression.fitted(), placed
+        label = f"{type(self).__name__} ({self.booster_name}, {len(placed.workers)} workers)"
         with RoundsProgress(n_missing, label=label, enabled=bool(self.verbose)) as progress:
 
             def report(entry: dict[str, Any]) -> None:
@@ -241,7 +241,7 @@ class DaskRanker(BoostedRanker):
 
             saves = self.checkpoint is not None or self.retries > 0
             every = self.checkpoint_trees if saves else None
-            return Boosting(cluster, layout, report).run(ranker, start, history, every), layout
+            return Boosting(cluster, placed, report).run(ranker, start, history, every), placed
 
     def _explained(self, error: WorkerLostError, progression: Progression) -> WorkerLostError:
         n_trees = progression.n_trees
@@ -260,7 +260,7 @@ class DaskRanker(BoostedRanker):
         if held_out is None and self.validation_fraction is None and self.early_stopping_rounds is not None:
             raise ValueError(EARLY_STOPPING_NEEDS_QUERIES)
 
-    def _template(self, columns: Any) -> BoostedRanker:
+    def _template(self, columns: Any) -> TreeRanker:
         """The local estimator with its columns; `columns` is None if only the rows tell them (LETOR)."""
         ranker = self._local(**{name: getattr(self, name) for name in self._local._get_param_names()})
         ranker.single_query_ = False
@@ -274,15 +274,15 @@ class DaskRanker(BoostedRanker):
         ranker.take_columns(FeatureColumns(columns.shape[1], names, tuple(categorical), categories))
         return ranker
 
-    def _adopt(self, ranker: BoostedRanker, fitted: Fitted, layout: Layout) -> None:
+    def _adopt(self, ranker: TreeRanker, fitted: Fitted, placed: PlacedRows) -> None:
         self.take_columns(ranker.columns)
         self.single_query_ = ranker.single_query_
-        self.n_queries_in_ = layout.n_queries
+        self.n_queries_in_ = placed.n_queries
         self.model_ = read_model(self.booster_name, fitted.model)
         self.best_iteration_ = fitted.best_iteration
         self.best_score_ = fitted.best_score
         self.evals_result_ = fitted.evals_result
-        self.workers_ = {w.name: s.n_rows for w, s in zip(layout.workers, layout.summaries)}
+        self.workers_ = {w.name: s.n_rows for w, s in zip(placed.workers, placed.summaries)}
 
     # --------------------------------------------------------------------------------------- predicting
 
@@ -340,7 +340,7 @@ class DaskRanker(BoostedRanker):
 
     # --------------------------------------------------------------------------------- the local ranker
 
-    def to_local(self) -> BoostedRanker:
+    def to_local(self) -> TreeRanker:
         """The fitted model as an ordinary ranker, which needs no Dask: `LambdaMART` of `DaskLambdaMART`."""
         check_is_fitted(self)
         names = self._local._get_param_names()
@@ -357,7 +357,7 @@ class DaskRanker(BoostedRanker):
         self.to_local().save(path)
 
 
-def _predict_part(ranker: BoostedRanker, X: Any) -> FloatArray:
+def _predict_part(ranker: TreeRanker, X: Any) -> FloatArray:
     """Runs on a worker."""
     if not len(X):
         return np.empty(0)

@@ -10,10 +10,10 @@ import numpy as np
 
 from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.boosters.rounds import History
-from lambdamart_kit.distributed.fitting import Layout
+from lambdamart_kit.distributed.fitting import PlacedRows
 from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.rankers.saving import UnsavedCallable
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.randomness import draw_seed
 
 _MAY_DIFFER = ("n_estimators", "n_jobs", "verbose", "warm_start")
@@ -24,14 +24,14 @@ class Progression:
 
     Parameters
     ----------
-    ranker : BoostedRanker
+    ranker : TreeRanker
         The local estimator, columns known.
     path : path, optional
         File to write, and to go on from if it is there.
 
     Attributes
     ----------
-    ranker : BoostedRanker
+    ranker : TreeRanker
         A copy that has the trees so far, and a whole number as `random_state`.
     model : bytes or None
         The trees so far.
@@ -42,7 +42,7 @@ class Progression:
         If the file is of a fit with other parameters or columns.
     """
 
-    def __init__(self, ranker: BoostedRanker, path: str | os.PathLike[str] | None) -> None:
+    def __init__(self, ranker: TreeRanker, path: str | os.PathLike[str] | None) -> None:
         self.ranker = copy.copy(ranker)
         self.model: bytes | None = None
         self._path = path
@@ -59,15 +59,15 @@ class Progression:
         """How many trees there are."""
         return 0 if self.model is None else self.ranker.best_iteration_
 
-    def check_rows(self, layout: Layout) -> None:
-        """Raise if the trees so far were grown on other rows than those of `layout`."""
-        if self._trained_on not in (None, layout.content):
+    def check_rows(self, placed: PlacedRows) -> None:
+        """Raise if the trees so far were grown on other rows than those of `placed`."""
+        if self._trained_on not in (None, placed.content):
             raise self._refusal("other rows")
-        self._trained_on = layout.content
-        self.ranker.n_features_in_ = layout.n_features  # LETOR files tell it only now
-        self.ranker.n_queries_in_ = layout.n_queries
+        self._trained_on = placed.content
+        self.ranker.n_features_in_ = placed.n_features  # LETOR files tell it only now
+        self.ranker.n_queries_in_ = placed.n_queries
 
-    def take_over(self, ranker: BoostedRanker) -> None:
+    def take_over(self, ranker: TreeRanker) -> None:
         """Go on from the trees of a fitted `ranker`."""
         if ranker.best_iteration_ > self.ranker.n_estimators:
             raise ValueError(
@@ -81,7 +81,7 @@ class Progression:
         ranker = self.ranker
         return Fitted(self.model or b"", ranker.best_iteration_, ranker.best_score_, ranker.evals_result_, {})
 
-    def start(self) -> tuple[BoostedRanker, bytes | None, History]:
+    def start(self) -> tuple[TreeRanker, bytes | None, History]:
         """Where a run begins: the estimator, the trees so far, and the history of their rounds."""
         self._earlier = self._values
         ranker = copy.copy(self.ranker)
@@ -147,7 +147,7 @@ class Progression:
         return history.best_round - self.n_trees if self._values else 0, history.best_value
 
 
-def _values(ranker: BoostedRanker) -> list[float]:
+def _values(ranker: TreeRanker) -> list[float]:
     """The measure after each round, of a ranker that measured one."""
     return [value for measures in ranker.evals_result_.values() for value in next(iter(measures.values()))]
 
@@ -160,7 +160,7 @@ def _same(there: Any, here: Any) -> bool:
     return bool(np.all(there == here))
 
 
-def _columns(ranker: BoostedRanker) -> Any:
+def _columns(ranker: TreeRanker) -> Any:
     """What a ranker knows of its columns; None for one that has yet to see them."""
     names = getattr(ranker, "feature_names_in_", None)
     if not hasattr(ranker, "n_features_in_"):

@@ -19,7 +19,7 @@ from lambdamart_kit.distributed.cluster import Cluster, Worker
 from lambdamart_kit.distributed.parts import Source
 from lambdamart_kit.distributed.shuffling import BUCKETS, Description, Summary
 from lambdamart_kit.distributed.worker import Fitted, Job
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Holding:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class PlacedRows:
     """Rows on their workers.
 
     Attributes
@@ -66,14 +66,14 @@ class Layout:
 
 
 def distribute(
-    cluster: Cluster, ranker: BoostedRanker, source: Source, holding: Holding, *, shuffle: bool
-) -> Layout:
+    cluster: Cluster, ranker: TreeRanker, source: Source, holding: Holding, *, shuffle: bool
+) -> PlacedRows:
     """Bring whole queries to workers.
 
     Parameters
     ----------
     cluster : Cluster
-    ranker : BoostedRanker
+    ranker : TreeRanker
         The local estimator; says how many threads to use.
     source : Source
     holding : Holding
@@ -127,28 +127,30 @@ def distribute(
     if shuffling.find_split_query([s.hashes for s in summaries]) is not None:
         raise AssertionError("a query came to two workers; please report this with the dtype of 'qid'")
     labels = np.unique(np.concatenate([f.levels for f in found]))
-    return Layout(chosen, rows, summaries, labels, n_features)
+    return PlacedRows(chosen, rows, summaries, labels, n_features)
 
 
 class Boosting:
-    """Grows trees on the rows of a `Layout` and passes on reports.
+    """Grows trees on the rows of a `PlacedRows` and passes on reports.
 
     Parameters
     ----------
     cluster : Cluster
-    layout : Layout
+    placed : PlacedRows
     on_report : callable
         Takes each report of :class:`~lambdamart_kit.distributed.worker.Reporter`.
     """
 
-    def __init__(self, cluster: Cluster, layout: Layout, on_report: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, placed: PlacedRows, on_report: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._cluster = cluster
-        self._layout = layout
+        self._placed = placed
         self._on_report = on_report
         self._name = f"lambdamart-kit-{uuid.uuid4().hex}"
 
     def run(
-        self, ranker: BoostedRanker, start: bytes | None, history: History, checkpoint_trees: int | None
+        self, ranker: TreeRanker, start: bytes | None, history: History, checkpoint_trees: int | None
     ) -> Fitted:
         """Grow the trees of all workers in step.
 
@@ -157,9 +159,10 @@ class Boosting:
         WorkerLostError
             If a worker left.
         """
-        workers, client = self._layout.workers, self._cluster.client
+        workers = self._placed.workers
+        client = self._cluster.client
         ids = tuple(w.id for w in workers)
-        job = Job(ranker, ids, self._layout.labels, start, history, self._name, checkpoint_trees)
+        job = Job(ranker, ids, self._placed.labels, start, history, self._name, checkpoint_trees)
         queue = Queue(self._name, client=client)
         # Two fits at once on the same workers would each wait for threads that the other holds.
         with MultiLock([w.address for w in workers], client=client), self._tracker() as tracker:
@@ -176,7 +179,7 @@ class Boosting:
                         retries=0,
                         priority=10,
                     )
-                    for rank, rows in enumerate(self._layout.rows)
+                    for rank, rows in enumerate(self._placed.rows)
                 ]
                 results = self._cluster.results(
                     futures, workers, doing="trees were grown", meanwhile=lambda: self._drain(queue)
@@ -193,7 +196,8 @@ class Boosting:
     @contextmanager
     def _tracker(self) -> Any:
         """Where the workers find each other: on the worker of rank 0."""
-        workers, client = self._layout.workers, self._cluster.client
+        workers = self._placed.workers
+        client = self._cluster.client
         if len(workers) == 1:
             yield None
             return

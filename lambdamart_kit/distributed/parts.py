@@ -18,7 +18,7 @@ from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.files.chunk import Columns, stack
 from lambdamart_kit.files.row_files import RowFiles
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +66,12 @@ class Source:
     widths_vary: bool = False
 
 
-def collect(
-    ranker: BoostedRanker, X: Any, y: Any, qid: Any, sample_weight: Any, *, suffix: str = ""
-) -> Source:
+def collect(ranker: TreeRanker, X: Any, y: Any, qid: Any, sample_weight: Any, *, suffix: str = "") -> Source:
     """Parts of row-aligned collections, or of a frame whose columns `y`, `qid` and `sample_weight` name.
 
     Parameters
     ----------
-    ranker : BoostedRanker
+    ranker : TreeRanker
         Checks and encodes features as it would its own.
     X : Dask array or DataFrame; a local array or DataFrame is one partition
     y, qid, sample_weight : collection like X's rows, or name of a column of X
@@ -116,7 +114,7 @@ def columns_of(X: Any, roles: Sequence[Any], suffix: str = "") -> Any:
     return meta.drop(columns=named) if named else meta
 
 
-def from_files(ranker: BoostedRanker, found: RowFiles) -> Source:
+def from_files(ranker: TreeRanker, found: RowFiles) -> Source:
     """Parts of Parquet, CSV or LETOR files, one a file: see :mod:`lambdamart_kit.files.row_files`."""
     columns = replace(found.columns, features=found.feature_names)
     make = delayed(_file_part, pure=False)
@@ -162,7 +160,7 @@ def _known_chunks(X: Any) -> bool:
     return isinstance(X, da.Array) and not any(math.isnan(size) for size in X.chunks[0])
 
 
-def _collected_part(number: int, ranker: BoostedRanker, suffix: str, X: Any, columns: dict[str, Any]) -> Part:
+def _collected_part(number: int, ranker: TreeRanker, suffix: str, X: Any, columns: dict[str, Any]) -> Part:
     """Runs on a worker: check and convert one partition."""
     named = [column for column in columns.values() if isinstance(column, str)]
     values = {role: X[column] if isinstance(column, str) else column for role, column in columns.items()}
@@ -173,7 +171,7 @@ def _collected_part(number: int, ranker: BoostedRanker, suffix: str, X: Any, col
         raise ValueError(f"partition {number}: {error}") from None
 
 
-def _file_part(number: int, ranker: BoostedRanker, path: str, columns: Columns) -> Part:
+def _file_part(number: int, ranker: TreeRanker, path: str, columns: Columns) -> Part:
     """Runs on a worker: read one file."""
     chunks = list(RowFiles(path, columns, n_jobs=own_threads(ranker.n_jobs)).chunks())
     X = stack([chunk.X for chunk in chunks], max((chunk.X.shape[1] for chunk in chunks), default=0))
@@ -188,7 +186,7 @@ def _file_part(number: int, ranker: BoostedRanker, path: str, columns: Columns) 
         raise ValueError(f"{path}: {error}") from None
 
 
-def _checked(number: int, ranker: BoostedRanker, X: Any, values: dict[str, Any], suffix: str) -> Part:
+def _checked(number: int, ranker: TreeRanker, X: Any, values: dict[str, Any], suffix: str) -> Part:
     labels = check_relevance(flat(values["y"]), name=f"y{suffix}")
     ids = np.asarray(values["qid"])
     weight = values.get("sample_weight")

@@ -9,7 +9,7 @@ from lambdamart_kit.distributed.base import DaskRanker
 from lambdamart_kit.objectives import names_rows, resolve_objective
 from lambdamart_kit.rankers.lambdamart import LambdaMART
 from lambdamart_kit.rankers.library_rankers import LightGBMRanker, XGBoostRanker
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker, RegisteredNames
+from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
 
 
 class DaskLambdaMART(DaskRanker, LambdaMART):
@@ -76,7 +76,7 @@ class DaskLambdaMART(DaskRanker, LambdaMART):
     LambdaMART(booster='xgboost', n_estimators=20, random_state=0)
     """
 
-    _local: ClassVar[type[BoostedRanker]] = LambdaMART
+    _local: ClassVar[type[TreeRanker]] = LambdaMART
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **LambdaMART._parameter_constraints,
         **DaskRanker._dask_constraints,
@@ -86,7 +86,7 @@ class DaskLambdaMART(DaskRanker, LambdaMART):
     def __init__(self, objective: Any = "ndcg", *, booster: str = "xgboost", **parameters: Any) -> None:
         super().__init__(objective, booster=booster, **parameters)
 
-    def _template(self, columns: Any) -> BoostedRanker:
+    def _template(self, columns: Any) -> TreeRanker:
         if names_rows(resolve_objective(self.objective)):
             raise ValueError(
                 "'objective' must not speak of rows by their number on a cluster, where no worker has all of "
@@ -111,7 +111,7 @@ class DaskXGBoostRanker(DaskRanker, XGBoostRanker):
     DaskLambdaMART : what is guaranteed.
     """
 
-    _local: ClassVar[type[BoostedRanker]] = XGBoostRanker
+    _local: ClassVar[type[TreeRanker]] = XGBoostRanker
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **XGBoostRanker._parameter_constraints,
         **DaskRanker._dask_constraints,
@@ -137,7 +137,7 @@ class DaskLightGBMRanker(DaskRanker, LightGBMRanker):
     DaskLambdaMART : what is guaranteed.
     """
 
-    _local: ClassVar[type[BoostedRanker]] = LightGBMRanker
+    _local: ClassVar[type[TreeRanker]] = LightGBMRanker
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **LightGBMRanker._parameter_constraints,
         **DaskRanker._dask_constraints,

@@ -34,7 +34,7 @@ from lambdamart_kit.distributed.shuffling import WorkerRows
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.metrics import BoundMetric
 from lambdamart_kit.objectives.base import go_on_after
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 from lambdamart_kit.runtime.version import __version__
 
@@ -50,7 +50,7 @@ class Job:
 
     Attributes
     ----------
-    ranker : BoostedRanker
+    ranker : TreeRanker
         The local estimator: parameters and what it knows of the columns.
     workers : tuple of str
         ``worker.id`` by rank. A worker that was started anew is another one, and has no rows.
@@ -66,7 +66,7 @@ class Job:
         How often a report holds the model.
     """
 
-    ranker: BoostedRanker
+    ranker: TreeRanker
     workers: tuple[str, ...]
     labels: FloatArray
     start: bytes | None
@@ -139,7 +139,7 @@ def train(job: Job, rank: int, tracker: dict[str, Any] | None, rows: WorkerRows)
     )
 
 
-def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -> None:
+def _fit_part(job: Job, ranker: TreeRanker, rows: WorkerRows, group: Group) -> None:
     """Fit `ranker` on this worker's rows as part of `group`."""
     watch = Stopwatch()
     start = None if job.start is None else read_model(ranker.booster_name, job.start)
@@ -174,7 +174,7 @@ def _fit_part(job: Job, ranker: BoostedRanker, rows: WorkerRows, group: Group) -
     ranker.fit_times_ = dict(watch.seconds)
 
 
-def _bind_metric(ranker: BoostedRanker, rows: WorkerRows) -> BoundMetric | None:
+def _bind_metric(ranker: TreeRanker, rows: WorkerRows) -> BoundMetric | None:
     held_out = rows.held_out
     if held_out is None:
         return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Float32Array, FloatArray
 from lambdamart_kit.export.check import Check, compare
-from lambdamart_kit.export.format import Format, Options, Written, engine_names, find_format
+from lambdamart_kit.export.format import ExportOptions, Format, Written, engine_names, find_format
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.runtime.atomic_file import atomic_file
 
@@ -118,7 +118,7 @@ def export_model(
         raise ValueError(
             f"'path' must not end in {made.features_suffix}, as the feature definitions do; got {target}"
         )
-    options = Options(
+    options = ExportOptions(
         name=name,
         file_name=target.name,
         flavour=flavour or made.flavour_of_suffix(target.suffix),
@@ -150,7 +150,7 @@ def export_model(
     return Exported(target, beside, shifted.feature_names, (*notes, *written.notes), found)
 
 
-def _written(made: Format, model: Exportable, options: Options) -> Written:
+def _written(made: Format, model: Exportable, options: ExportOptions) -> Written:
     try:
         return made.write(model, options)
     except RecursionError:

@@ -33,7 +33,7 @@ EXPORTS = {
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """Settings of an export; see :func:`lambdamart_kit.export.export_model`."""
 
     name: str = "ranker"
@@ -100,7 +100,7 @@ class Format(ABC):
     forbidden: ClassVar[str] = r"[^\w.\-]"
 
     @abstractmethod
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The file of a model that passed `check`."""
 
     @abstractmethod
@@ -118,7 +118,7 @@ class Format(ABC):
             Names of the columns, as the engine knows them.
         """
 
-    def check(self, model: Exportable, options: Options) -> None:
+    def check(self, model: Exportable, options: ExportOptions) -> None:
         """Raise if the format cannot hold the model such that scores are equal."""
         if not isinstance(model, self.holds):
             held = " or ".join(KINDS[kind] for kind in self.holds)
@@ -145,15 +145,15 @@ class Format(ABC):
         """The flavour that a file's suffix stands for; empty for none."""
         return ""
 
-    def flavour(self, options: Options) -> str:
+    def flavour(self, options: ExportOptions) -> str:
         """The flavour asked for, or the default."""
         return options.flavour or (self.flavours[0] if self.flavours else "")
 
-    def without_missing(self, options: Options) -> bool:
+    def without_missing(self, options: ExportOptions) -> bool:
         """Whether the engine takes missing values for zero."""
         return not self.holds_missing
 
-    def _check_trees(self, model: TreeSum, options: Options) -> None:
+    def _check_trees(self, model: TreeSum, options: ExportOptions) -> None:
         if not all(np.isfinite(tree.value).all() for tree in model.trees):
             raise ValueError("the leaf values must be finite to be exported; training has diverged")
         if not self.holds_categories:
@@ -183,7 +183,7 @@ class Format(ABC):
                     "with no_missing=True (--no-missing), or use a format that holds missing values"
                 )
 
-    def _check_linear(self, model: LinearSum, options: Options) -> None:
+    def _check_linear(self, model: LinearSum, options: ExportOptions) -> None:
         """Nothing to refuse: the format holds the scaling of features."""
         return
 
@@ -191,7 +191,7 @@ class Format(ABC):
 class LinearFormat(Format):
     """A format whose linear models are weights of the features as they are."""
 
-    def _check_linear(self, model: LinearSum, options: Options) -> None:
+    def _check_linear(self, model: LinearSum, options: ExportOptions) -> None:
         if model.inputs.kind == "log1p":
             raise ValueError(
                 f"'input_transform' must not be 'log1p' for {self.title}, which weighs features as they are; "

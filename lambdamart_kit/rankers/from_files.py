@@ -16,13 +16,13 @@ from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
 from lambdamart_kit.objectives import names_rows, resolve_objective
 from lambdamart_kit.rankers.categories import FeatureColumns, categorical_columns
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 
 def fit_files(
-    ranker: BoostedRanker,
+    ranker: TreeRanker,
     files: Files,
     columns: Columns,
     eval_files: Files | None,
@@ -38,7 +38,7 @@ def fit_files(
 
 
 def _prepare(
-    ranker: BoostedRanker, store: BinCache, files: Files, columns: Columns, eval_files: Files | None
+    ranker: TreeRanker, store: BinCache, files: Files, columns: Columns, eval_files: Files | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Training and held-out rows. The sample that bin edges come from is freed when this returns."""
     n_threads = resolve_n_jobs(ranker.n_jobs)
@@ -56,7 +56,7 @@ def _prepare(
     return bring(ranker, training, rows, held_out)
 
 
-def _check_parameters(ranker: BoostedRanker) -> None:
+def _check_parameters(ranker: TreeRanker) -> None:
     if capabilities(ranker.booster_name).files is None:
         known = " or ".join(map(repr, boosters_that_can("files")))
         raise ValueError(
@@ -74,7 +74,7 @@ def _check_parameters(ranker: BoostedRanker) -> None:
         )
 
 
-def _note_columns(ranker: BoostedRanker, rows: FileRows) -> None:
+def _note_columns(ranker: TreeRanker, rows: FileRows) -> None:
     """Set the fitted attributes that describe what the ranker is fitted on."""
     known = rows.files.feature_names
     names = None if known is None else np.array(known, dtype=object)
@@ -85,7 +85,7 @@ def _note_columns(ranker: BoostedRanker, rows: FileRows) -> None:
 
 
 def _split(
-    ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
+    ranker: TreeRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Training and held-out rows in canonical order. Their features stay in the files."""
     if held_out is None:
@@ -95,7 +95,7 @@ def _split(
 
 
 def _rows_as_bins(
-    ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
+    ranker: TreeRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Rows whose features are bins on disk."""
     train, validation = _split(ranker, training, rows, held_out)
@@ -108,7 +108,7 @@ def _rows_as_bins(
 
 
 def _rows_in_batches(
-    ranker: BoostedRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
+    ranker: TreeRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
 ) -> tuple[OrderedRows, OrderedRows | None]:
     """Rows whose features the booster reads from the files, batch by batch."""
     train, validation = _split(ranker, training, rows, held_out)

@@ -37,7 +37,7 @@ AfterRound = Callable[[int, Callable[[Any], Array]], bool]
 """Told the rounds done and how to score transformed rows; whether to stop."""
 
 
-class IteratedRanker(LearnsFromClicks, BaseRanker):
+class GradientRanker(LearnsFromClicks, BaseRanker):
     """A ranker on transformed features that learns in rounds (epochs or steps).
 
     After each round it may be measured on held-out queries; it keeps the weights of the best round.

@@ -18,13 +18,13 @@ from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.categories import Categorical
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker, RegisteredNames
+from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
 
 if TYPE_CHECKING:
     from lambdamart_kit.files.row_files import Files
 
 
-class LambdaMART(LearnsFromClicks, BoostedRanker):
+class LambdaMART(LearnsFromClicks, TreeRanker):
     """Boosted trees driven by the gradient of a ranking objective (Burges 2010).
 
     In every round the objective turns the scores of each query into one gradient ``g`` and one hessian
@@ -140,14 +140,14 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BoostedRanker._parameter_constraints,
+        **TreeRanker._parameter_constraints,
         "objective": [str, HasMethods("bind"), callable],
         "booster": [RegisteredNames(lambda: boosters_that_can("runs_objectives"))],
         "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
         "split_criterion": [StrOptions({"newton", "least_squares"})],
         "position_bias": POSITION_BIAS,
     }
-    saved_attributes = (*BoostedRanker.saved_attributes, *LearnsFromClicks._estimates)
+    saved_attributes = (*TreeRanker.saved_attributes, *LearnsFromClicks._estimates)
 
     def __init__(
         self,
@@ -293,5 +293,5 @@ class LambdaMART(LearnsFromClicks, BoostedRanker):
         return bind_rows(objective, train, n_threads=self._n_threads())
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound:
-        """The objective bound to whole queries of a larger set; see `BoostedRanker.bind_part`."""
+        """The objective bound to whole queries of a larger set; see `TreeRanker.bind_part`."""
         return bind_rows(resolve_objective(self.objective), train, n_threads=self._n_threads())

@@ -30,7 +30,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers.categories import Categorical
-from lambdamart_kit.rankers.tree_ranker import BoostedRanker
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
 _LIGHTGBM_MAX_ROWS = 10_000  # documents in a query
 _LIGHTGBM_MAX_LABEL = 30  # of its built-in gain table
@@ -38,7 +38,7 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _XGBOOST_MAX_LABEL = 31
 
 
-class XGBoostRanker(BoostedRanker):
+class XGBoostRanker(TreeRanker):
     """XGBoost's own ranking objectives.
 
     Parameters are those of `LambdaMART`, except that XGBoost has no ``min_child_samples``.
@@ -68,7 +68,7 @@ class XGBoostRanker(BoostedRanker):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BoostedRanker._parameter_constraints,
+        **TreeRanker._parameter_constraints,
         "objective": [StrOptions({"rank:ndcg", "rank:pairwise", "rank:map"})],
     }
 
@@ -129,7 +129,7 @@ class XGBoostRanker(BoostedRanker):
         return "xgboost"
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
-        """See `BoostedRanker.bind_part`."""
+        """See `TreeRanker.bind_part`."""
         y = train.y
         options: dict[str, Any] = {}
         if self.objective == "rank:map" and labels.max() > 1:
@@ -151,7 +151,7 @@ class XGBoostRanker(BoostedRanker):
         return LibraryObjective(self.objective, y, train.queries, train.sample_weight, options)
 
 
-class LightGBMRanker(BoostedRanker):
+class LightGBMRanker(TreeRanker):
     """LightGBM's own ranking objectives.
 
     Parameters
@@ -186,7 +186,7 @@ class LightGBMRanker(BoostedRanker):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BoostedRanker._parameter_constraints,
+        **TreeRanker._parameter_constraints,
         "objective": [StrOptions({"lambdarank", "rank_xendcg", "regression"})],
         "min_child_samples": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -250,7 +250,7 @@ class LightGBMRanker(BoostedRanker):
         return "lightgbm"
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
-        """See `BoostedRanker.bind_part`."""
+        """See `TreeRanker.bind_part`."""
         y = train.y
         weight = train.sample_weight
         sizes = train.queries.sizes
@@ -277,7 +277,7 @@ class LightGBMRanker(BoostedRanker):
         return LibraryObjective(self.objective, y, train.queries, weight, options)
 
 
-class CatBoostRanker(BoostedRanker):
+class CatBoostRanker(TreeRanker):
     """CatBoost's own ranking losses (needs ``pip install 'lambdamart-kit[catboost]'``).
 
     Parameters
@@ -310,7 +310,7 @@ class CatBoostRanker(BoostedRanker):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{
             name: constraint
-            for name, constraint in BoostedRanker._parameter_constraints.items()
+            for name, constraint in TreeRanker._parameter_constraints.items()
             if name not in ("min_child_weight", "min_split_gain", "reg_alpha", "colsample_bytree")
         },
         "loss": [str],
@@ -370,7 +370,7 @@ class CatBoostRanker(BoostedRanker):
         return "catboost"
 
     def booster_settings(self, n_estimators: int) -> BoosterParams:
-        """See `BoostedRanker.booster_settings`."""
+        """See `TreeRanker.booster_settings`."""
         params = super().booster_settings(n_estimators)
         if params.num_leaves is None and params.min_child_samples is not None:
             raise ValueError(
@@ -379,7 +379,7 @@ class CatBoostRanker(BoostedRanker):
         return params
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
-        """See `BoostedRanker.bind_part`."""
+        """See `TreeRanker.bind_part`."""
         return LibraryObjective(self.loss, train.y, train.queries, train.sample_weight, {})
 
 

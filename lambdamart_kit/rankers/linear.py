@@ -24,7 +24,7 @@ from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
-from lambdamart_kit.rankers.gradient_ranker import AfterRound, IteratedRanker
+from lambdamart_kit.rankers.gradient_ranker import AfterRound, GradientRanker
 from lambdamart_kit.rankers.scaling import row_blocks
 from lambdamart_kit.runtime.blas import one_blas_thread
 
@@ -37,7 +37,7 @@ _FLAT = 1e-5  # share of the largest curvature
 _LEAST_CURVATURE = 1e-10  # separable queries end with none at all
 
 
-class LinearRanker(IteratedRanker):
+class LinearRanker(GradientRanker):
     r"""A linear scorer under any ranking objective: the interpretable baseline.
 
     With T the input transform, :math:`s = (T(x) - \mathrm{mean})^\top w`, and w is where
@@ -124,7 +124,7 @@ class LinearRanker(IteratedRanker):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **IteratedRanker._parameter_constraints,
+        **GradientRanker._parameter_constraints,
         "tol": [Interval(Real, 0, None, closed="left")],
     }
 

@@ -23,7 +23,7 @@ from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
-from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, IteratedRanker
+from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, GradientRanker
 from lambdamart_kit.rankers.scaling import row_blocks
 from lambdamart_kit.runtime.blas import one_blas_thread
 
@@ -33,7 +33,7 @@ _PARTS = ("coef", "intercept")  # of a layer, in files
 _STILL = 1e-30  # a step so small that no float32 weight moves
 
 
-class NeuralRanker(IteratedRanker):
+class NeuralRanker(GradientRanker):
     r"""A multilayer perceptron as scorer: RankNet (2005), LambdaRank (2006), or any other objective.
 
     For mini-batches of whole queries, with g the objective's gradient on the score of each document,
@@ -117,7 +117,7 @@ class NeuralRanker(IteratedRanker):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **IteratedRanker._parameter_constraints,
+        **GradientRanker._parameter_constraints,
         "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions({"relu", "tanh", "logistic", "identity"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],

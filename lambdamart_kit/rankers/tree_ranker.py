@@ -63,7 +63,7 @@ class RegisteredNames(StrOptions):
         """Scikit-learn's constructor sets the names; they are asked for anew each time instead."""
 
 
-class BoostedRanker(BaseRanker):
+class TreeRanker(BaseRanker):
     """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
 
     A subclass says which booster (`booster_name`) and which objective (`bind_part`).

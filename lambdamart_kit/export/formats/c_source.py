@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import Format, Options, Written
+from lambdamart_kit.export.format import ExportOptions, Format, Written
 from lambdamart_kit.export.model import Exportable, InputScaling, LinearSum, TreeSum
 from lambdamart_kit.export.thresholds import with_finite_thresholds
 
@@ -108,7 +108,7 @@ class CSource(Format):
     holds = (TreeSum, LinearSum)
     holds_categories = True
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The source."""
         name = options.name
         quoted = [f'  "{_escaped(feature)}"' for feature in model.feature_names]

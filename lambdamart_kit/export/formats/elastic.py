@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import Format, Options, Written, as_json, walk
+from lambdamart_kit.export.format import ExportOptions, Format, Written, as_json, walk
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.export.thresholds import with_finite_thresholds
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -25,7 +25,7 @@ class ElasticsearchNative(Format):
 
     title = "Elasticsearch's own learning to rank"
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The request body, with an extractor for each feature."""
         assert isinstance(model, TreeSum)
         names = list(model.feature_names)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import Format, Options, Written
+from lambdamart_kit.export.format import ExportOptions, Format, Written
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, MISSING_IS_NAN, model_text
 from lambdamart_kit.trees.plain_tree import PlainTree, with_zero_as_lightgbm_reads_it
@@ -25,7 +25,7 @@ class LightGBM(Format):
     title = "LightGBM"
     holds_categories = True
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The model text."""
         assert isinstance(model, TreeSum)
         trees = model.trees or model.folded().trees

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import Format, Options, Written
+from lambdamart_kit.export.format import ExportOptions, Format, Written
 from lambdamart_kit.export.model import Exportable, InputScaling, LinearSum, Network, TreeSum
 from lambdamart_kit.export.thresholds import at_most
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -29,7 +29,7 @@ class Onnx(Format):
     holds_categories = True
     sums_in_float32 = True
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The serialised model; names of the features are in its metadata."""
         onnx = _library()
         if isinstance(model, TreeSum):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import LinearFormat, Options, Written, as_json, walk
+from lambdamart_kit.export.format import ExportOptions, LinearFormat, Written, as_json, walk
 from lambdamart_kit.export.formats.ranklib import ranklib_scores, ranklib_text
 from lambdamart_kit.export.model import Exportable, LinearSum, TreeSum
 from lambdamart_kit.export.thresholds import below, sends_missing_as_zero
@@ -37,11 +37,11 @@ class Elasticsearch(LinearFormat):
     flavours = ("xgboost", "ranklib")
     knows_missing: ClassVar[str] = "releases since February 2024 (o19s/elasticsearch-learning-to-rank#482)"
 
-    def without_missing(self, options: Options) -> bool:
+    def without_missing(self, options: ExportOptions) -> bool:
         """RankLib's trees take missing values for zero."""
         return self.flavour(options) == "ranklib"
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The two request bodies."""
         if len(model.feature_names) > _MOST_FEATURES:
             raise ValueError(
@@ -116,7 +116,7 @@ def _notes(model: Exportable) -> list[str]:
     ]
 
 
-def _feature_set(model: Exportable, options: Options) -> dict[str, Any]:
+def _feature_set(model: Exportable, options: ExportOptions) -> dict[str, Any]:
     """Features that are numeric fields of the documents, to be replaced by queries where they are not."""
     features = [
         {

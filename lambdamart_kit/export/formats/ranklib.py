@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import LinearFormat, Options, Written, as_json, walk
+from lambdamart_kit.export.format import ExportOptions, LinearFormat, Written, as_json, walk
 from lambdamart_kit.export.model import Exportable, LinearSum, TreeSum
 from lambdamart_kit.export.thresholds import at_most, float32_text
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -28,7 +28,7 @@ class RankLib(LinearFormat):
     holds = (TreeSum, LinearSum)
     holds_missing = False
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The model text, and which number is which feature."""
         numbers = {str(number): name for number, name in enumerate(model.feature_names, start=1)}
         return Written(ranklib_text(model).encode(), as_json(numbers, indent=1))

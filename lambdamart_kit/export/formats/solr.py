@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, BoolArray, Float32Array, FloatArray
-from lambdamart_kit.export.format import LinearFormat, Options, Written, as_json, walk
+from lambdamart_kit.export.format import ExportOptions, LinearFormat, Written, as_json, walk
 from lambdamart_kit.export.model import Exportable, LinearSum, TreeSum
 from lambdamart_kit.export.thresholds import LARGEST, at_most
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -34,7 +34,7 @@ class Solr(LinearFormat):
     title = "Solr"
     holds = (TreeSum, LinearSum)
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The model and its features."""
         if isinstance(model, LinearSum):
             return _linear(model, options)
@@ -48,7 +48,7 @@ class Solr(LinearFormat):
             "MultipleAdditiveTreesModel", params, model.feature_names, norms, defaults, options, notes
         )
 
-    def _check_linear(self, model: LinearSum, options: Options) -> None:
+    def _check_linear(self, model: LinearSum, options: ExportOptions) -> None:
         """Solr's normalizers hold mean and scale; only bent features are refused."""
         if model.inputs.kind == "log1p":
             super()._check_linear(model, options)
@@ -79,7 +79,7 @@ def _written(
     names: Sequence[str],
     norms: Sequence[dict[str, Any]],
     defaults: Sequence[float | str],
-    options: Options,
+    options: ExportOptions,
     notes: list[str],
 ) -> Written:
     body = {
@@ -93,7 +93,7 @@ def _written(
     return Written(as_json(body), as_json(features, indent=1), notes=notes)
 
 
-def _linear(model: LinearSum, options: Options) -> Written:
+def _linear(model: LinearSum, options: ExportOptions) -> Written:
     """Weights of normalised features; a missing value has the mean for default value."""
     means = model.inputs.mean.astype(np.float32).tolist()
     scales = model.inputs.scale.astype(np.float32).tolist()
@@ -119,7 +119,7 @@ def _normalised(values: Float32Array, feature: dict[str, Any]) -> Float32Array:
         return (values - np.float32(params["avg"])) / np.float32(params["std"])
 
 
-def _trees(model: TreeSum, options: Options, notes: list[str]) -> tuple[dict[str, Any], list[int]]:
+def _trees(model: TreeSum, options: ExportOptions, notes: list[str]) -> tuple[dict[str, Any], list[int]]:
     """The trees, and the power of two that each feature is multiplied by."""
     trees = [at_most(tree) for tree in model.folded().trees]
     columns = np.concatenate([tree.feature for tree in trees])
@@ -148,7 +148,7 @@ def _report(
     wanted: Float32Array,
     written: Float32Array,
     exact: BoolArray,
-    options: Options,
+    options: ExportOptions,
     notes: list[str],
 ) -> None:
     """Refuse or note thresholds that Solr does not reach."""

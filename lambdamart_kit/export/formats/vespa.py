@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import Format, Options, Written, as_json, walk
+from lambdamart_kit.export.format import ExportOptions, Format, Written, as_json, walk
 from lambdamart_kit.export.formats.plugins import xgboost_dump, xgboost_dump_scores
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.export.thresholds import below
@@ -32,7 +32,7 @@ class Vespa(Format):
     features_suffix = ".profile"
     forbidden = r"[^A-Za-z0-9_]|^(?=[0-9])"
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The dump and a rank profile."""
         assert isinstance(model, TreeSum)
         flavour = self.flavour(options)
@@ -79,7 +79,7 @@ def _structure(tree: PlainTree) -> dict[str, Any]:
     return node(0 if tree.n_nodes else ~0)
 
 
-def _rank_profile(names: Sequence[str], flavour: str, options: Options) -> str:
+def _rank_profile(names: Sequence[str], flavour: str, options: ExportOptions) -> str:
     functions = "".join(
         f"    function {name}() {{\n        expression: attribute({name})\n    }}\n" for name in names
     )

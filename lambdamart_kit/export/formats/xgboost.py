@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
-from lambdamart_kit.export.format import Format, Options, Written
+from lambdamart_kit.export.format import ExportOptions, Format, Written
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.export.thresholds import below
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -33,7 +33,7 @@ class XGBoost(Format):
         """Binary by its suffix."""
         return "ubj" if suffix == ".ubj" else ""
 
-    def write(self, model: Exportable, options: Options) -> Written:
+    def write(self, model: Exportable, options: ExportOptions) -> Written:
         """The model file."""
         assert isinstance(model, TreeSum)
         content = _file(model)
