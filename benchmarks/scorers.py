@@ -26,7 +26,7 @@ import lambdamart_kit
 from lambdamart_kit import LinearRanker, NeuralRanker
 from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.datasets import RankingDataset, make_letor
-from lambdamart_kit.rankers.scaling import InputTransform
+from lambdamart_kit.rankers.columns.scaling import InputTransform
 from lambdamart_kit.runtime.blas import one_blas_thread
 
 OBJECTIVES = ("pairwise", "ndcg", "listnet")

@@ -130,7 +130,7 @@ OF_SCIKIT_LEARN = {"_parameter_constraints", "_get_param_names"}
 def private_names_of_rankers() -> tuple[set[str], set[str]]:
     """Private attributes and methods in `rankers`, and the names of its classes."""
     names, classes = set(), set()
-    for path in (PACKAGE / "rankers").glob("*.py"):
+    for path in (PACKAGE / "rankers").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
                 classes.add(node.name)

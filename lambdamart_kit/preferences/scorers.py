@@ -18,8 +18,8 @@ from lambdamart_kit.core.typing import FloatArray, IndexArray
 from lambdamart_kit.objectives import ExplicitPairs
 from lambdamart_kit.preferences.scoring import calibration_slope
 from lambdamart_kit.rankers import LambdaMART, LinearRanker
-from lambdamart_kit.rankers.categories import FeatureColumns
-from lambdamart_kit.rankers.scaling import row_blocks
+from lambdamart_kit.rankers.columns.categories import FeatureColumns
+from lambdamart_kit.rankers.columns.scaling import row_blocks
 
 _MOST_STEPS, _TOLERANCE = 100, 1e-5  # of linear rewards: the tolerance is what float32 features allow
 

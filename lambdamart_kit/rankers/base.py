@@ -25,7 +25,7 @@ from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
-from lambdamart_kit.rankers.categories import (
+from lambdamart_kit.rankers.columns.categories import (
     Categories,
     FeatureColumns,
     categorical_columns,

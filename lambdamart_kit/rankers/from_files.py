@@ -15,7 +15,7 @@ from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
 from lambdamart_kit.objectives import names_rows, resolve_objective
-from lambdamart_kit.rankers.categories import FeatureColumns, categorical_columns
+from lambdamart_kit.rankers.columns.categories import FeatureColumns, categorical_columns
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs

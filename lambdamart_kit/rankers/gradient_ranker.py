@@ -29,7 +29,7 @@ from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
-from lambdamart_kit.rankers.scaling import KINDS, InputTransform, Kind
+from lambdamart_kit.rankers.columns.scaling import KINDS, InputTransform, Kind
 
 COUNT = Interval(Integral, 1, None, closed="left")
 

@@ -16,8 +16,8 @@ from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
-from lambdamart_kit.rankers.categories import Categorical
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
+from lambdamart_kit.rankers.columns.categories import Categorical
 from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
 
 if TYPE_CHECKING:

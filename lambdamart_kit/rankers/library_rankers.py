@@ -29,7 +29,7 @@ from lambdamart_kit.core.gains import gains
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.rankers.categories import Categorical
+from lambdamart_kit.rankers.columns.categories import Categorical
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
 _LIGHTGBM_MAX_ROWS = 10_000  # documents in a query

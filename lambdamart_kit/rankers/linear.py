@@ -24,8 +24,8 @@ from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
+from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.rankers.gradient_ranker import AfterRound, GradientRanker
-from lambdamart_kit.rankers.scaling import row_blocks
 from lambdamart_kit.runtime.blas import one_blas_thread
 
 _MOST_DIRECT = 512  # features up to which the Newton matrix is formed: measured twice as fast at 136

@@ -23,8 +23,8 @@ from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
+from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, GradientRanker
-from lambdamart_kit.rankers.scaling import row_blocks
 from lambdamart_kit.runtime.blas import one_blas_thread
 
 Weights: TypeAlias = list[Array]

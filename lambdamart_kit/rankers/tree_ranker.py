@@ -34,8 +34,8 @@ from lambdamart_kit.objectives import Bound
 from lambdamart_kit.objectives.base import CallSeeds, go_on_after
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.binding import check_comparable
-from lambdamart_kit.rankers.categories import categorical_columns
 from lambdamart_kit.rankers.click_learning import collapse
+from lambdamart_kit.rankers.columns.categories import categorical_columns
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
