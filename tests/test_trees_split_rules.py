@@ -142,6 +142,13 @@ def test_nan_that_was_not_seen_goes_to_the_side_with_more_hessian(policy, heavy_
     assert out[0] == scores[0 if heavy_side == 1 else -1]
 
 
+@pytest.mark.parametrize("policy", [Grower, SymmetricGrower])
+def test_nan_that_was_not_seen_goes_left_where_both_sides_weigh_the_same(policy):
+    X = (np.arange(200) >= 100).astype(float)[:, None]
+    tree, _, _ = grow(X, np.where(X[:, 0] > 0, 1.0, -1.0), np.ones(200), num_leaves=2, policy=policy)
+    assert tree.nan_left[0]
+
+
 def best_categories(codes, gradient, hessian, *, smooth, l2, most, lam, alpha):
     """Largest gain of a prefix, from either end, of the categories in order of G / (H + smooth)."""
     G, H = np.bincount(codes, gradient), np.bincount(codes, hessian)
