@@ -361,3 +361,23 @@ def test_folds_that_are_not_there(tmp_path):
         write(tmp_path, TEXT, f"S{part}.txt")
     with pytest.raises(ValueError, match="query ids must not repeat across files; 7 does"):
         assert next(load_folds(tmp_path)).train
+
+
+def test_huge_values_are_named_or_clipped(tmp_path):
+    path = tmp_path / "istella.txt"
+    path.write_text("1 qid:1 1:1.797e308 2:0.5\n0 qid:1 1:-inf 2:NaN\n0 qid:1 1:12 2:-7\n")
+    with pytest.raises(LetorFormatError, match=r"line 1: .*1:1\.797e308|line 1") as caught:
+        read_letor(path)
+    assert "set 'clip'" in str(caught.value)
+    X = read_letor(path, clip=10).X
+    np.testing.assert_array_equal(X, np.array([[10, 0.5], [-10, np.nan], [10, -7]], np.float32))
+    sparse = read_letor(path, clip=10, sparse=True).X
+    np.testing.assert_array_equal(sparse.toarray(), X)
+    path.write_text("inf qid:1 1:1\n")
+    with pytest.raises(LetorFormatError, match="line 1"):
+        read_letor(path, clip=10)  # a label is no feature
+    path.write_text("1 qid:1 1:nonsense\n")
+    with pytest.raises(LetorFormatError, match="the value must be a number"):
+        read_letor(path, clip=10)
+    with pytest.raises(ValueError, match="'clip' must be a positive number"):
+        read_letor(path, clip=0)

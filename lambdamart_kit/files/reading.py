@@ -75,10 +75,15 @@ def read_rows(
     if len(paths) == 1 and kind_of(paths[0]) == "letor":
         docid: Literal["none", "id"] = "id" if names and roles.docid is not None else "none"
         sizes = sidecar(paths[0])
-        data = read_letor(
-            paths[0], docid=docid, n_features=n_features, cache=cache, n_jobs=n_jobs, query_file=sizes
+        return read_letor(
+            paths[0],
+            docid=docid,
+            n_features=n_features,
+            clip=clip,
+            cache=cache,
+            n_jobs=n_jobs,
+            query_file=sizes,
         )
-        return data if clip is None else replace(data, X=clipped(data.X, clip))
     if len(paths) == 1 and cache is not False:
         stored = Cache(paths[0], None, roles, None if cache is True else Path(cache))
         data = stored.load_or_read(lambda: _read_chunks(paths, roles, n_features, n_jobs))

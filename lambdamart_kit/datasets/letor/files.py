@@ -26,6 +26,7 @@ from lambdamart_kit.runtime.progress import Progress
 if TYPE_CHECKING:
     from lambdamart_kit.datasets.letor.reading import Parsed, ReadOptions
 
+_LARGEST = 3.4028234663852886e38  # of float32
 _LONG_READ = 100 << 20  # bytes from which a progress bar is worth drawing
 
 
@@ -37,6 +38,7 @@ def read_letor(
     sparse: bool = False,
     missing: float = 0.0,
     n_features: int | None = None,
+    clip: float | None = None,
     cache: bool | str | Path = False,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -60,6 +62,9 @@ def read_letor(
     n_features : int, optional
         Number of columns; by default the largest index in the file. Give it when the last features of a
         small file may be absent.
+    clip : float, optional
+        Features beyond ``-clip`` and ``clip``, infinite ones among them, become these, and ``NaN`` stands for
+        a missing feature. Without, such values are an error. Istella writes 1.797e308 for what it lacks.
     cache : bool, str or Path
         Keep the arrays on disk, so that the next load is a memory map: beside the data if that folder can
         be written to, else in the user's cache folder (True), or in the given folder. See
@@ -107,8 +112,10 @@ def read_letor(
         raise ValueError("'missing' must be 0 with sparse=True, where absent entries are not stored")
     if n_features is not None and not 1 <= n_features < 2**31 - 1:
         raise ValueError(f"'n_features' must be a positive whole number; got {n_features!r}")
+    if clip is not None and not 0 < clip <= _LARGEST:
+        raise ValueError(f"'clip' must be a positive number that fits float32, such as 1e6; got {clip!r}")
     path = Path(path)
-    options = ReadOptions(query_file is None, docid, sparse, missing, n_features)
+    options = ReadOptions(query_file is None, docid, sparse, missing, n_features, clip)
     if cache is False:
         return _read(path, query_file, options, n_jobs, progress)
     from lambdamart_kit.datasets.letor.cache import Cache
@@ -134,6 +141,9 @@ def _read(
         with open_text(Path(query_file)) as sizes:
             qid = read_query_sizes(sizes, len(parsed.y))
     assert qid is not None
+    if options.clip is not None:
+        values = parsed.X[0] if isinstance(parsed.X, tuple) else parsed.X
+        values.clip(-options.clip, options.clip, out=values)
     return RankingDataset(_features(parsed), parsed.y, qid, parsed.docid)
 
 

@@ -125,6 +125,8 @@ def _pair(text: Any, i: Any, previous: Any, n_features: Any) -> tuple[int, np.fl
     if stop >= 0:
         return index, value, stop, NO_ERROR, False
     value, stop, status = parse_number(text, i)
+    if status == NOT_FINITE:  # whether that is an error is for the reader to say, as of numbers in doubt
+        return index, value, token_end(text, i), NO_ERROR, True
     return index, value, stop, _number_error(status, VALUE), status == DOUBT
 
 

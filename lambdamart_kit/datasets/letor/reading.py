@@ -31,7 +31,7 @@ _REASONS = {
     parsing.DESCENDING: "feature indices must increase along the line; this one is below its predecessor",
     parsing.HUGE: f"a feature index must not exceed {parsing.MAX_INDEX}",
     parsing.VALUE: "the value must be a number",
-    parsing.FINITE: "values must be finite and fit float32; leave a missing feature out",
+    parsing.FINITE: "values must be finite and fit float32; leave a missing feature out, or set 'clip'",
     parsing.BEYOND: "the feature index exceeds 'n_features'",
     parsing.CHANGED: "the file changed while it was read",
 }
@@ -49,6 +49,7 @@ class ReadOptions:
     sparse: bool = False
     missing: float = 0.0
     n_features: int | None = None
+    clip: float | None = None
 
 
 @dataclass
@@ -229,10 +230,15 @@ class _Reader:
         """Let Python round the doubtful numbers; the position of one that does not fit float32, else None."""
         for start, stop, place in doubts.tolist():
             token = text[start:stop].tobytes()
-            value = float(token[token.find(b":") + 1 :])
+            try:
+                value = float(token[token.find(b":") + 1 :])
+            except ValueError:  # such as nan0.5
+                return int(start)
+            if place >= 0 and self.options.clip is not None:
+                value = float(np.clip(value, -self.options.clip, self.options.clip))  # NaN stays
             with np.errstate(over="ignore"):
                 rounded = np.float32(value)
-            if not np.isfinite(rounded):
+            if not (np.isfinite(rounded) or (np.isnan(rounded) and self.options.clip is not None)):
                 return int(start)
             if place < 0:
                 self.y[rows.start - 1 - place] = rounded
