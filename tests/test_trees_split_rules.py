@@ -186,7 +186,7 @@ def test_settings_of_categorical_splits(smooth, l2, most, lam, alpha):
     """Rare categories with large means beside frequent ones: each setting changes what is best."""
     rng = np.random.default_rng(3)
     codes = rng.choice(10, 1500, p=np.array([30, 20, 15, 10, 8, 6, 5, 3, 2, 1]) / 100)
-    means = np.array([0.1, -0.4, 0.3, -0.2, 0.9, -1.0, 1.3, -1.6, 2.5, -3.0])
+    means = 0.5 + np.array([0.1, -0.4, 0.3, -0.2, 0.9, -1.0, 1.3, -1.6, 2.5, -3.0])
     gradient = means[codes] + rng.normal(size=1500)
     hessian = rng.uniform(0.2, 1.0, 1500)
     tree, _, binned = grow(
@@ -207,7 +207,7 @@ def test_settings_of_categorical_splits_each_matter():
     """The oracle's answers differ, so the test above can tell the settings apart."""
     rng = np.random.default_rng(3)
     codes = rng.choice(10, 1500, p=np.array([30, 20, 15, 10, 8, 6, 5, 3, 2, 1]) / 100)
-    means = np.array([0.1, -0.4, 0.3, -0.2, 0.9, -1.0, 1.3, -1.6, 2.5, -3.0])
+    means = 0.5 + np.array([0.1, -0.4, 0.3, -0.2, 0.9, -1.0, 1.3, -1.6, 2.5, -3.0])
     gradient, hessian = means[codes] + rng.normal(size=1500), rng.uniform(0.2, 1.0, 1500)
     plain = {"smooth": 0.0, "l2": 0.0, "most": 32, "lam": 0.0, "alpha": 0.0}
     gains = [best_categories(codes, gradient, hessian, **plain)[0]]
