@@ -130,7 +130,7 @@ def test_a_constraint_that_holds_anyway_changes_no_gain(penalty):
 @pytest.mark.parametrize("policy", [Grower, SymmetricGrower])
 @pytest.mark.parametrize("heavy_side", [0, 1])
 def test_nan_that_was_not_seen_goes_to_the_side_with_more_hessian(policy, heavy_side):
-    X = (np.arange(200) >= (50 if heavy_side else 150)).astype(float)[:, None]
+    X = (np.arange(200) >= (80 if heavy_side else 120)).astype(float)[:, None]
     hessian = np.ones(200)
     tree, _, _ = grow(X, np.where(X[:, 0] > 0, 1.0, -1.0), hessian, num_leaves=2, policy=policy)
     assert tree.nan_left[0] == (heavy_side == 0)
