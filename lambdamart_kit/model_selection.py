@@ -49,7 +49,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.query_traces import QueryTraces
-from lambdamart_kit.core.typing import ArrayLike, IndexArray
+from lambdamart_kit.core.typing import ArrayLike, Features, Ids, IndexArray
 from lambdamart_kit.metrics import Metric, parse_metric, parse_metrics
 
 _REMEDY = (
@@ -81,7 +81,7 @@ class _QuerySplitter(BaseCrossValidator):
     __metadata_request__split: ClassVar[dict[str, bool]] = {"qid": True, "groups": True}
 
     def split(
-        self, X: Any, y: Any = None, groups: Any = None, qid: Any = None
+        self, X: Features, y: Any = None, groups: Ids = None, qid: Ids = None
     ) -> Iterator[tuple[IndexArray, IndexArray]]:
         """Training and test rows of each split.
 
@@ -114,7 +114,7 @@ class _QuerySplitter(BaseCrossValidator):
     def _split_queries(self, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
         """Training and test queries of each split, given the size of each query in order of id."""
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None, qid: Any = None) -> int:
+    def get_n_splits(self, X: Features = None, y: Any = None, groups: Ids = None, qid: Ids = None) -> int:
         """Return the number of splits."""
         return int(self.n_splits)
 
@@ -239,7 +239,12 @@ class RankingScorer:
         self._single = single
 
     def __call__(
-        self, estimator: Any, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        estimator: Any,
+        X: Features,
+        y: ArrayLike,
+        qid: Ids = None,
+        sample_weight: ArrayLike | None = None,
     ) -> float | dict[str, float]:
         """Score ``estimator.predict(X)`` by query; `qid` is required, `sample_weight` weighs queries."""
         if qid is None:
@@ -309,9 +314,9 @@ def make_ranking_scorer(metric: str | Metric | Iterable[str | Metric] = "ndcg@10
 
 def permutation_importance(
     estimator: Any,
-    X: Any,
+    X: Features,
     y: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     metric: str | Metric = "ndcg@10",
     permute: Literal["rows", "within"] = "rows",

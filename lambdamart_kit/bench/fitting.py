@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lambdamart_kit.bench.results import Run
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, FloatArray, Settings
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.metrics import parse_metric
 
@@ -114,7 +114,7 @@ def fit_and_measure(task: FitTask) -> Run:
 
 
 @cache
-def environment() -> dict[str, Any]:
+def environment() -> Settings:
     """Python, libraries and cores: what a reader needs to place the times."""
     found: dict[str, Any] = {"python": platform.python_version(), "cores": os.cpu_count()}
     for name in _LIBRARIES:

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.core.typing import Settings
+
 
 @dataclass(frozen=True)
 class Between:
@@ -83,7 +85,7 @@ class Candidate:
     estimator: Any
     space: SearchSpace = field(default_factory=dict)
 
-    def settings(self, n_settings: int, seed: int) -> list[dict[str, Any]]:
+    def settings(self, n_settings: int, seed: int) -> list[Settings]:
         """The defaults, then random draws: `n_settings` in all, or one if nothing can be tuned."""
         rng = np.random.default_rng(seed)
         drawn = [

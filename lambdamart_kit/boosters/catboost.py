@@ -17,7 +17,7 @@ from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
 
@@ -45,7 +45,7 @@ class CatBoostModel(SumOfTrees):
         kept = self.raw.get_metadata().get(_KEPT)
         return int(self.raw.tree_count_ or 0) if kept is None else int(kept)
 
-    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+    def _scores(self, X: Features, start: int, stop: int, n_threads: int) -> FloatArray:
         categorical = self.raw.get_cat_feature_indices()
         scores = self.raw.predict(
             _table(X, categorical, self.raw.feature_names_),
@@ -56,7 +56,7 @@ class CatBoostModel(SumOfTrees):
         )
         return np.asarray(scores, dtype=np.float64)
 
-    def leaf_indices(self, X: Any) -> IndexArray:
+    def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
         table = _table(X, self.raw.get_cat_feature_indices(), self.raw.feature_names_)
         leaves = self.raw.calc_leaf_indexes(table, ntree_end=self.n_trees)
@@ -105,7 +105,7 @@ class CatBoostBooster(Booster):
 
     def fit(
         self,
-        X: Any,
+        X: Features,
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
@@ -182,7 +182,7 @@ def _look_at_rounds(
     return model
 
 
-def catboost_settings(params: BoosterParams, loss: str = "YetiRank") -> dict[str, Any]:
+def catboost_settings(params: BoosterParams, loss: str = "YetiRank") -> Settings:
     """CatBoost's settings for `params`, which drive `loss`; settings left at None are CatBoost's own."""
     settings = translate(params, PARAMETER_NAMES, library="CatBoost")
     if params.num_leaves is None:
@@ -209,7 +209,7 @@ def catboost_settings(params: BoosterParams, loss: str = "YetiRank") -> dict[str
     return {**settings, **catboost_gate().admit(params.extra, {**settings, "loss_function": loss})}
 
 
-def _table(X: Any, categorical: Sequence[int], names: Sequence[str] | None) -> Any:
+def _table(X: Features, categorical: Sequence[int], names: Sequence[str] | None) -> Any:
     """CatBoost takes categories as integers only, so with categories it gets a frame; NaN is category -1."""
     if not len(categorical):
         return X

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Settings
 from lambdamart_kit.trees.plain_tree import PlainTree
 
 _Split = tuple[int, float, bool]  # column, border, whether missing values go left
@@ -40,7 +39,7 @@ def plain_trees_of_catboost(content: bytes, n_trees: int) -> list[PlainTree]:
     return [trees[0].scaled(1.0, bias), *trees[1:]] if trees else [PlainTree.of_constant(bias)]
 
 
-def _split(part: dict[str, Any], columns: dict[int, tuple[int, bool]]) -> _Split:
+def _split(part: Settings, columns: dict[int, tuple[int, bool]]) -> _Split:
     if part["split_type"] != "FloatFeature":
         raise ValueError(
             "'categorical_features' must be empty to export a CatBoost model: it splits on statistics of the "
@@ -50,7 +49,7 @@ def _split(part: dict[str, Any], columns: dict[int, tuple[int, bool]]) -> _Split
     return column, float(np.float32(part["border"])), missing_left
 
 
-def _symmetric(part: dict[str, Any], columns: dict[int, tuple[int, bool]]) -> PlainTree:
+def _symmetric(part: Settings, columns: dict[int, tuple[int, bool]]) -> PlainTree:
     """Levels from the last split down to the first, so that leaves keep CatBoost's order of bits."""
     splits = [_split(split, columns) for split in reversed(part.get("splits") or [])]
     depth = len(splits)
@@ -63,13 +62,13 @@ def _symmetric(part: dict[str, Any], columns: dict[int, tuple[int, bool]]) -> Pl
     return _tree([splits[at] for at in level.tolist()], left, right, np.array(part["leaf_values"]), weights)
 
 
-def _nested(part: dict[str, Any], columns: dict[int, tuple[int, bool]]) -> PlainTree:
+def _nested(part: Settings, columns: dict[int, tuple[int, bool]]) -> PlainTree:
     splits: list[_Split] = []
     children: list[list[int]] = []
     values: list[float] = []
     weights: list[float] = []
 
-    def add(node: dict[str, Any]) -> int:
+    def add(node: Settings) -> int:
         if "split" not in node:
             values.append(float(node["value"]))
             weights.append(float(node.get("weight", 0.0)))

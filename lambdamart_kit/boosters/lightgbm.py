@@ -16,7 +16,7 @@ from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import Features, FloatArray, Settings
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.runtime.threads import library_threads
 
@@ -32,7 +32,7 @@ class LightGBMBooster(Booster):
 
     def fit(
         self,
-        X: Any,
+        X: Features,
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
@@ -75,7 +75,7 @@ class LightGBMBooster(Booster):
         return LightGBMModel(raw)
 
 
-def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -> dict[str, Any]:
+def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -> Settings:
     """LightGBM's settings for `params`, which drive `own_objective` if it is LightGBM's own.
 
     ``deterministic`` and a fixed histogram layout make LightGBM's model repeatable; its automatic choice of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lambdamart_kit.boosters.protocol import SumOfTrees, can_be_written
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
 from lambdamart_kit.trees.validation import check_lightgbm_text
@@ -55,7 +55,7 @@ class LightGBMModel(SumOfTrees):
         """Number of trees."""
         return int(self.raw.num_trees())
 
-    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+    def _scores(self, X: Features, start: int, stop: int, n_threads: int) -> FloatArray:
         of_library = library_threads(n_threads)
         # After a fork LightGBM must not write its model, which it does with threads that are not there.
         forest = self._laid_out(X) if of_library == n_threads else None
@@ -78,7 +78,7 @@ class LightGBMModel(SumOfTrees):
         """Columns of the rows it scores."""
         return int(self.raw.num_feature())
 
-    def _laid_out(self, X: Any) -> Forest | None:
+    def _laid_out(self, X: Features) -> Forest | None:
         """The trees as a forest, if X is what it reads and enough rows were scored to be worth it."""
         dtype = getattr(X, "dtype", None)
         if dtype not in (np.float32, np.float64) or X.shape[1] != self.n_features:
@@ -97,7 +97,7 @@ class LightGBMModel(SumOfTrees):
 
         return Forest.of_text(self.raw.model_to_string(num_iteration=-1), dtype)
 
-    def leaf_indices(self, X: Any) -> IndexArray:
+    def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
         leaves = np.asarray(self.raw.predict(X, pred_leaf=True))
         return leaves.reshape(X.shape[0], self.n_trees).astype(np.intp)

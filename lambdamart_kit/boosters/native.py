@@ -14,6 +14,7 @@ from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, ParameterNames, safe_names
 from lambdamart_kit.compile.second_process import compiled_aside
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import Features, Settings
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
@@ -130,7 +131,7 @@ class NativeBooster(Booster):
 
     def fit(
         self,
-        X: Any,
+        X: Features,
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
@@ -173,7 +174,7 @@ class NativeBooster(Booster):
         return NativeModel(ensemble, started)
 
 
-def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, dict[str, Any]]:
+def _split_extra(params: BoosterParams) -> tuple[Checkpoint | None, Settings]:
     extra = NATIVE.admit(params.extra, {})
     saving = {field: extra[name] for name, field in CHECKPOINT.items() if name in extra}
     own = {name: extra[name] for name in OWN if name in extra}

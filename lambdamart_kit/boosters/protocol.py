@@ -17,7 +17,7 @@ import numpy as np
 from lambdamart_kit.boosters.rounds import Callback, EvalSet
 from lambdamart_kit.boosters.settings import BoosterParams, ParameterNames
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
 
@@ -62,7 +62,7 @@ class Model(Protocol):
         """Number of trees."""
 
     def predict(
-        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
+        self, X: Features, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
     ) -> FloatArray:
         """Scores of the rows of X, (n_samples,) float64; of trees ``start:stop`` only, if given."""
 
@@ -75,7 +75,7 @@ class Model(Protocol):
     def truncate(self, n_trees: int) -> Model:
         """The model with its first `n_trees` trees."""
 
-    def leaf_indices(self, X: Any) -> IndexArray:
+    def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
 
     def gain(self) -> FloatArray:
@@ -115,11 +115,11 @@ class SumOfTrees(ABC):
         """Number of trees."""
 
     @abstractmethod
-    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+    def _scores(self, X: Features, start: int, stop: int, n_threads: int) -> FloatArray:
         """Scores of the trees ``start:stop``, at least one."""
 
     def predict(
-        self, X: Any, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
+        self, X: Features, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
     ) -> FloatArray:
         """Scores of the rows of X, (n_samples,) float64; of trees ``start:stop`` only, if given."""
         start, stop = iteration_range or (0, self.n_trees)
@@ -167,7 +167,7 @@ class Booster(Protocol):
 
     def fit(
         self,
-        X: Any,
+        X: Features,
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,

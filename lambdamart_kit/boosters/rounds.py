@@ -15,7 +15,7 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Features
 from lambdamart_kit.runtime.progress import Progress
 
 Evaluation: TypeAlias = Mapping[str, float]
@@ -88,7 +88,7 @@ class EvalSet:
     """
 
     name: str
-    X: Any
+    X: Features
     metric_name: str
     metric: Callable[[Array], float]
     greater_is_better: bool = True

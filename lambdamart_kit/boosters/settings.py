@@ -39,6 +39,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from lambdamart_kit.core.typing import Settings
+
 ParameterNames: TypeAlias = Mapping[str, str | None]
 """What a library calls each setting of `BoosterParams`; None if it has no such setting."""
 
@@ -88,7 +90,7 @@ class BoosterParams:
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
-def translate(params: BoosterParams, names: ParameterNames, *, library: str) -> dict[str, Any]:
+def translate(params: BoosterParams, names: ParameterNames, *, library: str) -> Settings:
     """The settings of `params` under the `names` of a library; ``params.extra`` is not among them.
 
     Raises

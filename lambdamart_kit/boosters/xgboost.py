@@ -32,7 +32,7 @@ from lambdamart_kit.boosters.xgboost_external import ExternalRows
 from lambdamart_kit.boosters.xgboost_trees import plain_trees_of_xgboost
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -51,7 +51,7 @@ class XGBoostModel(SumOfTrees):
         self._scoring: dict[int, xgb.Booster] = {}
         self._named: xgb.Booster | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Settings:
         return {"raw": self.raw, "_scoring": {}, "_named": None}
 
     @property
@@ -59,7 +59,7 @@ class XGBoostModel(SumOfTrees):
         """Number of trees."""
         return int(self.raw.num_boosted_rounds())
 
-    def _scores(self, X: Any, start: int, stop: int, n_threads: int) -> FloatArray:
+    def _scores(self, X: Features, start: int, stop: int, n_threads: int) -> FloatArray:
         raw = self._with_threads(library_threads(n_threads))
         parts = [
             raw.inplace_predict(
@@ -93,7 +93,7 @@ class XGBoostModel(SumOfTrees):
             self._named = named_categories(self.raw, categories)
         return self._named
 
-    def leaf_indices(self, X: Any) -> IndexArray:
+    def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
         parts = [self.raw.predict(xgb.DMatrix(part), pred_leaf=True) for part in self._as_fitted(X)]
         return np.concatenate(parts).reshape(X.shape[0], self.n_trees).astype(np.intp)
@@ -128,7 +128,7 @@ class XGBoostModel(SumOfTrees):
         raw.load_model(bytearray(content))
         return cls(raw)
 
-    def _as_fitted(self, X: Any) -> list[Any]:
+    def _as_fitted(self, X: Features) -> list[Any]:
         if self.raw.attr(_ZERO_IS_MISSING):
             return [_without_zeros(X) if is_sparse(X) else np.where(X == 0, np.float32(np.nan), X)]
         if not is_sparse(X):
@@ -144,7 +144,7 @@ class XGBoostBooster(Booster):
 
     def fit(
         self,
-        X: Any,
+        X: Features,
         bound: Bound | LibraryObjective,
         params: BoosterParams,
         *,
@@ -187,7 +187,7 @@ class XGBoostBooster(Booster):
         return XGBoostModel(raw)
 
 
-def xgboost_settings(params: BoosterParams, own_objective: str | None = None) -> dict[str, Any]:
+def xgboost_settings(params: BoosterParams, own_objective: str | None = None) -> Settings:
     """XGBoost's settings for `params`, which drive `own_objective` if it is XGBoost's own; scores start at 0.
 
     Raises
@@ -228,7 +228,7 @@ def _check_device(extra: Mapping[str, Any]) -> None:
         )
 
 
-def _without_zeros(X: Any) -> Any:
+def _without_zeros(X: Features) -> Any:
     """Sparse input without stored zeros, so that a zero is missing whether it was stored or not."""
     if not is_sparse(X):
         return X
@@ -237,13 +237,13 @@ def _without_zeros(X: Any) -> Any:
     return X
 
 
-def _as_matrix(X: Any, **options: Any) -> xgb.DMatrix:
+def _as_matrix(X: Features, **options: Any) -> xgb.DMatrix:
     if isinstance(X, ExternalRows):
         return X.matrix(**options)
     return xgb.QuantileDMatrix(_without_zeros(X), **options)
 
 
-def _as_xgboost_objective(bound: Bound, X: Any) -> Any:
+def _as_xgboost_objective(bound: Bound, X: Features) -> Any:
     def objective(scores: Any, _: xgb.DMatrix) -> Any:
         scores = np.asarray(scores, dtype=np.float32)
         if not isinstance(X, ExternalRows):
@@ -253,7 +253,7 @@ def _as_xgboost_objective(bound: Bound, X: Any) -> Any:
     return objective
 
 
-def _scores(model: xgb.Booster, data: xgb.DMatrix, X: Any) -> Any:
+def _scores(model: xgb.Booster, data: xgb.DMatrix, X: Features) -> Any:
     scores = model.predict(data, output_margin=True)
     return X.to_canonical(scores) if isinstance(X, ExternalRows) else scores
 

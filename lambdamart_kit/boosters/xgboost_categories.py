@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
+from lambdamart_kit.core.typing import Settings
+
 
 def named_categories(booster: xgb.Booster, categories: Mapping[int, Sequence[Any]]) -> xgb.Booster:
     """A copy of a model trained on codes that knows what the codes stand for.
@@ -36,7 +38,7 @@ def named_categories(booster: xgb.Booster, categories: Mapping[int, Sequence[Any
     return named
 
 
-def _model(content: dict[str, Any]) -> dict[str, Any]:
+def _model(content: Settings) -> Settings:
     """The part of a model file that holds the trees."""
     booster: dict[str, Any] = content["learner"]["gradient_booster"]
     found: dict[str, Any] = booster.get("gbtree", booster)["model"]

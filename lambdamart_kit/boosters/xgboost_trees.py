@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Settings
 from lambdamart_kit.trees.plain_tree import PlainTree
 
 _PLAIN_SCORES = ("reg:", "rank:", "multi:")  # objectives that add base_score as it is
@@ -52,7 +51,7 @@ def plain_trees_of_xgboost(content: bytes, *, zero_is_missing: bool = False) -> 
     return [trees[0].scaled(1.0, base), *trees[1:]] if trees else [PlainTree.of_constant(base)]
 
 
-def _base_score(learner: dict[str, Any]) -> float:
+def _base_score(learner: Settings) -> float:
     base = float(learner["learner_model_param"]["base_score"].strip("[]"))
     name = learner["objective"]["name"]
     if base != 0.0 and not name.startswith(_PLAIN_SCORES):
@@ -60,7 +59,7 @@ def _base_score(learner: dict[str, Any]) -> float:
     return base
 
 
-def _of_xgboost(part: dict[str, Any]) -> PlainTree:
+def _of_xgboost(part: Settings) -> PlainTree:
     left, right = np.array(part["left_children"]), np.array(part["right_children"])
     # Nodes and leaves share one numbering there and have one each here; what pruning left behind drops out.
     reached = _reached(left, right)
@@ -98,7 +97,7 @@ def _reached(left: Array, right: Array) -> Array:
     return reached
 
 
-def _sets(part: dict[str, Any], nodes: Array) -> tuple[Array | None, ...]:
+def _sets(part: Settings, nodes: Array) -> tuple[Array | None, ...]:
     codes = np.array(part.get("categories", ()), dtype=np.int64)
     named = zip(
         part.get("categories_nodes", ()),

@@ -18,6 +18,7 @@ from lambdamart_kit.cli.columns import (
     make_columns,
 )
 from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
+from lambdamart_kit.core.typing import Settings
 
 if TYPE_CHECKING:
     from lambdamart_kit.datasets.catalogue import Entry
@@ -166,7 +167,7 @@ def sample(
     say(f"{rows}: wrote {target}")
 
 
-def _record(entry: Entry) -> dict[str, Any]:
+def _record(entry: Entry) -> Settings:
     archive = entry.archive
     return {
         "name": entry.name,

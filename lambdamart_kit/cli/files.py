@@ -19,6 +19,7 @@ from lambdamart_kit.cli.columns import (
     make_columns,
 )
 from lambdamart_kit.cli.output import say
+from lambdamart_kit.core.typing import Settings
 
 ClipOption = Annotated[
     float | None,
@@ -129,7 +130,7 @@ def predict(
         say(f"{n_rows:,} rows scored: {out}")
 
 
-def _parameters(texts: list[str] | None) -> dict[str, Any]:
+def _parameters(texts: list[str] | None) -> Settings:
     params = {}
     for text in texts or []:
         name, equals, value = text.partition("=")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def leaderboard(
     _print_fit(fitted)
 
 
-def _anchor(fitted: BradleyTerry, anchor: str, base: float | None) -> dict[str, Any]:
+def _anchor(fitted: BradleyTerry, anchor: str, base: float | None) -> Settings:
     """``ITEM=POINTS``, or ``ITEM`` with the points of --base."""
     name, sign, text = anchor.rpartition("=")
     try:

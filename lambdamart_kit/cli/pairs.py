@@ -14,6 +14,7 @@ import typer
 
 from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.leaderboard import leaderboard
+from lambdamart_kit.core.typing import Settings
 
 if TYPE_CHECKING:
     from lambdamart_kit.preferences import PreferencePairs
@@ -268,7 +269,7 @@ def _read(
     return PreferencePairs.read(data, columns=roles(columns), layout=layout, texts=texts, progress=progress)
 
 
-def _write_rows(records: Iterable[dict[str, Any]], out: Path | None) -> int:
+def _write_rows(records: Iterable[Settings], out: Path | None) -> int:
     """Write rows to a file, or as JSON lines to stdout; return their number."""
     from lambdamart_kit.files.records import json_line
     from lambdamart_kit.preferences.reading.records import write_records

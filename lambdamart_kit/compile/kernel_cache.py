@@ -28,12 +28,14 @@ from typing import Any
 import numba
 import numpy as np
 
+from lambdamart_kit.compile.typing import NumbaObject
+
 _lock = threading.Lock()
 _told = False
 _folder: str | None = None  # private temporary folder, once one is needed
 
 
-def cached(dispatcher: Any) -> Any:
+def cached(dispatcher: NumbaObject) -> NumbaObject:
     """The dispatcher, which from now on keeps its code on disk where there is a place for it."""
     try:
         _enable(dispatcher)
@@ -42,7 +44,7 @@ def cached(dispatcher: Any) -> Any:
     return dispatcher
 
 
-def is_cached(dispatcher: Any, types: tuple[Any, ...]) -> bool:
+def is_cached(dispatcher: NumbaObject, types: tuple[Any, ...]) -> bool:
     """Whether code for these argument types is on disk.
 
     Raises
@@ -61,14 +63,14 @@ def folder_in_use() -> str:
     return _folder or str(numba.config.CACHE_DIR or "")
 
 
-def _enable(dispatcher: Any) -> None:
+def _enable(dispatcher: NumbaObject) -> None:
     dispatcher.enable_caching()
     disk = getattr(dispatcher, "_cache", None)
     if hasattr(disk, "_cache_file"):
         dispatcher._cache = _TolerantCache(disk, dispatcher.py_func)
 
 
-def _use_temporary_folder(dispatcher: Any, error: Exception) -> None:
+def _use_temporary_folder(dispatcher: NumbaObject, error: Exception) -> None:
     """Cache in a private folder for as long as this process runs, or not at all."""
     global _folder
     with _lock:
@@ -118,12 +120,12 @@ def _tell(message: str) -> None:
 class _TolerantCache:
     """Numba's cache of one function, of which no failure is the caller's, and stamped as the module says."""
 
-    def __init__(self, disk: Any, function: FunctionType) -> None:
+    def __init__(self, disk: NumbaObject, function: FunctionType) -> None:
         self._disk = disk
         self._function = function
         self._stamped = False
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> NumbaObject:
         return getattr(self._disk, name)
 
     def stamp(self) -> None:
@@ -133,7 +135,7 @@ class _TolerantCache:
             file._source_stamp = (file._source_stamp, source_digest(self._function))
             self._stamped = True
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig: NumbaObject, target_context: NumbaObject) -> NumbaObject:
         """Code for a signature, or None if there is none that can be used."""
         try:
             self.stamp()
@@ -144,7 +146,7 @@ class _TolerantCache:
                 self._disk.flush()
             return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: NumbaObject, data: NumbaObject) -> None:
         """Keep code for a signature, if that is possible."""
         try:
             self.stamp()

@@ -12,6 +12,7 @@ import numba
 
 from lambdamart_kit.compile import notices
 from lambdamart_kit.compile.kernel_cache import cached
+from lambdamart_kit.compile.typing import NumbaObject
 
 # Releases of Numba, as (major, minor), whose internals `lean` is known to fit.
 _FIRST_TESTED = (0, 62)
@@ -27,8 +28,8 @@ def kernel(
     borrows: bool = False,
     shared: bool = False,
     cache: bool = True,
-    **options: Any,
-) -> Any:
+    **options: NumbaObject,
+) -> NumbaObject:
     """Compile a function that Python calls: no GIL, cached on disk, division by zero as in NumPy.
 
     A kernel returns nothing but numbers, arrays and plain tuples of them. Numba makes a NamedTuple by calling
@@ -70,8 +71,8 @@ def inner(
     *,
     borrows: bool = False,
     shared: bool = False,
-    **options: Any,
-) -> Any:
+    **options: NumbaObject,
+) -> NumbaObject:
     """Compile a function that only kernels call: without an entry from Python, as part of its caller.
 
     Parameters

@@ -29,10 +29,14 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.environment import lookup_environment
 from numba.core.types.misc import unliteral
 
+from lambdamart_kit.compile.typing import NumbaObject
+
 _SETTINGS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
-def entry(function: Callable[..., Any], *, borrows: bool, shared: bool, **options: Any) -> Any:
+def entry(
+    function: Callable[..., Any], *, borrows: bool, shared: bool, **options: NumbaObject
+) -> NumbaObject:
     """What `kernel` makes of a function; other kernels get its `linked` twin."""
     settings: dict[str, Any] = {**_SETTINGS, "pipeline_class": _EntryCompiler}
     if borrows:
@@ -45,7 +49,9 @@ def entry(function: Callable[..., Any], *, borrows: bool, shared: bool, **option
     return made
 
 
-def linked(function: Callable[..., Any], *, borrows: bool, shared: bool, **options: Any) -> Any:
+def linked(
+    function: Callable[..., Any], *, borrows: bool, shared: bool, **options: NumbaObject
+) -> NumbaObject:
     """What `inner` makes of a function: compiled once for each set of argument types, literal or not."""
     settings: dict[str, Any] = {**_SETTINGS, "no_cpython_wrapper": True, "pipeline_class": _InnerCompiler}
     if borrows:
@@ -57,7 +63,7 @@ def linked(function: Callable[..., Any], *, borrows: bool, shared: bool, **optio
     specialise = made.get_call_template
 
     # Numba would compile f(0) and f(1) apart, each for its own literal.
-    def of_types(args: Any, kws: Any) -> Any:
+    def of_types(args: NumbaObject, kws: NumbaObject) -> NumbaObject:
         return specialise([unliteral(a) for a in args], {name: unliteral(a) for name, a in kws.items()})
 
     made.get_call_template = of_types
@@ -95,7 +101,7 @@ def try_out() -> None:
     made.enable_caching  # noqa: B018 -- it is there
 
 
-def has_named_tuple(kind: Any) -> bool:
+def has_named_tuple(kind: NumbaObject) -> bool:
     """Whether a Numba type is, or holds, a named tuple."""
     if isinstance(kind, types.BaseNamedTuple):
         return True
@@ -105,7 +111,7 @@ def has_named_tuple(kind: Any) -> bool:
 class _LeanLibrary(codegen.JITCodeLibrary):
     """Code whose functions are not optimised one by one before all of it is."""
 
-    def _optimize_functions(self, ll_module: Any) -> None:
+    def _optimize_functions(self, ll_module: NumbaObject) -> None:
         ll_module.data_layout = self._codegen._data_layout
 
 
@@ -121,7 +127,7 @@ class _InnerLibrary(_LeanLibrary):
     """Code that others link in: neither optimised at all nor turned into machine code."""
 
     @property
-    def codegen(self) -> Any:
+    def codegen(self) -> NumbaObject:
         return _NoEngine()
 
     def _optimize_final_module(self) -> None:
@@ -139,7 +145,7 @@ class _InnerLibrary(_LeanLibrary):
 class _NoEngine:
     """Where a library that is not executed by itself registers what it needs for execution."""
 
-    def set_env(self, name: str, env: Any) -> None:
+    def set_env(self, name: str, env: NumbaObject) -> None:
         """Nothing to do."""
 
 
@@ -148,7 +154,7 @@ class _EntryLowering(typed_passes.NativeLowering):
     _name = "entry_lowering"
     library: type[codegen.JITCodeLibrary] = codegen.JITCodeLibrary
 
-    def run_pass(self, state: Any) -> bool:
+    def run_pass(self, state: NumbaObject) -> bool:
         state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         if has_named_tuple(state.return_type):
@@ -173,7 +179,7 @@ class _BorrowerLowering(_EntryLowering):
 class _InnerLowering(typed_passes.NativeLowering):
     _name = "inner_lowering"
 
-    def run_pass(self, state: Any) -> bool:
+    def run_pass(self, state: NumbaObject) -> bool:
         state.library = _InnerLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         return bool(super().run_pass(state))
 
@@ -184,14 +190,16 @@ class Remembering:
     Numba does so for every place of the call, and again in each round until all types are known.
     """
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: NumbaObject) -> None:
         self._context = context
         self._known: dict[Any, Any] = {}
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> NumbaObject:
         return getattr(self._context, name)
 
-    def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+    def resolve_function_type(
+        self, function: NumbaObject, args: NumbaObject, kws: NumbaObject
+    ) -> NumbaObject:
         """Signature of a call of `function` with arguments of these types; None is not remembered."""
         key = (function, tuple(args), tuple(kws.items()))
         if key not in self._known:
@@ -206,7 +214,7 @@ class Remembering:
 class _TypeInference(typed_passes.NopythonTypeInference):
     _name = "remembering_type_inference"
 
-    def run_pass(self, state: Any) -> bool:
+    def run_pass(self, state: NumbaObject) -> bool:
         context, state.typingctx = state.typingctx, Remembering(state.typingctx)
         try:
             return bool(super().run_pass(state))

@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 import time
-from typing import Any
+
+from lambdamart_kit.compile.typing import NumbaObject
 
 _PATIENCE = 1.0  # seconds of compilation a user sits through before being told why
 
@@ -53,10 +54,10 @@ collector_at_rest = _Collector()
 class _Loading:
     """Collects no cycles while Numba compiles a kernel, or reads it from disk."""
 
-    def on_start(self, event: Any) -> None:
+    def on_start(self, event: NumbaObject) -> None:
         collector_at_rest.__enter__()
 
-    def on_end(self, event: Any) -> None:
+    def on_end(self, event: NumbaObject) -> None:
         collector_at_rest.__exit__()
 
 
@@ -70,7 +71,7 @@ class _Compiling:
         self._timer: threading.Timer | None = None
         self._told = False
 
-    def on_start(self, event: Any) -> None:
+    def on_start(self, event: NumbaObject) -> None:
         self._depth += 1
         if self._depth == 1 and not self._told:
             self._started = time.perf_counter()
@@ -78,7 +79,7 @@ class _Compiling:
             self._timer.daemon = True
             self._timer.start()
 
-    def on_end(self, event: Any) -> None:
+    def on_end(self, event: NumbaObject) -> None:
         self._depth -= 1
         if self._depth == 0 and self._timer is not None:
             self._timer.cancel()
@@ -96,7 +97,7 @@ def listen() -> None:
     with contextlib.suppress(Exception):
         from numba.core import event
 
-        def as_listener(receiver: Any) -> Any:
+        def as_listener(receiver: NumbaObject) -> NumbaObject:
             return type(type(receiver).__name__, (type(receiver), event.Listener), {})()
 
         event.register("numba:compiler_lock", as_listener(_Loading()))

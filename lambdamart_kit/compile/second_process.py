@@ -23,6 +23,7 @@ from typing import Any
 import numba
 
 from lambdamart_kit.compile.kernel_cache import folder_in_use, is_cached
+from lambdamart_kit.compile.typing import NumbaObject
 
 _PATIENCE = 120.0  # seconds after which this process compiles the kernel itself
 _PACKAGE = Path(__file__).parents[1]
@@ -43,7 +44,7 @@ _pending = threading.Lock()
 
 @contextmanager
 def compiled_aside(
-    kernel: Any, types: tuple[Any, ...], module: str, *words: str, n_threads: int
+    kernel: NumbaObject, types: tuple[Any, ...], module: str, *words: str, n_threads: int
 ) -> Iterator[None]:
     """Inside the block, a process of its own may compile `kernel`; the first call of it waits for that.
 
@@ -74,7 +75,7 @@ def compiled_aside(
             return
         ordinary = kernel.compile
 
-        def wait_and_compile(signature: Any) -> Any:
+        def wait_and_compile(signature: NumbaObject) -> NumbaObject:
             try:
                 child.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
@@ -93,7 +94,7 @@ def compiled_aside(
         _pending.release()
 
 
-def _is_missing(kernel: Any, types: tuple[Any, ...]) -> bool:
+def _is_missing(kernel: NumbaObject, types: tuple[Any, ...]) -> bool:
     """Whether `kernel` is neither compiled nor cached, and a process of ours would find this interpreter."""
     if numba.config.DISABLE_JIT or not sys.executable or getattr(sys, "frozen", False):
         return False

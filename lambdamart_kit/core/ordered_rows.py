@@ -19,7 +19,7 @@ from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.rowhash import mix, rounded_row_hashes, row_hashes
 from lambdamart_kit.core.rows import RowView, flat
-from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, Features, FloatArray, Ids, IndexArray
 
 # 40 bits put rows in order as in float32. The other 24 tell apart rows that only float64 tells apart.
 _LOW_BITS = np.uint64((1 << 24) - 1)
@@ -125,9 +125,9 @@ class OrderedRows:
 
 
 def order_rows(
-    X: Any,
+    X: Features,
     y: ArrayLike,
-    qid: Any,
+    qid: Ids,
     sample_weight: ArrayLike | None,
     position: ArrayLike | None = None,
     *,
@@ -162,7 +162,7 @@ def order_rows(
 
 
 def arrange_rows(
-    X: Any, labels: FloatArray, queries: Queries, sample_weight: ArrayLike | None, content: Array
+    X: Features, labels: FloatArray, queries: Queries, sample_weight: ArrayLike | None, content: Array
 ) -> OrderedRows:
     """Rows of anything that has rows, in canonical order; see `order_rows` and `row_contents`."""
     weight = _row_weights(sample_weight, queries)
@@ -192,7 +192,7 @@ def check_position(position: ArrayLike, n_samples: int, suffix: str = "") -> Ind
     return np.ascontiguousarray(given, dtype=np.intp)
 
 
-def row_contents(X: Any, labels: FloatArray, *, n_threads: int = 1) -> Array:
+def row_contents(X: Features, labels: FloatArray, *, n_threads: int = 1) -> Array:
     """Hash of each row's features and label, (n_samples,) uint64."""
     # Rows with equal features are told apart by label; adding 0.0 makes -0.0 and 0.0 one label.
     of_label = mix((labels + 0.0).view(np.uint64))

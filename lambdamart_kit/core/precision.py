@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from lambdamart_kit.core.typing import Array, BoolArray, Float32Array
+from lambdamart_kit.core.typing import Array, BoolArray, Features, Float32Array
 
 _LOOKED_AT = 20_000  # rows that are looked at: enough to see one value in a hundred merge
 # Share of a column's distinct values that must merge before the user is told. In any column of real numbers
@@ -33,7 +33,7 @@ def feature_dtype(dtype: Any) -> Any:
     return np.float32 if np.can_cast(dtype, np.float32) else np.float64
 
 
-def as_features(X: Any) -> Any:
+def as_features(X: Features) -> Any:
     """X as a C-contiguous array or CSR matrix in the precision that holds it."""
     if sparse.issparse(X):
         return sparse.csr_matrix(X, dtype=feature_dtype(X.dtype))
@@ -74,7 +74,7 @@ def floor_single(values: Any) -> Float32Array:
     return np.where(rounded > exact, below, rounded).astype(np.float32)
 
 
-def check_range(X: Any, name: str) -> None:
+def check_range(X: Features, name: str) -> None:
     """Refuse numbers beyond float32, 3.4e38: they are a mistake, or stand for "missing".
 
     Parameters
@@ -97,7 +97,7 @@ def check_range(X: Any, name: str) -> None:
         )
 
 
-def merged_columns(X: Any, names: Sequence[str] | None = None) -> list[str]:
+def merged_columns(X: Features, names: Sequence[str] | None = None) -> list[str]:
     """The columns of which float32 merges distinct values, each with their numbers.
 
     At most 20,000 rows are looked at, evenly spread, and a column counts from one value in a hundred.
@@ -134,7 +134,7 @@ def merged_columns(X: Any, names: Sequence[str] | None = None) -> list[str]:
     return merged
 
 
-def warn_of_merged_values(X: Any, names: Sequence[str] | None, reader: str) -> None:
+def warn_of_merged_values(X: Features, names: Sequence[str] | None, reader: str) -> None:
     """Warn if `reader`, who takes features as float32, would see distinct values of a column as one."""
     merged = merged_columns(X, names)
     if merged:

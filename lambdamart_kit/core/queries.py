@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, Ids, IndexArray
 
 # At most 18 digits, which 64 bits hold. Signs and zeros that a number would lose ("+7", "007", "-0") make
 # an id text, or two ids would become one.
@@ -44,7 +44,7 @@ class Queries:
     ids: Array
 
     @classmethod
-    def from_qid(cls, qid: Any, n_samples: int) -> Queries:
+    def from_qid(cls, qid: Ids, n_samples: int) -> Queries:
         """Group rows by `qid`: any hashable ids, in any row order; None puts all rows in one query.
 
         Two or more columns, or tuples, are ids of several parts.
@@ -189,7 +189,7 @@ def _number_if_whole(name: Any) -> Any:
     return int(name) if isinstance(name, str) and _WHOLE_NUMBER.fullmatch(name) else name
 
 
-def _check_qid(qid: Any, n_samples: int) -> Array:
+def _check_qid(qid: Ids, n_samples: int) -> Array:
     ids = _as_keys(np.asarray(qid), n_samples)
     if ids.dtype == object:
         ids = _plain(ids)

@@ -23,7 +23,7 @@ from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.bits import bits_of
 from lambdamart_kit.core.precision import feature_dtype
 from lambdamart_kit.core.splitmix import next_state, scramble
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Features
 from lambdamart_kit.runtime.threads import balanced_bounds, run_tasks
 
 # The step between SplitMix64's states. A value in column j gets output j + 1 of the stream that starts at
@@ -34,7 +34,7 @@ _NAN = np.uint32(0x7FC00000)  # the quiet NaN that all others are hashed as
 _WHOLE_NUMBER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0)?")
 
 
-def row_hashes(X: Any, *, n_threads: int = 1) -> Array:
+def row_hashes(X: Features, *, n_threads: int = 1) -> Array:
     """Hash of each row of an array or CSR matrix of floats, (n_samples,) uint64.
 
     Examples
@@ -54,7 +54,7 @@ def row_hashes(X: Any, *, n_threads: int = 1) -> Array:
     return hashes
 
 
-def rounded_row_hashes(X: Any, *, n_threads: int = 1) -> Array:
+def rounded_row_hashes(X: Features, *, n_threads: int = 1) -> Array:
     """Hash of each row of a float64 array or CSR matrix as it would be in float32, (n_samples,) uint64."""
     hashes = np.empty(X.shape[0], dtype=np.uint64)
     if hasattr(X, "indptr"):

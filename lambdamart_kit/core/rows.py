@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from lambdamart_kit.core.precision import feature_dtype
-from lambdamart_kit.core.typing import Array, ArrayLike, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class RowView:
     rows: IndexArray
 
     @classmethod
-    def of(cls, X: Any) -> RowView:
+    def of(cls, X: Features) -> RowView:
         """`X` itself if it is a view, else a view of all its rows."""
         return X if isinstance(X, cls) else cls(X, np.arange(X.shape[0], dtype=np.intp))
 
@@ -70,12 +70,12 @@ def flat(y: ArrayLike) -> Array:
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def is_sparse(X: Any) -> bool:
+def is_sparse(X: Features) -> bool:
     """Whether X is a scipy sparse matrix or array."""
     return bool(sparse.issparse(X))
 
 
-def as_csr(X: Any, *, copy: bool = False) -> Any:
+def as_csr(X: Features, *, copy: bool = False) -> Any:
     """Any sparse input as a CSR matrix with 32-bit indices where they fit.
 
     LightGBM and CatBoost do not know scipy's sparse arrays, nor CatBoost 64-bit indices.
@@ -100,7 +100,7 @@ def column_index(value: Any) -> int:
     return operator.index(value)
 
 
-def check_codes(X: Any, columns: Sequence[int]) -> None:
+def check_codes(X: Features, columns: Sequence[int]) -> None:
     """Categorical columns must hold whole numbers 0 .. 2**24 - 1, or NaN."""
     for j in columns:
         values = X[:, [j]].data if is_sparse(X) else X[:, j]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.datasets.dataset import RankingDataset
 
 
@@ -163,7 +163,7 @@ def _read_catalogue(path: Path) -> tuple[Entry, ...]:
     return tuple(_entry(fields) for fields in tomllib.loads(path.read_text("utf-8"))["dataset"])
 
 
-def _entry(fields: dict[str, Any]) -> Entry:
+def _entry(fields: Settings) -> Entry:
     archive = Archive(**fields["archive"]) if "archive" in fields else None
     parts = {name: Counts(**counts) for name, counts in fields.get("parts", {}).items()}
     structured = {"labels": tuple(fields["labels"]), "archive": archive, "parts": MappingProxyType(parts)}

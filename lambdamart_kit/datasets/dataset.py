@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import Array, BoolArray, Float32Array, IndexArray
+from lambdamart_kit.core.typing import Array, BoolArray, Features, Float32Array, IndexArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class RankingDataset:
     [7, 7]
     """
 
-    X: Any
+    X: Features
     y: Float32Array
     qid: Array
     docid: Array | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import distributed
 
+from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.distributed.errors import WorkerLostError
 from lambdamart_kit.distributed.group import PeerFailedError
 from lambdamart_kit.distributed.worker import introduce, versions
@@ -162,7 +163,7 @@ class Cluster:
         running = self.client.processing(list(workers)) if keys else {}
         return [w for address, w in workers.items() if keys & set(running.get(address, ()))]
 
-    def _listed(self) -> dict[str, Any]:
+    def _listed(self) -> Settings:
         # client.scheduler_info keeps the answer where a periodic refresh, without workers, may replace it
         # before it is returned (dask 2026.8): no worker would seem to be there.
         return dict(self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"])

@@ -23,7 +23,7 @@ from xgboost import collective
 from xgboost.tracker import RabitTracker
 
 from lambdamart_kit.boosters.rounds import Evaluation, Stopwatch
-from lambdamart_kit.core.typing import Array, Float32Array
+from lambdamart_kit.core.typing import Array, Float32Array, Settings
 from lambdamart_kit.metrics import BoundMetric
 from lambdamart_kit.metrics.base import mean_of_sums
 from lambdamart_kit.objectives import Bound
@@ -78,7 +78,7 @@ class Group:
         raise self._failure or PeerFailedError("another worker of this fit failed")
 
     @contextmanager
-    def lightgbm_network(self) -> Iterator[dict[str, Any]]:
+    def lightgbm_network(self) -> Iterator[Settings]:
         """LightGBM's settings for this group; its sockets are closed at the end."""
         if self.size == 1:
             yield {}
@@ -104,7 +104,7 @@ class Group:
 
 
 @contextmanager
-def join(rank: int, size: int, tracker: dict[str, Any] | None, host: str) -> Iterator[Group]:
+def join(rank: int, size: int, tracker: Settings | None, host: str) -> Iterator[Group]:
     """Be worker `rank` of `size`, which find each other through `tracker` (of :func:`start_tracker`)."""
     if tracker is None or size == 1:
         yield Group(0, 1, host)
@@ -115,7 +115,7 @@ def join(rank: int, size: int, tracker: dict[str, Any] | None, host: str) -> Ite
         yield Group(rank, size, host)
 
 
-def start_tracker(size: int, host: str) -> tuple[RabitTracker, dict[str, Any]]:
+def start_tracker(size: int, host: str) -> tuple[RabitTracker, Settings]:
     """Start what introduces the workers to each other; the object is to be kept until they are done."""
     tracker = RabitTracker(n_workers=size, host_ip=host, sortby="task")
     tracker.start()

@@ -24,7 +24,7 @@ from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.rows import flat
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, FloatArray, Ids, Settings
 from lambdamart_kit.distributed.parts import Part, delayed_partitions, split_like
 from lambdamart_kit.distributed.shuffling import (
     BUCKETS,
@@ -42,7 +42,7 @@ def evaluate(
     metric: str | Metric,
     y: Any,
     scores: Any,
-    qid: Any,
+    qid: Ids,
     *,
     sample_weight: Any = None,
     per_query: bool = False,
@@ -107,7 +107,7 @@ def _over_partitions(name: str) -> Callable[..., float | FloatArray]:
     def measure(
         y: Any,
         scores: Any,
-        qid: Any,
+        qid: Ids,
         *,
         sample_weight: Any = None,
         per_query: bool = False,
@@ -148,7 +148,7 @@ class _Measured:
     values: Any = None
 
 
-def _rows(number: int, scores: Any, columns: dict[str, Any]) -> Part:
+def _rows(number: int, scores: Any, columns: Settings) -> Part:
     """Labels, ids and weights of a partition, with the scores for features."""
     weight = columns.get("sample_weight")
     y = check_relevance(flat(columns["y"])) if len(columns["y"]) else np.empty(0)

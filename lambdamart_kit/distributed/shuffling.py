@@ -19,7 +19,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows, canonical_order, row_c
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.rowhash import id_hashes, mix
 from lambdamart_kit.core.rows import RowView, is_sparse
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray
 from lambdamart_kit.distributed.parts import Part
 from lambdamart_kit.distributed.threads import own_threads
 
@@ -134,7 +134,7 @@ def gather(parts: Sequence[Part | None], n_features: int, n_threads: int) -> tup
     order = canonical_order(queries, content)
     place = np.empty(len(y), dtype=np.intp)
     place[order] = identity = np.arange(len(y), dtype=np.intp)
-    X: Any
+    X: Features
     if is_sparse(present[0].X):
         X = sparse.vstack([part.X for part in present], format="csr")[order]
     else:

@@ -19,7 +19,7 @@ from xgboost.core import XGBoostError
 from lambdamart_kit.boosters.protocol import LibraryObjective
 from lambdamart_kit.boosters.registry import capabilities, read_model
 from lambdamart_kit.boosters.rounds import EvalSet, Evaluation, History, MakeBytes, Stopwatch
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, Settings
 from lambdamart_kit.distributed.errors import WorkerLostError
 from lambdamart_kit.distributed.group import (
     EndTogether,
@@ -103,7 +103,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def open_tracker(name: str, size: int) -> dict[str, Any]:
+def open_tracker(name: str, size: int) -> Settings:
     """Start the tracker of fit `name` on this worker: where the others can reach it, as they must anyway."""
     _trackers[name], arguments = start_tracker(size, _host(distributed.get_worker()))
     return arguments
@@ -117,7 +117,7 @@ def close_tracker(name: str) -> None:
             tracker.free()
 
 
-def train(job: Job, rank: int, tracker: dict[str, Any] | None, rows: WorkerRows) -> Fitted | None:
+def train(job: Job, rank: int, tracker: Settings | None, rows: WorkerRows) -> Fitted | None:
     """Grow the trees of this worker's rows with the others; the fitted model on rank 0."""
     worker = distributed.get_worker()
     if worker.id != job.workers[rank]:

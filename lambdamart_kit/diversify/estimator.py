@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.sorting import descending_order
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, Ids, IndexArray
 from lambdamart_kit.diversify.reranking import rerank
 from lambdamart_kit.metrics import NDCG
 
@@ -80,7 +80,12 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     def fit(
-        self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None, **fit_params: Any
+        self,
+        X: Features,
+        y: ArrayLike,
+        qid: Ids = None,
+        sample_weight: ArrayLike | None = None,
+        **fit_params: Any,
     ) -> Self:
         """Fit a clone of the ranker; `fit_params` go to its ``fit``, which refuses what it does not know."""
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -88,12 +93,12 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         self.n_features_in_ = np.shape(X)[1]
         return self
 
-    def rerank(self, X: Any, qid: Any = None) -> IndexArray:
+    def rerank(self, X: Features, qid: Ids = None) -> IndexArray:
         """Rows of each query's list, in order; see :func:`~lambdamart_kit.diversify.rerank`."""
         check_is_fitted(self, "ranker_")
         return self._rerank(X, self.ranker_.predict(X), qid)
 
-    def predict(self, X: Any, qid: Any = None) -> FloatArray:
+    def predict(self, X: Features, qid: Ids = None) -> FloatArray:
         """Scores whose order is the diversified list, then the rest by the ranker's score.
 
         Parameters
@@ -120,11 +125,13 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         ordered[order] = np.repeat(queries.ptr[:-1], queries.sizes) - np.arange(len(scores))
         return np.asarray(queries.unsort(ordered), dtype=np.float64)
 
-    def score(self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Mean NDCG@k of the diversified lists."""
         return NDCG(k=self.k)(y, self.predict(X, qid), qid, sample_weight=sample_weight)
 
-    def _rerank(self, X: Any, scores: Array, qid: Any) -> IndexArray:
+    def _rerank(self, X: Features, scores: Array, qid: Ids) -> IndexArray:
         given = {"topics" if self.utility == "coverage" else "features": self._columns(X)}
         return rerank(
             scores,
@@ -138,7 +145,7 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
             **given,
         )
 
-    def _columns(self, X: Any) -> ArrayLike:
+    def _columns(self, X: Features) -> ArrayLike:
         if callable(self.features):
             return self.features(X)
         if self.features is None:

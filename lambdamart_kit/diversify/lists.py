@@ -9,7 +9,7 @@ import numpy as np
 from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.sorting import descending_order
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids, IndexArray
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
 
 _TIES = ("average", "input")
@@ -18,7 +18,7 @@ _TIES = ("average", "input")
 def intra_list_distance(
     features: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     distance: Literal["cosine", "euclidean"] = "cosine",
@@ -84,7 +84,7 @@ def intra_list_distance(
 def catalogue_coverage(
     items: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     n_items: int | None = None,
@@ -125,7 +125,7 @@ def catalogue_coverage(
 def gini_exposure(
     items: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     n_items: int | None = None,
@@ -167,7 +167,7 @@ def gini_exposure(
 
 def vendi_score(
     features: ArrayLike | None = None,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     similarity: ArrayLike | None = None,
     order: float = 1.0,
@@ -272,7 +272,7 @@ def _distances(rows: FloatArray, distance: str) -> FloatArray:
     return np.sqrt(np.maximum(squared[:, None] + squared - 2.0 * products, 0.0))
 
 
-def _ordered_scores(scores: ArrayLike, qid: Any, n_samples: int) -> tuple[Queries, FloatArray]:
+def _ordered_scores(scores: ArrayLike, qid: Ids, n_samples: int) -> tuple[Queries, FloatArray]:
     queries = Queries.from_qid(qid, n_samples)
     return queries, queries.sort(check_scores(scores, queries))
 
@@ -307,7 +307,7 @@ def _block_means(worth: FloatArray, ranked: FloatArray, ptr: IndexArray) -> Floa
 def _item_exposure(
     items: ArrayLike,
     scores: ArrayLike,
-    qid: Any,
+    qid: Ids,
     k: int | None,
     n_items: int | None,
     ties: str,

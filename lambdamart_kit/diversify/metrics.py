@@ -18,7 +18,7 @@ import numpy as np
 from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.ranking import tie_blocks
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids
 from lambdamart_kit.diversify.reranking import rerank
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
@@ -29,7 +29,7 @@ TopicTies: TypeAlias = Literal["average", "input"]
 def alpha_ndcg(
     topics: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     alpha: float = 0.5,
@@ -90,7 +90,7 @@ def alpha_ndcg(
 def err_ia(
     topics: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     max_relevance: float = 1.0,
@@ -148,7 +148,7 @@ def err_ia(
 def precision_ia(
     topics: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     min_relevance: float = 1.0,
@@ -195,7 +195,7 @@ def precision_ia(
 def subtopic_recall(
     topics: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     min_relevance: float = 1.0,
@@ -240,7 +240,7 @@ class _Lists:
         self,
         topics: ArrayLike,
         scores: ArrayLike,
-        qid: Any,
+        qid: Ids,
         k: int | None,
         ties: str,
         sample_weight: ArrayLike | None,

@@ -16,7 +16,7 @@ from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import row_hashes
 from lambdamart_kit.core.sorting import descending_order
-from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray, Ids, IndexArray
 from lambdamart_kit.metrics.base import check_scores
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
@@ -32,7 +32,7 @@ def rerank(
     scores: ArrayLike,
     k: int = 10,
     *,
-    qid: Any = None,
+    qid: Ids = None,
     features: ArrayLike | None = None,
     topics: ArrayLike | None = None,
     similarity: Similarity | None = None,
@@ -314,7 +314,7 @@ def _filled(chosen: IndexArray, ends: IndexArray, counts: IndexArray) -> IndexAr
 
 
 def _check_arguments(
-    scores: ArrayLike, qid: Any, k: int, utility: str, trade_off: float, normalize: bool
+    scores: ArrayLike, qid: Ids, k: int, utility: str, trade_off: float, normalize: bool
 ) -> tuple[Queries, FloatArray]:
     """The queries, and the relevance of each row in row order."""
     check_choice(utility, get_args(Utility), name="utility")

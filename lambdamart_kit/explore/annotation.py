@@ -14,7 +14,7 @@ from scipy.special import expit
 from lambdamart_kit.core import greedy
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.information import Information
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, IndexArray
 from lambdamart_kit.explore.leaves import has_trees, leaf_features
 
 Method: TypeAlias = Literal["d-optimal", "double-thompson", "uncertainty", "random"]
@@ -254,7 +254,7 @@ def _variance(difference: FloatArray) -> FloatArray:
 
 
 def _rewards_and_representation(
-    model: Any, features: Any, representation: Any, used: IndexArray
+    model: Any, features: Features, representation: Any, used: IndexArray
 ) -> tuple[FloatArray, FloatArray]:
     """Reward and phi of the responses that are used."""
     rows = _rows_of(features, used)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from lambdamart_kit.core.gains import check_count
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState
 from lambdamart_kit.explore.propensities import Propensities
 
 
@@ -19,7 +19,7 @@ class Policy(BaseEstimator, ABC):
     A subclass scores lists of candidates, and says how likely each slate position is.
     """
 
-    random_state: Any
+    random_state: RandomState
 
     def select(self, candidates: ArrayLike, k: int = 1, *, return_propensities: bool = False) -> Any:
         """Choose a slate of `k` candidates for each list.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from lambdamart_kit.core.information import InformationStack, accumulate
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids, IndexArray, RandomState
 from lambdamart_kit.explore.base import Policy, check_contexts, check_lists, check_observations
 from lambdamart_kit.explore.propensities import (
     Propensities,
@@ -33,7 +33,7 @@ class LinearPolicy(Policy):
     """
 
     reg_lambda: float
-    arms: Any
+    arms: Ids
 
     def partial_fit(self, contexts: ArrayLike, rewards: ArrayLike, arms: ArrayLike | None = None) -> Self:
         """Learn from rewards of what was shown.
@@ -115,7 +115,7 @@ class LinearPolicy(Policy):
         return np.sqrt(self.information_.quadratic(lists)).T
 
 
-def _check_arms(arms: Any) -> int:
+def _check_arms(arms: Ids) -> int:
     """How many arms: one-dimensional labels, at least one, all different."""
     labels = np.asarray(arms)
     if labels.ndim != 1 or not len(labels) or len(set(labels.tolist())) < len(labels):
@@ -162,8 +162,8 @@ class EpsilonGreedy(LinearPolicy):
         *,
         decay: float = 0.0,
         reg_lambda: float = 1.0,
-        arms: Any = None,
-        random_state: Any = None,
+        arms: Ids = None,
+        random_state: RandomState = None,
     ) -> None:
         self.epsilon = epsilon
         self.decay = decay
@@ -226,7 +226,12 @@ class LinUCB(LinearPolicy):
     """
 
     def __init__(
-        self, alpha: float = 1.0, *, reg_lambda: float = 1.0, arms: Any = None, random_state: Any = None
+        self,
+        alpha: float = 1.0,
+        *,
+        reg_lambda: float = 1.0,
+        arms: Ids = None,
+        random_state: RandomState = None,
     ) -> None:
         self.alpha = alpha
         self.reg_lambda = reg_lambda

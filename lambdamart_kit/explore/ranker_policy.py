@@ -10,7 +10,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.information import Information
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState
 from lambdamart_kit.explore.base import Policy, check_lists
 from lambdamart_kit.explore.leaves import has_trees, leaf_features
 from lambdamart_kit.explore.propensities import (
@@ -89,7 +89,7 @@ class RankerPolicy(Policy):
         reg_lambda: float = 1.0,
         n_components: int = 512,
         n_propensity_draws: int = 1000,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.ranker = ranker
         self.strategy = strategy

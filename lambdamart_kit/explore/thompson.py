@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.special import expit
 
 from lambdamart_kit.core.information import Information
 from lambdamart_kit.core.pairs import pair_terms
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids, IndexArray, RandomState
 from lambdamart_kit.explore.linear import LinearPolicy
 from lambdamart_kit.explore.propensities import (
     Propensities,
@@ -68,10 +66,10 @@ class LinearThompson(LinearPolicy):
         scale: float = 1.0,
         *,
         reg_lambda: float = 1.0,
-        arms: Any = None,
+        arms: Ids = None,
         coupled: bool = False,
         n_propensity_draws: int = 1000,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.scale = scale
         self.reg_lambda = reg_lambda
@@ -163,10 +161,10 @@ class LogisticThompson(LinearThompson):
         self,
         *,
         reg_lambda: float = 1.0,
-        arms: Any = None,
+        arms: Ids = None,
         coupled: bool = False,
         n_propensity_draws: int = 1000,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.reg_lambda = reg_lambda
         self.arms = arms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from lambdamart_kit.core.typing import Float32Array, FloatArray
+from lambdamart_kit.core.typing import Features, Float32Array, FloatArray
 
 if TYPE_CHECKING:
     from lambdamart_kit.export.exporting import Exported, FeatureNames, Shift
@@ -78,6 +78,6 @@ class CanExport:
             f"{type(self).__name__} cannot be exported: it is no sum of trees and no linear function"
         )
 
-    def _rows_and_scores(self, X: Any) -> tuple[Float32Array, FloatArray]:
+    def _rows_and_scores(self, X: Features) -> tuple[Float32Array, FloatArray]:
         """Rows as the trees see them (float32, dense, categories as codes), and their scores."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Settings
 from lambdamart_kit.runtime.atomic_file import atomic_file
 from lambdamart_kit.runtime.disk_cache import content_digest, new_entry, read_arrays, read_notes, stamp
 
@@ -93,7 +93,7 @@ class BinCache:
     def _entry(self, kind: str, key: str) -> Path:
         return self.folder / f"{kind}-{key}"
 
-    def _noted(self) -> dict[str, Any]:
+    def _noted(self) -> Settings:
         """Digests of earlier fits; none where the file that holds them is missing or damaged."""
         try:
             known = json.loads((self.folder / _STAMPS).read_text())

@@ -14,7 +14,7 @@ import numpy as np
 
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.precision import feature_dtype, merged_columns
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, FloatArray, Settings
 from lambdamart_kit.datasets.letor.text_file import check_encoding
 from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
 
@@ -254,7 +254,7 @@ class CsvReader(_TableReader):
             ) from None
 
     @contextmanager
-    def _open(self, path: Path, kinds: dict[str, Any] | None = None) -> Iterator[tuple[Any, Any]]:
+    def _open(self, path: Path, kinds: Settings | None = None) -> Iterator[tuple[Any, Any]]:
         import pyarrow as pa
         from pyarrow import csv
 

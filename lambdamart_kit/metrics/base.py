@@ -13,7 +13,7 @@ import numpy as np
 from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_count, check_relevance
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.ranking.tie_blocks import TIES
-from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, Ids, IndexArray
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 BLANK_VALUE = {"skip": np.nan, "zero": 0.0, "one": 1.0}
@@ -70,7 +70,7 @@ class Metric(ABC):
         self,
         y: ArrayLike,
         scores: ArrayLike,
-        qid: Any = None,
+        qid: Ids = None,
         *,
         sample_weight: ArrayLike | None = None,
         n_jobs: int | None = None,
@@ -104,7 +104,7 @@ class Metric(ABC):
         return bound(ordered)
 
     def per_query(
-        self, y: ArrayLike, scores: ArrayLike, qid: Any = None, *, n_jobs: int | None = None
+        self, y: ArrayLike, scores: ArrayLike, qid: Ids = None, *, n_jobs: int | None = None
     ) -> FloatArray:
         """Value of each query, (n_queries,), in ascending order of query id.
 
@@ -115,7 +115,7 @@ class Metric(ABC):
         return bound.per_query(ordered)
 
     def _bind_and_order(
-        self, y: ArrayLike, scores: ArrayLike, qid: Any, sample_weight: ArrayLike | None, n_jobs: int | None
+        self, y: ArrayLike, scores: ArrayLike, qid: Ids, sample_weight: ArrayLike | None, n_jobs: int | None
     ) -> tuple[BoundMetric, Array]:
         labels = check_relevance(y)
         queries = Queries.from_qid(qid, len(labels))

@@ -13,10 +13,10 @@ document is relevant when its label is at least `min_relevance`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from lambdamart_kit.core.gains import Blank, Gain, Ties
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, FloatArray, Ids
 from lambdamart_kit.metrics.base import Metric
 from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau, Precision, Recall
 
@@ -24,7 +24,7 @@ from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau
 def ndcg(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     gain: Gain = "exp2",
@@ -71,7 +71,7 @@ def ndcg(
 def dcg(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     gain: Gain = "exp2",
@@ -109,7 +109,7 @@ def dcg(
 def mean_average_precision(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     min_relevance: float = 1.0,
@@ -148,7 +148,7 @@ def mean_average_precision(
 def mean_reciprocal_rank(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     min_relevance: float = 1.0,
@@ -184,7 +184,7 @@ def mean_reciprocal_rank(
 def err(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     max_relevance: float = 4.0,
@@ -232,7 +232,7 @@ def err(
 def precision(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     min_relevance: float = 1.0,
@@ -266,7 +266,7 @@ def precision(
 def recall(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     k: int | None = None,
     min_relevance: float = 1.0,
@@ -298,7 +298,7 @@ def recall(
 def kendall_tau(
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any = None,
+    qid: Ids = None,
     *,
     variant: Literal["b", "somers"] = "b",
     ties: Ties = "average",
@@ -347,7 +347,7 @@ def _evaluate(
     metric: Metric,
     y: ArrayLike,
     scores: ArrayLike,
-    qid: Any,
+    qid: Ids,
     sample_weight: ArrayLike | None,
     per_query: bool,
 ) -> float | FloatArray:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
+from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.metrics.base import Metric
 from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau, Precision, Recall
 
@@ -105,7 +106,7 @@ def _cutoff(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _options(text: str, metric: type[Metric]) -> dict[str, Any]:
+def _options(text: str, metric: type[Metric]) -> Settings:
     try:
         call = ast.parse(f"_({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, Float32Array, FloatArray
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.export.model import Exportable, InputScaling, LinearSum, TreeSum
 from lambdamart_kit.trees.plain_tree import averaged
@@ -53,7 +53,7 @@ class RewardExport(CanExport):
         )
         return LinearSum(weights, InputScaling(None, means, np.ones(len(weights))), names, constant)
 
-    def _rows_and_scores(self, X: Any) -> tuple[Float32Array, FloatArray]:
+    def _rows_and_scores(self, X: Features) -> tuple[Float32Array, FloatArray]:
         rows = np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=np.float32)
         scores: FloatArray = self.predict(rows)  # type: ignore[attr-defined]
         return rows, scores

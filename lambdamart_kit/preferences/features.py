@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from lambdamart_kit.core.typing import Features
 from lambdamart_kit.preferences.pairs import PreferencePairs, extract, fitted_extractor
 from lambdamart_kit.preferences.text import make_extractor
 
 
-def training_features(features: Any, pairs: PreferencePairs, *, owner: str) -> tuple[Any, Any]:
+def training_features(features: Features, pairs: PreferencePairs, *, owner: str) -> tuple[Any, Any]:
     """The extractor fitted on the pairs (None if they have features), and features of each response.
 
     Parameters

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries, query_weights
-from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import ArrayLike, FloatArray, Ids, IndexArray
 
 
 class LabelPairs(NamedTuple):
@@ -20,7 +20,7 @@ class LabelPairs(NamedTuple):
     weight: FloatArray
 
 
-def pairs_of_labels(y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None) -> LabelPairs:
+def pairs_of_labels(y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None) -> LabelPairs:
     """Every pair of rows of a prompt with different labels.
 
     Raises
@@ -52,7 +52,7 @@ def pairs_of_labels(y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | No
     return LabelPairs(np.concatenate(first), np.concatenate(second), of_prompt, weight)
 
 
-def label_accuracy(rewards: FloatArray, y: ArrayLike, qid: Any = None) -> float:
+def label_accuracy(rewards: FloatArray, y: ArrayLike, qid: Ids = None) -> float:
     """Share of the pairs within prompts that the rewards order as the labels do; ties count half.
 
     Examples

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.core.typing import Array, BoolArray, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, BoolArray, Features, FloatArray, IndexArray
 from lambdamart_kit.files.records import Record
 from lambdamart_kit.preferences.reading.builder import LOGPS
 from lambdamart_kit.preferences.reading.facts import facts_of, normalised
@@ -67,7 +67,7 @@ class PairTable:
     responses: Array
     response_prompt: IndexArray
     columns: pd.DataFrame
-    features: Any
+    features: Features
     rows: IndexArray
     chosen_shown_first: Array
     facts: pd.DataFrame | None = None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray
 from lambdamart_kit.preferences.auditing.audit import audit
 from lambdamart_kit.preferences.auditing.report import AuditReport
 from lambdamart_kit.preferences.pair_table import PairTable
@@ -100,7 +100,7 @@ class PreferencePairs(PairTable):
     @classmethod
     def from_indices(
         cls,
-        X: Any,
+        X: Features,
         chosen: ArrayLike,
         rejected: ArrayLike,
         *,
@@ -175,7 +175,7 @@ class PreferencePairs(PairTable):
         rows = np.arange(n_pairs)
         return cls.from_indices(stacked, rows, rows + n_pairs, prompt=prompt, **options)
 
-    def with_features(self, *features: Any) -> PreferencePairs:
+    def with_features(self, *features: Features) -> PreferencePairs:
         """The same pairs with features.
 
         Parameters

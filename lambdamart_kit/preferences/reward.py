@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, find_booster
 from lambdamart_kit.core.gains import check_choice
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
@@ -130,7 +130,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         self,
         scorer: Any = "trees",
         *,
-        features: Any = None,
+        features: Features = None,
         booster: str = "native",
         grow_policy: str | None = None,
         n_estimators: int = 4000,
@@ -149,7 +149,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         calibrate: bool = True,
         refit: bool = True,
         nuisance: Any = None,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -194,7 +194,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         )
 
     def fit(
-        self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None
+        self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
     ) -> RewardModel:
         """Fit to labels: within a prompt, every response is preferred to every one with a lower label.
 
@@ -270,7 +270,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         coef[columns] = joint.coef[columns]
         return coef
 
-    def _without_nuisance(self, pairs: Any) -> Any:
+    def _without_nuisance(self, pairs: Ids) -> Any:
         """Pairs without the nuisance columns, whose effect moves into the margin."""
         if pairs is None or self.nuisance_coef_ is None:
             return pairs
@@ -278,7 +278,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         offset = effect[pairs.first] - effect[pairs.second]
         return dataclasses.replace(pairs, X=self.kept_columns(pairs.X), margin=pairs.margin - offset)
 
-    def kept_columns(self, X: Any) -> Any:
+    def kept_columns(self, X: Features) -> Any:
         """The columns of X that the scorers see: all but the nuisance columns."""
         if self.nuisance_coef_ is None:
             return X
@@ -350,7 +350,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
 
     # ---------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Any) -> FloatArray:
+    def predict(self, X: Features) -> FloatArray:
         """Calibrated reward of each row of features, (n,) float64, without the nuisance columns' effect."""
         check_is_fitted(self)
         matrix = X if hasattr(X, "tocsr") else np.asarray(X)
@@ -367,7 +367,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         """Probability that the chosen response is the better one, (n_pairs,)."""
         return expit(self._margin(pairs))
 
-    def score(self, X: Any, y: ArrayLike, qid: Any = None) -> float:
+    def score(self, X: Features, y: ArrayLike, qid: Ids = None) -> float:
         """Share of the pairs within prompts that the rewards order as the labels do; ties count half."""
         return label_accuracy(self.predict(X), y, qid)
 
@@ -434,7 +434,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         margin: FloatArray = rewards[pairs.chosen] - rewards[pairs.rejected]
         return margin
 
-    def _mean_reward(self, X: Any) -> FloatArray:
+    def _mean_reward(self, X: Features) -> FloatArray:
         total = np.zeros(X.shape[0])
         for reward in self.rewards_:
             total += reward.predict(X)

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.registry import read_model
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Features, Settings
 from lambdamart_kit.preferences.scorers import LinearReward
 from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
 from lambdamart_kit.rankers import saving
@@ -27,7 +27,7 @@ class RewardFile:
 
     scorer: Any
     booster: str
-    features: Any
+    features: Features
     rewards_: list[Any]
     extractor_: Any
     nuisance_coef_: Array | None
@@ -88,7 +88,7 @@ class RewardFile:
         return model
 
 
-def extractor_state(extractor: Any, files: dict[str, bytes]) -> dict[str, Any] | None:
+def extractor_state(extractor: Any, files: dict[str, bytes]) -> Settings | None:
     """What restores a feature extractor: JSON returned, arrays added to `files`."""
     if extractor is None:
         return None
@@ -107,7 +107,7 @@ def extractor_state(extractor: Any, files: dict[str, bytes]) -> dict[str, Any] |
     )
 
 
-def restored_extractor(state: dict[str, Any] | None, files: dict[str, bytes]) -> Any:
+def restored_extractor(state: Settings | None, files: dict[str, bytes]) -> Any:
     """The extractor that `extractor_state` described."""
     if state is None:
         return None

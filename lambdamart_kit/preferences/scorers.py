@@ -14,7 +14,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.pairs import PairLoss, pair_terms
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import Features, FloatArray, Ids, IndexArray
 from lambdamart_kit.objectives import ExplicitPairs
 from lambdamart_kit.preferences.scoring import calibration_slope
 from lambdamart_kit.rankers import LambdaMART, LinearRanker
@@ -37,7 +37,7 @@ class PairSet:
     prompt : (n_pairs,) intp
     """
 
-    X: Any
+    X: Features
     first: IndexArray
     second: IndexArray
     target: FloatArray
@@ -45,7 +45,7 @@ class PairSet:
     margin: FloatArray
     prompt: IndexArray
 
-    def take(self, pairs: Any) -> PairSet:
+    def take(self, pairs: Ids) -> PairSet:
         """Some of the pairs, over the same rows."""
         names = ("first", "second", "target", "weight", "margin", "prompt")
         return PairSet(self.X, *(getattr(self, name)[pairs] for name in names))
@@ -77,7 +77,7 @@ class PairSet:
 class Reward(Protocol):
     """A fitted scorer."""
 
-    def predict(self, X: Any) -> FloatArray:
+    def predict(self, X: Features) -> FloatArray:
         """Reward of each row."""
         ...
 
@@ -122,7 +122,7 @@ class TreeScorer:
         return model
 
 
-def _as_ordered_rows(X: Any) -> OrderedRows:
+def _as_ordered_rows(X: Features) -> OrderedRows:
     """Responses as rows to train on, in the order they have; each is a unit of its own for `subsample`."""
     n_rows = X.shape[0]
     queries = Queries.from_qid(range(n_rows), n_rows)
@@ -175,7 +175,7 @@ class LinearReward:
     coef: FloatArray
     mean: FloatArray
 
-    def predict(self, X: Any) -> FloatArray:
+    def predict(self, X: Features) -> FloatArray:
         """Reward of each row, (n,) float64."""
         rewards = np.empty(X.shape[0])
         for rows in row_blocks(X.shape[0]):
@@ -232,7 +232,7 @@ class RankerScorer:
         return fitted
 
 
-def _float32(X: Any) -> Any:
+def _float32(X: Features) -> Any:
     if scipy.sparse.issparse(X):
         return scipy.sparse.csr_matrix(X, dtype=np.float32)
     return np.ascontiguousarray(X, dtype=np.float32)

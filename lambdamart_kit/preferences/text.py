@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from lambdamart_kit.core.typing import Array, Float32Array
+from lambdamart_kit.core.typing import Array, Features, Float32Array
 
 _WORD = re.compile(r"\w+")
 _SENTENCE = re.compile(r"[.!?]+(?:\s|$)|\n+")
@@ -222,7 +222,7 @@ class SentenceEmbeddings(TransformerMixin, BaseEstimator):
         return True
 
 
-def make_extractor(features: Any) -> Any:
+def make_extractor(features: Features) -> Any:
     """Transformer for ``"text"``, ``"tfidf"``, ``"embeddings:MODEL"``, or the transformer given.
 
     Raises

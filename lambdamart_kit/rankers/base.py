@@ -20,7 +20,7 @@ from lambdamart_kit.core.precision import check_range, feature_dtype
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.query_traces import QueryTraces
 from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
-from lambdamart_kit.core.typing import ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, Float32Array, FloatArray, Ids
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.rankers import saving
@@ -90,13 +90,13 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
+        X: Features,
         y: ArrayLike,
-        qid: Any = None,
+        qid: Ids = None,
         sample_weight: ArrayLike | None = None,
-        X_val: Any = None,
+        X_val: Features = None,
         y_val: ArrayLike | None = None,
-        qid_val: Any = None,
+        qid_val: Ids = None,
         position: ArrayLike | None = None,
         position_val: ArrayLike | None = None,
         **elsewhere: Any,
@@ -149,7 +149,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             self.fit_rows(train, validation, watch)
         return self
 
-    def _head_start(self, X: Any) -> AbstractContextManager[object]:
+    def _head_start(self, X: Features) -> AbstractContextManager[object]:
         """Context manager around `fit`.
 
         A subclass may compile kernels in the background while the rows are checked. Here it does nothing.
@@ -161,7 +161,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         """Fit on rows in canonical order, and record the seconds of each part on `watch`."""
 
     @abstractmethod
-    def _predict_rows(self, X: Any) -> FloatArray:
+    def _predict_rows(self, X: Features) -> FloatArray:
         """Scores of the rows of a checked array or CSR matrix, float32 or float64."""
 
     def _debias(
@@ -179,7 +179,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         """Keep the propensities that were estimated during the fit. Here there are none."""
 
     def _training_rows(
-        self, X: Any, y: ArrayLike, qid: Any, sample_weight: Any, position: Any = None
+        self, X: Features, y: ArrayLike, qid: Ids, sample_weight: Any, position: Any = None
     ) -> OrderedRows:
         X = plain_frame(X)
         continues = getattr(self, "warm_start", False) and hasattr(self, "fit_times_")
@@ -196,7 +196,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         self.single_query_ = qid is None
         return rows
 
-    def _warn_unless_saved(self, X: Any) -> None:
+    def _warn_unless_saved(self, X: Features) -> None:
         """Warn, before any training, of categories that `save` will not be able to write."""
         for j, known in self.categories_.items():
             unknown = [value for value in known if not isinstance(value, str | int | float | np.generic)]
@@ -217,7 +217,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             stacklevel=4,
         )
 
-    def _check_features(self, X: Any, *, name: str = "X", finite: bool = True) -> Any:
+    def _check_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
         """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
         encoded = encode_categories(plain_frame(X), self.categories_)
         check_column_types(encoded, name)
@@ -235,7 +235,13 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         return as_csr(checked) if is_sparse(checked) else checked
 
     def _hold_out(
-        self, rows: OrderedRows, X_val: Any, y_val: Any, qid_val: Any, single: bool, position_val: Any = None
+        self,
+        rows: OrderedRows,
+        X_val: Features,
+        y_val: Any,
+        qid_val: Ids,
+        single: bool,
+        position_val: Any = None,
     ) -> tuple[OrderedRows, OrderedRows | None]:
         """Training and held-out rows; the latter are those given, else a share of the queries, else None."""
         if position_val is not None and (X_val is None or rows.position is None):
@@ -302,7 +308,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         self.categorical_columns_ = columns.categorical
         self.categories_ = columns.categories
 
-    def training_features(self, X: Any, *, name: str = "X") -> Any:
+    def training_features(self, X: Features, *, name: str = "X") -> Any:
         """Features as a learner takes them: floats, categories as codes, everything checked.
 
         Parameters
@@ -375,7 +381,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Any) -> FloatArray:
+    def predict(self, X: Features) -> FloatArray:
         """Score of each row, higher is ranked first.
 
         Parameters
@@ -399,7 +405,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         """The name `categorical_columns_` had."""
         return self.categorical_columns_
 
-    def _is_checked(self, X: Any) -> bool:
+    def _is_checked(self, X: Features) -> bool:
         """Whether X needs no checks, which would take longer than scoring the rows of one query."""
         if type(X) is not np.ndarray or X.dtype not in (np.float32, np.float64):
             return False
@@ -412,7 +418,9 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         with np.errstate(over="ignore", invalid="ignore"):
             return self._scores_infinities or bool(np.isfinite(X.sum()))
 
-    def score(self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Mean of `eval_metric` over the queries: by default NDCG@10. Greater is better.
 
         The metric is measured as it stands, with its gain, ties, blank queries and cut-off. It warns when
@@ -518,7 +526,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             return tuple(map(str, names))
         return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
 
-    def _rows_and_scores(self, X: Any) -> tuple[Float32Array, FloatArray]:
+    def _rows_and_scores(self, X: Features) -> tuple[Float32Array, FloatArray]:
         check_is_fitted(self)
         checked = self._check_features(X)
         validate_data(self, X, skip_check_array=True, reset=False)
@@ -534,7 +542,7 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
 
 
-def _precision_of(X: Any) -> Any:
+def _precision_of(X: Features) -> Any:
     """float32 where the type of every value of X fits into it, else float64."""
     kinds = getattr(X, "dtypes", None)
     if kinds is None:

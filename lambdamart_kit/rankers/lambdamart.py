@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from lambdamart_kit.boosters.registry import boosters_that_can
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, RandomState
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
@@ -176,7 +176,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         booster_params: Mapping[str, Any] | None = None,
         position_bias: Any = DEFAULT_POSITION_BIAS,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:

@@ -27,7 +27,7 @@ from lambdamart_kit.boosters.protocol import LibraryObjective
 from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.gains import gains
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, RandomState
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers.columns.categories import Categorical
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
@@ -95,7 +95,7 @@ class XGBoostRanker(TreeRanker):
         eval_metric: str | Metric = "ndcg@10",
         booster_params: Mapping[str, Any] | None = None,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -215,7 +215,7 @@ class LightGBMRanker(TreeRanker):
         eval_metric: str | Metric = "ndcg@10",
         booster_params: Mapping[str, Any] | None = None,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -339,7 +339,7 @@ class CatBoostRanker(TreeRanker):
         eval_metric: str | Metric = "ndcg@10",
         booster_params: Mapping[str, Any] | None = None,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:

@@ -18,7 +18,7 @@ from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import is_sparse
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.export.model import LinearSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
@@ -142,7 +142,7 @@ class LinearRanker(GradientRanker):
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -175,7 +175,7 @@ class LinearRanker(GradientRanker):
         check_is_fitted(self)
         return self.inputs_.mean
 
-    def _predict_rows(self, X: Any) -> FloatArray:
+    def _predict_rows(self, X: Features) -> FloatArray:
         scores = np.empty(X.shape[0])
         weights = self.coef_ * self.inputs_.scale
         for rows in row_blocks(X.shape[0]):
@@ -205,7 +205,9 @@ class _Point:
 class _Field:
     """The gradient G of the weights, and products with its curvature."""
 
-    def __init__(self, X: Any, bound: Bound, train: OrderedRows, reg_lambda: float, watch: Stopwatch) -> None:
+    def __init__(
+        self, X: Features, bound: Bound, train: OrderedRows, reg_lambda: float, watch: Stopwatch
+    ) -> None:
         self.n_features = X.shape[1]
         self._X = X
         self._gradient_hessian = watch.timed("gradient", bound.gradient_hessian)
@@ -298,6 +300,6 @@ def _dense(matrix: Any) -> Any:
     return matrix.toarray() if is_sparse(matrix) else matrix
 
 
-def _product(X: Any, vector: Array) -> Array:
+def _product(X: Features, vector: Array) -> Array:
     """``X @ vector`` in the precision of X, which is float32 in training."""
     return np.asarray(X @ vector.astype(X.dtype, copy=False)).ravel()

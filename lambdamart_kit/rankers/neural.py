@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.rounds import History, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.export.model import Network
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows
@@ -142,7 +142,7 @@ class NeuralRanker(GradientRanker):
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -238,7 +238,7 @@ class NeuralRanker(GradientRanker):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def _forward(self, X: Any) -> Array:
+    def _forward(self, X: Features) -> Array:
         """Scores of transformed rows, in the precision of the weights."""
         layer = X
         for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1]):
@@ -247,7 +247,7 @@ class NeuralRanker(GradientRanker):
             layer = _activate(self.activation, layer)
         return np.asarray(layer @ self.coefs_[-1] + self.intercepts_[-1]).ravel()
 
-    def _predict_rows(self, X: Any) -> FloatArray:
+    def _predict_rows(self, X: Features) -> FloatArray:
         scores = np.empty(X.shape[0])
         for rows in row_blocks(X.shape[0]):
             scores[rows] = self._forward(self.inputs_(X[rows]).astype(np.float64))
@@ -273,17 +273,17 @@ class NeuralRanker(GradientRanker):
 class _Batch:
     """Transformed rows of some queries, the objective bound to them, and their target scale."""
 
-    X: Any
+    X: Features
     gradient_hessian: Callable[[Array], tuple[Array, Array]]
     scale: Array
 
     @classmethod
-    def make(cls, X: Any, bound: Bound, total_weight: float, watch: Stopwatch) -> _Batch:
+    def make(cls, X: Features, bound: Bound, total_weight: float, watch: Stopwatch) -> _Batch:
         scale = np.full(X.shape[0], X.shape[0] / total_weight, dtype=np.float32)
         return cls(X, watch.timed("gradient", bound.gradient_hessian), scale)
 
 
-def _first_weights(network: MLPRegressor, X: Any) -> tuple[Weights, Weights]:
+def _first_weights(network: MLPRegressor, X: Features) -> tuple[Weights, Weights]:
     """Initial weights of `network`: a copy takes one step too small to move any float32 weight."""
     twin = clone(network).set_params(solver="sgd", learning_rate_init=_STILL, batch_size=1)
     twin.partial_fit(X[:1], np.zeros(1, dtype=np.float32))

@@ -20,7 +20,7 @@ from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import flat
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
@@ -78,7 +78,9 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
 
     categorical_features: ClassVar[str] = "auto"  # of a frame, with the default estimator
 
-    def __init__(self, estimator: Any = None, *, random_state: Any = None, n_jobs: int | None = None) -> None:
+    def __init__(
+        self, estimator: Any = None, *, random_state: RandomState = None, n_jobs: int | None = None
+    ) -> None:
         self.estimator = estimator
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -86,13 +88,13 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
-        X: Any,
+        X: Features,
         y: ArrayLike,
-        qid: Any = None,
+        qid: Ids = None,
         sample_weight: ArrayLike | None = None,
-        X_val: Any = None,
+        X_val: Features = None,
         y_val: ArrayLike | None = None,
-        qid_val: Any = None,
+        qid_val: Ids = None,
     ) -> Self:
         """Fit the estimator on every row.
 
@@ -144,7 +146,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
             self.fit_times_ = dict(watch.seconds)
         return self
 
-    def _row_weight(self, sample_weight: Any, X: Any) -> FloatArray | None:
+    def _row_weight(self, sample_weight: Any, X: Features) -> FloatArray | None:
         if sample_weight is None:
             return None
         weight: FloatArray = _check_sample_weight(
@@ -164,7 +166,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         )
         return find_booster("lightgbm").fit(rows.X, objective, params, queries=rows.queries)
 
-    def predict(self, X: Any) -> FloatArray:
+    def predict(self, X: Features) -> FloatArray:
         """Predicted label of each row; a classifier's expected label.
 
         Parameters
@@ -181,7 +183,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         validate_data(self, X, skip_check_array=True, reset=False)
         return self._predict_rows(X)
 
-    def _predict_rows(self, X: Any) -> FloatArray:
+    def _predict_rows(self, X: Features) -> FloatArray:
         if self.estimator is None:
             scores: FloatArray = self.estimator_.predict(X, n_threads=self._n_threads())
             return scores
@@ -225,7 +227,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         self.estimator_ = read_model("lightgbm", files["lightgbm.model"])
 
 
-def _fit_clone(estimator: Any, X: Any, y: FloatArray, weight: FloatArray | None) -> Any:
+def _fit_clone(estimator: Any, X: Features, y: FloatArray, weight: FloatArray | None) -> Any:
     estimator = clone(estimator)
     # Classifiers take whole-number labels as classes, and fractions as a mistake.
     labels = y.astype(np.int64) if is_classifier(estimator) and not (y % 1).any() else y

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.runtime.atomic_file import atomic_file
 from lambdamart_kit.runtime.version import __version__
@@ -82,8 +83,8 @@ class UnsavedCallable:
 def write(
     path: str | os.PathLike[str],
     class_name: str,
-    params: dict[str, Any],
-    state: dict[str, Any],
+    params: Settings,
+    state: Settings,
     files: dict[str, bytes],
 ) -> None:
     """Write a model file; a half-written file never takes the place of a good one."""

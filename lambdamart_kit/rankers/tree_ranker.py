@@ -27,7 +27,7 @@ from lambdamart_kit.boosters.rounds import (
 from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.precision import warn_of_merged_values
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
@@ -126,7 +126,7 @@ class TreeRanker(BaseRanker):
             Labels of the whole set, each at least once.
         """
 
-    def _head_start(self, X: Any) -> AbstractContextManager[object]:
+    def _head_start(self, X: Features) -> AbstractContextManager[object]:
         """Let the booster compile in the background, on guesses that need no checked rows."""
         given = () if self.monotone_constraints is None else self.monotone_constraints
         values = list(given.values()) if isinstance(given, Mapping) else given
@@ -297,10 +297,10 @@ class TreeRanker(BaseRanker):
             )
         return tuple(int(v) for v in values)
 
-    def _predict_rows(self, X: Any) -> FloatArray:
+    def _predict_rows(self, X: Features) -> FloatArray:
         return self.model_.predict(X, n_threads=self._n_threads())
 
-    def leaf_indices(self, X: Any) -> IndexArray:
+    def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row falls into in each tree, (n_samples, n_trees) intp."""
         return self.model_.leaf_indices(self._check_features(X))
 

@@ -17,7 +17,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from lambdamart_kit.core.gains import check_count
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import FloatArray, IndexArray, Settings
 from lambdamart_kit.diversify import alpha_ndcg, intra_list_distance, rerank
 from lambdamart_kit.explore import EpsilonGreedy, LinUCB, LogisticThompson, RankerPolicy
 from lambdamart_kit.metrics import ndcg
@@ -326,7 +326,7 @@ def simulate(
     return Simulation(pd.DataFrame.from_records(records))
 
 
-def _run(name: str, seed: int, world: World, n_rounds: int) -> list[dict[str, Any]]:
+def _run(name: str, seed: int, world: World, n_rounds: int) -> list[Settings]:
     """One strategy through one seed: the users do not depend on the strategy."""
     users, clicking = (np.random.default_rng([seed, stream]) for stream in range(2))
     taste, strategy = world.taste(users), STRATEGIES[name](seed)

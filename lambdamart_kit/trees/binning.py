@@ -22,7 +22,7 @@ from lambdamart_kit.core.precision import TINY, feature_dtype, floor_single
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.rows import RowView
-from lambdamart_kit.core.typing import Array, IndexArray
+from lambdamart_kit.core.typing import Array, Features, IndexArray
 from lambdamart_kit.runtime.threads import run_tasks
 
 MAX_BIN = 255
@@ -86,7 +86,7 @@ class BinMapper:
     @classmethod
     def fit(
         cls,
-        X: Any,
+        X: Features,
         queries: Queries | None = None,
         *,
         max_bin: int = MAX_BIN,
@@ -191,7 +191,7 @@ class BinMapper:
         categorical = arrays["is_categorical"].tolist()
         return cls(tuple(edges), tuple(c if is_one else None for c, is_one in zip(codes, categorical)))
 
-    def transform(self, X: Any, *, n_threads: int = 1) -> BinnedMatrix:
+    def transform(self, X: Features, *, n_threads: int = 1) -> BinnedMatrix:
         """Bins of `X`, whose columns are the features this mapper was fitted on.
 
         Raises
@@ -418,7 +418,9 @@ def _transform_rows(
             _search(table[j], values[: b - a], nan_bin[j], columns[j, a:b])
 
 
-def _transform_sparse(start: int, stop: int, X: Any, table: Array, nan_bin: Array, columns: Array) -> None:
+def _transform_sparse(
+    start: int, stop: int, X: Features, table: Array, nan_bin: Array, columns: Array
+) -> None:
     zero = np.zeros(1, dtype=table.dtype)
     for j in range(start, stop):
         _search(table[j], zero, nan_bin[j], columns[j, :1])

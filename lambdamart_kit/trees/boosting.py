@@ -10,7 +10,7 @@ import numpy as np
 
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray
 from lambdamart_kit.trees.binning import BinMapper, BinnedMatrix
 from lambdamart_kit.trees.checkpoint import Checkpoint, open_checkpoint
 from lambdamart_kit.trees.ensemble import Ensemble
@@ -49,7 +49,7 @@ class Held(Protocol):
 
 
 def boost(
-    X: Any,
+    X: Features,
     queries: Queries,
     bound: Gradient,
     parameters: TreeParameters,
@@ -188,7 +188,7 @@ class _HeldOut:
         return self.of.metric(self.scores)
 
 
-def _start_scores(start: Any, X: Any, n_threads: int) -> FloatArray:
+def _start_scores(start: Any, X: Features, n_threads: int) -> FloatArray:
     if start is None:
         return np.zeros(X.shape[0])
     features = X.gather() if isinstance(X, RowView) else X

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.model_text import (
     CATEGORICAL,
@@ -47,7 +47,7 @@ class Ensemble:
     learning_rate: float
     trees: list[Tree] = field(default_factory=list)
 
-    def predict(self, X: Any, *, n_threads: int = 1) -> FloatArray:
+    def predict(self, X: Features, *, n_threads: int = 1) -> FloatArray:
         """Scores by walking the trees in bins: what the LightGBM model must reproduce."""
         binned = self.mapper.transform(X, n_threads=n_threads)
         scores = np.zeros(binned.n_samples)

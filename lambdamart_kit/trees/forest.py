@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -29,7 +29,7 @@ from scipy import sparse
 
 from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.precision import TINY, floor_single
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray, NumbaObject
 from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, ModelTree, read_trees
 
@@ -110,7 +110,7 @@ class Forest:
     trees: Trees
 
     @classmethod
-    def of_text(cls, text: str, dtype: Any = np.float32) -> Forest | None:
+    def of_text(cls, text: str, dtype: NumbaObject = np.float32) -> Forest | None:
         """The forest of a model file; None of one that only LightGBM knows how to score.
 
         These are models of several classes, averaged ones, linear leaves, and trees of over 256 leaves.
@@ -119,11 +119,11 @@ class Forest:
         return None if trees is None else cls.of_trees(trees, dtype)
 
     @classmethod
-    def of_trees(cls, trees: Sequence[ModelTree], dtype: Any = np.float32) -> Forest | None:
+    def of_trees(cls, trees: Sequence[ModelTree], dtype: NumbaObject = np.float32) -> Forest | None:
         """The forest of these trees for rows of `dtype`; None if one of them has over 256 leaves."""
         return None if any(len(tree.value) > _MOST_LEAVES for tree in trees) else _lay_out(trees, dtype)
 
-    def predict(self, X: Any, start: int, stop: int, *, n_threads: int = 1) -> FloatArray:
+    def predict(self, X: Features, start: int, stop: int, *, n_threads: int = 1) -> FloatArray:
         """Sum of the trees ``start:stop`` for each row of an array or CSR matrix, (n_samples,)."""
         scores = np.zeros(X.shape[0])
         if sparse.issparse(X):
@@ -135,7 +135,7 @@ class Forest:
             self._add(X, start, stop, n_threads, scores)
         return scores
 
-    def _add(self, X: Any, start: int, stop: int, n_threads: int, scores: FloatArray) -> None:
+    def _add(self, X: Features, start: int, stop: int, n_threads: int, scores: FloatArray) -> None:
         X = np.ascontiguousarray(X, dtype=self.codes.thresholds.dtype)
         n_threads = max(1, min(n_threads, len(X) // _ROWS_TO_SHARE))
         n_tiles = -(-len(X) // _WIDTH)
@@ -157,7 +157,7 @@ class _Tile(NamedTuple):
     sums: Array
 
     @classmethod
-    def allocate(cls, n_columns: int, dtype: Any) -> _Tile:
+    def allocate(cls, n_columns: int, dtype: NumbaObject) -> _Tile:
         """For codes in `n_columns`, of values of `dtype`."""
         W = _WIDTH
         return cls(
@@ -169,7 +169,7 @@ class _Tile(NamedTuple):
 class _Tables:
     """Tables of thresholds and of bits, and the columns of codes they fill, as splits ask for them."""
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: NumbaObject) -> None:
         self._rows: list[tuple[int, int, int, int, list[int]]] = []
         self._thresholds: list[Array] = [np.empty(0, dtype)]
         self._words: list[Array] = [np.empty(0, np.uint32)]
@@ -219,7 +219,7 @@ class _Tables:
         return Codes(feature, kind, start, stop, right, left, thresholds, words, self._n_columns)
 
 
-def _lay_out(trees: Sequence[ModelTree], dtype: Any) -> Forest:
+def _lay_out(trees: Sequence[ModelTree], dtype: NumbaObject) -> Forest:
     sizes = [len(tree.feature) for tree in trees]
     feature, threshold = _joined(trees, "feature", np.int64), _joined(trees, "threshold", np.float64)
     decision = _joined(trees, "decision", np.int64)
@@ -245,7 +245,7 @@ def _lay_out(trees: Sequence[ModelTree], dtype: Any) -> Forest:
     return Forest(tables.codes(), laid_out)
 
 
-def _joined(trees: Sequence[ModelTree], name: str, dtype: Any) -> Array:
+def _joined(trees: Sequence[ModelTree], name: str, dtype: NumbaObject) -> Array:
     return np.concatenate([np.empty(0, dtype), *(getattr(tree, name) for tree in trees)])
 
 
@@ -258,13 +258,20 @@ def _slots(trees: Sequence[ModelTree], name: str) -> Array:
     return np.concatenate([np.empty(0, np.int32), *slots]).astype(np.int32)
 
 
-def _vector(builder: Any, context: Any, array_type: Any, array: Any, index: Any, kind: Any) -> Any:
+def _vector(
+    builder: NumbaObject,
+    context: NumbaObject,
+    array_type: NumbaObject,
+    array: NumbaObject,
+    index: NumbaObject,
+    kind: NumbaObject,
+) -> NumbaObject:
     """Pointer to 64 elements of a one-dimensional array."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), ir.VectorType(kind, _WIDTH).as_pointer())
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def _splat(builder: NumbaObject, value: NumbaObject) -> NumbaObject:
     vector, int32 = ir.VectorType(value.type, _WIDTH), ir.IntType(32)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(int32, 0))
     zeros = ir.Constant(ir.VectorType(int32, _WIDTH), [0] * _WIDTH)
@@ -272,10 +279,18 @@ def _splat(builder: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _count_above(typingctx: Any, values: Any, threshold: Any, codes: Any, index: Any) -> Any:
+def _count_above(
+    typingctx: NumbaObject,
+    values: NumbaObject,
+    threshold: NumbaObject,
+    codes: NumbaObject,
+    index: NumbaObject,
+) -> NumbaObject:
     """``codes[index + r] += values[r] > threshold`` for 64 values; bit r of the result says where."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         zero = ir.Constant(ir.IntType(64), 0)
         kind = context.get_value_type(sig.args[0].dtype)
         loaded = builder.load(_vector(builder, context, sig.args[0], args[0], zero, kind))
@@ -294,10 +309,14 @@ def _count_above(typingctx: Any, values: Any, threshold: Any, codes: Any, index:
 
 
 @intrinsic
-def _above(typingctx: Any, codes: Any, index: Any, threshold: Any) -> Any:
+def _above(
+    typingctx: NumbaObject, codes: NumbaObject, index: NumbaObject, threshold: NumbaObject
+) -> NumbaObject:
     """Bit r of the result: ``codes[index + r] > threshold``, for 64 bytes."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         loaded = builder.load(_vector(builder, context, sig.args[0], args[0], args[1], ir.IntType(8)))
         loaded.align = 1
         bits = builder.icmp_unsigned(">", loaded, _splat(builder, args[2]))
@@ -307,10 +326,12 @@ def _above(typingctx: Any, codes: Any, index: Any, threshold: Any) -> Any:
 
 
 @intrinsic
-def _assign(typingctx: Any, target: Any, bits: Any, byte: Any) -> Any:
+def _assign(typingctx: NumbaObject, target: NumbaObject, bits: NumbaObject, byte: NumbaObject) -> NumbaObject:
     """``target[r] = byte`` where bit r is set, for 64 bytes."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         zero, int8 = ir.Constant(ir.IntType(64), 0), ir.IntType(8)
         pointer = _vector(builder, context, sig.args[0], args[0], zero, int8)
         loaded = builder.load(pointer)
@@ -323,7 +344,9 @@ def _assign(typingctx: Any, target: Any, bits: Any, byte: Any) -> Any:
 
 
 @inner(borrows=True)
-def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array, counts: Array) -> None:
+def _encode(
+    X: Array, first: int, n: int, codes: NumbaObject, tile: Array, values: Array, counts: Array
+) -> None:
     """Fill the tile, 64 bytes a column, with the codes of the rows ``first:first + n`` of X."""
     thresholds, words, features, kinds = codes.thresholds, codes.words, codes.feature, codes.kind
     for c in range(len(features)):
@@ -366,7 +389,7 @@ def _encode(X: Array, first: int, n: int, codes: Any, tile: Array, values: Array
 
 
 @inner(borrows=True)
-def _outside(value: float, words: Array) -> Any:
+def _outside(value: float, words: Array) -> NumbaObject:
     """0 if the category's bit is set; NaN, negative and unlisted ones are outside."""
     # LightGBM truncates a category to a whole number, so -0.5 is category 0. NaN fails both comparisons.
     if not (value > -1.0 and value < 32.0 * len(words)):

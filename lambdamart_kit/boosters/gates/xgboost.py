@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
 import xgboost as xgb
 
 from lambdamart_kit.boosters.gates.gate import Gate, Need, needs_value, owned_by_rankers, same_names
 from lambdamart_kit.boosters.settings import ParameterNames
+from lambdamart_kit.core.typing import Settings
 
 PARAMETER_NAMES: ParameterNames = {
     "learning_rate": "eta",
@@ -113,14 +113,14 @@ _UNLISTED = ("max_cached_hist_node",)
 _PROBED = {"booster": "dart", "objective": "rank:ndcg", "tree_method": "hist"}
 
 
-def configuration(settings: dict[str, Any]) -> dict[str, str]:
+def configuration(settings: Settings) -> dict[str, str]:
     """What XGBoost makes of settings before it has seen data: every name it keeps, with its value."""
     rows = xgb.DMatrix(np.zeros((1, 1), dtype=np.float32), nthread=1)
     booster = xgb.Booster({"verbosity": 0, "nthread": 1, **settings}, cache=[rows])
     return dict(_leaves(json.loads(booster.save_config())))
 
 
-def _leaves(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _leaves(tree: Settings) -> Iterator[tuple[str, str]]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value)

@@ -8,7 +8,6 @@ reference-counted at every call, which costs more than the work done there (meas
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -16,6 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.typing import NumbaObject
 
 PADDING = 16
 
@@ -28,19 +28,21 @@ _PAIRS = np.uint64(0x0000FFFF0000FFFF)
 
 
 @intrinsic
-def load_byte(typing_context: Any, text: Any, position: Any) -> Any:
+def load_byte(typing_context: NumbaObject, text: NumbaObject, position: NumbaObject) -> NumbaObject:
     """The byte at `position` of the text at address `text`, with neither bounds check nor wrap-around."""
     return types.uint8(types.intp, types.intp), _loader(8)
 
 
 @intrinsic
-def load_word(typing_context: Any, text: Any, position: Any) -> Any:
+def load_word(typing_context: NumbaObject, text: NumbaObject, position: NumbaObject) -> NumbaObject:
     """The little-endian word of the eight bytes from `position` on, aligned or not."""
     return types.uint64(types.intp, types.intp), _loader(64)
 
 
-def _loader(width: int) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _loader(width: int) -> NumbaObject:
+    def generate(
+        context: NumbaObject, builder: NumbaObject, signature: NumbaObject, arguments: NumbaObject
+    ) -> NumbaObject:
         kind = ir.IntType(width)
         address = builder.inttoptr(builder.add(*arguments), kind.as_pointer())
         word = builder.load(address)
@@ -51,25 +53,27 @@ def _loader(width: int) -> Any:
 
 
 @intrinsic
-def trailing_zeros(typing_context: Any, word: Any) -> Any:
+def trailing_zeros(typing_context: NumbaObject, word: NumbaObject) -> NumbaObject:
     """Zero bits below the lowest set bit; 64 of zero."""
     signature = types.int64(types.uint64)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(
+        context: NumbaObject, builder: NumbaObject, signature: NumbaObject, arguments: NumbaObject
+    ) -> NumbaObject:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return signature, generate
 
 
 @kernel
-def leading_digits(word: Any) -> np.uint64:
+def leading_digits(word: int) -> np.uint64:
     """How many of the word's bytes, from the first on, are digits."""
     x = word ^ _ZEROS
     return trailing_zeros(((x + _TO_HIGH) | x) & _HIGH) >> 3
 
 
 @kernel
-def digits_value(word: Any, n: Any) -> np.uint64:
+def digits_value(word: int, n: int) -> np.uint64:
     """Value of the word's first `n` digits, 1 to 8: summed in pairs, then fours, then eights at once."""
     x = (word << np.uint64(64 - 8 * n)) & _NIBBLES
     x = (x * np.uint64(2561)) >> np.uint64(8)
@@ -78,19 +82,19 @@ def digits_value(word: Any, n: Any) -> np.uint64:
 
 
 @kernel
-def is_space(c: Any) -> bool:
+def is_space(c: int) -> bool:
     """Blank, tab or carriage return: what separates tokens of a line."""
     return c == 32 or c == 9 or c == 13
 
 
 @kernel
-def ends_token(c: Any) -> bool:
+def ends_token(c: int) -> bool:
     """Space, newline or the ``#`` of a comment."""
     return c == 32 or c == 10 or c == 9 or c == 13 or c == 35
 
 
 @kernel
-def skip_spaces(text: Any, i: Any) -> int:
+def skip_spaces(text: int, i: int) -> int:
     """First position from `i` on that is no space."""
     while is_space(load_byte(text, i)):
         i += 1
@@ -98,7 +102,7 @@ def skip_spaces(text: Any, i: Any) -> int:
 
 
 @kernel
-def token_end(text: Any, i: Any) -> int:
+def token_end(text: int, i: int) -> int:
     """First position from `i` on that ends a token."""
     while not ends_token(load_byte(text, i)):
         i += 1
@@ -106,7 +110,7 @@ def token_end(text: Any, i: Any) -> int:
 
 
 @kernel
-def line_end(text: Any, i: Any) -> int:
+def line_end(text: int, i: int) -> int:
     """Position of the next newline."""
     while load_byte(text, i) != 10:
         i += 1

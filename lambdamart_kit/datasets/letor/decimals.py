@@ -9,11 +9,10 @@ are *doubts*, which the caller hands to Python.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.letor.byte_scan import (
     digits_value,
     ends_token,
@@ -32,7 +31,7 @@ _OVERFLOW = 2.0**128 - 2.0**103  # from here on values round to infinity in floa
 
 
 @kernel
-def _exponent(text: Any, i: Any) -> tuple[int, int]:
+def _exponent(text: int, i: int) -> tuple[int, int]:
     """Value of the ``e-12`` at `i`, saturated, and the position behind it; -1 there if malformed."""
     i += 1
     negative = load_byte(text, i) == 45
@@ -46,7 +45,7 @@ def _exponent(text: Any, i: Any) -> tuple[int, int]:
 
 
 @kernel
-def _long_mantissa(text: Any, i: Any) -> tuple[np.uint64, int]:
+def _long_mantissa(text: int, i: int) -> tuple[np.uint64, int]:
     """First 19 significant digits from `i`, and the power of ten that stands for the others."""
     mantissa, digits, power, after_point = np.uint64(0), 0, 0, False
     while True:
@@ -66,14 +65,14 @@ def _long_mantissa(text: Any, i: Any) -> tuple[np.uint64, int]:
 
 
 @kernel
-def _spells_non_finite(text: Any, i: Any) -> bool:
+def _spells_non_finite(text: int, i: int) -> bool:
     """Whether ``nan`` or ``inf`` in any case starts at `i`."""
     word = (load_word(text, i) | np.uint64(0x202020)) & np.uint64(0xFFFFFF)
     return word == np.uint64(0x6E616E) or word == np.uint64(0x666E69)
 
 
 @kernel
-def _rounded(mantissa: Any, power: Any) -> tuple[float, bool]:
+def _rounded(mantissa: int, power: int) -> tuple[float, bool]:
     """``mantissa * 10**power`` as float64, and whether its float32 is certain."""
     value = float(mantissa)
     if mantissa <= _EXACT and -22 <= power <= 22:
@@ -87,7 +86,7 @@ def _rounded(mantissa: Any, power: Any) -> tuple[float, bool]:
 
 
 @kernel
-def _digits(text: Any, i: Any, mantissa: Any) -> tuple[np.uint64, int]:
+def _digits(text: int, i: int, mantissa: np.uint64) -> tuple[np.uint64, int]:
     """Append the digits at `i` to `mantissa`; the result wraps around after 19 of them."""
     c = load_byte(text, i)
     while 48 <= c <= 57:
@@ -98,7 +97,7 @@ def _digits(text: Any, i: Any, mantissa: Any) -> tuple[np.uint64, int]:
 
 
 @kernel
-def parse_number(text: Any, i: Any) -> tuple[np.float32, int, int]:
+def parse_number(text: int, i: int) -> tuple[np.float32, int, int]:
     """Parse the number at `i`: its float32, the position behind it, and how it went."""
     first = i
     negative = load_byte(text, i) == 45
@@ -129,7 +128,7 @@ def parse_number(text: Any, i: Any) -> tuple[np.float32, int, int]:
 
 
 @kernel
-def parse_short_number(text: Any, i: Any) -> tuple[np.float32, int]:
+def parse_short_number(text: int, i: int) -> tuple[np.float32, int]:
     """The usual number, ``-?d+(.d+)?`` with up to 7 digits on each side, and what is behind; else -1."""
     negative = load_byte(text, i) == 45
     i += negative
@@ -156,7 +155,7 @@ def parse_short_number(text: Any, i: Any) -> tuple[np.float32, int]:
 
 
 @kernel
-def put_digits(value: Any, width: Any, out: Any, at: Any) -> int:
+def put_digits(value: int, width: int, out: Array, at: int) -> int:
     """Write the integer `value` >= 0 with at least `width` digits; return the position behind it."""
     rest, length = value // 10, 1
     while rest > 0:
@@ -170,7 +169,7 @@ def put_digits(value: Any, width: Any, out: Any, at: Any) -> int:
 
 
 @kernel
-def put_number(value: Any, out: Any, at: Any) -> int:
+def put_number(value: int, out: Array, at: int) -> int:
     """Write the fewest decimals that read back as this very float32; return the position behind them."""
     x = float(value)
     if x < 0 or (x == 0 and 1 / x < 0):

@@ -7,7 +7,7 @@ arrays.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ _DOCID_WORD, _DOCID_MASK = np.uint64(int.from_bytes(b"docid", "little")), np.uin
 
 
 @kernel
-def count_lines(block: Any) -> int:
+def count_lines(block: Array) -> int:
     """Newlines in `block`."""
     n = 0
     for i in range(len(block)):
@@ -61,7 +61,7 @@ def count_lines(block: Any) -> int:
 
 
 @kernel
-def _index_before(text: Any, colon: Any) -> int:
+def _index_before(text: int, colon: int) -> int:
     """The number that ends at `colon`, or anything above ``MAX_INDEX`` if it is above."""
     index, scale, i = 0, 1, colon - 1
     while i >= 0 and 48 <= load_byte(text, i) <= 57 and scale <= 10_000_000_000:
@@ -72,7 +72,7 @@ def _index_before(text: Any, colon: Any) -> int:
 
 
 @kernel
-def scan_block(block: Any, state: Any) -> None:
+def scan_block(block: Array, state: Array) -> None:
     """Count rows and entries, and find the largest index."""
     text = block.ctypes.data
     rows, colons, largest = 0, 0, 0
@@ -94,7 +94,7 @@ def scan_block(block: Any, state: Any) -> None:
 
 
 @kernel
-def _feature_index(text: Any, i: Any, previous: Any) -> tuple[int, int, int]:
+def _feature_index(text: int, i: int, previous: int) -> tuple[int, int, int]:
     """The index at `i`, the position behind its colon, and what is wrong with it."""
     start, index = i, 0
     while 48 <= load_byte(text, i) <= 57 and index <= MAX_INDEX:
@@ -110,7 +110,7 @@ def _feature_index(text: Any, i: Any, previous: Any) -> tuple[int, int, int]:
 
 
 @kernel
-def _pair(text: Any, i: Any, previous: Any, n_features: Any) -> tuple[int, np.float32, int, int, bool]:
+def _pair(text: int, i: int, previous: int, n_features: int) -> tuple[int, np.float32, int, int, bool]:
     """Parse ``index:value`` at `i`: index, value, position behind, error, whether the value is in doubt."""
     index = previous + 1
     if index < _N_KEYS and load_word(text, i) & _KEY_MASK[index] == _KEY_WORD[index]:
@@ -131,14 +131,14 @@ def _pair(text: Any, i: Any, previous: Any, n_features: Any) -> tuple[int, np.fl
 
 
 @kernel
-def _number_error(status: Any, otherwise: Any) -> int:
+def _number_error(status: int, otherwise: int) -> int:
     if status == NOT_NUMBER:
         return otherwise
     return FINITE if status == NOT_FINITE else NO_ERROR
 
 
 @kernel
-def _same_bytes(text: Any, a: Any, b: Any, n: Any) -> bool:
+def _same_bytes(text: int, a: int, b: int, n: int) -> bool:
     k = 0
     while k < n and load_byte(text, a + k) == load_byte(text, b + k):
         k += 1
@@ -146,7 +146,7 @@ def _same_bytes(text: Any, a: Any, b: Any, n: Any) -> bool:
 
 
 @kernel
-def _name_span(text: Any, i: Any, stop: Any, whole: Any) -> tuple[int, int]:
+def _name_span(text: int, i: int, stop: int, whole: int) -> tuple[int, int]:
     """Start and stop of what to keep of the comment ``text[i:stop]``: its ``docid = name``, or all of it."""
     i = skip_spaces(text, i)
     while stop > i and is_space(load_byte(text, stop - 1)):
@@ -208,7 +208,9 @@ class Found(NamedTuple):
 
 
 @kernel(borrows=True, shared=True)
-def parse_block(block: Any, has_qid: Any, name_mode: Any, n_features: Any, rows: Any, found: Any) -> None:
+def parse_block(
+    block: Array, has_qid: int, name_mode: int, n_features: int, rows: Rows, found: Found
+) -> None:
     """Fill the arrays of one block, or report the first error in ``found.state``.
 
     Parameters
@@ -273,14 +275,14 @@ def parse_block(block: Any, has_qid: Any, name_mode: Any, n_features: Any, rows:
 
 
 @inner(borrows=True, shared=True)
-def _ends(text: Any, i: Any) -> bool:
+def _ends(text: int, i: int) -> bool:
     """Whether nothing but a comment follows in the line."""
     c = load_byte(text, i)
     return c == 10 or c == 35
 
 
 @inner(borrows=True, shared=True)
-def _read_label(text: Any, i: Any, row: Any, rows: Any, found: Any) -> tuple[int, int]:
+def _read_label(text: int, i: int, row: int, rows: Rows, found: Found) -> tuple[int, int]:
     """Put the label at `i` in its place; the position behind it, and what is wrong with it."""
     value, stop, status = parse_number(text, i)
     rows.y[row] = value
@@ -291,7 +293,7 @@ def _read_label(text: Any, i: Any, row: Any, rows: Any, found: Any) -> tuple[int
 
 @inner(borrows=True, shared=True)
 def _read_features(
-    text: Any, i: Any, row: Any, n_features: Any, rows: Any, found: Any
+    text: int, i: int, row: int, n_features: int, rows: Rows, found: Found
 ) -> tuple[int, int, int, int]:
     """Put the features that start at `i` in their places.
 
@@ -329,7 +331,7 @@ def _read_features(
 
 
 @inner(borrows=True, shared=True)
-def _note_doubt(found: Any, start: Any, stop: Any, place: Any) -> bool:
+def _note_doubt(found: Found, start: int, stop: int, place: int) -> bool:
     """Note a number that Python has to round; whether there was room."""
     n = found.state[DOUBTS]
     if n == len(found.doubts):
@@ -342,7 +344,7 @@ def _note_doubt(found: Any, start: Any, stop: Any, place: Any) -> bool:
 
 
 @inner(borrows=True, shared=True)
-def _note_run(found: Any, row: Any, start: Any, stop: Any) -> None:
+def _note_run(found: Found, row: int, start: int, stop: int) -> None:
     """Note that rows of another query begin at `row`; its id is ``text[start:stop]``."""
     n = found.state[RUNS]
     found.runs[n, 0] = row
@@ -352,7 +354,7 @@ def _note_run(found: Any, row: Any, start: Any, stop: Any) -> None:
 
 
 @inner(borrows=True, shared=True)
-def _read_comment(text: Any, i: Any, name_mode: Any, found: Any) -> int:
+def _read_comment(text: int, i: int, name_mode: int, found: Found) -> int:
     """Keep what is wanted of the comment at `i`; the position of the next line."""
     end = line_end(text, i)
     found.state[COMMENTS] += end > i

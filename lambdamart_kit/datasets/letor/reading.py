@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, Float32Array, IndexArray
+from lambdamart_kit.core.typing import Array, Features, Float32Array, IndexArray
 from lambdamart_kit.datasets.errors import LetorFormatError
 from lambdamart_kit.datasets.letor import parsing
 from lambdamart_kit.datasets.letor.byte_scan import PADDING
@@ -56,7 +55,7 @@ class ReadOptions:
 class Parsed:
     """The arrays of a file: `X` dense or ``(data, indices, indptr)``, `qid` None where lines have none."""
 
-    X: Any
+    X: Features
     y: Float32Array
     qid: Array | None
     docid: Array | None
@@ -288,7 +287,7 @@ class _Reader:
 
     def finish(self) -> Parsed:
         """Query ids, names and CSR offsets from their pieces."""
-        X: Any = self.X
+        X: Features = self.X
         if self.options.sparse:
             stops = self.row_stop + np.repeat(self.entry_ptr[:-1], np.diff(self.row_ptr))
             # One integer type for both, or SciPy copies them.

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.typing import Array, IndexArray
+from lambdamart_kit.core.typing import Array, Features, IndexArray
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.decimals import put_digits, put_number
 from lambdamart_kit.datasets.letor.text_file import import_zstandard
@@ -25,7 +25,7 @@ def write_rows(data: RankingDataset, path: Path) -> None:
     """Write `data` to `path`, a block of rows at a time."""
     from scipy import sparse
 
-    X: Any = data.X
+    X: Features = data.X
     is_sparse = bool(sparse.issparse(X))
     X = X.tocsr() if is_sparse else np.asarray(X)
     _check_finite(data.y, X.data if is_sparse else X)
@@ -39,7 +39,7 @@ def write_rows(data: RankingDataset, path: Path) -> None:
             stream.write(_block(data.y[rows], X[rows], heads[rows], tails[rows]))
 
 
-def _block(y: Array, X: Any, heads: list[str], tails: list[str]) -> memoryview:
+def _block(y: Array, X: Features, heads: list[str], tails: list[str]) -> memoryview:
     none = np.zeros(0, np.int64)
     y = np.ascontiguousarray(y, np.float32)
     if isinstance(X, np.ndarray):
@@ -63,7 +63,7 @@ def _block(y: Array, X: Any, heads: list[str], tails: list[str]) -> memoryview:
 @kernel
 def _format_rows(
     y: Any,
-    X: Any,
+    X: Features,
     data: Any,
     indices: Any,
     indptr: Any,

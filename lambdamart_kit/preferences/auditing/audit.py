@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray
 from lambdamart_kit.preferences.auditing.near_duplicates import near_any, near_duplicates
 from lambdamart_kit.preferences.auditing.report import AuditReport
 from lambdamart_kit.preferences.auditing.votes import annotator_table, findings_of_votes
@@ -132,7 +130,7 @@ def _median(values: FloatArray) -> float:
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def _constant_features(features: Any) -> list[str]:
+def _constant_features(features: Features) -> list[str]:
     if features is None or features.shape[0] == 0:
         return []
     if scipy.sparse.issparse(features):

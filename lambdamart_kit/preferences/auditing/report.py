@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.core.typing import IndexArray
+from lambdamart_kit.core.typing import IndexArray, Settings
 
 if TYPE_CHECKING:
     from lambdamart_kit.preferences.judges.report import JudgeReport
@@ -88,7 +88,7 @@ class AuditReport:
             ]
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Settings:
         """All of it as JSON can say it."""
         return {
             "pairs": self.n_pairs,

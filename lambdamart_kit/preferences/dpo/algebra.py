@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, FloatArray, Ids
 from lambdamart_kit.preferences.dpo.checks import aligned, check_beta, distribution, finite, token_counts
 from lambdamart_kit.preferences.strengths.bradley_terry import BradleyTerry
 
@@ -158,7 +158,7 @@ def temper(ref: ArrayLike, *, temperature: float) -> FloatArray:
 
 def tabular_dpo(
     ref: ArrayLike,
-    pairs: Any,
+    pairs: Ids,
     outcomes: Any = None,
     *,
     beta: float,

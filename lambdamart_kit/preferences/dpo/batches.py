@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.sparse
 
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray
 from lambdamart_kit.preferences.dpo.candidates import CandidateSets
 from lambdamart_kit.preferences.dpo.losses.logps import PairLogps
 from lambdamart_kit.preferences.pairs import PreferencePairs
@@ -68,7 +68,7 @@ class Batch:
 
 
 def make_batch(
-    X: Any, pairs: PreferencePairs, ref_logps: ArrayLike | str | None, lengths: ArrayLike | None
+    X: Features, pairs: PreferencePairs, ref_logps: ArrayLike | str | None, lengths: ArrayLike | None
 ) -> Batch:
     """Collect candidates, their features and reference; arrays hold one value a response.
 
@@ -105,7 +105,7 @@ def _of_columns(sets: CandidateSets, pairs: PreferencePairs) -> FloatArray:
     return np.asarray(np.bincount(ends, said) / np.bincount(ends))
 
 
-def standard_deviations(X: Any) -> FloatArray:
+def standard_deviations(X: Features) -> FloatArray:
     """Standard deviation of each feature; 1 where it is constant."""
     squares = X.multiply(X) if scipy.sparse.issparse(X) else X * X
     mean = np.asarray(X.mean(axis=0)).ravel()

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.gains import check_count
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.preferences.dpo.batches import Batch, make_batch, standard_deviations
 from lambdamart_kit.preferences.dpo.checks import check_beta
 from lambdamart_kit.preferences.dpo.evaluation import policy_metrics, training_history
@@ -118,11 +118,11 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         beta: float = 0.1,
         loss_params: Mapping[str, Setting] | None = None,
         loss_weights: Sequence[float] | None = None,
-        features: Any = None,
+        features: Features = None,
         reg_lambda: float = 0.0,
         max_iter: int = 1000,
         tol: float = 1e-12,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.loss = loss
         self.beta = beta
@@ -205,7 +205,9 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         self.history_ = training_history(path, batches, given)
         return self
 
-    def fit(self, X: Any, y: ArrayLike, qid: Any = None, sample_weight: ArrayLike | None = None) -> DPOPolicy:
+    def fit(
+        self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
+    ) -> DPOPolicy:
         """Train on labels: within a prompt, every response is preferred to every one with a lower label.
 
         Parameters
@@ -264,7 +266,7 @@ class DPOPolicy(PolicyFile, BaseEstimator):
 
     # ---------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Any) -> FloatArray:
+    def predict(self, X: Features) -> FloatArray:
         """Implicit reward ``beta * theta' phi`` of each row, up to a constant per prompt, (n,)."""
         check_is_fitted(self)
         matrix = X if hasattr(X, "tocsr") else np.asarray(X)
@@ -282,7 +284,7 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         rewards = self.predict_responses(pairs)
         return expit(rewards[pairs.chosen] - rewards[pairs.rejected])
 
-    def score(self, X: Any, y: ArrayLike, qid: Any = None) -> float:
+    def score(self, X: Features, y: ArrayLike, qid: Ids = None) -> float:
         """Share of the pairs within prompts that the rewards order as the labels do; ties count half."""
         return label_accuracy(self.predict(X), y, qid)
 

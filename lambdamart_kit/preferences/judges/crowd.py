@@ -24,7 +24,7 @@ from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import encode_items, encode_outcomes
 
 _START = 0.9
@@ -83,7 +83,7 @@ class CrowdBradleyTerry(BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
 
-    def fit(self, pairs: Any, outcomes: Any, judges: Any) -> CrowdBradleyTerry:
+    def fit(self, pairs: Ids, outcomes: Any, judges: Any) -> CrowdBradleyTerry:
         """Fit strengths and reliabilities.
 
         Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Settings
 from lambdamart_kit.preferences.judges.agreement import Agreement, alpha_of_codes
 from lambdamart_kit.preferences.judges.effects import (
     FEW_VOTES,
@@ -67,7 +67,7 @@ class JudgeReport:
     def __bool__(self) -> bool:
         return any(value is not None for value in vars(self).values())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Settings:
         """All of it as JSON can say it."""
         found: dict[str, Any] = {}
         if self.agreement is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, Settings
 from lambdamart_kit.preferences.reading.facts import describe, facts_table, text_key
 from lambdamart_kit.preferences.reading.layout import Pair
 from lambdamart_kit.preferences.reading.values import RowError, is_missing, number
@@ -124,7 +124,7 @@ class PairBuilder:
                 stacklevel=4,
             )
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> Settings:
         """All that was added, as the fields of a `PairTable`. The builder cannot be used afterwards."""
         # The dictionaries are as large as all else together, and what follows needs some memory of its own.
         self._prompt_codes.clear()

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.gains import check_choice
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import Comparisons, check_rows, count_comparisons
 from lambdamart_kit.preferences.strengths.connectivity import (
     describe_components,
@@ -129,13 +129,13 @@ class BradleyTerry(StrengthTable):
 
     def fit(
         self,
-        pairs: Any,
+        pairs: Ids,
         outcomes: Any = None,
         sample_weight: Any = None,
         *,
         covariates: Any = None,
         counts: Any = None,
-        groups: Any = None,
+        groups: Ids = None,
     ) -> BradleyTerry:
         """Fit the strengths.
 
@@ -193,7 +193,7 @@ class BradleyTerry(StrengthTable):
         self.classes_ = np.array([0.0, 0.5, 1.0] if model.ties.has_parameter else [0.0, 1.0])
         return self
 
-    def predict_proba(self, pairs: Any, *, covariates: Any = None) -> FloatArray:
+    def predict_proba(self, pairs: Ids, *, covariates: Any = None) -> FloatArray:
         """Probability of each outcome for the first item, (n, 2) loss and win, or (n, 3) loss, tie and win.
 
         Columns follow `classes_`. NaN for items of different components. `covariates` are as in `fit` and
@@ -219,7 +219,7 @@ class BradleyTerry(StrengthTable):
         probabilities[self.components_[first] != self.components_[second]] = np.nan
         return probabilities
 
-    def predict(self, pairs: Any, *, covariates: Any = None) -> FloatArray:
+    def predict(self, pairs: Ids, *, covariates: Any = None) -> FloatArray:
         """Expected outcome for the first item, (n,): P(win) + P(tie) / 2."""
         probabilities = self.predict_proba(pairs, covariates=covariates)
         expected: FloatArray = probabilities @ self.classes_
@@ -342,7 +342,7 @@ class BradleyTerry(StrengthTable):
         return 1.0, np.zeros_like(labels)
 
 
-def _columns(pairs: Any) -> tuple[Array, Array]:
+def _columns(pairs: Ids) -> tuple[Array, Array]:
     if isinstance(pairs, pd.DataFrame):
         return pairs.iloc[:, 0].to_numpy(), pairs.iloc[:, 1].to_numpy()
     table = np.asarray(pairs)
@@ -389,7 +389,7 @@ def _select(comparisons: Comparisons, used: Array) -> Comparisons:
     return dataclasses.replace(comparisons, **{name: getattr(comparisons, name)[used] for name in fields})
 
 
-def _clusters(groups: Any, comparisons: Comparisons, seen: FloatArray | None) -> ClusterCounts:
+def _clusters(groups: Ids, comparisons: Comparisons, seen: FloatArray | None) -> ClusterCounts:
     record = np.empty(0, dtype=np.intp) if comparisons.record is None else comparisons.record
     code = cluster_codes(groups, len(record), "pairs")
     return ClusterCounts(code, record, seen, len(comparisons.first))

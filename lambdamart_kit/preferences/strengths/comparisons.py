@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.reading.values import WINNERS
 from lambdamart_kit.preferences.strengths.factorize import code_ids
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
@@ -69,7 +69,7 @@ class Comparisons:
 
 
 def count_comparisons(
-    pairs: Any,
+    pairs: Ids,
     outcomes: Any = None,
     *,
     sample_weight: Any = None,
@@ -183,7 +183,7 @@ def _canonical(
         code[row] = pair * n_outcomes + (turned[result] if a > b else as_is[result])
 
 
-def encode_items(pairs: Any) -> tuple[Array, IndexArray, IndexArray]:
+def encode_items(pairs: Ids) -> tuple[Array, IndexArray, IndexArray]:
     """Ascending item ids, and the indices of the first and second item of each row."""
     if isinstance(pairs, pd.DataFrame):
         if pairs.shape[1] != 2:

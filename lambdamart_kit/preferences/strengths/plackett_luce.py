@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, Ids
 from lambdamart_kit.preferences.strengths.comparisons import Comparisons
 from lambdamart_kit.preferences.strengths.connectivity import describe_components, strong_components
 from lambdamart_kit.preferences.strengths.likelihood import newton
@@ -88,12 +88,12 @@ class PlackettLuce(StrengthTable):
 
     def fit(
         self,
-        rankings: Any,
-        alternatives: Any = None,
+        rankings: Ids,
+        alternatives: Ids = None,
         sample_weight: Any = None,
         *,
         counts: Any = None,
-        groups: Any = None,
+        groups: Ids = None,
     ) -> PlackettLuce:
         """Fit the strengths.
 
@@ -144,7 +144,7 @@ class PlackettLuce(StrengthTable):
         self.loss_ = RankingModel(encoded).derivatives(self._parameters).loss
         return self
 
-    def predict_proba(self, alternatives: Any) -> list[FloatArray]:
+    def predict_proba(self, alternatives: Ids) -> list[FloatArray]:
         """Probability that each alternative is the best of its set, in the order given; ties left out.
 
         Parameters

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import check_rows, plain, warn_of_look_alikes
 from lambdamart_kit.preferences.strengths.factorize import code_ids
 
@@ -86,7 +86,7 @@ def _tally(
 
 
 def encode_rankings(
-    rankings: Any, alternatives: Any = None, *, sample_weight: Any = None, counts: Any = None
+    rankings: Ids, alternatives: Ids = None, *, sample_weight: Any = None, counts: Any = None
 ) -> Rankings:
     """Rankings from lists of ids, or from a table of ranks; see :meth:`PlackettLuce.fit`.
 
@@ -132,7 +132,7 @@ def encode_rankings(
     return result
 
 
-def _as_rows(rankings: Any) -> Sequence[Any]:
+def _as_rows(rankings: Ids) -> Sequence[Any]:
     if isinstance(rankings, np.ndarray) and rankings.ndim != 2 and rankings.dtype.kind != "O":
         raise ValueError(f"'rankings' must have shape (n, n_ranked), best first; got {rankings.shape}")
     return rankings.tolist() if isinstance(rankings, np.ndarray) else list(rankings)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from lambdamart_kit.core.typing import FloatArray, IndexArray
+from lambdamart_kit.core.typing import FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.strengths.likelihood import Likelihood
 
 DENSE_COVARIANCE = 5000  # items up to which an n x n covariance is reasonable
@@ -73,7 +71,7 @@ def bootstrap_replicates(
     return replicates
 
 
-def cluster_codes(groups: Any, n_rows: int, rows: str) -> IndexArray:
+def cluster_codes(groups: Ids, n_rows: int, rows: str) -> IndexArray:
     """Cluster of each row, numbered from 0 in ascending order of ids; `rows` names what a row is."""
     code, _ = pd.factorize(np.asarray(groups), sort=True)
     if code.shape != (n_rows,) or (code < 0).any():

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from lambdamart_kit.core.rows import column_index
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Features
 
 Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | Sequence[bool] | None
 Categories: TypeAlias = dict[int, list[Any]]
@@ -36,7 +36,7 @@ class FeatureColumns:
     categories: Categories = field(default_factory=dict)
 
 
-def categorical_columns(X: Any, setting: Categorical, names: Array | None) -> list[int]:
+def categorical_columns(X: Features, setting: Categorical, names: Array | None) -> list[int]:
     """Indices of the categorical columns of X under the parameter 'categorical_features'."""
     if setting is None:
         return []
@@ -76,7 +76,7 @@ def _named_column(entry: Any, n_features: int, names: Array | None) -> int:
     return j
 
 
-def plain_frame(X: Any) -> Any:
+def plain_frame(X: Features) -> Any:
     """X itself; of a Polars or Arrow table with anything but numbers, the pandas frame of the same values.
 
     Categories and text are read through pandas, so that a ranker fitted on one kind of frame scores another.
@@ -89,7 +89,7 @@ def plain_frame(X: Any) -> Any:
     return X.to_pandas()
 
 
-def check_column_types(X: Any, name: str) -> None:
+def check_column_types(X: Features, name: str) -> None:
     """Refuse dates, which no rule turns into numbers, with what to do about them."""
     columns = list(zip(X.columns, X.dtypes)) if hasattr(X, "iloc") else []
     if isinstance(X, np.ndarray):
@@ -102,7 +102,7 @@ def check_column_types(X: Any, name: str) -> None:
             )
 
 
-def learn_categories(X: Any, columns: Sequence[int]) -> Categories:
+def learn_categories(X: Features, columns: Sequence[int]) -> Categories:
     """The categories of each categorical column of a frame that holds anything but codes already."""
     if not hasattr(X, "iloc"):
         return {}
@@ -116,7 +116,7 @@ def learn_categories(X: Any, columns: Sequence[int]) -> Categories:
     return found
 
 
-def encode_categories(X: Any, categories: Mapping[int, list[Any]]) -> Any:
+def encode_categories(X: Features, categories: Mapping[int, list[Any]]) -> Any:
     """A frame with its categorical columns as codes in the order of `categories`; unknown is NaN."""
     if not categories:
         return X

@@ -13,7 +13,7 @@ import numpy as np
 
 from lambdamart_kit.core.precision import merged_columns
 from lambdamart_kit.core.rows import is_sparse
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray
 
 Kind: TypeAlias = Literal["standard", "log1p", "quantile"] | None
 KINDS = ("standard", "log1p", "quantile")
@@ -62,7 +62,7 @@ class InputTransform:
     knots: Array
 
     @classmethod
-    def fit(cls, X: Any, kind: Kind) -> Self:
+    def fit(cls, X: Features, kind: Kind) -> Self:
         """Learn the columns of X, an (n_samples, n_features) array or CSR matrix, float32 or float64.
 
         Raises
@@ -88,7 +88,7 @@ class InputTransform:
         scale = np.where(deviation > _RESOLUTION[str(X.dtype)] * np.abs(mean), deviation, 1.0)
         return cls(kind, np.zeros(n_features) if is_sparse(X) else mean, scale, knots)
 
-    def __call__(self, X: Any) -> Any:
+    def __call__(self, X: Features) -> Any:
         """Transformed copy of X: float32, dense or CSR as X is.
 
         Where float32 would merge values, they are centred in float64 before they become float32.
@@ -102,7 +102,7 @@ class InputTransform:
         np.nan_to_num(bent, copy=False)
         return bent.astype(np.float32, copy=False)
 
-    def bend(self, X: Any) -> Any:
+    def bend(self, X: Features) -> Any:
         """Copy of X with every column bent by `kind`, not yet centred or scaled."""
         bent = X.astype(self.knots.dtype, copy=True)
         if self.kind == "log1p":
@@ -129,7 +129,7 @@ def row_blocks(n_samples: int) -> Iterator[slice]:
         yield slice(start, min(start + _ROWS, n_samples))
 
 
-def _moments(transform: InputTransform, X: Any) -> tuple[FloatArray, FloatArray]:
+def _moments(transform: InputTransform, X: Features) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of the bent columns over the values that are not missing."""
     if is_sparse(X):
         bent = transform.bend(X)

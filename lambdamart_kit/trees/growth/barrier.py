@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -18,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, NumbaObject
 
 _SPINS = 2000  # a few microseconds; after that the other thread has probably lost its core
 _YIELDS = 200  # times a core is offered to other threads before this thread goes to sleep
@@ -31,21 +30,31 @@ _sleep = types.ExternalFunction("usleep" if _POSIX else "Sleep", types.int32(typ
 _SLEEP_UNIT = 1 if _POSIX else 1000  # microseconds
 
 
-def _declared(builder: Any, kind: Any, name: str) -> Any:
+def _declared(builder: NumbaObject, kind: NumbaObject, name: str) -> NumbaObject:
     """The function `name` of LLVM, declared once in the module that is being built."""
     found = builder.module.globals.get(name)
     return ir.Function(builder.module, kind, name) if found is None else found
 
 
-def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def _element(
+    context: NumbaObject,
+    builder: NumbaObject,
+    array_type: NumbaObject,
+    array: NumbaObject,
+    index: NumbaObject,
+) -> NumbaObject:
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
 @intrinsic
-def _fetch_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+def _fetch_add(
+    typingctx: NumbaObject, array: NumbaObject, index: NumbaObject, value: NumbaObject
+) -> NumbaObject:
     """``array[index] += value`` as one step no thread can see half of; returns the new value."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         pointer = _element(context, builder, sig.args[0], args[0], args[1])
         # Sequentially consistent: what a thread wrote before it
         # arrives is seen by every thread that saw it arrive.
@@ -55,10 +64,12 @@ def _fetch_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _load(typingctx: Any, array: Any, index: Any) -> Any:
+def _load(typingctx: NumbaObject, array: NumbaObject, index: NumbaObject) -> NumbaObject:
     """``array[index]``, read from memory each time, before any later read."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         pointer = _element(context, builder, sig.args[0], args[0], args[1])
         return builder.load_atomic(pointer, "seq_cst", 8)
 
@@ -66,10 +77,12 @@ def _load(typingctx: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _pause(typingctx: Any) -> Any:
+def _pause(typingctx: NumbaObject) -> NumbaObject:
     """Tell the core that it spins, where it has a word for it."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         if _X86:
             void = ir.FunctionType(ir.VoidType(), [])
             builder.call(_declared(builder, void, "llvm.x86.sse2.pause"), [])
@@ -79,10 +92,12 @@ def _pause(typingctx: Any) -> Any:
 
 
 @intrinsic
-def cycles(typingctx: Any) -> Any:
+def cycles(typingctx: NumbaObject) -> NumbaObject:
     """The core's cycle counter, to see where the time goes; 0 where reading it may not be allowed."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         int64 = ir.IntType(64)
         if not _X86:
             return ir.Constant(int64, 0)
@@ -92,10 +107,12 @@ def cycles(typingctx: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+def prefetch(typingctx: NumbaObject, array: NumbaObject, index: NumbaObject) -> NumbaObject:
     """Ask for the cache line of ``array[index]``; any index is safe, nothing is read."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def codegen(
+        context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
+    ) -> NumbaObject:
         byte_pointer = ir.IntType(8).as_pointer()
         int32 = ir.IntType(32)
         pointer = _element(context, builder, sig.args[0], args[0], args[1])
