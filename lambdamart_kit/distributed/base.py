@@ -18,7 +18,7 @@ from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.boosters.rounds import RoundsProgress, Stopwatch
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import Features, FloatArray, Ids, Settings
 from lambdamart_kit.distributed.checkpoints import Progression
 from lambdamart_kit.distributed.cluster import Cluster
 from lambdamart_kit.distributed.errors import WorkerLostError
@@ -92,13 +92,13 @@ class DaskRanker(TreeRanker):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X: Any,
+        X: Features,
         y: Any,
-        qid: Any = None,
+        qid: Ids = None,
         sample_weight: Any = None,
-        X_val: Any = None,
+        X_val: Features = None,
         y_val: Any = None,
-        qid_val: Any = None,
+        qid_val: Ids = None,
         position: Any = None,
         position_val: Any = None,
     ) -> Self:
@@ -234,7 +234,7 @@ class DaskRanker(TreeRanker):
         label = f"{type(self).__name__} ({self.booster_name}, {len(placed.workers)} workers)"
         with RoundsProgress(n_missing, label=label, enabled=bool(self.verbose)) as progress:
 
-            def report(entry: dict[str, Any]) -> None:
+            def report(entry: Settings) -> None:
                 progress(entry["n_trees"] - n_before, entry["evaluation"])
                 if "model" in entry:
                     progression.save(entry)
@@ -286,7 +286,7 @@ class DaskRanker(TreeRanker):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Any, *, lengths: bool = True) -> Any:
+    def predict(self, X: Features, *, lengths: bool = True) -> Any:
         """Score of each row: lazy for a Dask collection, computed for local data.
 
         Parameters
@@ -324,7 +324,7 @@ class DaskRanker(TreeRanker):
         ]
         return da.concatenate(scores)
 
-    def score(self, X: Any, y: Any, qid: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Features, y: Any, qid: Ids = None, sample_weight: Any = None) -> float:
         """Mean of `eval_metric` over the queries of all partitions, as `LambdaMART.score` measures it.
 
         `y`, `qid` and `sample_weight` may be names of columns of a frame, as in fit.
@@ -357,7 +357,7 @@ class DaskRanker(TreeRanker):
         self.to_local().save(path)
 
 
-def _predict_part(ranker: TreeRanker, X: Any) -> FloatArray:
+def _predict_part(ranker: TreeRanker, X: Features) -> FloatArray:
     """Runs on a worker."""
     if not len(X):
         return np.empty(0)

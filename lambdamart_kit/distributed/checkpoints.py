@@ -10,6 +10,7 @@ import numpy as np
 
 from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.boosters.rounds import History
+from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.distributed.fitting import PlacedRows
 from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.rankers.saving import UnsavedCallable
@@ -89,7 +90,7 @@ class Progression:
         history = self._history()
         return ranker, self.model, History([], history.greater_is_better, *self._best(history))
 
-    def save(self, report: dict[str, Any]) -> None:
+    def save(self, report: Settings) -> None:
         """Take over a report that holds a model, and write it to the file."""
         self._take(report["model"], [*self._earlier, *report["values"]])
         if self._path is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from distributed import MultiLock, Queue
 
 from lambdamart_kit.boosters.rounds import History
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import FloatArray, Settings
 from lambdamart_kit.distributed import shuffling, worker
 from lambdamart_kit.distributed.cluster import Cluster, Worker
 from lambdamart_kit.distributed.parts import Source
@@ -141,9 +141,7 @@ class Boosting:
         Takes each report of :class:`~lambdamart_kit.distributed.worker.Reporter`.
     """
 
-    def __init__(
-        self, cluster: Cluster, placed: PlacedRows, on_report: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, cluster: Cluster, placed: PlacedRows, on_report: Callable[[Settings], None]) -> None:
         self._cluster = cluster
         self._placed = placed
         self._on_report = on_report

@@ -14,7 +14,7 @@ from dask.delayed import delayed
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import flat
-from lambdamart_kit.core.typing import Array, FloatArray
+from lambdamart_kit.core.typing import Array, Features, FloatArray, Ids, Settings
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.files.chunk import Columns, stack
 from lambdamart_kit.files.row_files import RowFiles
@@ -36,7 +36,7 @@ class Part:
     """
 
     number: int
-    X: Any
+    X: Features
     y: FloatArray
     qid: Array
     sample_weight: FloatArray | None
@@ -66,7 +66,9 @@ class Source:
     widths_vary: bool = False
 
 
-def collect(ranker: TreeRanker, X: Any, y: Any, qid: Any, sample_weight: Any, *, suffix: str = "") -> Source:
+def collect(
+    ranker: TreeRanker, X: Features, y: Any, qid: Ids, sample_weight: Any, *, suffix: str = ""
+) -> Source:
     """Parts of row-aligned collections, or of a frame whose columns `y`, `qid` and `sample_weight` name.
 
     Parameters
@@ -98,7 +100,7 @@ def collect(ranker: TreeRanker, X: Any, y: Any, qid: Any, sample_weight: Any, *,
     return Source(parts)
 
 
-def columns_of(X: Any, roles: Sequence[Any], suffix: str = "") -> Any:
+def columns_of(X: Features, roles: Sequence[Any], suffix: str = "") -> Features:
     """What tells number, names and types of the features: X, or of a frame its columns without rows.
 
     Raises
@@ -110,7 +112,7 @@ def columns_of(X: Any, roles: Sequence[Any], suffix: str = "") -> Any:
     missing = [column for column in named if column not in getattr(X, "columns", ())]
     if missing:
         raise ValueError(f"'X{suffix}' must be a frame with the columns that are named; it has no {missing}")
-    meta = getattr(X, "_meta", X) if hasattr(X, "columns") else X
+    meta: Features = getattr(X, "_meta", X) if hasattr(X, "columns") else X
     return meta.drop(columns=named) if named else meta
 
 
@@ -122,12 +124,12 @@ def from_files(ranker: TreeRanker, found: RowFiles) -> Source:
     return Source(parts, widths_vary=found.kind == "letor")
 
 
-def n_partitions(X: Any) -> int:
+def n_partitions(X: Features) -> int:
     """Partitions of the rows of a collection; 1 for local data."""
     return int(X.numblocks[0]) if isinstance(X, da.Array) else int(getattr(X, "npartitions", 1))
 
 
-def delayed_partitions(X: Any) -> list[Any]:
+def delayed_partitions(X: Features) -> list[Any]:
     """The partitions of the rows of a collection, each delayed; local data is one."""
     if isinstance(X, da.Array):
         if X.ndim == 2 and X.numblocks[1] > 1:
@@ -138,7 +140,7 @@ def delayed_partitions(X: Any) -> list[Any]:
     return [X]
 
 
-def split_like(X: Any, column: Any, name: str, *, to: str = "X") -> list[Any]:
+def split_like(X: Features, column: Any, name: str, *, to: str = "X") -> list[Any]:
     """The partitions of `column`, which must be those of `X` (called `to`); known chunks are cut to fit."""
     local = not hasattr(column, "dask")
     if _known_chunks(X) and (local or _known_chunks(column)):
@@ -156,11 +158,11 @@ def split_like(X: Any, column: Any, name: str, *, to: str = "X") -> list[Any]:
     return delayed_partitions(column)
 
 
-def _known_chunks(X: Any) -> bool:
+def _known_chunks(X: Features) -> bool:
     return isinstance(X, da.Array) and not any(math.isnan(size) for size in X.chunks[0])
 
 
-def _collected_part(number: int, ranker: TreeRanker, suffix: str, X: Any, columns: dict[str, Any]) -> Part:
+def _collected_part(number: int, ranker: TreeRanker, suffix: str, X: Features, columns: Settings) -> Part:
     """Runs on a worker: check and convert one partition."""
     named = [column for column in columns.values() if isinstance(column, str)]
     values = {role: X[column] if isinstance(column, str) else column for role, column in columns.items()}
@@ -186,7 +188,7 @@ def _file_part(number: int, ranker: TreeRanker, path: str, columns: Columns) -> 
         raise ValueError(f"{path}: {error}") from None
 
 
-def _checked(number: int, ranker: TreeRanker, X: Any, values: dict[str, Any], suffix: str) -> Part:
+def _checked(number: int, ranker: TreeRanker, X: Features, values: Settings, suffix: str) -> Part:
     labels = check_relevance(flat(values["y"]), name=f"y{suffix}")
     ids = np.asarray(values["qid"])
     weight = values.get("sample_weight")

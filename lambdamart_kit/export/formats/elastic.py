@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, Settings
 from lambdamart_kit.export.format import ExportOptions, Format, Written, as_json, walk
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.export.thresholds import with_finite_thresholds
@@ -53,7 +53,7 @@ class ElasticsearchNative(Format):
         return scores
 
 
-def _tree(tree: PlainTree, names: list[str]) -> dict[str, Any]:
+def _tree(tree: PlainTree, names: list[str]) -> Settings:
     """Nodes first and leaves after them: children are places in the list."""
     places = [np.where(child < 0, tree.n_nodes + ~child, child).tolist() for child in (tree.left, tree.right)]
     nodes: list[dict[str, Any]] = [
@@ -75,14 +75,14 @@ def _tree(tree: PlainTree, names: list[str]) -> dict[str, Any]:
     return {"tree": {"feature_names": names, "target_type": "regression", "tree_structure": nodes + leaves}}
 
 
-def _extractor(name: str) -> dict[str, Any]:
+def _extractor(name: str) -> Settings:
     """A numeric field of the documents, to be replaced by a query where the feature is not one."""
     script = {"source": f"doc[{json.dumps(name)}].value"}
     query = {"script_score": {"query": {"exists": {"field": name}}, "script": script}}
     return {"query_extractor": {"feature_name": name, "query": query}}
 
 
-def _tree_scores(tree: dict[str, Any], X: Float32Array) -> FloatArray:
+def _tree_scores(tree: Settings, X: Float32Array) -> FloatArray:
     nodes = tree["tree_structure"]
 
     def step(at: int, rows: Array) -> float | tuple[Array, Any, Any]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, Settings
 from lambdamart_kit.export.format import ExportOptions, LinearFormat, Written, as_json, walk
 from lambdamart_kit.export.formats.ranklib import ranklib_scores, ranklib_text
 from lambdamart_kit.export.model import Exportable, LinearSum, TreeSum
@@ -116,7 +116,7 @@ def _notes(model: Exportable) -> list[str]:
     ]
 
 
-def _feature_set(model: Exportable, options: ExportOptions) -> dict[str, Any]:
+def _feature_set(model: Exportable, options: ExportOptions) -> Settings:
     """Features that are numeric fields of the documents, to be replaced by queries where they are not."""
     features = [
         {
@@ -136,16 +136,16 @@ def _feature_set(model: Exportable, options: ExportOptions) -> dict[str, Any]:
     return {"featureset": {"name": options.store, "features": features}}
 
 
-def xgboost_dump(model: TreeSum) -> list[dict[str, Any]]:
+def xgboost_dump(model: TreeSum) -> list[Settings]:
     """The trees as ``xgboost.Booster.get_dump(dump_format="json")`` shows them."""
     return [_dumped(below(tree), model.feature_names) for tree in model.folded().trees]
 
 
-def _dumped(tree: PlainTree, names: Sequence[str]) -> dict[str, Any]:
+def _dumped(tree: PlainTree, names: Sequence[str]) -> Settings:
     """Nested nodes, numbered in the order in which they are written."""
     n_written = 0
 
-    def dump(node: int, depth: int) -> dict[str, Any]:
+    def dump(node: int, depth: int) -> Settings:
         nonlocal n_written
         number = n_written
         n_written += 1
@@ -169,12 +169,12 @@ def _dumped(tree: PlainTree, names: Sequence[str]) -> dict[str, Any]:
 
 
 def xgboost_dump_scores(
-    trees: Sequence[dict[str, Any]], X: Float32Array, feature_names: Sequence[str]
+    trees: Sequence[Settings], X: Float32Array, feature_names: Sequence[str]
 ) -> FloatArray:
     """Scores of dumped trees: float32, left where the threshold is above the value."""
     column = {name: j for j, name in enumerate(feature_names)}
 
-    def step(node: dict[str, Any], rows: Array) -> float | tuple[Array, Any, Any]:
+    def step(node: Settings, rows: Array) -> float | tuple[Array, Any, Any]:
         if "leaf" in node:
             return float(np.float32(node["leaf"]))
         x = X[rows, column[node["split"]]]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, BoolArray, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, BoolArray, Float32Array, FloatArray, Settings
 from lambdamart_kit.export.format import ExportOptions, LinearFormat, Written, as_json, walk
 from lambdamart_kit.export.model import Exportable, LinearSum, TreeSum
 from lambdamart_kit.export.thresholds import LARGEST, at_most
@@ -75,9 +75,9 @@ class Solr(LinearFormat):
 
 def _written(
     kind: str,
-    params: dict[str, Any],
+    params: Settings,
     names: Sequence[str],
-    norms: Sequence[dict[str, Any]],
+    norms: Sequence[Settings],
     defaults: Sequence[float | str],
     options: ExportOptions,
     notes: list[str],
@@ -106,12 +106,12 @@ def _linear(model: LinearSum, options: ExportOptions) -> Written:
     return written
 
 
-def _normalizer(mean: float, scale: float) -> dict[str, Any]:
+def _normalizer(mean: float, scale: float) -> Settings:
     params = {"avg": repr(mean), "std": repr(scale)}
     return {"norm": {"class": f"{_PACKAGE}.norm.StandardNormalizer", "params": params}}
 
 
-def _normalised(values: Float32Array, feature: dict[str, Any]) -> Float32Array:
+def _normalised(values: Float32Array, feature: Settings) -> Float32Array:
     if "norm" not in feature:
         return values
     params = feature["norm"]["params"]
@@ -119,7 +119,7 @@ def _normalised(values: Float32Array, feature: dict[str, Any]) -> Float32Array:
         return (values - np.float32(params["avg"])) / np.float32(params["std"])
 
 
-def _trees(model: TreeSum, options: ExportOptions, notes: list[str]) -> tuple[dict[str, Any], list[int]]:
+def _trees(model: TreeSum, options: ExportOptions, notes: list[str]) -> tuple[Settings, list[int]]:
     """The trees, and the power of two that each feature is multiplied by."""
     trees = [at_most(tree) for tree in model.folded().trees]
     columns = np.concatenate([tree.feature for tree in trees])
@@ -209,10 +209,10 @@ def thresholds_for_solr(wanted: Float32Array) -> tuple[Float32Array, BoolArray]:
     return tried[rows, best], reached[rows, best] == wanted
 
 
-def _root(tree: PlainTree, written: Float32Array, names: Sequence[str], says_missing: bool) -> dict[str, Any]:
+def _root(tree: PlainTree, written: Float32Array, names: Sequence[str], says_missing: bool) -> Settings:
     """Numbers are text: Solr's setters for JSON's numbers do not fit them."""
 
-    def node(at: int) -> dict[str, Any]:
+    def node(at: int) -> Settings:
         if at < 0:
             return {"value": repr(float(tree.value[~at]))}
         split: dict[str, Any] = {
@@ -226,14 +226,14 @@ def _root(tree: PlainTree, written: Float32Array, names: Sequence[str], says_mis
     return node(0 if tree.n_nodes else ~0)
 
 
-def _feature(name: str, store: str, default: float | str) -> dict[str, Any]:
+def _feature(name: str, store: str, default: float | str) -> Settings:
     """A numeric field of the documents, to be replaced by a query where the feature is not one."""
     params = {"field": name, "defaultValue": default}
     return {"store": store, "name": name, "class": f"{_PACKAGE}.feature.FieldValueFeature", "params": params}
 
 
-def _tree_scores(root: dict[str, Any], X: Float32Array, column: dict[str, int]) -> FloatArray:
-    def step(node: dict[str, Any], rows: Array) -> float | tuple[Array, Any, Any]:
+def _tree_scores(root: Settings, X: Float32Array, column: dict[str, int]) -> FloatArray:
+    def step(node: Settings, rows: Array) -> float | tuple[Array, Any, Any]:
         if "feature" not in node:
             return float(np.float32(node["value"]))
         x = X[rows, column[node["feature"]]]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, Settings
 from lambdamart_kit.export.format import ExportOptions, Format, Written, as_json, walk
 from lambdamart_kit.export.formats.plugins import xgboost_dump, xgboost_dump_scores
 from lambdamart_kit.export.model import Exportable, TreeSum
@@ -53,7 +53,7 @@ class Vespa(Format):
         return scores
 
 
-def _lightgbm_dump(model: TreeSum) -> dict[str, Any]:
+def _lightgbm_dump(model: TreeSum) -> Settings:
     trees = [{"tree_structure": _structure(below(tree))} for tree in model.folded().trees]
     return {
         "objective": "lambdarank",
@@ -63,8 +63,8 @@ def _lightgbm_dump(model: TreeSum) -> dict[str, Any]:
     }
 
 
-def _structure(tree: PlainTree) -> dict[str, Any]:
-    def node(at: int) -> dict[str, Any]:
+def _structure(tree: PlainTree) -> Settings:
+    def node(at: int) -> Settings:
         if at < 0:
             return {"leaf_value": float(tree.value[~at])}
         return {
@@ -87,8 +87,8 @@ def _rank_profile(names: Sequence[str], flavour: str, options: ExportOptions) ->
     return f"rank-profile {options.name} {{\n{functions}{phase}}}\n"
 
 
-def _tree_scores(root: dict[str, Any], X: Float32Array) -> FloatArray:
-    def step(node: dict[str, Any], rows: Array) -> float | tuple[Array, Any, Any]:
+def _tree_scores(root: Settings, X: Float32Array) -> FloatArray:
+    def step(node: Settings, rows: Array) -> float | tuple[Array, Any, Any]:
         if "leaf_value" in node:
             return float(node["leaf_value"])
         x = X[rows, node["split_feature"]].astype(np.float64)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray, Settings
 from lambdamart_kit.export.format import ExportOptions, Format, Written
 from lambdamart_kit.export.model import Exportable, TreeSum
 from lambdamart_kit.export.thresholds import below
@@ -97,7 +97,7 @@ def _file(model: TreeSum) -> bytes:
     return json.dumps({"version": [3, 0, 0], "learner": learner}).encode()
 
 
-def _part(tree: PlainTree, number: int, n_features: int) -> dict[str, Any]:
+def _part(tree: PlainTree, number: int, n_features: int) -> Settings:
     """A tree with nodes and leaves in one numbering, level by level, two children side by side."""
     is_set = np.array([codes is not None for codes in tree.categories], dtype=bool)
     tree = tree.mirrored(is_set)
