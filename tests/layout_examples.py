@@ -72,12 +72,15 @@ def conversations(first: str, second: str, tie: str, content: Any = lambda text:
     outcomes = [(QUESTION, GOOD, BAD, first), (OTHER, MIDDLE, BAD, second), (OTHER, MIDDLE, BAD, tie)]
     return [
         {
-            "model_a": "ma", "model_b": "mb", "winner": winner, **extra,
+            "model_a": "ma",
+            "model_b": "mb",
+            "winner": winner,
+            **extra,
             "conversation_a": [user(content(q)), bot(content(a))],
             "conversation_b": [user(content(q)), bot(content(b))],
         }
         for q, a, b, winner in outcomes
-    ]  # fmt: skip
+    ]
 
 
 MODELS = {"chosen_model": ["ma", "mb", "ma"], "rejected_model": ["mb", "ma", "mb"]}

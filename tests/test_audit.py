@@ -60,13 +60,18 @@ def test_ties_and_logps():
     pairs = PreferencePairs.read(
         [
             {
-                "prompt": "p", "chosen": "a", "rejected": "b", "target": target,
-                "chosen_logps": -1.0, "rejected_logps": -2.0,
-                "ref_chosen_logps": c, "ref_rejected_logps": -2.0,
+                "prompt": "p",
+                "chosen": "a",
+                "rejected": "b",
+                "target": target,
+                "chosen_logps": -1.0,
+                "rejected_logps": -2.0,
+                "ref_chosen_logps": c,
+                "ref_rejected_logps": -2.0,
             }
             for target, c in ((1.0, -1.0), (0.5, -3.0), (1.0, 0.0))
         ]
-    )  # fmt: skip
+    )
     report = found(audit(pairs))
     assert report["tie"] == [1]
     assert report["policy_equals_reference"] == [0]

@@ -99,7 +99,7 @@ FRAMES = {
     "qid with leading zeros": (lambda f, r: f.assign(qid="00" + f.qid.str[1:]), ""),
     "qid unique a row": (lambda f, r: f.assign(qid=np.arange(len(f))), "label"),
     "docid missing": (_set("docid", [np.nan]), ""),
-}  # fmt: skip
+}
 
 
 def to_text(frame, **options):
@@ -208,8 +208,13 @@ def check(case, folder, *, with_bench):
 TAKEN = {"one row", "one query", "label all zero", "boolean feature", "label huge"}
 # Where a high NDCG is no sign of a right result.
 MEANINGLESS = {
-    "label all zero", "label all one", "one row", "qid unique a row", "label huge", "duplicate qid",
-}  # fmt: skip
+    "label all zero",
+    "label all one",
+    "one row",
+    "qid unique a row",
+    "label huge",
+    "duplicate qid",
+}
 
 
 @pytest.mark.parametrize("case", cases(60, 0), ids="/".join)

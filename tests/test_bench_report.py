@@ -22,15 +22,26 @@ MEGABYTE = 2**20
 
 def run(model, fold, values, setting=0, valid=0.5, **more):
     defaults = {
-        "fit_seconds": 2.0, "fit_times": {"gradient": 0.5}, "predict_seconds": 0.001, "n_test_documents": 100,
-        "fit_memory": 3 * MEGABYTE, "n_iterations": 10,
+        "fit_seconds": 2.0,
+        "fit_times": {"gradient": 0.5},
+        "predict_seconds": 0.001,
+        "n_test_documents": 100,
+        "fit_memory": 3 * MEGABYTE,
+        "n_iterations": 10,
         "learning_curve": {"validation": {"map": [0.3, 0.5, 0.4]}},
         "environment": {"python": "3.11.9", "cores": 2},
-    }  # fmt: skip
+    }
     return Run(
-        f"{model} {fold} {setting}", model, fold, setting, {"num_leaves": 7}, {"map": valid}, {"map": values},
-        [str(i) for i in range(len(values))], **(defaults | more),
-    )  # fmt: skip
+        f"{model} {fold} {setting}",
+        model,
+        fold,
+        setting,
+        {"num_leaves": 7},
+        {"map": valid},
+        {"map": values},
+        [str(i) for i in range(len(values))],
+        **(defaults | more),
+    )
 
 
 @pytest.fixture
@@ -167,8 +178,11 @@ def test_plots_are_written(tmp_path, runs):
     pytest.importorskip("matplotlib")
     written = write_plots(summarise(runs, metrics=["map"]), runs, tmp_path / "plots")
     assert sorted(path.name for path in written) == [
-        "learning_curves.png", "learning_curves.svg", "map.png", "map.svg",
-    ]  # fmt: skip
+        "learning_curves.png",
+        "learning_curves.svg",
+        "map.png",
+        "map.svg",
+    ]
     assert (tmp_path / "plots" / "map.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "plots" / "map.svg").read_text()
     assert "<svg" in svg

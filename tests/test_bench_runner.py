@@ -182,9 +182,11 @@ def test_resumes_from_the_file(tmp_path, runs):
 @pytest.mark.parametrize(
     "change",
     [
-        {"seed": 1}, {"metrics": ("map",)}, {"n_jobs": 1},
+        {"seed": 1},
+        {"metrics": ("map",)},
+        {"n_jobs": 1},
     ],
-)  # fmt: skip
+)
 def test_what_matters_is_in_the_key(change):
     one = Candidate("ridge", Ridge())
     keys = [

@@ -448,7 +448,7 @@ def test_more_items_than_a_dense_covariance(monkeypatch):
         (lambda: citations().covariance(method="magic"), "'method' must be one of"),
         (lambda: citations().covariance(method="clustered"), "give 'groups' to fit"),
     ],
-)  # fmt: skip
+)
 def test_bad_input(fit, message):
     with pytest.raises(ValueError, match=message):
         fit()

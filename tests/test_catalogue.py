@@ -17,9 +17,22 @@ from lambdamart_kit.datasets import (
 )
 
 PROMISED = {
-    "MSLR-WEB10K", "MSLR-WEB30K", "MQ2007", "MQ2008", "OHSUMED", "TD2003", "TD2004", "HP2003", "HP2004",
-    "NP2003", "NP2004", "Yahoo-LTRC-set1", "Yahoo-LTRC-set2", "Istella", "Istella-S",
-}  # fmt: skip
+    "MSLR-WEB10K",
+    "MSLR-WEB30K",
+    "MQ2007",
+    "MQ2008",
+    "OHSUMED",
+    "TD2003",
+    "TD2004",
+    "HP2003",
+    "HP2004",
+    "NP2003",
+    "NP2004",
+    "Yahoo-LTRC-set1",
+    "Yahoo-LTRC-set2",
+    "Istella",
+    "Istella-S",
+}
 
 
 def test_promised_sets_are_there():

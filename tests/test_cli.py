@@ -107,9 +107,21 @@ def test_evaluate_formats(cli, letor, trained, format):
 def test_another_ranker_and_no_validation(cli, letor, tmp_path):
     model = tmp_path / "m.lmk"
     code, out, err = cli(
-        "train", letor / "train.txt", "-o", model, "--ranker", "lightgbm", "--objective", "rank_xendcg",
-        "-p", "n_estimators=5", "--seed", "3", "-j", "1",
-    )  # fmt: skip
+        "train",
+        letor / "train.txt",
+        "-o",
+        model,
+        "--ranker",
+        "lightgbm",
+        "--objective",
+        "rank_xendcg",
+        "-p",
+        "n_estimators=5",
+        "--seed",
+        "3",
+        "-j",
+        "1",
+    )
     assert (code, out) == (0, "")
     assert "5 trees" in err
     ranker = LightGBMRanker.load(model)
@@ -118,9 +130,18 @@ def test_another_ranker_and_no_validation(cli, letor, tmp_path):
 
 def test_bench_on_a_folder(cli, letor, tmp_path):
     arguments = [
-        "bench", letor, "-m", "lambdamart,pointwise", "--quick", "-k", "ndcg@5,map", "-j", "1",
-        "--out", tmp_path / "runs.jsonl",
-    ]  # fmt: skip
+        "bench",
+        letor,
+        "-m",
+        "lambdamart,pointwise",
+        "--quick",
+        "-k",
+        "ndcg@5,map",
+        "-j",
+        "1",
+        "--out",
+        tmp_path / "runs.jsonl",
+    ]
     code, out, _ = cli(*arguments, "-f", "json")
     report = json.loads(out)
     assert (code, report["baseline"], report["folds"]) == (0, "pointwise", [letor.name])
@@ -139,9 +160,19 @@ def test_bench_on_a_folder(cli, letor, tmp_path):
 def test_bench_on_a_file_splits_by_query_and_draws(cli, letor, tmp_path):
     pytest.importorskip("matplotlib")
     code, out, err = cli(
-        "bench", letor / "train.txt", "--folds", "2", "-m", "lightgbm", "--tune", "2",
-        "--plots", tmp_path, "-j", "1",
-    )  # fmt: skip
+        "bench",
+        letor / "train.txt",
+        "--folds",
+        "2",
+        "-m",
+        "lightgbm",
+        "--tune",
+        "2",
+        "--plots",
+        tmp_path,
+        "-j",
+        "1",
+    )
     assert code == 0
     assert "test queries in 2 folds" in out
     assert "tuned over 2 settings" in out
@@ -201,9 +232,15 @@ def test_debug_shows_the_traceback(letor):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["bnech"], ["bench", "--tnue", "2"], ["bench", "--tune", "0"], ["train"],
-     ["evaluate", "a", "b", "-f", "xml"], ["train", "a", "-o", "b", "-p", "num_leaves"]],
-)  # fmt: skip
+    [
+        ["bnech"],
+        ["bench", "--tnue", "2"],
+        ["bench", "--tune", "0"],
+        ["train"],
+        ["evaluate", "a", "b", "-f", "xml"],
+        ["train", "a", "-o", "b", "-p", "num_leaves"],
+    ],
+)
 def test_usage_errors_are_exit_code_2(cli, arguments):
     code, out, err = cli(*arguments)
     assert (code, out) == (2, "")

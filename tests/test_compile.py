@@ -133,9 +133,16 @@ def test_cached_code_is_not_used_when_a_function_in_another_file_changed(tmp_pat
 
 @pytest.mark.parametrize(
     ("wanted", "version", "is_lean"),
-    [("", "0.62.0", True), ("", "0.99.0", False), ("", "1.0", False), ("", "0.68.0rc1", True),
-     ("", "unknown", False), ("plain", "0.62.0", False), ("lean", "0.99.0", True)],
-)  # fmt: skip
+    [
+        ("", "0.62.0", True),
+        ("", "0.99.0", False),
+        ("", "1.0", False),
+        ("", "0.68.0rc1", True),
+        ("", "unknown", False),
+        ("plain", "0.62.0", False),
+        ("lean", "0.99.0", True),
+    ],
+)
 def test_unknown_releases_of_numba_compile_the_plain_way(wanted, version, is_lean):
     assert (kernels._choose_lean(wanted, version) is not None) == is_lean
 

@@ -79,9 +79,12 @@ def test_parts_are_orthogonal_and_add_up(seed, density):
     assert squares == pytest.approx(h.squared(flow), abs=1e-10)
     # The curl part is the projection on the flows round triangles, written out.
     triangles = [
-        (i, j, k) for i in range(n_items) for j in range(i, n_items) for k in range(j, n_items)
+        (i, j, k)
+        for i in range(n_items)
+        for j in range(i, n_items)
+        for k in range(j, n_items)
         if {(i, j), (j, k), (i, k)} <= set(zip(first.tolist(), second.tolist()))
-    ]  # fmt: skip
+    ]
     assert sorted(map(tuple, h.triangles.tolist())) == triangles
     at = {pair: e for e, pair in enumerate(zip(first.tolist(), second.tolist()))}
     C = np.zeros((len(triangles), len(first)))

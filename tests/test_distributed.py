@@ -121,7 +121,7 @@ def test_the_same_rows_give_the_same_model_however_they_are_cut(client, rows, da
         ("ndcg", "lightgbm"),
         *[pytest.param(name, "lightgbm", marks=pytest.mark.slow) for name in OBJECTIVES if name != "ndcg"],
     ],
-)  # fmt: skip
+)
 def test_every_objective_learns_what_it_learns_locally(client, rows, dask_rows, objective, booster):
     X, y, qid = dask_rows
     params = {"booster": booster, "n_estimators": 5, "num_leaves": 7, "random_state": 0}
@@ -461,10 +461,14 @@ def test_fewer_queries_than_workers(client, rows):
     [
         (lambda X, y, q: (X, None, q), "'y' must be given"),
         (lambda X, y, q: (X, y, None), "'qid' must be given"),
-        (lambda X, y, q: (X, da.where(da.arange(len(y), chunks=300) == 700, np.nan, y), q),
-         r"partition 2: 'y' must hold finite relevance labels >= 0; row 100 has nan"),
-        (lambda X, y, q: (X, y, da.where(da.arange(len(y), chunks=300) == 301, np.nan, q)),
-         r"partition 1: 'qid' must not be missing: row 1 has nan"),
+        (
+            lambda X, y, q: (X, da.where(da.arange(len(y), chunks=300) == 700, np.nan, y), q),
+            r"partition 2: 'y' must hold finite relevance labels >= 0; row 100 has nan",
+        ),
+        (
+            lambda X, y, q: (X, y, da.where(da.arange(len(y), chunks=300) == 301, np.nan, q)),
+            r"partition 1: 'qid' must not be missing: row 1 has nan",
+        ),
         (lambda X, y, q: (X, y[:-3], q), r"'y' must have one entry a row of 'X': expected \d+, got \d+"),
         (lambda X, y, q: (X[y >= 0], y[:600][y[:600] >= 0], q[y >= 0]), "'y' must have the partitions"),
         (lambda X, y, q: (X[y >= 0], y[y >= 1], q[y >= 0]), "partition 0: 'y' must have one entry a row"),
@@ -472,7 +476,7 @@ def test_fewer_queries_than_workers(client, rows):
         (lambda X, y, q: (X, 0 * y, q), "'y' must hold two different labels in at least one query"),
         (lambda X, y, q: (X, "label", q), r"must be a frame with the columns .*; it has no \['label'\]"),
     ],
-)  # fmt: skip
+)
 def test_unusable_rows(client, dask_rows, change, message):
     X, y, qid = change(*dask_rows)
     with pytest.raises(ValueError, match=message):

@@ -184,7 +184,7 @@ def test_audit_logps():
         (lambda: dpo.implicit_margin(**ROW, chosen_lengths=[3]), "'rejected_lengths' must hold"),
         (lambda: dpo.select_best([np.nan], [1]), "'scores' must be finite; row 0"),
     ],
-)  # fmt: skip
+)
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -448,11 +448,13 @@ def test_d_optimal_is_greedy_on_log_det(rng):
     expected = []
     for _ in range(6):
         value = [
-            -np.inf if i in expected else log_det_by_hand(
+            -np.inf
+            if i in expected
+            else log_det_by_hand(
                 features, candidates[[*known, *expected, i]], variance[[*known, *expected, i]], 0.5
             )
             for i in range(len(candidates))
-        ]  # fmt: skip
+        ]
         expected.append(int(np.argmax(value)))
     assert chosen.tolist() == expected
 
@@ -494,9 +496,15 @@ def test_double_thompson_asks_about_favourites(rng):
     prompt = np.repeat([0, 1], 6)
     two = np.concatenate([candidates, candidates + 4])
     both = select_pairs(
-        Plane([5.0, 4.8, -5, -5, 5.0, 4.8, -5, -5]), np.eye(8), two, 2, method="double-thompson",
-        prompt=prompt, max_per_prompt=1, random_state=0,
-    )  # fmt: skip
+        Plane([5.0, 4.8, -5, -5, 5.0, 4.8, -5, -5]),
+        np.eye(8),
+        two,
+        2,
+        method="double-thompson",
+        prompt=prompt,
+        max_per_prompt=1,
+        random_state=0,
+    )
     assert sorted(prompt[both].tolist()) == [0, 1]
 
 

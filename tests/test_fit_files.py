@@ -183,8 +183,10 @@ def test_xgboost_external_memory_is_nearly_xgboost_in_memory(folder, data, held_
     settings = {"booster": "xgboost", **COMMON, "n_estimators": 4, "validation_fraction": 0.3}
     in_memory = LambdaMART(**settings).fit(data.X, data.y, data.qid)
     from_files = LambdaMART(**settings).fit_files(folder / "one.parquet")
-    scores = [ranker.booster_.inplace_predict(held_out.X, validate_features=False)
-              for ranker in (in_memory, from_files)]  # fmt: skip
+    scores = [
+        ranker.booster_.inplace_predict(held_out.X, validate_features=False)
+        for ranker in (in_memory, from_files)
+    ]
     assert np.corrcoef(scores)[0, 1] > 0.95
     first = [ranker.evals_result_["validation"]["ndcg@10"] for ranker in (in_memory, from_files)]
     assert np.allclose(*first, atol=0.05)

@@ -165,9 +165,11 @@ def test_native_models_score_as_what_they_become(rows, num_leaves, start, rng):
     ranker = LambdaMART(n_estimators=14, num_leaves=num_leaves, min_child_samples=1, categorical_features=[2])
     if start is not None:
         ranker.set_params(
-            warm_start=True, n_estimators=8, booster="native" if start == "native" else "lightgbm",
+            warm_start=True,
+            n_estimators=8,
+            booster="native" if start == "native" else "lightgbm",
             booster_params={"linear_tree": True} if start == "linear" else None,
-        ).fit(X, labels, qid)  # fmt: skip
+        ).fit(X, labels, qid)
         assert np.isfinite(ranker.predict(X)).all()
     ranker.set_params(booster="native", n_estimators=14, booster_params=None).fit(X, labels, qid)
     model, odd = ranker.model_, odd_rows(X, rng)

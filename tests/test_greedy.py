@@ -45,8 +45,9 @@ def plain_greedy(kind, vectors, modular, k):
         now = value(kind, vectors, chosen)
         gain = {
             i: modular[i] + value(kind, vectors, [*chosen, i]) - now
-            for i in range(len(vectors)) if i not in chosen
-        }  # fmt: skip
+            for i in range(len(vectors))
+            if i not in chosen
+        }
         best = max(gain, key=lambda i: (round(gain[i], 9), -i))
         chosen.append(best)
         gains.append(gain[best])

@@ -19,13 +19,13 @@ PACKAGE = ROOT / "lambdamart_kit"
 
 MOST_MODULES = 15  # in a folder
 MOST_LINES = 50  # of a function's body
-MOST_SKIPS = 82  # lines kept from the formatter, in the whole project; to come down to 40
+MOST_SKIPS = 25  # lines kept from the formatter, in the whole project
 # Assignments `a, b = x, y` a code line, swaps aside.
 MOST_PACKED = {"lambdamart_kit": 0.010, "lambdamart_kit/trees": 0.020}
 # Comments a code line.
 LEAST_COMMENTS = {"lambdamart_kit/trees": 0.10, "lambdamart_kit/core": 0.10}
 # Functions that are too long today, and how long; to go.
-LONG_TODAY = {"boost": 52, "find_scales": 65, "grow": 62, "maximise_into": 51, "pair_rows": 52}
+LONG_TODAY = {"find_scales": 65, "grow": 62, "maximise_into": 51}
 
 
 @cache

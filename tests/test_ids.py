@@ -34,8 +34,13 @@ def columns_of_every_kind():
     yield "series of objects", [pd.Series(s, dtype=object) for s in strings]
     yield "arrow", [pd.Series(s, dtype="string[pyarrow]") for s in strings]
     yield "python strings", [pd.Series(s, dtype="string[python]") for s in strings]
-    yield "categories", [pd.Series(pd.Categorical(strings[0], categories=["unused", *NAMES[::-1]])),
-                         pd.Series(pd.Categorical(strings[1]))]  # fmt: skip
+    yield (
+        "categories",
+        [
+            pd.Series(pd.Categorical(strings[0], categories=["unused", *NAMES[::-1]])),
+            pd.Series(pd.Categorical(strings[1])),
+        ],
+    )
     yield "categories and strings", [pd.Series(pd.Categorical(strings[0])), pd.Series(strings[1])]
 
 

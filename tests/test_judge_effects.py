@@ -86,10 +86,16 @@ def test_position_is_told_from_strength():
 
 def test_position_without_names_of_models_is_the_share_of_first_places():
     rows = [
-        {"prompt": f"p{i}", "response_a": f"a{i}", "response_b": f"b{i}", "model_a": "m", "model_b": "m",
-         "winner": "model_a" if i % 4 else "model_b"}
+        {
+            "prompt": f"p{i}",
+            "response_a": f"a{i}",
+            "response_b": f"b{i}",
+            "model_a": "m",
+            "model_b": "m",
+            "winner": "model_a" if i % 4 else "model_b",
+        }
         for i in range(200)
-    ]  # fmt: skip
+    ]
     table = position_effect(judged(rows))
     assert table["first_wins"][0] == 0.75
     assert table["estimate"][0] == pytest.approx(np.log(3))
@@ -155,9 +161,16 @@ def test_consistency_when_places_are_swapped():
         for a, b in (("x", "y"), ("y", "x")):
             winner = "model_a" if (a == "x" if good else True) else "model_b"
             rows.append(
-                {"prompt": f"q{i}", "model_a": a, "model_b": b, "response_a": f"{a}{i}",
-                 "response_b": f"{b}{i}", "winner": winner, "judge": "k"}
-            )  # fmt: skip
+                {
+                    "prompt": f"q{i}",
+                    "model_a": a,
+                    "model_b": b,
+                    "response_a": f"{a}{i}",
+                    "response_b": f"{b}{i}",
+                    "winner": winner,
+                    "judge": "k",
+                }
+            )
     table = swap_consistency(judged(rows))
     assert len(table) == 1
     row = table.iloc[0]
@@ -173,8 +186,10 @@ def test_agreement_of_votes_does_not_depend_on_the_order_of_rows():
     rng = np.random.default_rng(0)
     rows = [
         {"prompt": f"p{i}", "chosen": c, "rejected": r, "annotator": w}
-        for i in range(60) for w in "abc" for c, r in ([("A", "B")] if rng.random() < 0.8 else [("B", "A")])
-    ]  # fmt: skip
+        for i in range(60)
+        for w in "abc"
+        for c, r in ([("A", "B")] if rng.random() < 0.8 else [("B", "A")])
+    ]
     found = vote_agreement(judged(rows))
     assert found.n_units == 60
     assert found.lower < found.alpha < found.upper
@@ -208,9 +223,16 @@ def test_report_names_the_cycle():
         right = rng.random() < 0.9
         winner = "model_a" if ((a, b) in beats) == right else "model_b"
         rows.append(
-            {"prompt": f"q{i}", "model_a": str(a), "model_b": str(b), "response_a": f"{a}{i}",
-             "response_b": f"{b}{i}", "winner": winner, "judge": f"j{i % 4}"}
-        )  # fmt: skip
+            {
+                "prompt": f"q{i}",
+                "model_a": str(a),
+                "model_b": str(b),
+                "response_a": f"{a}{i}",
+                "response_b": f"{b}{i}",
+                "winner": winner,
+                "judge": f"j{i % 4}",
+            }
+        )
     report = judge_report(PreferencePairs.read(rows))
     assert report.scale.rejects()
     assert report.to_dict()["scale"]["worst_cycles"][0]["cycle"] == "paper > rock > scissors > paper"
@@ -222,12 +244,32 @@ def test_report_names_the_cycle():
 
 def test_controls_of_a_leaderboard():
     rows = [
-        {"model_a": "x", "model_b": "y", "winner": "model_a", "judge": "j", "len_a": "7", "len_b": 5,
-         "gap": 2.5, "response_a": "one two three", "response_b": "**one**"},
-        {"model_a": "y", "model_b": "x", "winner": "tie", "judge": "k", "len_a": 1, "len_b": 4,
-         "gap": -1, "response_a": [{"role": "user", "content": "long question here"},
-                                   {"role": "assistant", "content": "a"}], "response_b": "b c"},
-    ]  # fmt: skip
+        {
+            "model_a": "x",
+            "model_b": "y",
+            "winner": "model_a",
+            "judge": "j",
+            "len_a": "7",
+            "len_b": 5,
+            "gap": 2.5,
+            "response_a": "one two three",
+            "response_b": "**one**",
+        },
+        {
+            "model_a": "y",
+            "model_b": "x",
+            "winner": "tie",
+            "judge": "k",
+            "len_a": 1,
+            "len_b": 4,
+            "gap": -1,
+            "response_a": [
+                {"role": "user", "content": "long question here"},
+                {"role": "assistant", "content": "a"},
+            ],
+            "response_b": "b c",
+        },
+    ]
     votes = read_controlled_votes(rows, style=True, covariates=["len_a:len_b", "gap"], groups="judge")
     assert votes.groups.tolist() == ["j", "k"]
     assert votes.covariates.columns.tolist() == ["length", "bold", "len_a - len_b", "gap"]

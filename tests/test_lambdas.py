@@ -92,9 +92,14 @@ def expected_gradient(objective, scores, y):
         return np.zeros(len(y)), np.zeros(len(y))
     normal = objective.normalize
     return reference.pair_gradient(
-        scores, labels, weights, sigma=objective.sigma, by_score=normal in (True, "scores"),
-        by_query=normal in (True, "queries"), hessian_factor=objective.hessian_factor,
-    )  # fmt: skip
+        scores,
+        labels,
+        weights,
+        sigma=objective.sigma,
+        by_score=normal in (True, "scores"),
+        by_query=normal in (True, "queries"),
+        hessian_factor=objective.hessian_factor,
+    )
 
 
 def assert_equals_specification(objective, y, scores, qid):
@@ -232,9 +237,11 @@ def test_lightgbm_normalisation_spelled_out():
 def test_ranknet_is_bradley_terry_on_explicit_pairs(rng):
     y, scores, qid = ragged(rng, tied=True)
     pairs = [
-        (i, j) for q in np.unique(qid) for i, j in itertools.permutations(np.flatnonzero(qid == q), 2)
+        (i, j)
+        for q in np.unique(qid)
+        for i, j in itertools.permutations(np.flatnonzero(qid == q), 2)
         if y[i] > y[j]
-    ]  # fmt: skip
+    ]
     winners, losers = np.array(pairs).T
     expected = PairLoss(winners, losers, len(y)).gradient_hessian(scores)
     for ours, theirs in zip(gradient_of(RankNet(), y, scores, qid), expected):

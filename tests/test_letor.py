@@ -62,8 +62,10 @@ def test_comments(tmp_path):
     path = write(tmp_path, text)
     assert read_letor(path).docid.tolist() == ["GX1", "seen by hand", ""]
     assert read_letor(path, docid="comment").docid.tolist() == [
-        "docid = GX1 inc = 1 prob = 0.08", "seen by hand", "",
-    ]  # fmt: skip
+        "docid = GX1 inc = 1 prob = 0.08",
+        "seen by hand",
+        "",
+    ]
     assert read_letor(path, docid="none").docid is None
     assert read_letor(write(tmp_path, "1 qid:1 1:1\n")).docid is None
 
@@ -125,7 +127,7 @@ BAD = [
     ("1 qid:1 1:1 2:2\n0 qid:1 1:1", 2, "cut short", "0 qid:1 1:1"),
     ("1 qid:1 1:1 #docid = a\n0 qid:1 1:1", 2, "every other line ends in a comment", "0 qid:1 1:1"),
     ("1 qid:1 1:1 2:2\n0 qid:1 1:1 2:", 2, "cut short", "2:"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "line", "reason", "offending"), BAD)

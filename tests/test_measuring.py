@@ -144,8 +144,10 @@ def test_comparison_written_out(folder):
     ]
     paired = values[1] - values[0]
     assert (found.wins, found.ties, found.losses) == (
-        (paired > 0).sum(), (paired == 0).sum(), (paired < 0).sum(),
-    )  # fmt: skip
+        (paired > 0).sum(),
+        (paired == 0).sum(),
+        (paired < 0).sum(),
+    )
     assert found.difference == pytest.approx(paired.mean())
     assert found.effect_size == pytest.approx(paired.mean() / paired.std(ddof=1))
     signs = np.array(np.meshgrid(*[[-1, 1]] * 11)).reshape(11, -1)

@@ -504,8 +504,10 @@ def test_all_bad_names_are_reported_together():
     with pytest.raises(ValueError, match=r"unknown metric 'foo'.*'k' must be.*unknown metric 'bar@3'"):
         parse_metrics(["ndcg", "foo", "ndcg@0", "bar@3"])
     assert [str(m) for m in parse_metrics("ndcg@10,map, ndcg(gain=[0,1],ties=input)@5")] == [
-        "ndcg@10", "map", "ndcg(gain=[0,1],ties=input)@5",
-    ]  # fmt: skip
+        "ndcg@10",
+        "map",
+        "ndcg(gain=[0,1],ties=input)@5",
+    ]
     assert parse_metrics(MRR(k=5)) == [MRR(k=5)]
 
 

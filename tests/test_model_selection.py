@@ -238,9 +238,13 @@ def test_several_metrics_with_one_prediction(data):
             pipeline(), GRID, cv=QueryKFold(3), scoring=make_ranking_scorer(["ndcg@10", "map"]), refit="map"
         ).fit(X, y, qid=qid)
         of_dict = cross_validate(
-            pipeline(), X, y, cv=QueryKFold(3), params={"qid": qid},
+            pipeline(),
+            X,
+            y,
+            cv=QueryKFold(3),
+            params={"qid": qid},
             scoring={"a": make_ranking_scorer("ndcg@10"), "b": make_ranking_scorer("map")},
-        )  # fmt: skip
+        )
     assert search.cv_results_["mean_test_map"].shape == (3,)
     assert of_dict["test_a"].mean() <= search.cv_results_["mean_test_ndcg@10"].max()
 
@@ -251,9 +255,15 @@ def test_query_weights_are_routed(data):
     with query_routing():
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         results = cross_validate(
-            make_pipeline(scaler, Ridge()), X, y, cv=QueryKFold(3), scoring=make_ranking_scorer(),
-            params={"qid": qid, "sample_weight": weight}, return_estimator=True, return_indices=True,
-        )  # fmt: skip
+            make_pipeline(scaler, Ridge()),
+            X,
+            y,
+            cv=QueryKFold(3),
+            scoring=make_ranking_scorer(),
+            params={"qid": qid, "sample_weight": weight},
+            return_estimator=True,
+            return_indices=True,
+        )
     for fold, test in enumerate(results["indices"]["test"]):
         fitted = results["estimator"][fold]
         np.testing.assert_array_equal(fitted[-1].weight_, weight[results["indices"]["train"][fold]])
@@ -291,9 +301,15 @@ def test_learning_curve_grows_by_whole_queries(data):
     total = dict(zip(*np.unique(qid, return_counts=True), strict=True))
     with query_routing():
         _, _, test = learning_curve(
-            Watched(), X, y, cv=QueryKFold(3), params={"qid": qid}, scoring=make_ranking_scorer(),
-            train_sizes=[0.3, 0.6, 1.0], error_score="raise",
-        )  # fmt: skip
+            Watched(),
+            X,
+            y,
+            cv=QueryKFold(3),
+            params={"qid": qid},
+            scoring=make_ranking_scorer(),
+            train_sizes=[0.3, 0.6, 1.0],
+            error_score="raise",
+        )
     assert test.shape == (3, 3)
     assert max(sizes) <= 1
 
@@ -305,9 +321,15 @@ def test_validation_curve_cross_val_score_and_predict(data):
             pipeline(), X, y, cv=QueryKFold(3), params={"qid": qid}, scoring=make_ranking_scorer()
         )
         _, curve = validation_curve(
-            pipeline(), X, y, param_name="ridge__alpha", param_range=[1.0], cv=QueryKFold(3),
-            params={"qid": qid}, scoring=make_ranking_scorer(),
-        )  # fmt: skip
+            pipeline(),
+            X,
+            y,
+            param_name="ridge__alpha",
+            param_range=[1.0],
+            cv=QueryKFold(3),
+            params={"qid": qid},
+            scoring=make_ranking_scorer(),
+        )
         predicted = cross_val_predict(pipeline(), X, y, cv=QueryKFold(3), params={"qid": qid})
     np.testing.assert_array_equal(curve[0], scores)
     assert ndcg(y, predicted, qid, k=10) > 0.8
@@ -321,9 +343,17 @@ def test_nested_cross_validation(data, n_jobs):
             pipeline(), GRID, cv=QueryKFold(3), scoring=make_ranking_scorer(), error_score="raise"
         )
         results = cross_validate(
-            inner, X, y, cv=QueryKFold(4, shuffle=True, random_state=0), params={"qid": qid}, n_jobs=n_jobs,
-            scoring=make_ranking_scorer(), error_score="raise", return_estimator=True, return_indices=True,
-        )  # fmt: skip
+            inner,
+            X,
+            y,
+            cv=QueryKFold(4, shuffle=True, random_state=0),
+            params={"qid": qid},
+            n_jobs=n_jobs,
+            scoring=make_ranking_scorer(),
+            error_score="raise",
+            return_estimator=True,
+            return_indices=True,
+        )
     for fold, search in enumerate(results["estimator"]):
         seen = search.best_estimator_[-1].queries_
         assert not seen & set(qid[results["indices"]["test"][fold]])
@@ -437,8 +467,12 @@ def test_the_promised_grid_search(rng):
     grid = {"lambdamart__num_leaves": [4, 8], "lambdamart__objective": ["ndcg", "pairwise"]}
     with lk.query_routing():
         search = GridSearchCV(
-            make_pipeline(StandardScaler(), ranker), grid, cv=QueryKFold(3), n_jobs=2, error_score="raise",
+            make_pipeline(StandardScaler(), ranker),
+            grid,
+            cv=QueryKFold(3),
+            n_jobs=2,
+            error_score="raise",
             scoring=make_ranking_scorer("ndcg@10"),
-        ).fit(X, y, qid=qid)  # fmt: skip
+        ).fit(X, y, qid=qid)
     assert search.best_score_ > 0.3
     assert ndcg(y, search.predict(X), qid, k=10) > search.best_score_

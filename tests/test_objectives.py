@@ -277,11 +277,20 @@ def test_lightgbm_lambdarank(rng, parity_data, normalize, start, level):
     X, y, qid, sizes = parity_data
     scores = (start * rng.normal(size=len(y))).astype(np.float32)
     parameters = {
-        "objective": "lambdarank", "lambdarank_norm": normalize, "lambdarank_truncation_level": level,
-        "num_leaves": 60, "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 1e-6, "lambda_l2": 1e-3,
-        "learning_rate": 1.0, "verbose": -1, "boost_from_average": False, "num_threads": 1,
-        "min_data_in_bin": 1, "max_bin": 500,
-    }  # fmt: skip
+        "objective": "lambdarank",
+        "lambdarank_norm": normalize,
+        "lambdarank_truncation_level": level,
+        "num_leaves": 60,
+        "min_data_in_leaf": 1,
+        "min_sum_hessian_in_leaf": 1e-6,
+        "lambda_l2": 1e-3,
+        "learning_rate": 1.0,
+        "verbose": -1,
+        "boost_from_average": False,
+        "num_threads": 1,
+        "min_data_in_bin": 1,
+        "max_bin": 500,
+    }
     train = lightgbm.Dataset(X, y, group=sizes, init_score=scores, params=parameters)
     booster = lightgbm.train(parameters, train, 1)
     leaf = booster.predict(X, pred_leaf=True).ravel()
@@ -300,12 +309,22 @@ def test_xgboost_rank(rng, parity_data, name, kind, normalize, start):
     scores = (start * rng.normal(size=len(y))).astype(np.float32)
     train = xgboost.DMatrix(X, y, qid=qid, base_margin=scores)
     parameters = {
-        "objective": name, "lambdarank_pair_method": "topk", "lambdarank_num_pair_per_sample": 8,
-        "lambdarank_normalization": normalize in (True, "queries"), "base_score": 0.0,
-        "lambdarank_score_normalization": normalize in (True, "scores"), "max_depth": 0, "max_leaves": 60,
-        "grow_policy": "lossguide", "tree_method": "hist", "max_bin": 500, "min_child_weight": 0,
-        "reg_lambda": 1e-3, "eta": 1.0, "nthread": 1,
-    }  # fmt: skip
+        "objective": name,
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": 8,
+        "lambdarank_normalization": normalize in (True, "queries"),
+        "base_score": 0.0,
+        "lambdarank_score_normalization": normalize in (True, "scores"),
+        "max_depth": 0,
+        "max_leaves": 60,
+        "grow_policy": "lossguide",
+        "tree_method": "hist",
+        "max_bin": 500,
+        "min_child_weight": 0,
+        "reg_lambda": 1e-3,
+        "eta": 1.0,
+        "nthread": 1,
+    }
     booster = xgboost.train(parameters, train, 1)
     leaf = booster.predict(train, pred_leaf=True).astype(int).ravel()
     theirs = booster.predict(train, output_margin=True) - scores

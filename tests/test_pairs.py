@@ -80,8 +80,10 @@ def random_pairs(rng, n_items=30, n_pairs=400):
     first = rng.integers(0, n_items, n_pairs)
     second = (first + rng.integers(1, n_items, n_pairs)) % n_items
     settings = {
-        "weight": rng.random(n_pairs), "target": rng.random(n_pairs), "margin": rng.normal(size=n_pairs)
-    }  # fmt: skip
+        "weight": rng.random(n_pairs),
+        "target": rng.random(n_pairs),
+        "margin": rng.normal(size=n_pairs),
+    }
     return first, second, settings
 
 

@@ -129,10 +129,15 @@ def test_5_every_ranker_can_be_cross_validated(ranker, letor):
     with query_routing(), warnings.catch_warnings():
         warnings.simplefilter("error")
         result = cross_validate(
-            ranker, X, y, params={"qid": qid}, cv=QueryKFold(3), error_score="raise",
+            ranker,
+            X,
+            y,
+            params={"qid": qid},
+            cv=QueryKFold(3),
+            error_score="raise",
             return_train_score=True,
             scoring={"own": make_ranking_scorer("ndcg@10"), "map": make_ranking_scorer("map")},
-        )  # fmt: skip
+        )
     assert (result["test_own"] > 0.1).all()
     assert result["train_own"].mean() > result["test_own"].mean()
 
@@ -145,10 +150,17 @@ def test_7_halving_behind_a_scaler_with_unsorted_queries(resource, letor):
     most = {"n_samples": "auto", "lambdamart__n_estimators": 8}[resource]
     with query_routing():
         search = HalvingGridSearchCV(
-            pipeline, {"lambdamart__num_leaves": [4, 8, 16]}, resource=resource, max_resources=most, factor=2,
-            min_resources=4 if most == 8 else 1000, cv=QueryKFold(3), random_state=0,
-            scoring=make_ranking_scorer("ndcg@10"), error_score="raise",
-        ).fit(X, y, qid=qid)  # fmt: skip
+            pipeline,
+            {"lambdamart__num_leaves": [4, 8, 16]},
+            resource=resource,
+            max_resources=most,
+            factor=2,
+            min_resources=4 if most == 8 else 1000,
+            cv=QueryKFold(3),
+            random_state=0,
+            scoring=make_ranking_scorer("ndcg@10"),
+            error_score="raise",
+        ).fit(X, y, qid=qid)
     assert (search.cv_results_["mean_test_score"] > 0.1).all()
     assert ndcg(y, search.predict(X), qid, k=10) > search.best_score_
 

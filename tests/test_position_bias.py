@@ -179,9 +179,14 @@ def twin():
     data = make_letor(60, mean_documents=10, max_documents=12, random_state=0)
     scores = np.argsort(np.argsort(data.X[:, 129])) / len(data) * 3.5
     log = simulate_clicks(
-        data, scores, model=PositionBased(eta=1.0), sessions_per_query=150, temperature=0.4, noise=0.05,
+        data,
+        scores,
+        model=PositionBased(eta=1.0),
+        sessions_per_query=150,
+        temperature=0.4,
+        noise=0.05,
         random_state=0,
-    )  # fmt: skip
+    )
     return data, log
 
 

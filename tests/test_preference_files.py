@@ -120,7 +120,7 @@ def write_text(path, text):
         ("bom.csv", "\ufeff" + pd.DataFrame(ROWS).to_csv(index=False)),
         ("windows.csv", pd.DataFrame(ROWS).to_csv(index=False, lineterminator="\r\n")),
     ],
-)  # fmt: skip
+)
 def test_forms_of_text_files(tmp_path, name, text):
     assert read_chosen(write_text(tmp_path / name, text)) == EXPECTED
 
@@ -197,7 +197,7 @@ def test_splits_are_not_rows():
         ("a.parquet", "plain", "cannot be read"),
         ("a.parquet.gz", "plain", r"compressed inside; leave \.gz away"),
     ],
-)  # fmt: skip
+)
 def test_broken_files_are_named(tmp_path, name, content, message):
     path = write_text(tmp_path / name, content)
     with pytest.raises(ValueError, match=message) as caught:
@@ -244,10 +244,30 @@ def test_long_cells(tmp_path):
 # Fuzz -----------------------------------------------------------------------------------------------------
 
 _WRONG = (
-    None, "", "  ", "x", 0, 1, -1, 2.5, float("nan"), float("inf"), True, [], {}, ["x"], [None],
-    {"content": None}, [{"role": "user", "content": "hm"}], [{"role": "assistant"}], "\ud83d", "tie", "A>B",
-    10**30, b"x",
-)  # fmt: skip
+    None,
+    "",
+    "  ",
+    "x",
+    0,
+    1,
+    -1,
+    2.5,
+    float("nan"),
+    float("inf"),
+    True,
+    [],
+    {},
+    ["x"],
+    [None],
+    {"content": None},
+    [{"role": "user", "content": "hm"}],
+    [{"role": "assistant"}],
+    "\ud83d",
+    "tie",
+    "A>B",
+    10**30,
+    b"x",
+)
 
 
 def mutated(rng, value):

@@ -245,7 +245,7 @@ def test_log_probs():
         ([{"prompt": "p", "responses": ["c"], "scores": [1, 2]}], "row 0: 'responses' and 'scores'"),
         ([{"chosen": "a", "rejected": ["b"]}], "row 0: 'chosen' and 'rejected' must both be"),
     ],
-)  # fmt: skip
+)
 def test_bad_rows(rows, message):
     with pytest.raises(ValueError, match=message):
         PreferencePairs.read(rows)
@@ -263,7 +263,7 @@ def test_bad_rows(rows, message):
         (lambda p: PreferencePairs.from_indices(np.zeros((2, 1)), [0], [2]), "'rejected' must hold rows"),
         (lambda p: PreferencePairs.from_arrays(np.zeros((2, 1)), np.zeros((3, 1))), "the same shape"),
     ],
-)  # fmt: skip
+)
 def test_bad_calls(call, message):
     with pytest.raises(ValueError, match=message):
         call(PreferencePairs.read(ROWS))

@@ -301,9 +301,14 @@ def test_early_stopping_inside_cross_validation_of_a_pipeline(train):
     pipeline = make_pipeline(StandardScaler(), ranker)
     with query_routing():
         result = cross_validate(
-            pipeline, train.X, train.y, params={"qid": train.qid}, cv=QueryKFold(3),
-            scoring=make_ranking_scorer("ndcg@10"), return_estimator=True,
-        )  # fmt: skip
+            pipeline,
+            train.X,
+            train.y,
+            params={"qid": train.qid},
+            cv=QueryKFold(3),
+            scoring=make_ranking_scorer("ndcg@10"),
+            return_estimator=True,
+        )
     assert (result["test_score"] > 0.3).all()
     for fitted in result["estimator"]:
         assert len(fitted[-1].evals_result_["validation"]["ndcg@10"]) <= fitted[-1].best_iteration_ + 3

@@ -95,9 +95,15 @@ def test_wrapped_lightgbm_is_lightgbm(train):
     rows = order_rows(train.X, train.y, train.qid, None)
     data = lgb.Dataset(rows.X, rows.y, group=rows.queries.sizes)
     settings = {
-        "objective": "lambdarank", "num_leaves": 8, "learning_rate": 0.1, "min_sum_hessian_in_leaf": 1e-3,
-        "verbosity": -1, "deterministic": True, "force_row_wise": True, "num_threads": 1,
-    }  # fmt: skip
+        "objective": "lambdarank",
+        "num_leaves": 8,
+        "learning_rate": 0.1,
+        "min_sum_hessian_in_leaf": 1e-3,
+        "verbosity": -1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+    }
     by_hand = lgb.train(settings, data, num_boost_round=5)
     ranker = LightGBMRanker(**SETTINGS).fit(train.X, train.y, qid=train.qid)
     assert_same_trees(lightgbm_trees(ranker.booster_), lightgbm_trees(by_hand), 1e-12)
@@ -107,9 +113,17 @@ def test_wrapped_xgboost_is_xgboost(train):
     rows = order_rows(train.X, train.y, train.qid, None)
     data = xgb.DMatrix(rows.X, rows.y, group=rows.queries.sizes)
     settings = {
-        "objective": "rank:ndcg", "max_leaves": 8, "max_depth": 0, "grow_policy": "lossguide", "lambda": 0,
-        "tree_method": "hist", "eta": 0.1, "min_child_weight": 1e-3, "max_bin": 255, "nthread": 1,
-    }  # fmt: skip
+        "objective": "rank:ndcg",
+        "max_leaves": 8,
+        "max_depth": 0,
+        "grow_policy": "lossguide",
+        "lambda": 0,
+        "tree_method": "hist",
+        "eta": 0.1,
+        "min_child_weight": 1e-3,
+        "max_bin": 255,
+        "nthread": 1,
+    }
     by_hand = xgb.train(settings, data, num_boost_round=5)
     ranker = XGBoostRanker(**SETTINGS).fit(train.X, train.y, qid=train.qid)
     assert_same_trees(xgboost_trees(ranker.booster_), xgboost_trees(by_hand), 1e-6)

@@ -435,7 +435,7 @@ TEXTS = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])
         (lambda: ExplicitPairs([[0, 5]]).bind([0, 0], Queries.from_qid(None, 2)), "pair 0 has"),
         (lambda: small(features="bert").fit_pairs(TEXTS), "'features' must be 'text'"),
     ],
-)  # fmt: skip
+)
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -23,9 +23,24 @@ from lambdamart_kit.trec import (
 )
 
 MEASURES = [
-    "map", "map_cut_3", "map_cut_10", "P_1", "P_5", "P_30", "recall_5", "recall_30", "success_1", "success_5",
-    "Rprec", "recip_rank", "ndcg", "ndcg_cut_3", "ndcg_cut_10", "bpref", "infAP",
-]  # fmt: skip
+    "map",
+    "map_cut_3",
+    "map_cut_10",
+    "P_1",
+    "P_5",
+    "P_30",
+    "recall_5",
+    "recall_30",
+    "success_1",
+    "success_5",
+    "Rprec",
+    "recip_rank",
+    "ndcg",
+    "ndcg_cut_3",
+    "ndcg_cut_10",
+    "bpref",
+    "infAP",
+]
 
 
 def random_judgments(seed):
@@ -177,8 +192,11 @@ def test_files_say_what_they_are(tmp_path):
 
 def test_names():
     assert [str(m) for m in parse_measures("P@5,ndcg_cut_10,RBP_0.95,rprec")] == [
-        "P_5", "ndcg_cut_10", "rbp_0.95", "Rprec",
-    ]  # fmt: skip
+        "P_5",
+        "ndcg_cut_10",
+        "rbp_0.95",
+        "Rprec",
+    ]
     with pytest.raises(
         ValueError, match=r"P.* needs a cut-off.*unknown measure .*'recip'; did you mean recip_rank"
     ):

@@ -371,8 +371,9 @@ def test_least_squares_splits_ignore_hessians(rng):
 def test_categories_split_as_sets(rng):
     X = rng.integers(0, 12, (600, 1)).astype(np.float32)
     good = np.isin(X[:, 0], [1, 4, 5, 9])
-    (tree,), _, binned = grow(X, np.where(good, -1, 1).astype(np.float32), np.ones(600, np.float32),
-                              categorical=[0], num_leaves=2)  # fmt: skip
+    (tree,), _, binned = grow(
+        X, np.where(good, -1, 1).astype(np.float32), np.ones(600, np.float32), categorical=[0], num_leaves=2
+    )
     left, right = rows_of(tree, binned)
     assert set(X[left, 0]) in ({1, 4, 5, 9}, {0, 2, 3, 6, 7, 8, 10, 11})
     assert not set(X[left, 0]) & set(X[right, 0])

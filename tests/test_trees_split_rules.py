@@ -190,9 +190,17 @@ def test_settings_of_categorical_splits(smooth, l2, most, lam, alpha):
     gradient = means[codes] + rng.normal(size=1500)
     hessian = rng.uniform(0.2, 1.0, 1500)
     tree, _, binned = grow(
-        codes[:, None], gradient, hessian, categorical=[0], num_leaves=2, cat_smooth=smooth, cat_l2=l2,
-        max_cat_threshold=most, reg_lambda=lam, reg_alpha=alpha,
-    )  # fmt: skip
+        codes[:, None],
+        gradient,
+        hessian,
+        categorical=[0],
+        num_leaves=2,
+        cat_smooth=smooth,
+        cat_l2=l2,
+        max_cat_threshold=most,
+        reg_lambda=lam,
+        reg_alpha=alpha,
+    )
     gain, left = best_categories(
         codes, gradient, hessian, smooth=smooth, l2=l2, most=most, lam=lam, alpha=alpha
     )

@@ -247,9 +247,14 @@ def test_filters_go_by_the_label_and_leave_ties_alone():
 
 def test_a_subset_may_be_called_all():
     report = preference_report(
-        np.array([2.0, -1.0]), np.ones(2), np.ones(2), np.arange(2), chosen_length=np.array([1, 1]),
-        rejected_length=np.array([2, 2]), subset=np.array(["all", "other"]),
-    )  # fmt: skip
+        np.array([2.0, -1.0]),
+        np.ones(2),
+        np.ones(2),
+        np.arange(2),
+        chosen_length=np.array([1, 1]),
+        rejected_length=np.array([2, 2]),
+        subset=np.array(["all", "other"]),
+    )
     assert report["subset"].tolist() == ["all", "all", "other"]
     assert report["pairs"].tolist() == [2, 1, 1]
 
