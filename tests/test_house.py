@@ -25,7 +25,7 @@ MOST_PACKED = {"lambdamart_kit": 0.010, "lambdamart_kit/trees": 0.020}
 # Comments a code line.
 LEAST_COMMENTS = {"lambdamart_kit/trees": 0.10, "lambdamart_kit/core": 0.10}
 # Functions that are too long today, and how long; to go.
-LONG_TODAY = {"find_scales": 65, "grow": 62, "maximise_into": 51}
+LONG_TODAY: dict[str, int] = {}
 
 
 @cache

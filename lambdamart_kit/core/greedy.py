@@ -37,7 +37,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lambdamart_kit.compile import inner, kernel
-from lambdamart_kit.core.heap import pop, sift_down
+from lambdamart_kit.core.heap import heapify, pop, sift_down
 from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray, IndexArray
 
 FACILITY, COVERAGE, LOGDET, REDUNDANCY, MMR, MAX_SUM = range(6)
@@ -273,8 +273,7 @@ def maximise_into(
         bound /= limit.cost
     # The heap is built in O(n): each item that has children sinks to its place, from the last to the first.
     heap = np.arange(n)
-    for place in range(n // 2 - 1, -1, -1):
-        sift_down(heap, n, place, bound)
+    heapify(heap, n, bound)
     # Chosen items of each group.
     counts = np.zeros(limit.group.max() + 1 if len(limit.group) else 0, dtype=np.intp)
     size = n
@@ -294,8 +293,7 @@ def maximise_into(
                 stamp[i] = n_chosen
             n_evaluations += size
             # Every key has changed, so the heap is built anew: O(n), like the evaluations before it.
-            for place in range(size // 2 - 1, -1, -1):
-                sift_down(heap, size, place, bound)
+            heapify(heap, size, bound)
         # An item whose group is full, or that costs more than is left, can no longer be chosen.
         best = heap[0]
         full = len(counts) > 0 and counts[limit.group[best]] >= limit.max_per_group

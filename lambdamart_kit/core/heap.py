@@ -36,3 +36,11 @@ def pop(heap: IndexArray, size: int, bound: FloatArray) -> int:
     heap[0] = heap[size - 1]
     sift_down(heap, size - 1, 0, bound)
     return size - 1
+
+
+@kernel
+def heapify(heap: IndexArray, size: int, bound: FloatArray) -> None:
+    """Make a heap of the first `size` items, whatever their order; takes time in proportion to `size`."""
+    # Each item that has children sinks to its place, from the last such item to the first.
+    for place in range(size // 2 - 1, -1, -1):
+        sift_down(heap, size, place, bound)

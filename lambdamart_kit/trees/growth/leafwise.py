@@ -445,19 +445,9 @@ def grow(
     # Best first: find the best splits of the two newest leaves, then split the leaf that gains most of all.
     # The first time round there is one leaf, the root, and `right` is `leaf`.
     while n_leaves < limits.num_leaves:
+        carried = work.order.carried
         _search(
-            crew,
-            leaf,
-            right,
-            limits,
-            rules,
-            scaled,
-            monotone,
-            layout,
-            allowed,
-            work.order.carried,
-            tables,
-            work.space,
+            crew, leaf, right, limits, rules, scaled, monotone, layout, allowed, carried, tables, work.space
         )
         leaf = 0
         # A later leaf has to gain more, so of equal gains the leaf with the lower number is split.
@@ -478,17 +468,8 @@ def grow(
     started = cycles()
     # Leaf values are made of unrounded sums, hence the rules in real units.
     real_rules = split_rules(limits, 1.0, 1.0, False)
-    finish(
-        crew,
-        n_leaves,
-        sample,
-        scales,
-        real_rules,
-        limits.learning_rate,
-        work.order.carried,
-        tables,
-        work.sums,
-        scores,
-    )
+    rate = limits.learning_rate
+    carried = work.order.carried
+    finish(crew, n_leaves, sample, scales, real_rules, rate, carried, tables, work.sums, scores)
     clock[FINISH] += cycles() - started
     return n_leaves, plain_scales(scales)

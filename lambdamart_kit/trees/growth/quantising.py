@@ -65,19 +65,13 @@ def _fixed_scale(largest: float, n_rows: int) -> float:
 
 
 @inner(borrows=True, shared=True)
-def find_scales(
-    crew: Crew, gradient: Array, hessian: Array, rounding: Rounding, peaks: Array, sums: Array
-) -> Scales:
-    """Scales of this tree, the same on every thread; hessian -1 if a value is not finite or below 0.
-
-    If hessians are `constant`, each counts as 1 row, and every row takes part.
-    """
+def _shared_peaks(crew: Crew, gradient: Array, hessian: Array, peaks: Array) -> tuple[Any, Any, bool]:
+    """Largest |gradient| and hessian of all rows; whether all values are finite and no hessian negative."""
     thread = crew.thread
     n_threads = crew.n_threads
     n = len(gradient)
     start = n * thread // n_threads
     stop = n * (thread + 1) // n_threads
-    # First pass: the largest values, which set the units of the fixed-point sums.
     peak_g: Any = np.float32(0)
     peak_h: Any = np.float32(0)
     sound = True
@@ -95,13 +89,23 @@ def find_scales(
         peak_g = max(peak_g, peaks[t, 0])
         peak_h = max(peak_h, peaks[t, 1])
         sound &= peaks[t, 1] >= 0
-    top_g = np.float64(peak_g)
-    top_h = np.float64(peak_h)
+    return peak_g, peak_h, sound
+
+
+@inner(borrows=True, shared=True)
+def _shared_sums(
+    crew: Crew, gradient: Array, hessian: Array, top_g: float, top_h: float, sums: Array
+) -> tuple[np.int64, np.int64, np.int64, np.int64]:
+    """Sums over all rows of |g|, h and their squares, in fixed point: they do not depend on the order."""
+    thread = crew.thread
+    n_threads = crew.n_threads
+    n = len(gradient)
+    start = n * thread // n_threads
+    stop = n * (thread + 1) // n_threads
     fixed_g = _fixed_scale(top_g, n)
     fixed_h = _fixed_scale(top_h, n)
     square_g = _fixed_scale(top_g * top_g, n)
     square_h = _fixed_scale(top_h * top_h, n)
-    # Second pass: sums and sums of squares, in fixed point, so that they do not depend on the order.
     total_g = np.int64(0)
     total_h = np.int64(0)
     squares_g = np.int64(0)
@@ -129,6 +133,27 @@ def find_scales(
         total_h += sums[t, 1]
         squares_g += sums[t, 2]
         squares_h += sums[t, 3]
+    return total_g, total_h, squares_g, squares_h
+
+
+@inner(borrows=True, shared=True)
+def find_scales(
+    crew: Crew, gradient: Array, hessian: Array, rounding: Rounding, peaks: Array, sums: Array
+) -> Scales:
+    """Scales of this tree, the same on every thread; hessian -1 if a value is not finite or below 0.
+
+    If hessians are `constant`, each counts as 1 row, and every row takes part.
+    """
+    n = len(gradient)
+    # First pass: the largest values, which set the units of the fixed-point sums of the second pass.
+    peak_g, peak_h, sound = _shared_peaks(crew, gradient, hessian, peaks)
+    top_g = np.float64(peak_g)
+    top_h = np.float64(peak_h)
+    total_g, total_h, squares_g, squares_h = _shared_sums(crew, gradient, hessian, top_g, top_h, sums)
+    fixed_g = _fixed_scale(top_g, n)
+    fixed_h = _fixed_scale(top_h, n)
+    square_g = _fixed_scale(top_g * top_g, n)
+    square_h = _fixed_scale(top_h * top_h, n)
     # Truncation to fixed point lost less than one unit a row.
     whole_g = max((total_g + n) / fixed_g, 1e-300)
     whole_h = max((total_h + n) / fixed_h, 1e-300)
