@@ -49,6 +49,10 @@ def test_none_is_one_query_and_empty_is_none():
     assert Queries.from_qid([], 0).n_queries == 0
 
 
+def test_a_column_of_ids_is_taken_as_the_ids_it_holds():
+    assert Queries.from_qid([[2], [1], [2]], 3).ids.tolist() == [1, 2]
+
+
 def test_rows_of_selected_queries():
     queries = Queries.from_qid(["b", "a", "b", "c"], 4)
     assert queries.rows(np.array([False, True, True])).tolist() == [0, 2, 3]
@@ -59,7 +63,7 @@ def test_rows_of_selected_queries():
     ("qid", "n", "message"),
     [
         ([1, 2], 3, r"'qid' must hold one query id per row.*\(3,\).*\(2,\).*numpy.repeat"),
-        ([[1], [2]], 2, "one query id per row"),
+        ([[[1]], [[2]]], 2, "one query id per row"),
         ([1.0, np.nan], 2, "row 1"),
         (["a", None], 2, "row 1"),
         (pd.array([1, None], dtype="Int64"), 2, "row 1"),

@@ -428,7 +428,7 @@ def test_category_columns_are_categories(name, rng):
     np.testing.assert_array_equal(ranker.predict(frame.astype({"kind": "str"})), ranker.predict(frame))
     unseen = frame.assign(kind=pd.Categorical(["new"] * 2000))
     assert np.isfinite(ranker.predict(unseen)).all()
-    with pytest.raises(ValueError, match="'X' must be a pandas DataFrame"):
+    with pytest.raises(ValueError, match="'X' must be a DataFrame"):
         ranker.predict(np.zeros((3, 2)))
 
 

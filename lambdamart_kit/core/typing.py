@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike as ArrayLike
 from numpy.typing import NDArray
 
-from lambdamart_kit.compile.typing import NumbaObject as NumbaObject
-
 Array: TypeAlias = NDArray[Any]
 IndexArray: TypeAlias = NDArray[np.intp]
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -23,5 +21,7 @@ Ids: TypeAlias = Any
 """One hashable id a row: an array, a list or a column; None where there are none."""
 RandomState: TypeAlias = Any
 """What scikit-learn takes as ``random_state``: None, an int or a ``numpy.random.RandomState``."""
+NumbaObject: TypeAlias = Any
+"""As in `lambdamart_kit.compile.typing`, which is not imported here because Numba takes long to import."""
 Settings: TypeAlias = dict[str, Any]
 """Names to values of different types: parameters, records, JSON objects."""
