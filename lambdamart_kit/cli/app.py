@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Annotated, Any
+import warnings
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -36,7 +37,9 @@ class _Application(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise
         except _EXPLAINED as error:
@@ -74,11 +77,28 @@ def _one_line(error: Exception) -> str:
     """The error in one line and in the words of the command line, safe to print whatever names it holds."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return printable(f"{error.filename}: {error.strerror}")
-    text = " ".join(str(error).split()) or type(error).__name__
+    return _in_command_words(str(error)) or type(error).__name__
+
+
+def _in_command_words(text: str) -> str:
+    """A message of the library in one line, with options in place of the names of parameters."""
+    line = " ".join(text.split())
     for parameter, option in _OPTION.items():
         # Behind these words stands the name of a column of the file, which stays as it is.
-        text = re.sub(rf"(?<!column )(?<!called )(?<!has no ){re.escape(parameter)}", option, text)
-    return printable(text)
+        line = re.sub(rf"(?<!column )(?<!called )(?<!has no ){re.escape(parameter)}", option, line)
+    return printable(line)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a sentence; where it was raised in the code tells the user of a command nothing."""
+    print(f"warning: {_in_command_words(str(message))}", file=sys.stderr, flush=True)
 
 
 app = typer.Typer(
