@@ -159,7 +159,8 @@ def run(folder, *arguments):
     if done.exit_code:
         assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
         assert done.exit_code == 1, done.output
-        errors = [line for line in done.output.splitlines() if line.startswith("lambdamart-kit: ")]
+        own = [line for line in done.output.splitlines() if line.startswith("lambdamart-kit: ")]
+        errors = [line for line in own if "compiling kernels" not in line]  # said on a new machine
         assert len(errors) == 1, done.output
         after = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
         assert after == before, set(after) ^ set(before)
