@@ -14,6 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from lambdamart_kit.compile import notices
+
+# On a new machine kernels compile during the tests. Tests compare what commands print, so the notice that a
+# user gets after a second would make them depend on which kernel was compiled first.
+notices._PATIENCE = 3600.0
+
 # Locally every run tries new examples; CI's verdict on a commit must not depend on the draw.
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
