@@ -111,11 +111,23 @@ def check_output(path: str | os.PathLike[str], inputs: Sequence[Path], *, suffix
     target = Path(path)
     if not target.exists():
         return
-    for source in inputs:
-        if target.samefile(source):
-            raise ValueError(f"{path}: is read as input, so it cannot be the output; name another file")
+    refuse_overwriting(path, inputs)
     if suffix and target.suffix != suffix and target.stat().st_size and not force:
         raise ValueError(f"{path}: is there, and does not end in {suffix}; name another file, or add --force")
+
+
+def refuse_overwriting(target: str | os.PathLike[str], sources: Sequence[Path]) -> None:
+    """Raise if `target` is one of the files that are read.
+
+    Raises
+    ------
+    ValueError
+        Naming the file.
+    """
+    place = Path(target)
+    for source in sources:
+        if place.exists() and place.samefile(source):
+            raise ValueError(f"{target}: is read as input, so it cannot be the output; name another file")
 
 
 def shown(names: Sequence[str]) -> str:

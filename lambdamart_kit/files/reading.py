@@ -12,6 +12,7 @@ from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.cache import Cache
 from lambdamart_kit.datasets.letor.files import read_letor
+from lambdamart_kit.files.checks import refuse_overwriting
 from lambdamart_kit.files.chunk import Columns, stack
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.row_files import Files, RowFiles, find_files
@@ -186,20 +187,6 @@ def sidecar(path: Path) -> Path | None:
     with open(path, "rb") as stream:
         start = stream.read(4096)
     return None if b"qid:" in start else found[0]
-
-
-def refuse_overwriting(target: str | Path, sources: list[Path]) -> None:
-    """Raise if `target` is one of the files that are read.
-
-    Raises
-    ------
-    ValueError
-        Naming the file.
-    """
-    place = Path(target)
-    for source in sources:
-        if place.exists() and place.samefile(source):
-            raise ValueError(f"{target}: is read as input, so it cannot be the output; name another file")
 
 
 def _joined(parts: list[Array | None]) -> Array | None:
