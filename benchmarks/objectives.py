@@ -28,8 +28,8 @@ from lambdamart_kit.bench.fitting import FitTask, environment, fit_and_measure
 from lambdamart_kit.bench.models import parse_models
 from lambdamart_kit.bench.results import ResultsFile, Run, chosen
 from lambdamart_kit.bench.runner import Options, plan, run_benchmark
-from lambdamart_kit.bench.significance import bootstrap_interval, holm, sign_flip_test
 from lambdamart_kit.cli.output import progress_bar
+from lambdamart_kit.metrics.significance import bootstrap_interval, holm, sign_flip_test
 from lambdamart_kit.objectives import OBJECTIVES
 
 LEARNERS = (

@@ -5,7 +5,6 @@ from lambdamart_kit.bench.models import Candidate
 from lambdamart_kit.bench.report import Report, summarise
 from lambdamart_kit.bench.results import ResultsFile, Run
 from lambdamart_kit.bench.runner import Options, run_benchmark
-from lambdamart_kit.bench.significance import bootstrap_interval, holm, sign_flip_test
 
 __all__ = [
     "Candidate",
@@ -14,10 +13,7 @@ __all__ = [
     "Report",
     "ResultsFile",
     "Run",
-    "bootstrap_interval",
     "compare",
-    "holm",
     "run_benchmark",
-    "sign_flip_test",
     "summarise",
 ]

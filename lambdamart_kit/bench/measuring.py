@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from lambdamart_kit.bench.report import CONFIDENCE, Evaluation
-from lambdamart_kit.bench.significance import bootstrap_interval
 from lambdamart_kit.core.typing import Array, BoolArray, FloatArray
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.files import Columns, read_rows
@@ -18,6 +17,7 @@ from lambdamart_kit.files.row_files import Files
 from lambdamart_kit.files.score_reading import read_scores
 from lambdamart_kit.metrics import parse_metrics
 from lambdamart_kit.metrics.naming import split_names
+from lambdamart_kit.metrics.significance import bootstrap_interval
 from lambdamart_kit.trec import (
     MEASURES,
     Qrels,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lambdamart_kit.bench.results import Run, chosen
-from lambdamart_kit.bench.significance import bootstrap_interval, holm, sign_flip_test
 from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.metrics.significance import bootstrap_interval, holm, sign_flip_test
 
 CONFIDENCE = 0.95
 FEWEST_DOCUMENTS = 1_000  # test documents below which the time of one is the time of the call

@@ -11,10 +11,10 @@ import numpy as np
 
 from lambdamart_kit.bench.measuring import Measured, measure_file
 from lambdamart_kit.bench.report import CONFIDENCE
-from lambdamart_kit.bench.significance import bootstrap_interval, holm, sign_flip_test
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.files import Columns
 from lambdamart_kit.files.row_files import Files
+from lambdamart_kit.metrics.significance import bootstrap_interval, holm, sign_flip_test
 
 _ALIKE = 1e-12  # values that differ by less are a tie: sums in another order
 

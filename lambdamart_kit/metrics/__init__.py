@@ -3,7 +3,8 @@
 Each metric is a function ``ndcg(y, scores, qid, *, k, ...)``, a frozen object ``NDCG(k=10)`` that holds the
 conventions, and a canonical name ``"ndcg@10"`` that :func:`parse_metric` turns into the object. The object is
 what scorers, early stopping, the benchmark and the command line pass around; to change a convention use
-``dataclasses.replace(metric, ties="input")``.
+``dataclasses.replace(metric, ties="input")``. Whether a difference of two rankers is real, query by query,
+is answered by :mod:`lambdamart_kit.metrics.significance`.
 """
 
 from lambdamart_kit.metrics.base import BoundMetric, Metric
@@ -19,6 +20,7 @@ from lambdamart_kit.metrics.functions import (
 )
 from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau, Precision, Recall
 from lambdamart_kit.metrics.naming import METRICS, parse_metric, parse_metrics
+from lambdamart_kit.metrics.significance import bootstrap_interval, holm, sign_flip_test
 
 __all__ = [
     "DCG",
@@ -32,8 +34,10 @@ __all__ = [
     "Metric",
     "Precision",
     "Recall",
+    "bootstrap_interval",
     "dcg",
     "err",
+    "holm",
     "kendall_tau",
     "mean_average_precision",
     "mean_reciprocal_rank",
@@ -42,4 +46,5 @@ __all__ = [
     "parse_metrics",
     "precision",
     "recall",
+    "sign_flip_test",
 ]

@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray
 
@@ -146,6 +145,8 @@ def bootstrap_interval(
     if n < 2:  # SciPy wants two observations; with one, every resample is that one
         only = table[0] if n else np.full(table.shape[1], np.nan)
         return only.copy(), only.copy()
+    from scipy.stats import bootstrap  # takes .7 s to import, which the metrics alone should not cost
+
     interval = bootstrap(
         (table,),
         np.mean,

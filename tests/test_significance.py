@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lambdamart_kit.bench.significance import bootstrap_interval, holm, sign_flip_test
+from lambdamart_kit.metrics.significance import bootstrap_interval, holm, sign_flip_test
 
 
 def enumerated(differences):
@@ -107,7 +107,7 @@ def test_holm():
 def test_blocks_do_not_change_the_answer(monkeypatch, rng):
     differences = rng.normal(size=100)
     whole = bootstrap_interval(differences, n_resamples=500), sign_flip_test(differences).pvalue
-    monkeypatch.setattr("lambdamart_kit.bench.significance._BLOCK", 1 << 12)
+    monkeypatch.setattr("lambdamart_kit.metrics.significance._BLOCK", 1 << 12)
     parts = bootstrap_interval(differences, n_resamples=500), sign_flip_test(differences).pvalue
     assert whole == parts
 
