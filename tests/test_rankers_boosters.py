@@ -29,7 +29,7 @@ from lambdamart_kit.boosters.xgboost import xgboost_settings
 from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.core.rowhash import row_hashes
 from lambdamart_kit.objectives import RankNet
-from lambdamart_kit.rankers.base import split_queries
+from lambdamart_kit.rankers.binding import split_queries
 
 PARAMS = BoosterParams(n_estimators=6, num_leaves=5)
 LOSS = {"lightgbm": "lambdarank", "xgboost": "rank:ndcg", "catboost": "YetiRank"}

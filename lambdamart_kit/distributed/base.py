@@ -29,7 +29,7 @@ from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import Files, RowFiles
-from lambdamart_kit.rankers.base import EARLY_STOPPING_NEEDS_QUERIES
+from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES
 from lambdamart_kit.rankers.columns.categories import FeatureColumns, categorical_columns, learn_categories
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.randomness import make_rng

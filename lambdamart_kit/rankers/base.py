@@ -11,48 +11,37 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_array
-from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
-from lambdamart_kit.core.precision import check_range, feature_dtype
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.query_traces import QueryTraces
-from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
+from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import ArrayLike, Features, Float32Array, FloatArray, Ids
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
-from lambdamart_kit.rankers.columns.categories import (
-    Categories,
-    FeatureColumns,
-    categorical_columns,
-    check_column_types,
-    encode_categories,
-    learn_categories,
-    plain_frame,
-)
+from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, bind_metric, split_queries
+from lambdamart_kit.rankers.columns.categories import plain_frame
+from lambdamart_kit.rankers.columns.checking import HasColumns
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
-EARLY_STOPPING_NEEDS_QUERIES = (
-    "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or pass X_val, "
-    "y_val and qid_val to fit"
-)
 _FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
 
 
-class BaseRanker(CanExport, BaseEstimator, ABC):
+class BaseRanker(CanExport, HasColumns, BaseEstimator, ABC):
     """A scikit-learn estimator that scores the rows of each query.
 
     A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in
     `_predict_rows`. To be saved it also says in `_files` and `_restore` what its model consists of. The base
-    class adds validation of the input, query order, held-out queries, ``score``, metadata routing, saving
-    and support of pandas. It reads the parameters ``early_stopping_rounds``, ``validation_fraction``,
-    ``eval_metric``, ``categorical_features``, ``random_state`` and ``n_jobs`` if the subclass has them.
+    class adds query order, held-out queries, ``score``, metadata routing and saving; `HasColumns` adds
+    validation of X and support of pandas. They read the parameters ``early_stopping_rounds``,
+    ``validation_fraction``, ``eval_metric``, ``categorical_features``, ``random_state`` and ``n_jobs`` if
+    the subclass has them.
 
     Code that brings rows in another way than `fit` (from files, or on a cluster) uses the **training seam**:
     the public methods `take_columns`, `training_features`, `hold_out`, `fit_rows` and `find_metric`. Code
@@ -66,9 +55,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     __metadata_request__fit: ClassVar[dict[str, bool]] = _FIT
     __metadata_request__score: ClassVar[dict[str, bool]] = {"qid": True, "sample_weight": True}
 
-    _allows_nan: ClassVar[bool] = True
-    _accepts_sparse: ClassVar[bool] = True
-    _scores_infinities: ClassVar[bool] = False  # whether an infinite feature has a place among the others
     saved_attributes: ClassVar[tuple[str, ...]] = (
         "n_features_in_",
         "n_queries_in_",
@@ -79,8 +65,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     )
     """Fitted attributes that `save` writes beside the model."""
 
-    categories_: Categories
-    categorical_columns_: tuple[int, ...]
     single_query_: bool
     fit_times_: dict[str, float]
     query_traces_: QueryTraces | None
@@ -183,31 +167,14 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     ) -> OrderedRows:
         X = plain_frame(X)
         continues = getattr(self, "warm_start", False) and hasattr(self, "fit_times_")
-        setting = getattr(self, "categorical_features", None)
         if not continues:
-            columns = categorical_columns(X, setting, _get_feature_names(X))
-            self.categories_ = learn_categories(X, columns)
-            self.categorical_columns_ = tuple(columns)
-            self._warn_unless_saved(X)
+            self._learn_categories(X)
         checked = self.training_features(X)
         validate_data(self, X, y, skip_check_array=True, reset=not continues)
         rows = order_rows(checked, y, qid, sample_weight, position, n_threads=self._n_threads())
         self.n_queries_in_ = rows.queries.n_queries
         self.single_query_ = qid is None
         return rows
-
-    def _warn_unless_saved(self, X: Features) -> None:
-        """Warn, before any training, of categories that `save` will not be able to write."""
-        for j, known in self.categories_.items():
-            unknown = [value for value in known if not isinstance(value, str | int | float | np.generic)]
-            if unknown:
-                warnings.warn(
-                    f"'X' column {X.columns[j]!r} has categories of type {type(unknown[0]).__name__}, which "
-                    "no model file can hold: save() will fail; make them text first, as in "
-                    f"X[{X.columns[j]!r}].astype(str).astype('category')",
-                    UserWarning,
-                    stacklevel=5,
-                )
 
     def _warn_single_query(self) -> None:
         warnings.warn(
@@ -216,23 +183,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             UserWarning,
             stacklevel=4,
         )
-
-    def _check_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
-        """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
-        encoded = encode_categories(plain_frame(X), self.categories_)
-        check_column_types(encoded, name)
-        checked = check_array(
-            encoded,
-            accept_sparse="csr" if self._accepts_sparse else False,
-            dtype=_precision_of(encoded),
-            order="C",
-            ensure_all_finite=finite and ("allow-nan" if self._allows_nan else True),
-            estimator=self,
-            input_name=name,
-        )
-        if finite:
-            check_range(checked, name)
-        return as_csr(checked) if is_sparse(checked) else checked
 
     def _hold_out(
         self,
@@ -286,49 +236,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
         return resolve_n_jobs(getattr(self, "n_jobs", None))
 
     # ---------------------------------------------------------------------------------- the training seam
-
-    @property
-    def columns(self) -> FeatureColumns:
-        """What the ranker knows of the feature columns; `n_features` is None before it has seen them."""
-        return FeatureColumns(
-            n_features=getattr(self, "n_features_in_", None),
-            names=getattr(self, "feature_names_in_", None),
-            categorical=self.categorical_columns_,
-            categories=self.categories_,
-        )
-
-    def take_columns(self, columns: FeatureColumns) -> None:
-        """Take over what is known of the feature columns, as `fit` does from X."""
-        if columns.n_features is not None:
-            self.n_features_in_ = columns.n_features
-        if columns.names is not None:
-            self.feature_names_in_ = columns.names
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self.categorical_columns_ = columns.categorical
-        self.categories_ = columns.categories
-
-    def training_features(self, X: Features, *, name: str = "X") -> Any:
-        """Features as a learner takes them: floats, categories as codes, everything checked.
-
-        Parameters
-        ----------
-        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
-        name : str
-            What an error calls them.
-
-        Returns
-        -------
-        (n_samples, n_features) array or CSR matrix, float32 or float64
-
-        Raises
-        ------
-        ValueError
-            If a value is not usable.
-        """
-        checked = self._check_features(X, name=name)
-        check_codes(checked, [j for j in self.categorical_columns_ if j not in self.categories_])
-        return checked
 
     def hold_out(self, rows: OrderedRows) -> tuple[OrderedRows, OrderedRows | None]:
         """Training rows, and the queries that `validation_fraction` asks to hold out.
@@ -399,24 +306,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
             validate_data(self, X, skip_check_array=True, reset=False)
             X = checked
         return self._predict_rows(X)
-
-    @property
-    def _categorical_columns(self) -> tuple[int, ...]:
-        """The name `categorical_columns_` had."""
-        return self.categorical_columns_
-
-    def _is_checked(self, X: Features) -> bool:
-        """Whether X needs no checks, which would take longer than scoring the rows of one query."""
-        if type(X) is not np.ndarray or X.dtype not in (np.float32, np.float64):
-            return False
-        if X.ndim != 2 or not X.flags.c_contiguous:
-            return False
-        if X.shape[1] != getattr(self, "n_features_in_", 0) or hasattr(self, "feature_names_in_"):
-            return False
-        if not len(X) or self.categories_:
-            return False
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self._scores_infinities or bool(np.isfinite(X.sum()))
 
     def score(
         self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
@@ -519,13 +408,6 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
 
     # ---------------------------------------------------------------------------------------- exporting
 
-    def _column_names(self) -> tuple[str, ...]:
-        """Names of the columns: those at fit, or f1, f2, ... as LETOR files number them."""
-        names = getattr(self, "feature_names_in_", None)
-        if names is not None:
-            return tuple(map(str, names))
-        return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
-
     def _rows_and_scores(self, X: Features) -> tuple[Float32Array, FloatArray]:
         check_is_fitted(self)
         checked = self._check_features(X)
@@ -540,49 +422,3 @@ class BaseRanker(CanExport, BaseEstimator, ABC):
     def _restore(self, files: dict[str, bytes]) -> None:
         """Set the fitted attributes from what `_files` returned."""
         raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
-
-
-def _precision_of(X: Features) -> Any:
-    """float32 where the type of every value of X fits into it, else float64."""
-    kinds = getattr(X, "dtypes", None)
-    if kinds is None:
-        kinds = [getattr(X, "dtype", np.float64)]
-    try:
-        return feature_dtype(np.result_type(np.bool_, *kinds))
-    except TypeError:  # a type of pandas' or of text: scikit-learn has the last word on it
-        return np.float64
-
-
-def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:
-    """Bind the metric to the rows; clicks with positions are weighted against position bias."""
-    if rows.debiasing is None or rows.position is None or not (rows.y > 0).any():
-        return metric.bind(rows.y, rows.queries, rows.sample_weight, n_threads=n_threads)
-    return rows.debiasing.measure(
-        metric, rows.y, rows.queries, rows.position, rows.sample_weight, n_threads=n_threads
-    )
-
-
-def split_queries(
-    rows: OrderedRows, fraction: float, rng: np.random.Generator
-) -> tuple[OrderedRows, OrderedRows]:
-    """Split off whole queries: training rows, held-out rows.
-
-    The share is of the queries with two different labels. The others can neither teach nor measure anything,
-    and stay in the training part. Which queries are drawn depends on their sorted ids
-    and on `rng`, not on the order of the rows.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two queries have two different labels.
-    """
-    eligible = np.flatnonzero(rows.comparable())
-    if len(eligible) < 2:
-        raise ValueError(
-            "'validation_fraction' needs at least two queries with different labels, one to learn from and "
-            f"one to hold out; got {len(eligible)}; pass X_val, y_val and qid_val instead"
-        )
-    n_held_out = min(len(eligible) - 1, max(1, round(fraction * len(eligible))))
-    held_out = np.zeros(rows.queries.n_queries, dtype=bool)
-    held_out[rng.permutation(eligible)[:n_held_out]] = True
-    return rows.select(~held_out), rows.select(held_out)

@@ -1,12 +1,20 @@
-"""From the parameter 'objective' to the gradient that a learner follows on its rows."""
+"""What a fit follows: the objective's gradient on the training rows, the metric on the held-out queries."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lambdamart_kit.core.gains import warn_of_amounts
 from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows, resolve_objective
+
+EARLY_STOPPING_NEEDS_QUERIES = (
+    "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or pass X_val, "
+    "y_val and qid_val to fit"
+)
 
 
 def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None) -> Objective:
@@ -67,3 +75,38 @@ def check_comparable(train: OrderedRows) -> None:
             "'y' must hold two different labels in at least one query, or there is nothing to learn; got "
             f"n_samples={len(train.y)} in {train.queries.n_queries} queries, each with a single label"
         )
+
+
+def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:
+    """Bind the metric to the rows; clicks with positions are weighted against position bias."""
+    if rows.debiasing is None or rows.position is None or not (rows.y > 0).any():
+        return metric.bind(rows.y, rows.queries, rows.sample_weight, n_threads=n_threads)
+    return rows.debiasing.measure(
+        metric, rows.y, rows.queries, rows.position, rows.sample_weight, n_threads=n_threads
+    )
+
+
+def split_queries(
+    rows: OrderedRows, fraction: float, rng: np.random.Generator
+) -> tuple[OrderedRows, OrderedRows]:
+    """Split off whole queries: training rows, held-out rows.
+
+    The share is of the queries with two different labels. The others can neither teach nor measure anything,
+    and stay in the training part. Which queries are drawn depends on their sorted ids
+    and on `rng`, not on the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two queries have two different labels.
+    """
+    eligible = np.flatnonzero(rows.comparable())
+    if len(eligible) < 2:
+        raise ValueError(
+            "'validation_fraction' needs at least two queries with different labels, one to learn from and "
+            f"one to hold out; got {len(eligible)}; pass X_val, y_val and qid_val instead"
+        )
+    n_held_out = min(len(eligible) - 1, max(1, round(fraction * len(eligible))))
+    held_out = np.zeros(rows.queries.n_queries, dtype=bool)
+    held_out[rng.permutation(eligible)[:n_held_out]] = True
+    return rows.select(~held_out), rows.select(held_out)

@@ -1,0 +1,153 @@
+"""What every ranker does with the columns of X: it learns them at fit, and checks them before it scores."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import _get_feature_names
+
+from lambdamart_kit.core.precision import check_range, feature_dtype
+from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
+from lambdamart_kit.core.typing import Array, Features
+from lambdamart_kit.rankers.columns.categories import (
+    Categorical,
+    Categories,
+    FeatureColumns,
+    categorical_columns,
+    check_column_types,
+    encode_categories,
+    learn_categories,
+    plain_frame,
+)
+
+
+class HasColumns:
+    """A ranker's knowledge of its feature columns: their number, names and categories.
+
+    The public part, `columns`, `take_columns` and `training_features`, belongs to the training seam of
+    `BaseRanker`. It reads the parameter ``categorical_features`` if the ranker has it.
+    """
+
+    _allows_nan: ClassVar[bool] = True
+    _accepts_sparse: ClassVar[bool] = True
+    _scores_infinities: ClassVar[bool] = False  # whether an infinite feature has a place among the others
+
+    n_features_in_: int
+    feature_names_in_: Array
+    categories_: Categories
+    categorical_columns_: tuple[int, ...]
+
+    @property
+    def columns(self) -> FeatureColumns:
+        """What the ranker knows of the feature columns; `n_features` is None before it has seen them."""
+        return FeatureColumns(
+            n_features=getattr(self, "n_features_in_", None),
+            names=getattr(self, "feature_names_in_", None),
+            categorical=self.categorical_columns_,
+            categories=self.categories_,
+        )
+
+    def take_columns(self, columns: FeatureColumns) -> None:
+        """Take over what is known of the feature columns, as `fit` does from X."""
+        if columns.n_features is not None:
+            self.n_features_in_ = columns.n_features
+        if columns.names is not None:
+            self.feature_names_in_ = columns.names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.categorical_columns_ = columns.categorical
+        self.categories_ = columns.categories
+
+    def training_features(self, X: Features, *, name: str = "X") -> Any:
+        """Features as a learner takes them: floats, categories as codes, everything checked.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+        name : str
+            What an error calls them.
+
+        Returns
+        -------
+        (n_samples, n_features) array or CSR matrix, float32 or float64
+
+        Raises
+        ------
+        ValueError
+            If a value is not usable.
+        """
+        checked = self._check_features(X, name=name)
+        check_codes(checked, [j for j in self.categorical_columns_ if j not in self.categories_])
+        return checked
+
+    def _learn_categories(self, X: Features) -> None:
+        """Learn which columns of a training X are categorical, and their categories."""
+        setting: Categorical = getattr(self, "categorical_features", None)
+        columns = categorical_columns(X, setting, _get_feature_names(X))
+        self.categories_ = learn_categories(X, columns)
+        self.categorical_columns_ = tuple(columns)
+        self._warn_unless_saved(X)
+
+    def _warn_unless_saved(self, X: Features) -> None:
+        """Warn, before any training, of categories that `save` will not be able to write."""
+        for j, known in self.categories_.items():
+            unknown = [value for value in known if not isinstance(value, str | int | float | np.generic)]
+            if unknown:
+                warnings.warn(
+                    f"'X' column {X.columns[j]!r} has categories of type {type(unknown[0]).__name__}, which "
+                    "no model file can hold: save() will fail; make them text first, as in "
+                    f"X[{X.columns[j]!r}].astype(str).astype('category')",
+                    UserWarning,
+                    stacklevel=6,
+                )
+
+    def _check_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
+        """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
+        encoded = encode_categories(plain_frame(X), self.categories_)
+        check_column_types(encoded, name)
+        checked = check_array(
+            encoded,
+            accept_sparse="csr" if self._accepts_sparse else False,
+            dtype=_precision_of(encoded),
+            order="C",
+            ensure_all_finite=finite and ("allow-nan" if self._allows_nan else True),
+            estimator=self,
+            input_name=name,
+        )
+        if finite:
+            check_range(checked, name)
+        return as_csr(checked) if is_sparse(checked) else checked
+
+    def _is_checked(self, X: Features) -> bool:
+        """Whether X needs no checks, which would take longer than scoring the rows of one query."""
+        if type(X) is not np.ndarray or X.dtype not in (np.float32, np.float64):
+            return False
+        if X.ndim != 2 or not X.flags.c_contiguous:
+            return False
+        if X.shape[1] != getattr(self, "n_features_in_", 0) or hasattr(self, "feature_names_in_"):
+            return False
+        if not len(X) or self.categories_:
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._scores_infinities or bool(np.isfinite(X.sum()))
+
+    def _column_names(self) -> tuple[str, ...]:
+        """Names of the columns: those at fit, or f1, f2, ... as LETOR files number them."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None:
+            return tuple(map(str, names))
+        return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
+
+
+def _precision_of(X: Features) -> Any:
+    """float32 where the type of every value of X fits into it, else float64."""
+    kinds = getattr(X, "dtypes", None)
+    if kinds is None:
+        kinds = [getattr(X, "dtype", np.float64)]
+    try:
+        return feature_dtype(np.result_type(np.bool_, *kinds))
+    except TypeError:  # a type of pandas' or of text: scikit-learn has the last word on it
+        return np.float64
