@@ -30,6 +30,8 @@ class Example:
         Expected `chosen_shown_first`.
     rows : list of [int, int] or None
         Expected rows; row i for pair i by default.
+    margin : list of float or None
+        Expected margins, which are gaps of ratings; none by default.
     """
 
     records: list[dict[str, Any]]
@@ -38,6 +40,7 @@ class Example:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     shown_first: list[int] | None = None
     rows: list[list[int]] | None = None
+    margin: list[float] | None = None
 
 
 def user(text: str) -> dict[str, str]:
@@ -102,6 +105,7 @@ EXAMPLES: dict[str, Example] = {
             },
         ],
         [(QUESTION, GOOD, BAD, 0.25)],
+        margin=[0.5],
         subset=["s"],
         columns={"system": ["no system message, a column"]},
         shown_first=[1],
@@ -145,10 +149,10 @@ EXAMPLES: dict[str, Example] = {
             }
         ],
         [(QUESTION, GOOD, BAD, 1.0), (QUESTION, MIDDLE, BAD, 1.0), (QUESTION, GOOD, MIDDLE, 1.0)],
+        margin=[3.5, 1.5, 2.0],
         columns={
             "chosen_model": ["y", "z", "y"],
             "rejected_model": ["x", "x", "z"],
-            "score_difference": [3.5, 1.5, 2.0],
             "source": ["s"] * 3,
         },
         rows=[[0, 0]] * 3,
@@ -179,6 +183,7 @@ EXAMPLES: dict[str, Example] = {
         ],
         [(QUESTION, GOOD, BAD, 1.0), (QUESTION, GOOD, MIDDLE, 1.0)],
         rows=[[0, 0]] * 2,
+        margin=[4.0, 4.0],
     ),
     "oasst": Example(
         [
@@ -263,7 +268,7 @@ EXAMPLES: dict[str, Example] = {
             for text, h, v in ((BAD, 0, 4), (MIDDLE, 2, 0), (GOOD, 4, 0))
         ],
         PLAIN[:1],
-        columns={"score_difference": [2.0]},
+        margin=[2.0],
         rows=[[2, 0]],
     ),
     "webgpt": Example(
@@ -283,7 +288,7 @@ EXAMPLES: dict[str, Example] = {
         ],
         TIED,
         subset=["eli5"] * 3,
-        columns={"score_difference": [1.0, 2.0, 0.0]},
+        margin=[1.0, 2.0, 0.0],
     ),
     "summarize_feedback": Example(
         [
@@ -309,6 +314,7 @@ EXAMPLES: dict[str, Example] = {
         ],
         PLAIN[:1],
         rows=[[1, 0]],
+        margin=[5.0],
     ),
     "stack_exchange_paired": Example(
         [{"question": QUESTION, "response_j": GOOD, "response_k": BAD}], PLAIN[:1]
@@ -450,7 +456,8 @@ EXAMPLES: dict[str, Example] = {
             for (q, c, r, _), good in zip(PLAIN, (8.5, 4.0))
         ],
         [PLAIN[0], (*PLAIN[1][:3], 0.5)],
-        columns={"score_difference": [4.5, 0.0], "prompt_id": ["i", "i"]},
+        margin=[4.5, 0.0],
+        columns={"prompt_id": ["i", "i"]},
     ),
     "argilla": Example(
         [
@@ -464,7 +471,7 @@ EXAMPLES: dict[str, Example] = {
             for q, c, r, _ in PLAIN
         ],
         PLAIN,
-        columns={"score_difference": [1.5, 1.5]},
+        margin=[1.5, 1.5],
     ),
     "argilla_cleaned": Example(
         [
@@ -480,10 +487,10 @@ EXAMPLES: dict[str, Example] = {
             for q, c, r, _ in PLAIN
         ],
         PLAIN,
+        margin=[1.0, 1.0],
         columns={
             "chosen_model": ["ma", "ma"],
             "rejected_model": ["mb", "mb"],
-            "score_difference": [1.0, 1.0],
         },
     ),
     "distilabel_orca": Example(
@@ -507,7 +514,7 @@ EXAMPLES: dict[str, Example] = {
             )
         ],
         [PLAIN[0], (*PLAIN[1][:3], 0.5)],
-        columns={"score_difference": [2.0, None]},
+        margin=[2.0, 0.0],
         shown_first=[1, 0],
     ),
     "orca": Example(
@@ -576,7 +583,7 @@ EXAMPLES: dict[str, Example] = {
             for q, r, s in ((QUESTION, BAD, 1), (OTHER, MIDDLE, 2), (QUESTION, GOOD, 3), (OTHER, BAD, 1))
         ],
         PLAIN,
-        columns={"score_difference": [2.0, 1.0]},
+        margin=[2.0, 1.0],
         rows=[[2, 0], [1, 3]],
     ),
     "votes": Example(

@@ -56,6 +56,21 @@ def test_prompts_on_both_sides():
     assert found(train.audit(test)) == expected
 
 
+def test_near_duplicate_prompts_are_shown_as_clusters():
+    asked = ["name a | fruit", "tell me a joke", "Name a Fruit!", "sing", "NAME a  fruit", "tell me a joke!"]
+    pairs = read(*((prompt, "a", "b") for prompt in [*asked, "sing"]))
+    report = pairs.audit()
+    assert report.rows["near_duplicate_prompt"].tolist() == [2, 4, 5]
+    assert report.prompt_clusters.to_dict("records") == [
+        {"prompts": 3, "pairs": 3, "prompt": "name a | fruit", "another": "NAME a  fruit"},
+        {"prompts": 2, "pairs": 2, "prompt": "tell me a joke", "another": "tell me a joke!"},
+    ]
+    assert "2 clusters" in report.to_markdown()
+    assert "| 3 | 3 | name a \\| fruit | NAME a fruit |" in report.to_markdown()
+    assert report.to_dict()["prompt_clusters"][1]["pairs"] == 2
+    assert "clusters" not in pairs.take([3]).audit().to_markdown()
+
+
 def test_ties_and_logps():
     pairs = PreferencePairs.read(
         [

@@ -36,6 +36,7 @@ def check(pairs, example):
     if example.shown_first is not None:
         assert pairs.chosen_shown_first.tolist() == example.shown_first
     assert pairs.rows.tolist() == (example.rows or [[i, i] for i in range(len(pairs))])
+    assert pairs.margin.tolist() == (example.margin or [0] * len(pairs))
 
 
 def test_every_layout_has_an_example():
@@ -47,6 +48,8 @@ def test_a_layout_knows_its_records_and_reads_them(name):
     example = EXAMPLES[name]
     sample, _ = take_sample(example.records)
     assert find_layout(sample).name == name
+    is_gap = PreferencePairs.read(example.records).margin_is_gap
+    assert is_gap.any() == (example.margin is not None and name != "kit")
     check(PreferencePairs.read(example.records), example)
     check(PreferencePairs.read(example.records, layout=name), example)
 
@@ -58,7 +61,7 @@ def test_weights_and_margins_of_every_layout(name):
     pairs = PreferencePairs.read(records, layout=name)
     assert pairs.weight.tolist() == [0.5] * len(example.pairs)
     assert pairs.margin.tolist() == [0.25] * len(example.pairs)
-    assert not {"weight", "margin"} & set(pairs.columns)
+    assert not {"weight", "margin", "margin_from"} & set(pairs.columns)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -37,9 +37,10 @@ def pair_records(text):
             "target": st.floats(0, 1),
             "weight": st.floats(0, 1e6),
             "margin": NUMBER,
+            "margin_from": st.sampled_from(["score_chosen - score_rejected", None]),
             "chosen_shown_first": st.sampled_from([True, False, None]),
             "note": text.filter(bool),
-            "score_difference": NUMBER,
+            "score_margin": NUMBER,
         }
     )
 

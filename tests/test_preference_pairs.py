@@ -120,7 +120,7 @@ def test_rated_responses():
     for rows in (listed, rowed):
         pairs = PreferencePairs.read(rows)
         assert texts(pairs) == [("y", "x"), ("y", "z")]
-        assert pairs.columns["score_difference"].tolist() == [2, 2]
+        assert pairs.margin.tolist() == [2, 2]
         assert pairs.columns["source"].tolist() == ["s", "s"]
 
 

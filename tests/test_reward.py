@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -196,6 +197,80 @@ def test_margins_push_rewards_apart():
     ignored = small(**options, use_margins=False).fit_pairs(wide)
     assert np.std(pushed.predict(pairs.features)) > 1.3 * np.std(plain.predict(pairs.features))
     np.testing.assert_allclose(ignored.predict(pairs.features), plain.predict(pairs.features))
+
+
+def rated_pairs(n_pairs=60):
+    """Pairs whose margins are gaps of ratings, of a layout of public data; one rates the rejected higher."""
+    rng = np.random.default_rng(0)
+    good = np.where(np.arange(n_pairs) == 3, 1.0, 5.0)
+    rows = [
+        {
+            "prompt": f"p{k}",
+            "prompt_id": k,
+            "chosen": "long answer " * rng.integers(2, 5),
+            "rejected": "answer " * rng.integers(1, 4),
+            "score_chosen": good[k],
+            "score_rejected": 2.0,
+        }
+        for k in range(n_pairs)
+    ]
+    return PreferencePairs.read(rows)
+
+
+def test_gaps_of_ratings_count_only_when_asked(tmp_path):
+    pairs = rated_pairs()
+    assert pairs.margin.tolist() == [-1.0 if k == 3 else 3.0 for k in range(60)]
+    options = {"scorer": "linear", "features": "text", "calibrate": False}
+    with pytest.warns(UserWarning, match="gaps of ratings .score_chosen - score_rejected. and are not used"):
+        by_default = small(**options).fit_pairs(pairs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        without = small(**options, use_margins=False).fit_pairs(pairs)
+        with_gaps = small(**options, use_margins=True).fit_pairs(pairs)
+    rewards = [model.predict_responses(pairs) for model in (by_default, without, with_gaps)]
+    np.testing.assert_array_equal(rewards[0], rewards[1])
+    assert np.std(rewards[2]) > 1.3 * np.std(rewards[1])
+    # The file that `convert` writes says where its margins are from, so it trains as the one before.
+    pairs.write(tmp_path / "pairs.csv")
+    again = PreferencePairs.read(tmp_path / "pairs.csv")
+    assert again.margins().to_dict("records") == pairs.margins().to_dict("records")
+    with pytest.warns(UserWarning, match="are not used"):
+        np.testing.assert_array_equal(small(**options).fit_pairs(again).predict_responses(again), rewards[0])
+
+
+def test_where_margins_are_from_is_told():
+    pairs = rated_pairs()
+    assert pairs.margins().to_dict("records") == [
+        {"source": "score_chosen - score_rejected", "pairs": 60, "lowest": -1, "median": 3, "highest": 3}
+    ]
+    assert repr(pairs).endswith("no features, margins: score_chosen - score_rejected")
+    report = pairs.audit()
+    assert report.rows["rated_against"].tolist() == [3]
+    assert "| score_chosen - score_rejected | 60 | -1 | 3 | 3 |" in report.to_markdown()
+    assert report.to_dict()["margins"][0]["pairs"] == 60
+    stated = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b", "margin": 2}])
+    assert stated.margins()["source"].tolist() == ["column 'margin'"]
+    assert "rated_against" not in stated.audit().rows
+    plain = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b"}])
+    assert plain.margins() is None
+    assert "margin" not in repr(plain)
+    assert "margin" not in plain.audit().to_markdown()
+
+
+def test_a_turned_pair_turns_the_gap_of_its_ratings_and_no_stated_margin():
+    pairs = rated_pairs(4)
+    turned = pairs.flipped(np.array([True, False, False, True]))
+    assert turned.margin.tolist() == [-3, 3, 3, 1]
+    gap = turned.columns["score_chosen"] - turned.columns["score_rejected"]
+    assert gap.tolist() == turned.margin.tolist()
+    stated = PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b", "margin": 2}])
+    assert stated.flipped(np.array([True])).margin.tolist() == [2]
+
+
+def test_use_margins_is_checked():
+    pairs, _ = synthetic(50)
+    with pytest.raises(ValueError, match="'use_margins' must be 'stated', True or False; got 'yes'"):
+        small(use_margins="yes").fit_pairs(pairs)
 
 
 def test_robust_correction_recovers_the_clean_slope():

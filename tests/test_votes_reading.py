@@ -306,6 +306,42 @@ def test_near_duplicates_by_hand():
     assert near_duplicates([]).tolist() == []
 
 
+COUNTED = " ".join(f"w{chr(97 + k % 26)}{chr(97 + k // 26)}" for k in range(40))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("tv is better than books | books", "tv is better than books | tv", False),
+        ("gay marriage right or wrong | it is right", "gay marriage right or wrong | it is wrong", False),
+        ("name a fruit that is red in colour", "name a vegetable that is red in colour", False),
+        ("should parents be allowed to vote twice", "should parents not be allowed to vote twice", False),
+        ("is it possible to square the circle", "is it impossible to square the circle", False),
+        ("why don't cats like cold water at all", "why do cats like cold water at all", False),
+        ("name a fruit that is red in colour", "name a fruit that is red in color", True),
+        (
+            "please write a poem about the wide blue sea at night",
+            "write a poem about the wide blue sea at night",
+            True,
+        ),
+        (
+            "list all the planets of the solar system by mass",
+            "list all planets of the solar system by mass",
+            True,
+        ),
+        (
+            "explain how a double rainbow forms in the sky",
+            "briefly explain how a double rainbow forms in the sky",
+            True,
+        ),
+        ("explain the difference of cats and dogs", "explain the differences of cats and dogs", True),
+        (f"{COUNTED} ends in smith", f"{COUNTED} ends in jones", True),  # one word of 43
+    ],
+)
+def test_words_that_decide_and_words_that_do_not(one, other, near):
+    assert near_duplicates([one, other]).tolist() == ([0, 0] if near else [0, 1])
+
+
 def test_a_word_that_decides_is_no_near_duplicate():
     texts = ["christianity or atheism | christianity", "christianity or atheism | atheism"]
     assert near_duplicates(texts).tolist() == [0, 1]
@@ -319,10 +355,10 @@ def test_the_length_of_a_name_is_no_length_of_a_response(texts):
 
 
 def test_near_duplicates_are_found_at_any_distance(rng):
-    """Every text with a few characters changed is found; texts drawn anew are not."""
+    """Every text with a few characters of a word changed is found; texts drawn anew are not."""
     words = ["".join(chr(97 + c) for c in rng.integers(0, 26, 6)) for _ in range(400)]
     texts = [" ".join(rng.choice(words, 20)) for _ in range(300)]
-    changed = [text[:40] + "zq" + text[42:] for text in texts]
+    changed = [text[:43] + "zq" + text[45:] for text in texts]
     group = near_duplicates(texts + changed)
     np.testing.assert_array_equal(group, np.tile(np.arange(300), 2))
 

@@ -49,6 +49,17 @@ class Scorer(StrEnum):
     linear = "linear"
 
 
+class Margins(StrEnum):
+    """Which margins a reward difference has to exceed in training."""
+
+    stated = "stated"
+    all = "all"
+    none = "none"
+
+
+_USE_MARGINS: dict[str, bool | str] = {"stated": "stated", "all": True, "none": False}
+
+
 class Method(StrEnum):
     """How pairs to annotate are chosen."""
 
@@ -103,8 +114,12 @@ def convert(
 ) -> None:
     """Write the pairs of any layout as prompt, chosen, rejected, target, weight and margin."""
     with _rows_bar("read") as progress:
-        n_pairs = _read(data, columns, layout, progress=progress).write(out)
+        pairs = _read(data, columns, layout, progress=progress)
+        n_pairs = pairs.write(out)
     print(f"wrote {n_pairs} pairs to {out}", file=sys.stderr)
+    margins = pairs.margins()
+    for source in [] if margins is None else margins.to_dict("records"):
+        print(f"margins of {source['pairs']} pairs: {source['source']}", file=sys.stderr)
 
 
 @app.command()
@@ -124,6 +139,9 @@ def fit(
     features: Annotated[str, typer.Option(help="text, tfidf or embeddings:MODEL.")] = "text",
     scorer: Annotated[Scorer, typer.Option(help="Boosted trees or a linear function.")] = Scorer.trees,
     flip_rate: Annotated[float, typer.Option(help="Share of labels believed to be flipped.")] = 0.0,
+    margins: Annotated[
+        Margins, typer.Option(help="Margins to train with: those of a column margin, all, none.")
+    ] = Margins.stated,
     test_size: Annotated[float, typer.Option(help="Share of the prompts to report on; 0 for none.")] = 0.2,
     by: Annotated[str | None, typer.Option(help="Report by this column too.")] = None,
     columns: ColumnsOption = None,
@@ -142,6 +160,7 @@ def fit(
         scorer.value,
         features=features,
         flip_rate=flip_rate,
+        use_margins=_USE_MARGINS[margins.value],
         random_state=seed,
         n_jobs=n_jobs,
         verbose=verbose,

@@ -15,11 +15,13 @@ from lambdamart_kit.core.typing import Array, BoolArray, Features, FloatArray, I
 from lambdamart_kit.files.records import Record
 from lambdamart_kit.preferences.reading.builder import LOGPS
 from lambdamart_kit.preferences.reading.facts import facts_of, normalised
+from lambdamart_kit.preferences.reading.layout import MARGIN_FROM
 from lambdamart_kit.preferences.reading.records import write_records
 
 ANNOTATOR_COLUMNS = (
     "annotator", "annotator_id", "worker", "worker_id", "judge", "judge_hash", "judge_id", "user_id",
 )  # fmt: skip
+STATED_MARGIN = "column 'margin'"
 _PER_PAIR = ("chosen", "rejected", "prompt", "target", "weight", "margin", "rows", "chosen_shown_first")
 
 
@@ -38,7 +40,8 @@ class PairTable:
     weight : (n_pairs,) float64
         Weight of each pair.
     margin : (n_pairs,) float64
-        Margin that the reward difference should exceed (TRL's ``margin``); 0 where there is none.
+        Margin that the reward difference should exceed (TRL's ``margin``); 0 where there is none. Layouts
+        with ratings give their gap, and the column ``margin_from`` says so: see `margins`.
     prompts, responses : arrays of str
         Texts; `responses` is empty when only features or facts are known. Prompts are the same if their texts
         are equal; an empty prompt is the same as no other.
@@ -77,9 +80,12 @@ class PairTable:
 
     def __repr__(self) -> str:
         n_features = "no" if self.features is None else self.features.shape[1]
+        margins = self.margins()
+        sources = [] if margins is None else margins["source"].tolist()
+        stated = f", margins: {' and '.join(sources)}" if sources else ""
         return (
             f"{type(self).__name__}: {len(self)} pairs, {len(np.unique(self.prompt))} prompts, "
-            f"{len(self.response_prompt)} responses, {n_features} features"
+            f"{len(self.response_prompt)} responses, {n_features} features{stated}"
         )
 
     @property
@@ -90,6 +96,34 @@ class PairTable:
         if not len(self.responses):
             return np.zeros(len(self.response_prompt), dtype=np.intp)
         return np.fromiter((len(text) for text in self.responses), dtype=np.intp, count=len(self.responses))
+
+    @property
+    def margin_is_gap(self) -> BoolArray:
+        """Whether each pair's margin is a gap of ratings that the reader worked out, and not a stated one."""
+        if MARGIN_FROM not in self.columns:
+            return np.zeros(len(self), dtype=bool)
+        known: BoolArray = self.columns[MARGIN_FROM].notna().to_numpy()
+        return known
+
+    def margins(self) -> pd.DataFrame | None:
+        """Where margins are from, one row a source, or None if all margins are 0.
+
+        Returns
+        -------
+        DataFrame or None
+            ``source`` (the ratings of which it is the gap, or "column 'margin'"), ``pairs``, ``lowest``,
+            ``median``, ``highest``.
+        """
+        is_gap = self.margin_is_gap
+        if not self.margin.any():
+            return None
+        source = np.full(len(self), STATED_MARGIN, dtype=object)
+        if is_gap.any():
+            source[is_gap] = self.columns[MARGIN_FROM].to_numpy(dtype=object)[is_gap]
+        told = is_gap | (self.margin != 0)
+        grouped = pd.Series(self.margin[told]).groupby(source[told], sort=False)
+        table = grouped.agg(pairs="size", lowest="min", median="median", highest="max")
+        return table.rename_axis("source").reset_index()
 
     @property
     def response_facts(self) -> pd.DataFrame | None:
@@ -135,7 +169,8 @@ class PairTable:
         """The pairs with some labels turned round: the rejected response becomes the chosen one.
 
         Columns that come in twos (``chosen_model`` and ``rejected_model``, ``score_chosen`` and
-        ``score_rejected``) are exchanged with the responses.
+        ``score_rejected``) are exchanged with the responses, so a margin that is the gap of ratings changes
+        its sign. A stated margin says how clear the preference is, and stays.
         """
         first = np.where(
             which & (self.chosen_shown_first >= 0), 1 - self.chosen_shown_first, self.chosen_shown_first
@@ -153,6 +188,7 @@ class PairTable:
             chosen=np.where(which, self.rejected, self.chosen),
             rejected=np.where(which, self.chosen, self.rejected),
             rows=np.where(which[:, None], self.rows[:, ::-1], self.rows),
+            margin=np.where(which & self.margin_is_gap, -self.margin, self.margin),
             chosen_shown_first=first.astype(np.int8),
             columns=columns,
         )

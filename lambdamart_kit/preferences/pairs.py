@@ -52,7 +52,9 @@ class PreferencePairs(PairTable):
 
         The layout of the records is found from their columns, or an error lists the columns seen: an outcome
         is never assumed. Row order is kept. Columns ``margin`` and ``weight`` become attributes; columns that
-        say nothing of texts or preferences are kept in `columns`.
+        say nothing of texts or preferences are kept in `columns`. Where a layout rates both responses and the
+        file has no column ``margin``, the gap of the ratings is the margin, the column ``margin_from`` names
+        the ratings, and ``RewardModel(use_margins=True)`` uses it.
 
         Parameters
         ----------

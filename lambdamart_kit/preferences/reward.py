@@ -17,6 +17,7 @@ from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, Ran
 from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
+from lambdamart_kit.preferences.margins import margins_that_count
 from lambdamart_kit.preferences.pairs import PreferencePairs
 from lambdamart_kit.preferences.saving import RewardFile
 from lambdamart_kit.preferences.scorers import (
@@ -77,8 +78,12 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
     correction : {"smoothed", "robust"}
         ``"smoothed"``: targets become ``e + (1 - 2 e) t``; ``"robust"``: the unbiased estimate of the clean
         loss, whose optimum is the clean probability.
-    use_margins : bool
-        Whether the reward difference has to exceed each pair's `margin`, as in TRL.
+    use_margins : {"stated"} or bool
+        Whether the reward difference has to exceed each pair's `margin`. ``"stated"``: margins that a column
+        ``margin`` or the caller states count, as in TRL's ``RewardTrainer``; gaps of ratings, which the
+        reader makes margins of (`PreferencePairs.margins` names them), do not, and a warning says so. True:
+        both count. A gap is in units of the ratings and not in log-odds, so probabilities are then no longer
+        those of preferences. False: none counts.
     n_bags : int
         Average so many models, each on prompts drawn with replacement.
     calibrate : bool
@@ -144,7 +149,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         validation_fraction: float = 0.1,
         flip_rate: float = 0.0,
         correction: str = "smoothed",
-        use_margins: bool = True,
+        use_margins: bool | str = "stated",
         n_bags: int = 1,
         calibrate: bool = True,
         refit: bool = True,
@@ -186,9 +191,14 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         ------
         ValueError
             If there are no pairs, or no features and no way to make them.
+
+        Warns
+        -----
+        UserWarning
+            If the pairs have margins that are gaps of ratings and `use_margins` does not say what with them.
         """
         self.extractor_, X = training_features(self.features, pairs, owner="RewardModel")
-        margin = pairs.margin if self.use_margins else np.zeros(len(pairs))
+        margin = margins_that_count(pairs, self.use_margins)
         return self._fit(
             PairSet(X, pairs.chosen, pairs.rejected, pairs.target, pairs.weight, margin, pairs.prompt)
         )

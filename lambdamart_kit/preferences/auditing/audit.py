@@ -38,7 +38,10 @@ def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | 
     judges = None if judged is None else judged[1]
     rows = _of_responses(pairs) | findings_of_votes(pairs, judges)
     rows["tie"] = np.flatnonzero(pairs.target == 0.5)
-    rows |= _of_prompts(pairs, other)
+    if pairs.margin_is_gap.any():
+        rows["rated_against"] = np.flatnonzero(pairs.margin_is_gap & (pairs.margin < 0))
+    prompt_rows, clusters = _of_prompts(pairs, other)
+    rows |= prompt_rows
     if all(name in pairs.columns for name in LOGPS):
         rows |= _of_logps(pairs)
     return AuditReport(
@@ -50,6 +53,8 @@ def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | 
         None if judges is None else annotator_table(pairs, judges),
         _constant_features(pairs.features),
         judge_report(pairs, annotator=annotator),
+        pairs.margins(),
+        clusters,
     )
 
 
@@ -65,9 +70,12 @@ def _of_responses(pairs: PairTable) -> dict[str, IndexArray]:
     return rows
 
 
-def _of_prompts(pairs: PairTable, other: PairTable | None) -> dict[str, IndexArray]:
+def _of_prompts(
+    pairs: PairTable, other: PairTable | None
+) -> tuple[dict[str, IndexArray], pd.DataFrame | None]:
     texts = pairs.prompts.tolist()
     rows = {}
+    clusters = None
     if len(pairs.responses) or pairs.facts is not None:
         blank = np.array([not text.strip() for text in texts], dtype=bool)
         group = near_duplicates(texts)
@@ -79,6 +87,7 @@ def _of_prompts(pairs: PairTable, other: PairTable | None) -> dict[str, IndexArr
         later = first[group] < np.arange(len(texts))
         rows["empty_prompt"] = np.flatnonzero(blank[pairs.prompt])
         rows["near_duplicate_prompt"] = np.flatnonzero(later[pairs.prompt])
+        clusters = _prompt_clusters(pairs, np.where(used, group, -1))
     if other is not None:
         theirs = [text for text in other.prompts[np.unique(other.prompt)].tolist() if text.strip()]
         known = set(theirs)
@@ -86,7 +95,18 @@ def _of_prompts(pairs: PairTable, other: PairTable | None) -> dict[str, IndexArr
         near = near_any(texts, theirs) & ~exact
         rows["prompt_in_both"] = np.flatnonzero(exact[pairs.prompt])
         rows["near_prompt_in_both"] = np.flatnonzero(near[pairs.prompt])
-    return rows
+    return rows, clusters
+
+
+def _prompt_clusters(pairs: PairTable, group: IndexArray) -> pd.DataFrame:
+    """Groups of two and more prompts, the one with the most pairs first; -1 is no group."""
+    n_pairs = np.bincount(pairs.prompt, minlength=len(group))
+    prompts = pd.DataFrame({"group": group, "pairs": n_pairs, "text": pairs.prompts})[group >= 0]
+    table = prompts.groupby("group", sort=False).agg(
+        prompts=("text", "size"), pairs=("pairs", "sum"), prompt=("text", "first"), another=("text", "last")
+    )
+    table = table[table["prompts"] > 1].sort_values("pairs", ascending=False, kind="stable")
+    return table.reset_index(drop=True)
 
 
 def _of_logps(pairs: PairTable) -> dict[str, IndexArray]:

@@ -1,9 +1,12 @@
 r"""Texts that are nearly the same: MinHash, locality-sensitive hashing, and an exact check of what they find.
 
 Two texts are near duplicates if their sets of four-character shingles, letter case and punctuation aside,
-have a Jaccard similarity of at least 0.75, their words (each as often as it occurs) one of at least 0.7, and
-they hold the same numbers. "2+2?" and "2+3?" are different questions, and so are "cats or dogs | cats" and
-"cats or dogs | dogs", which share nearly all shingles.
+have a Jaccard similarity of at least 0.75, their words (each as often as it occurs) one of at least 0.7, they
+hold the same numbers, and no word that decides is exchanged or negated. "2+2?" and "2+3?" are different
+questions, and so are "cats or dogs | cats" and "cats or dogs | dogs", which share nearly all shingles, and
+"should it be mandatory" and "should it not be mandatory". A word decides if the other text has no word like
+it (a typing error or an ending makes no other word) and it is no article, auxiliary verb or the like. Where
+no more than one word in twenty is exchanged it decides nothing.
 
 The MinHash here hashes all texts of a batch together with NumPy, and needs no other library.
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -35,6 +39,16 @@ _PER_BAND = 4
 _BATCH = 512  # texts hashed together
 _NOT_WORD = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r"\d+")
+# A word that one text has and the other has not decides unless it is one of these.
+_FUNCTION_WORDS = """
+    a an the this that these those is are was were be been am s re m ve ll d do does did can could will
+    would should shall may might must you me i we us he she it they them your my our its their please of
+    to in on at for with by from and or but so as if then than there here what which who whom whose how
+    when where why give write tell make let show provide list name have has had get just also some any
+    """
+_NEGATIONS = frozenset(["not", "no", "never", "without", "nor", "cannot", "t"])
+_SAME_WORD = 0.85  # similarity of spelling from which two words are one, mistyped or inflected
+_FEW_WORDS = 0.05  # share of words that may be exchanged
 _MULTIPLIERS = (
     np.random.default_rng(20260101).integers(1, 2**63, (_BANDS, _PER_BAND), dtype=np.uint64) * 2 + 1
 )
@@ -163,9 +177,30 @@ def _similar(one: str, other: str) -> bool:
     words, others = Counter(one.split()), Counter(other.split())
     if (words & others).total() < _SIMILAR_WORDS * (words | others).total():
         return False
+    if _decided_by_a_word(words - others, others - words, max(words.total(), others.total())):
+        return False
     ours = _shingle_set(one)
     theirs = _shingle_set(other)
     return len(ours & theirs) >= _SIMILAR * len(ours | theirs)
+
+
+def _decided_by_a_word(ours: Counter[str], theirs: Counter[str], n_words: int) -> bool:
+    """Whether the words that only one of two texts has make another question of it."""
+    if max(ours.total(), theirs.total()) <= _FEW_WORDS * n_words:
+        return False
+    if _NEGATIONS & (ours.keys() ^ theirs.keys()):
+        return True
+    function_words = set(_FUNCTION_WORDS.split())
+    mine = [word for word in ours if word not in function_words]
+    yours = [word for word in theirs if word not in function_words]
+    lonely = [word for word in mine if not any(_spelt_alike(word, other) for other in yours)]
+    others = [word for word in yours if not any(_spelt_alike(word, other) for other in mine)]
+    return bool(lonely and others)
+
+
+def _spelt_alike(one: str, other: str) -> bool:
+    # The first letter tells "possible" from "impossible".
+    return one[0] == other[0] and SequenceMatcher(None, one, other).ratio() >= _SAME_WORD
 
 
 def _shingle_set(text: str) -> set[str]:

@@ -13,6 +13,8 @@ from lambdamart_kit.core.typing import IndexArray, Settings
 if TYPE_CHECKING:
     from lambdamart_kit.preferences.judges.report import JudgeReport
 
+_MOST_CLUSTERS = 10
+_EXCERPT = 60  # characters of a prompt in the report for people
 _MOST_ANNOTATORS = 20  # in the report for people, the least agreeing first
 
 MEANING = {
@@ -27,7 +29,9 @@ MEANING = {
     "split_vote": "as many judges preferred one response as the other",
     "cycle": "part of a cycle of three or more responses (a > b > c > a): no ranking agrees with all of them",
     "tie": "labelled a tie",
-    "near_duplicate_prompt": "the prompt differs from an earlier one in a word or two: a split may part them",
+    "rated_against": "the ratings prefer the rejected response: the margin, their gap, is below 0",
+    "near_duplicate_prompt": "the prompt asks what an earlier one asks, in nearly the same words: a split "
+    "may part them",
     "prompt_in_both": "the prompt is in the other set too: scores on it are not held out",
     "near_prompt_in_both": "a prompt of the other set is nearly the same: scores on it are hardly held out",
     "policy_equals_reference": "policy and reference give equal log-probs: the DPO loss is log 2",
@@ -54,6 +58,11 @@ class AuditReport:
         Features that are (nearly) constant.
     judges : JudgeReport
         What the votes say of the judges; false where the columns allow no test.
+    margins : DataFrame or None
+        Where margins are from: :meth:`PairTable.margins`.
+    prompt_clusters : DataFrame or None
+        Prompts that are near duplicates of each other, one row a cluster, the largest first: ``prompts``,
+        ``pairs``, ``prompt`` (the first one's text), ``another``.
 
     Examples
     --------
@@ -72,6 +81,8 @@ class AuditReport:
     annotators: pd.DataFrame | None
     constant_features: list[str]
     judges: JudgeReport
+    margins: pd.DataFrame | None = None
+    prompt_clusters: pd.DataFrame | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """``problem``, ``pairs``, ``share``, ``first`` (first pair with it, or -1), ``meaning``."""
@@ -99,6 +110,8 @@ class AuditReport:
             "annotators": None if self.annotators is None else self.annotators.to_dict("records"),
             "constant_features": self.constant_features,
             "judges": self.judges.to_dict(),
+            "prompt_clusters": _records(self.prompt_clusters),
+            "margins": _records(self.margins),
         }
 
     def to_markdown(self) -> str:
@@ -119,6 +132,10 @@ class AuditReport:
         if self.facts:
             lines += ["", "| fact | value |", "|---|---:|"]
         lines += [f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in self.facts.items()]
+        if self.prompt_clusters is not None and len(self.prompt_clusters):
+            lines += _cluster_lines(self.prompt_clusters)
+        if self.margins is not None:
+            lines += _margin_lines(self.margins)
         if self.annotators is not None:
             lines += _annotator_lines(self.annotators)
         if self.constant_features:
@@ -129,6 +146,50 @@ class AuditReport:
 
     def __str__(self) -> str:
         return self.to_markdown()
+
+
+def _records(table: pd.DataFrame | None) -> list[Settings]:
+    return [] if table is None else table.to_dict("records")
+
+
+def _cluster_lines(clusters: pd.DataFrame) -> list[str]:
+    """The largest clusters of near-duplicate prompts, with two of the prompts each to judge them by."""
+    shown = clusters.head(_MOST_CLUSTERS)
+    lines = [
+        "",
+        f"Near-duplicate prompts make {len(clusters)} clusters.",
+        "",
+        "| prompts | pairs | a prompt | another |",
+        "|---:|---:|---|---|",
+    ]
+    for row in shown.to_dict("records"):
+        lines.append(
+            f"| {row['prompts']} | {row['pairs']} | {_excerpt(row['prompt'])} | {_excerpt(row['another'])} |"
+        )
+    if len(clusters) > len(shown):
+        lines.append(f"| ... {len(clusters) - len(shown)} more | | | |")
+    return lines
+
+
+def _excerpt(text: str) -> str:
+    """The start of a text as a cell of a table."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT - 3]}..."
+
+
+def _margin_lines(margins: pd.DataFrame) -> list[str]:
+    """Where margins are from, and what training makes of them."""
+    lines = ["", "| margins are from | pairs | lowest | median | highest |", "|---|---:|---:|---:|---:|"]
+    lines += [
+        f"| {r['source']} | {r['pairs']} | {r['lowest']:.3g} | {r['median']:.3g} | {r['highest']:.3g} |"
+        for r in margins.to_dict("records")
+    ]
+    return [
+        *lines,
+        "",
+        "A reward model uses the margins of a column 'margin', as TRL does, and gaps of ratings only with "
+        "use_margins=True (`pairs fit --margins all`).",
+    ]
 
 
 def _annotator_lines(annotators: pd.DataFrame) -> list[str]:

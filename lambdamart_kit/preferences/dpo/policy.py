@@ -172,17 +172,14 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         ConvergenceWarning
             If no minimum was reached within `max_iter` steps, or there is none.
         UserWarning
-            If the pairs have margins, which no loss of the family reads, or the loss divides by token counts
-            that are not given.
+            If the pairs have stated margins, which no loss of the family reads, or the loss divides by token
+            counts that are not given.
         """
         loss, settings = self._checked_loss()
         self.extractor_, X = training_features(self.features, pairs, owner="DPOPolicy")
         self.n_features_in_ = int(X.shape[1])
-        if pairs.margin.any():
-            warnings.warn(
-                "DPOPolicy does not read the margins of 'pairs'; RewardModel(use_margins=True) does",
-                stacklevel=2,
-            )
+        if pairs.margin[~pairs.margin_is_gap].any():
+            warnings.warn("DPOPolicy does not read the margins of 'pairs'; RewardModel does", stacklevel=2)
         if loss.needs_lengths and lengths is None:
             warnings.warn(
                 f"loss {loss.name!r} divides by token counts; without 'lengths' each response counts as one "

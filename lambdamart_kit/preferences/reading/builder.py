@@ -22,7 +22,7 @@ _OTHER_NAMES = {
 }
 # Columns that hold numbers whatever the file says: CSV has text only.
 _NUMBERS = (
-    *LOGPS, "score_difference", "rank_difference", "scores_chosen", "scores_rejected", "results",
+    *LOGPS, "rank_difference", "scores_chosen", "scores_rejected", "results",
     "score_margin", "probability",
 )  # fmt: skip
 _STEP = 2048  # pairs between two reports of progress

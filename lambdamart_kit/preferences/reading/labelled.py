@@ -14,6 +14,7 @@ from lambdamart_kit.preferences.reading.layout import (
     layout,
     preference,
     rest,
+    with_margin,
 )
 from lambdamart_kit.preferences.reading.messages import (
     as_text,
@@ -140,7 +141,7 @@ def webgpt(row: int, record: Record) -> Pair:
     extra = rest(record, "question", "answer_0", "answer_1")
     if subset is not None:
         extra.setdefault("subset", subset)
-    extra["score_difference"] = abs(scores[0] - scores[1])
+    extra = with_margin(extra, abs(scores[0] - scores[1]), "score_0 - score_1, whichever is above 0")
     texts = both_texts(record, ("answer_0", "answer_1"), row)
     prompt = prompt_text(question, None, "question", row)
     return preference(prompt, texts, 0.5 if scores[0] == 0 else float(scores[0] > 0), row, extra)

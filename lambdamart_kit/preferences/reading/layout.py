@@ -17,6 +17,9 @@ from lambdamart_kit.preferences.reading.values import RowError, is_missing
 
 Numbered: TypeAlias = tuple[int, Record]
 
+# Column that says which ratings a margin is the gap of. Margins that a file states have none.
+MARGIN_FROM = "margin_from"
+
 _SAMPLE = 100  # records that are looked at: types vary between rows, and nulls often come first
 
 
@@ -205,6 +208,23 @@ def rest(record: Record, *used: str, subset: str | None = None) -> Record:
     if subset is not None and "subset" not in kept and not is_missing(record.get(subset)):
         kept["subset"] = record[subset]
     return kept
+
+
+def with_margin(extra: Record, gap: float, of: str) -> Record:
+    """`extra` with the gap of two ratings as the margin; a margin that the file states stays as it is.
+
+    Parameters
+    ----------
+    extra : dict
+    gap : float
+        Rating of the chosen response less that of the rejected one.
+    of : str
+        Where the gap is from; it becomes the column ``margin_from``, which tells such margins from stated
+        ones.
+    """
+    if "margin" in extra:
+        return extra
+    return {**extra, "margin": gap, MARGIN_FROM: of}
 
 
 def preference(

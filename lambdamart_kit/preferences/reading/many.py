@@ -17,6 +17,7 @@ from lambdamart_kit.preferences.reading.layout import (
     Skipped,
     layout_of_many,
     rest,
+    with_margin,
 )
 from lambdamart_kit.preferences.reading.messages import (
     Turn,
@@ -58,9 +59,9 @@ class _Rated(NamedTuple):
 
 
 def _pairs_by_score(
-    prompt: str, rated: list[_Rated], used: tuple[str, ...], gap: str | None
+    prompt: str, rated: list[_Rated], used: tuple[str, ...], gap_of: str | None
 ) -> Iterator[Pair]:
-    """Every pair of responses with different scores; `gap` names the column of their difference."""
+    """Every pair of responses with different scores, with their difference, of `gap_of`, as the margin."""
     for one, other in itertools.combinations(rated, 2):
         if one.score == other.score:
             continue
@@ -71,8 +72,10 @@ def _pairs_by_score(
             for name, value in better.record.items()
             if name not in used and (same or _equal(worse.record.get(name), value))
         }
-        if gap is not None:
-            extra[gap] = better.score - worse.score
+        if gap_of == "ranks":  # the distance of two ranks is no distance of quality
+            extra["rank_difference"] = better.score - worse.score
+        elif gap_of is not None and not ("margin" in better.record or "margin" in worse.record):
+            extra = with_margin(extra, better.score - worse.score, f"difference of {gap_of}")
         if not (is_missing(better.model) and is_missing(worse.model)):
             extra["chosen_model"] = better.model
             extra["rejected_model"] = worse.model
@@ -99,7 +102,7 @@ def ultrafeedback(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pai
             text = side_text(completion, "response", row)
             rated.append(_Rated(text, score, row, record, completion.get("model")))
         used = ("instruction", "completions", "models", "prompt")
-        yield from _pairs_by_score(_asked(record, row), rated, used, "score_difference")
+        yield from _pairs_by_score(_asked(record, row), rated, used, "mean ratings")
 
 
 def _all_dicts(value: Any) -> bool:
@@ -136,7 +139,7 @@ def nectar(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
                 continue
             rank = number(answer["rank"], "rank", row)
             rated.append(_Rated(side_text(answer, "answer", row), -rank, row, record, answer.get("model")))
-        yield from _pairs_by_score(_asked(record, row), rated, ("prompt", "answers"), "rank_difference")
+        yield from _pairs_by_score(_asked(record, row), rated, ("prompt", "answers"), "ranks")
 
 
 @layout_of_many(lambda s: s.has("answers") and _entry_has(s.first("answers"), "pm_score"))
@@ -149,7 +152,7 @@ def stack_exchange(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pa
             )
             for answer in _entries(record, "answers", row)
         ]
-        yield from _pairs_by_score(_asked(record, row), rated, ("question", "answers"), "score_difference")
+        yield from _pairs_by_score(_asked(record, row), rated, ("question", "answers"), "pm_score")
 
 
 def _entry_has(entries: Any, name: str) -> bool:
@@ -190,7 +193,7 @@ def oasst(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
             rated.append(_Rated(text, -number(record["rank"], "rank", row), row, record))
         if len(rated) > 1:
             prompt = as_text(_path_to_root(by_id, parent, rated[0].row))
-            yield from _pairs_by_score(prompt, rated, used, "rank_difference")
+            yield from _pairs_by_score(prompt, rated, used, "ranks")
 
 
 def _path_to_root(by_id: dict[str, tuple[int, Record]], name: str, row: int) -> list[Turn]:
@@ -250,7 +253,7 @@ def helpsteer(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
         if rated:
             ends = [max(rated, key=lambda r: r.score), min(rated, key=lambda r: r.score)]
             used = ("prompt", "response", *_HELPFUL, "verbosity")
-            yield from _pairs_by_score(prompt, ends, used, "score_difference")
+            yield from _pairs_by_score(prompt, ends, used, "mean ratings")
 
 
 @layout_of_many(lambda s: s.has("summary", "info") and _entry_has([s.first("summary")], "axes"))
@@ -269,7 +272,7 @@ def summarize_axes(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pa
             _Rated(text, score, row, record, summary.get("policy"))
         )
     for prompt, rated in groups.items():
-        yield from _pairs_by_score(prompt, rated, ("summary",), "score_difference")
+        yield from _pairs_by_score(prompt, rated, ("summary",), "axes.overall")
 
 
 def _is_kto(sample: Sample) -> bool:
@@ -315,13 +318,14 @@ def rated(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
     used = (*_PROMPT_COLUMNS, *_TEXT_COLUMNS, *_RATING_COLUMNS, "system")
     for prompt, rows in _by_prompt(records):
         found = []
+        name = "score"
         for row, record in rows:
             name = next((n for n in _RATING_COLUMNS if n in record), "score")
             if is_missing(record.get(name)):
                 skipped.add(row, _NO_SCORE)
                 continue
             found.append(_Rated(_answer(record, row), number(record[name], name, row), row, record))
-        yield from _pairs_by_score(prompt, found, used, "score_difference")
+        yield from _pairs_by_score(prompt, found, used, name)
 
 
 @layout_of_many(
@@ -347,8 +351,7 @@ def ranked(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
             value = number(score, judged, row)
             answer = side_text({name: text}, name, row)
             found.append(_Rated(answer, -value if judged == "ranks" else value, row, record))
-        gap = "rank_difference" if judged == "ranks" else "score_difference"
-        yield from _pairs_by_score(_asked(record, row), found, used, gap)
+        yield from _pairs_by_score(_asked(record, row), found, used, judged)
 
 
 def _by_prompt(records: Iterable[Numbered]) -> list[tuple[str, list[Numbered]]]:

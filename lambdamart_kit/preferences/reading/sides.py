@@ -6,7 +6,7 @@ from typing import Any
 
 from lambdamart_kit.files.records import Record
 from lambdamart_kit.preferences.reading import messages
-from lambdamart_kit.preferences.reading.layout import Pair, Sample, layout, rest
+from lambdamart_kit.preferences.reading.layout import Pair, Sample, layout, rest, with_margin
 from lambdamart_kit.preferences.reading.messages import Turn, as_text, is_conversation, prompt_text, turns
 from lambdamart_kit.preferences.reading.values import (
     RowError,
@@ -114,7 +114,7 @@ def distilabel_orca(row: int, record: Record) -> Pair:
     if not is_missing(ratings):
         scores = sorted(number(r, "rating", row) for r in listed(ratings, "rating", row) if not is_missing(r))
         if len(scores) == 2:
-            extra["score_difference"] = scores[1] - scores[0]
+            extra = with_margin(extra, scores[1] - scores[0], "difference of the ratings in 'rating'")
     tied = str(record.get("status", "")).lower() == "tie" and "target" not in record
     first = None if is_missing(order) else str(listed(order, "order", row)[0]) == "chosen"
     return pair._replace(extra=extra, target=0.5 if tied else pair.target, chosen_shown_first=first)
@@ -341,12 +341,12 @@ def _renamed(record: Record, names: dict[str, str]) -> Record:
 
 
 def _scored(row: int, record: Record, good: str, bad: str, *, unused: tuple[str, ...] = ()) -> Pair:
-    """Sides with a score each; equal scores are a tie, and their difference is kept."""
+    """Sides with a score each; equal scores are a tie, and their difference is the margin."""
     pair = read_sides(row, {name: value for name, value in record.items() if name not in unused})
     scores = [record.get(good), record.get(bad)]
     if any(is_missing(score) for score in scores):
         return pair
     gap = number(scores[0], good, row) - number(scores[1], bad, row)
-    extra = {**pair.extra, "score_difference": gap}
+    extra = with_margin(pair.extra, gap, f"{good} - {bad}")
     tied = gap == 0 and "target" not in record
     return pair._replace(extra=extra, target=0.5 if tied else pair.target)
