@@ -19,12 +19,13 @@ FLOORS = {
     3: ["metrics", "objectives", "trees", "datasets"],
     4: ["boosters", "clicks", "trec"],
     5: ["files", "model_selection", "explore", "diversify", "export"],
-    6: ["rankers"],
-    7: ["preferences", "distributed"],
-    8: ["bench", "simulation"],
-    9: ["registries"],
-    10: ["cli"],
-    11: ["__main__"],
+    6: ["report"],
+    7: ["rankers"],
+    8: ["preferences", "distributed"],
+    9: ["bench", "simulation"],
+    10: ["registries"],
+    11: ["cli"],
+    12: ["__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 CORE_MAY_IMPORT = {"numpy", "scipy", "numba", "llvmlite"}
