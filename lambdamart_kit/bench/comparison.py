@@ -29,10 +29,13 @@ class Comparison:
         What to print.
     runs : tuple of Run
         Every fit, failed ones included.
+    folds : tuple of TrainTestFold
+        The data they were made on.
     """
 
     report: Report
     runs: tuple[Run, ...]
+    folds: tuple[TrainTestFold, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -70,6 +73,7 @@ def compare(
     n_jobs: int | None = None,
     quick: bool = False,
     columns: Columns | None = None,
+    keep_scores: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Fit models on the same folds and compare them by query.
@@ -103,6 +107,9 @@ def compare(
         Fewer trees, and the first fold only.
     columns : Columns, optional
         Which columns of a table are what.
+    keep_scores : bool
+        Keep the scores of the test rows, which a page of the comparison needs; runs that `out` holds without
+        them are made again.
     progress : callable
         Called with (runs done, runs in all, what comes next).
 
@@ -122,7 +129,7 @@ def compare(
         n_jobs, at_once = 1, min(2, available_threads())
         if at_once > 1:
             notes.append(f"{at_once} fits at a time, of one thread each")
-    options = Options(tuple(map(str, parse_metrics(metrics))), n_settings, seed, n_jobs)
+    options = Options(tuple(map(str, parse_metrics(metrics))), n_settings, seed, n_jobs, keep_scores)
     reference = _baseline(baseline, specs)
     found = find_folds(data, folds=folds, seed=seed, columns=columns)
     found = found[:1] if quick else found
@@ -138,7 +145,7 @@ def compare(
         seed=seed,
         n_threads=resolve_n_jobs(n_jobs),
     )
-    return Comparison(report, tuple(runs))
+    return Comparison(report, tuple(runs), tuple(found))
 
 
 def _data_notes(folds: Sequence[TrainTestFold]) -> list[str]:

@@ -89,23 +89,23 @@ def train_file(
     for sentence in doubtful_columns(rows):
         say(f"warning: {sentence}")
     if valid is None:
-        return estimator.fit(_features(rows), rows.y, rows.qid)
+        return estimator.fit(features_of(rows), rows.y, rows.qid)
     known = replace(roles, features=rows.feature_names)
     width = rows.X.shape[1]
     held_out = read_rows(valid, known, n_features=width, names=False, clip=clip, n_jobs=n_jobs)
     for sentence in seen_before(rows, held_out, "validation"):
         say(f"warning: {sentence}")
     return estimator.fit(
-        _features(rows),
+        features_of(rows),
         rows.y,
         rows.qid,
-        X_val=_features(held_out),
+        X_val=features_of(held_out),
         y_val=held_out.y,
         qid_val=held_out.qid,
     )
 
 
-def _features(rows: RankingDataset) -> Any:
+def features_of(rows: RankingDataset) -> Any:
     """Features as a frame where they have names, which a ranker then finds them by."""
     if rows.feature_names is None:
         return rows.X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import os
 import platform
@@ -59,6 +60,7 @@ class FitTask:
     params: dict[str, Any]
     fold: TrainTestFold
     metrics: tuple[str, ...]
+    keep_scores: bool = False
 
 
 def fit_and_measure(task: FitTask) -> Run:
@@ -109,8 +111,13 @@ def fit_and_measure(task: FitTask) -> Run:
         predict_seconds=predict_seconds,
         fit_memory=None if before is None or peak is None else max(0, peak - before),
         n_test_documents=len(data.test),
+        test_scores=_packed(scores) if task.keep_scores else "",
         environment=environment(),
     )  # fmt: skip
+
+
+def _packed(scores: Array) -> str:
+    return base64.b64encode(np.asarray(scores, dtype="<f8").tobytes()).decode()
 
 
 @cache

@@ -6,6 +6,7 @@ benchmarks, and a benchmark that was stopped continues where it stood.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,8 @@ class Run:
         Bytes by which the peak resident memory of a process of its own grew during fit.
     n_test_documents : int
         Rows predicted.
+    test_scores : str
+        Scores of the test rows, as float64 in base64; empty unless they were asked for.
     error : str
         Why there are no numbers; empty when there are.
     environment : dict
@@ -74,12 +77,17 @@ class Run:
     predict_seconds: float = 0.0
     fit_memory: int | None = None
     n_test_documents: int = 0
+    test_scores: str = ""
     error: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
 
     def per_query(self, metric: str) -> FloatArray:
         """Test values of `metric`, NaN for blank queries."""
         return np.array([np.nan if v is None else v for v in self.test[metric]], dtype=np.float64)
+
+    def scores(self) -> FloatArray:
+        """Scores of the test rows; empty if they were not kept."""
+        return np.frombuffer(base64.b64decode(self.test_scores), dtype="<f8")
 
     def to_json(self) -> str:
         """One line, without the line break."""
@@ -151,10 +159,15 @@ class ResultsFile:
     def __iter__(self) -> Iterator[Run]:
         return iter(self._runs.values())
 
-    def get(self, key: str) -> Run | None:
-        """The run with this key if it finished; a run that failed is worth another try."""
+    def get(self, key: str, *, with_scores: bool = False) -> Run | None:
+        """The run with this key if it finished, and has its scores if they are needed.
+
+        A run that failed is worth another try.
+        """
         run = self._runs.get(key)
-        return None if run is None or run.error else run
+        if run is None or run.error or (with_scores and not run.test_scores):
+            return None
+        return run
 
     def add(self, run: Run) -> None:
         """Remember a run and append it to the file at once."""

@@ -38,12 +38,15 @@ class Options:
         Of the draws and of the estimators' ``random_state``.
     n_jobs : int or None
         Threads of each fit.
+    keep_scores : bool
+        Whether runs keep the scores of the test rows; runs that were kept without them are made again.
     """
 
     metrics: tuple[str, ...] = ("ndcg@10",)
     n_settings: int = 1
     seed: int = 0
     n_jobs: int | None = None
+    keep_scores: bool = False
 
     def __post_init__(self) -> None:
         if self.n_settings < 1:
@@ -107,14 +110,18 @@ def run_benchmark(
     processes: set[Any] = set()
     execute = partial(_in_own_process, processes) if isolated else _here
     pool = ThreadPoolExecutor(at_once)
-    todo = [task for task in tasks if results.get(task.key) is None] if at_once > 1 else []
+    todo = (
+        [task for task in tasks if results.get(task.key, with_scores=options.keep_scores) is None]
+        if at_once > 1
+        else []
+    )
     ahead = {task.key: pool.submit(execute, task) for task in todo}
     runs = []
     try:
         for done, task in enumerate(tasks):
             if progress is not None:
                 progress(done, len(tasks), f"{task.model} on {task.fold.name}")
-            run = results.get(task.key)
+            run = results.get(task.key, with_scores=options.keep_scores)
             if run is None:
                 run = ahead[task.key].result() if ahead else execute(task)
                 results.add(run)
@@ -136,7 +143,9 @@ def plan(
 
     fingerprints = {fold.name: fold.fingerprint() for fold in folds}
     common = asdict(options) | {"environment": environment()}
-    del common["n_settings"]  # more settings later reuse those that were tried
+    # More settings later reuse those that were tried, and scores do not change by being kept.
+    del common["n_settings"]
+    del common["keep_scores"]
     for candidate in candidates:
         settings = candidate.settings(options.n_settings, options.seed)
         for number, params in enumerate(settings):
@@ -150,7 +159,10 @@ def plan(
             asked = {"model": candidate.name, "estimator": repr_of(estimator)} | common
             for fold in folds:
                 key = run_key(asked | {"fold": fold.name, "data": fingerprints[fold.name]})
-                yield FitTask(key, candidate.name, clone(estimator), number, params, fold, options.metrics)
+                keep = options.keep_scores
+                yield FitTask(
+                    key, candidate.name, clone(estimator), number, params, fold, options.metrics, keep
+                )
 
 
 def repr_of(estimator: Any) -> str:

@@ -23,6 +23,7 @@ from lambdamart_kit.cli import (
     measuring,
     names,
     pairs,
+    reporting,
     simulation,
 )
 from lambdamart_kit.cli.output import printable
@@ -115,6 +116,7 @@ app.command("predict")(files.predict)
 app.command("evaluate")(measuring.evaluate)
 app.command("compare")(measuring.compare)
 app.command("inspect")(inspecting.inspect)
+app.command("report")(reporting.report)
 app.command("export")(export.export)
 app.command("simulate")(simulation.simulate)
 app.command("names")(names.names)

@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from lambdamart_kit.cli.columns import FeaturesOption, IgnoreOption, LabelOption, QidOption, make_columns
-from lambdamart_kit.cli.output import Format, FormatOption, print_records, progress_bar
+from lambdamart_kit.cli.columns import (
+    FeaturesOption,
+    ForceOption,
+    IgnoreOption,
+    LabelOption,
+    QidOption,
+    make_columns,
+)
+from lambdamart_kit.cli.output import Format, FormatOption, print_records, progress_bar, write_page
 
 
 def bench(
@@ -45,6 +52,13 @@ def bench(
         Path | None, typer.Option(help="Keep every run in this file (JSON lines), and continue from it.")
     ] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures (PNG and SVG) into this folder.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write one HTML page with every test query; fits that --out holds without scores run again."
+        ),
+    ] = None,
+    force: ForceOption = False,
     format: FormatOption = Format.table,
     seed: Annotated[int, typer.Option(help="Of splits, draws and models.")] = 0,
     n_jobs: Annotated[
@@ -63,6 +77,8 @@ def bench(
     from lambdamart_kit.bench import compare
     from lambdamart_kit.bench.models import choices_table
     from lambdamart_kit.bench.render import Table
+    from lambdamart_kit.bench.reporting import comparison_page
+    from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.runtime.atomic_file import check_writable
 
     if models is not None and models.strip() == "?":
@@ -74,6 +90,8 @@ def bench(
         check_writable(out)
     if plots is not None and plots.exists() and not plots.is_dir():
         raise NotADirectoryError(f"{plots}: is a file; --plots takes a folder")
+    if html is not None:
+        check_output(html, [Path(data)] if data is not None else [], suffix=".html", force=force)
     columns = make_columns(label, qid, "docid", features, ignore)
     try:
         with progress_bar() as progress:
@@ -89,6 +107,7 @@ def bench(
                 n_jobs=n_jobs,
                 quick=quick,
                 columns=columns,
+                keep_scores=html is not None,
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -99,5 +118,7 @@ def bench(
     if plots is not None:
         for path in comparison.write_plots(plots):
             typer.echo(f"wrote {path}", err=True)
+    if html is not None:
+        write_page(comparison_page(comparison), html)
     if comparison.failed:
         raise typer.Exit(1)

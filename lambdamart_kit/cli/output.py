@@ -14,7 +14,10 @@ import typer
 from lambdamart_kit.runtime.progress import Progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lambdamart_kit.bench.render import Table
+    from lambdamart_kit.report import Page
 
 
 class Format(StrEnum):
@@ -52,6 +55,12 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     """Bar on stderr, if that is a terminal, told by calls of (done, in all, what comes next)."""
     with Progress("starting", None) as progress:
         yield lambda done, total, message: progress.update(done, total=total, label=message)
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write a page, and say where it is."""
+    page.write(path)
+    say(f"wrote {path}")
 
 
 def print_records(table: Table, records: Sequence[Mapping[str, Any]], format: Format) -> None:

@@ -26,6 +26,7 @@ from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
 from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, bind_metric, split_queries
 from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
+from lambdamart_kit.rankers.reporting import CanReport
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
@@ -33,7 +34,7 @@ from lambdamart_kit.runtime.threads import resolve_n_jobs
 _FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
 
 
-class BaseRanker(CanExport, HasColumns, BaseEstimator, ABC):
+class BaseRanker(CanExport, CanReport, HasColumns, BaseEstimator, ABC):
     """A scikit-learn estimator that scores the rows of each query.
 
     A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from lambdamart_kit.core.typing import FloatArray
-from lambdamart_kit.rankers.base import BaseRanker
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RankerSummary:
     importance: tuple[tuple[str, float], ...]
 
 
-def summarise_ranker(ranker: BaseRanker) -> RankerSummary:
+def summarise_ranker(ranker: BaseEstimator) -> RankerSummary:
     """Parameters, features and importances of a fitted ranker.
 
     Parameters
@@ -96,7 +96,7 @@ def _same(value: Any, default: Any) -> bool:
     return value is default or (type(value) is type(default) and bool(np.all(value == default)))
 
 
-def _importance(ranker: BaseRanker) -> tuple[str, FloatArray]:
+def _importance(ranker: BaseEstimator) -> tuple[str, FloatArray]:
     gains = getattr(ranker, "feature_importances_", None)
     if gains is not None:
         return "share of the gain of all splits", np.asarray(gains, dtype=np.float64)

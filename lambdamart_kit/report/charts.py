@@ -1,7 +1,7 @@
 """Charts as inline SVG, each with a title, a description for screen readers, and its numbers as a table.
 
-Colours are CSS classes, so a chart follows the page into dark mode and onto paper. A chart is drawn for a width
-of 420 units, about what a phone shows, and a page puts two of them side by side where there is room.
+Colours are CSS classes, so a chart follows the page into dark mode and onto paper. A chart is drawn for a
+width of 420 units, about what a phone shows, and a page puts two side by side where there is room.
 """
 
 from __future__ import annotations
@@ -158,8 +158,15 @@ def interval_strip(mean: float, low: float, high: float, scale: Scale, *, zero: 
         kind = "strip worse"
     parts.append(element("path", class_=kind, d=path_of([(scale(low), middle), (scale(high), middle)])))
     parts.append(element("circle", class_=kind, cx=scale(mean), cy=middle, r=4))
-    size = {"viewBox": f"0 0 {scale.stop + 6:.0f} {height:.0f}", "width": scale.stop + 6, "height": height}
-    return element("svg", *parts, class_="in-cell", aria_hidden="true", **size)
+    return element(
+        "svg",
+        *parts,
+        class_="in-cell",
+        aria_hidden="true",
+        viewBox=f"0 0 {scale.stop + 6:.0f} {height:.0f}",
+        width=scale.stop + 6,
+        height=height,
+    )
 
 
 def bar(value: float, largest: float) -> Markup:
@@ -253,7 +260,11 @@ def _legend(names: Sequence[str]) -> Markup:
         dashes = " dashed" if number >= _N_COLOURS else ""
         sample = element("path", class_=f"line s{number % _N_COLOURS}{dashes}", d="M0 6H22")
         entries.append(
-            element("li", element("svg", sample, viewBox="0 0 22 12", width=22, height=12, aria_hidden="true"), name)
+            element(
+                "li",
+                element("svg", sample, viewBox="0 0 22 12", width=22, height=12, aria_hidden="true"),
+                name,
+            )
         )
     return element("ul", *entries, class_="legend")
 

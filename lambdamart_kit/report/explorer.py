@@ -100,8 +100,8 @@ def explorer(
     note = ""
     if n_left_out:
         note = (
-            f"{n_left_out:,} of {rows.queries.n_queries:,} queries are left out, so that the page stays small: "
-            f"those whose {metric} differs least between the models."
+            f"{n_left_out:,} of {rows.queries.n_queries:,} queries are left out, so that the page stays "
+            f"small: those whose {metric} differs least between the models."
         )
     return Explorer(_frame(rows, metric, values, change), base64.b64encode(packed).decode(), note)
 
@@ -147,7 +147,9 @@ def _columns(
             "values": [_rounded(values[model][kept], 4) for model in rows.models],
         },
         "documents": {
-            "id": None if rows.data.docid is None else [str(name) for name in np.asarray(rows.data.docid)[taken]],
+            "id": None
+            if rows.data.docid is None
+            else [str(name) for name in np.asarray(rows.data.docid)[taken]],
             "label": _rounded(labels, 4),
             "ranks": [rows.ranks(model)[taken].tolist() for model in rows.models],
             "ideal": rows.ideal_ranks()[taken].tolist(),
@@ -174,9 +176,7 @@ def _explanations(rows: RankedRows, held: Contributions, taken: IndexArray) -> d
     }
 
 
-def _frame(
-    rows: RankedRows, metric: Metric, values: Mapping[str, FloatArray], change: FloatArray
-) -> Markup:
+def _frame(rows: RankedRows, metric: Metric, values: Mapping[str, FloatArray], change: FloatArray) -> Markup:
     """An empty frame, and the largest losses and gains for readers without scripts."""
     counted = np.flatnonzero(np.isfinite(change))
     order = counted[np.argsort(change[counted], kind="stable")]
@@ -186,7 +186,12 @@ def _frame(
     ]
     table = html_table(f"{metric} of the largest losses and gains", ["query", *rows.models], lines)
     return Markup().join(
-        [element("div", id="explorer"), element("noscript", element("p", "Without scripts, here are the largest losses and gains."), table)]
+        [
+            element("div", id="explorer"),
+            element(
+                "noscript", element("p", "Without scripts, here are the largest losses and gains."), table
+            ),
+        ]
     )
 
 

@@ -99,7 +99,8 @@ def _of_ties(rows: RankedRows) -> list[str]:
         tied = int(counts[counts > 1].sum())
         if tied:
             found.append(
-                f"{tied:,} of {len(places):,} documents share their score by {model} with another one of their query"
+                f"{tied:,} of {len(places):,} documents share their score by {model} with another one of "
+                "their query"
             )
     return found
 

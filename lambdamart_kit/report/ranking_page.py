@@ -62,7 +62,7 @@ def ranking_page(
     facts: ModelFacts | None = None,
     train: RankingDataset | None = None,
     slices: Sequence[Slice] = (),
-    extra: Sequence[Section] = (),
+    headline: Section | None = None,
     seed: int = 0,
 ) -> Page:
     """A page about the rankings of one or several models on the same queries.
@@ -85,8 +85,8 @@ def ranking_page(
         Rows the model was trained on: overlap and drift are looked for.
     slices : list of Slice
         Parts of the queries beside those by length and labels.
-    extra : list of Section
-        Sections put after the headline.
+    headline : Section, optional
+        Stands in place of the means that the page would begin with.
     seed : int
         Of resampling.
 
@@ -116,8 +116,7 @@ def ranking_page(
         raise ValueError(f"{measured} is undefined: no query has a relevant document")
     shown = explorer(rows, measured, compared, contributions=facts.contributions)
     sections = [
-        _headline(rows, measured, values, compared, seed),
-        *extra,
+        headline or _headline(rows, measured, values, compared, seed),
         _curves(rows, measured, values, compared),
         _queries_section(shown.markup, shown.note),
         _slices_section(rows, measured, values, compared, slices),
@@ -154,8 +153,8 @@ def _headline(
     note = f"Mean over {int(counted.sum()):,} queries"
     note += f"; {blank:,} without a relevant document are left out. " if blank else ". "
     note += "Intervals are 95 % bootstrap intervals over queries."
-    parts = [_card(rows.models[0], metric, means[0], low[0], high[0])]
-    if baseline in rows.models:
+    parts = [_card(rows.models[0], metric, means[0], low[0], high[0])] if len(rows.models) < 3 else []
+    if len(rows.models) == 2:
         parts += _difference_cards(rows, table, baseline, seed)
     cards = element("div", *parts, class_="cards")
     content = [cards]
@@ -184,7 +183,7 @@ def _difference_cards(rows: RankedRows, table: FloatArray, baseline: str, seed: 
     better = int((differences > 0).sum())
     worse = int((differences < 0).sum())
     alike = len(differences) - better - worse
-    said = f"p < .0001" if pvalue < 1e-4 else f"p = {pvalue:.4f}"
+    said = "p < .0001" if pvalue < 1e-4 else f"p = {pvalue:.4f}"
     first = element(
         "div",
         element("p", f"{model} against {baseline}", class_="name"),
@@ -236,8 +235,8 @@ def _cut_chart(rows: RankedRows, metric: Metric) -> Markup:
         [Line(model, *np.array(held).T) for model, held in means.items()],
         x_label="k",
         y_label=f"{name} at k",
-        note="Bands are 95 % bootstrap intervals over queries, each model by itself. Models are compared on the "
-        "same queries, so bands that overlap do not mean that the models are alike.",
+        note="Bands are 95 % bootstrap intervals over queries, each model by itself. Models are compared "
+        "on the same queries, so bands that overlap do not mean that the models are alike.",
         dots=True,
     )
 
@@ -276,8 +275,18 @@ def _slice_rows(results: Sequence[SliceResult], compared: bool) -> list[list[Cel
     rows = []
     for r in results:
         strip = interval_strip(r.mean, r.low, r.high, scale)
-        row = [text(r.name), Cell(f"{r.n_queries:,}"), Cell(f"{r.mean:.4f}"), Cell(_range(r.low, r.high), strip)]
-        if compared and r.difference is not None and r.difference_low is not None and r.difference_high is not None:
+        row = [
+            text(r.name),
+            Cell(f"{r.n_queries:,}"),
+            Cell(f"{r.mean:.4f}"),
+            Cell(_range(r.low, r.high), strip),
+        ]
+        if (
+            compared
+            and r.difference is not None
+            and r.difference_low is not None
+            and r.difference_high is not None
+        ):
             strip = interval_strip(r.difference, r.difference_low, r.difference_high, around, zero=True)
             limits_text = _range(r.difference_low, r.difference_high, signed=True)
             row += [Cell(_signed(r.difference)), Cell(limits_text, strip)]
@@ -299,7 +308,9 @@ def _calibration_chart(rows: RankedRows) -> Markup:
     lines = []
     for model in rows.models:
         order = np.argsort(np.asarray(rows.scores[model]), kind="stable")
-        means = [float(part.mean()) for part in np.array_split(labels[order], _CALIBRATION_PARTS) if len(part)]
+        means = [
+            float(part.mean()) for part in np.array_split(labels[order], _CALIBRATION_PARTS) if len(part)
+        ]
         lines.append(Line(model, np.array(means + [np.nan] * (_CALIBRATION_PARTS - len(means)))))
     return line_chart(
         "calibration",
@@ -308,8 +319,8 @@ def _calibration_chart(rows: RankedRows) -> Markup:
         lines,
         x_label="tenth of the documents, lowest scores first",
         y_label="mean label",
-        note="A line that rises all the way means that scores can be compared across queries, for example for a "
-        "threshold. Rankers are trained on orders within queries and do not promise it.",
+        note="A line that rises all the way means that scores can be compared across queries, for example "
+        "for a threshold. Rankers are trained on orders within queries and do not promise it.",
         dots=True,
     )
 

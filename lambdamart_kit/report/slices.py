@@ -46,6 +46,7 @@ def standard_slices(rows: RankedRows) -> list[Slice]:
     ordered = rows.queries.sort(np.asarray(rows.data.y, dtype=np.float64))
     starts = rows.queries.ptr[:-1]
     share = np.add.reduceat((ordered > 0).astype(np.float64), starts) / rows.queries.sizes
+    share[share == 0] = np.nan  # queries without a relevant document are in no mean
     return [
         *thirds("documents in the query", rows.queries.sizes.astype(np.float64)),
         *thirds("share of relevant documents", share),
@@ -146,6 +147,8 @@ def measure_slices(
             compared = (float(differences.mean()), float(below[0]), float(above[0]))
         mean = float(values[counted].mean())
         results.append(
-            SliceResult(part.by, part.name, int(counted.sum()), mean, float(low[0]), float(high[0]), *compared)
+            SliceResult(
+                part.by, part.name, int(counted.sum()), mean, float(low[0]), float(high[0]), *compared
+            )
         )
     return results

@@ -15,7 +15,7 @@ class Cell:
     """What stands in a cell: text, and a drawing after it where there is one."""
 
     text: str
-    drawing: Markup = Markup()
+    drawing: Markup | None = None
     numeric: bool = True
 
 
@@ -65,8 +65,8 @@ def html_table(
 
 def _cell(cell: Cell, first: bool) -> Markup:
     if first:
-        return element("th", cell.text, cell.drawing, scope="row", class_=_kind(cell.numeric))
-    return element("td", cell.text, cell.drawing, class_=_kind(cell.numeric))
+        return element("th", cell.text, cell.drawing or "", scope="row", class_=_kind(cell.numeric))
+    return element("td", cell.text, cell.drawing or "", class_=_kind(cell.numeric))
 
 
 def _kind(numeric: bool) -> str | None:

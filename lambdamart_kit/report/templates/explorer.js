@@ -1,6 +1,6 @@
 "use strict";
 (async () => {
-  const STEP = 50;
+  const STEP = 20;
   const MINUS = "\u2212";
   const root = document.getElementById("explorer");
   if (!root) return;

@@ -1,0 +1,63 @@
+"""``lambdamart-kit report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lambdamart_kit.cli.columns import (
+    DocidOption,
+    FeaturesOption,
+    ForceOption,
+    IgnoreOption,
+    LabelOption,
+    QidOption,
+    make_columns,
+)
+from lambdamart_kit.cli.output import write_page
+
+
+def report(
+    model: Annotated[Path, typer.Argument(help="Ranker that `train` saved.")],
+    data: Annotated[Path, typer.Argument(help="Test rows: a file of any format that `train` reads.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="Compare with another ranker (.lmk), or with a file of scores of the same rows."),
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="Training rows: overlap with the test rows and drift are looked for.")
+    ] = None,
+    metric: Annotated[str, typer.Option("--metric", "-k", help="Measures each query.")] = "ndcg@10",
+    slice: Annotated[
+        list[str] | None, typer.Option(help="Column of a table to slice the queries by; may be repeated.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    label: LabelOption = "label",
+    qid: QidOption = "qid",
+    docid: DocidOption = "docid",
+    features: FeaturesOption = None,
+    ignore: IgnoreOption = None,
+    force: ForceOption = False,
+    n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
+) -> None:
+    """Write one HTML page on what a ranker does with test rows; it opens without a network."""
+    from lambdamart_kit.bench.reporting import report_file
+    from lambdamart_kit.files.checks import check_output
+
+    inputs = [path for path in (model, data, baseline, train) if path is not None]
+    check_output(out, inputs, suffix=".html", force=force)
+    page = report_file(
+        model,
+        data,
+        baseline=baseline,
+        train=train,
+        metric=metric,
+        columns=make_columns(label, qid, docid, features, ignore),
+        slices=slice or [],
+        title=title,
+        n_jobs=n_jobs,
+    )
+    write_page(page, out)
