@@ -93,7 +93,7 @@
   };
 
   const count = make("p", { "aria-live": "polite", class: "muted" });
-  const list = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Queries" });
+  const list = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of queries" });
   const more = make("button", { class: "more", onclick: () => { state.shown += STEP; draw(); } }, `Show ${STEP} more`);
   const detail = make("div", {});
   const overview = make("div", {});
