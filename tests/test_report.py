@@ -291,3 +291,41 @@ def test_a_page_of_a_comparison_holds_its_numbers(tmp_path):
 def test_a_section_may_hold_anything(tmp_path):
     Page("t", [], [Section("a", "A & B", [])]).write(tmp_path / "p.html")
     assert "A &amp; B" in (tmp_path / "p.html").read_text()
+
+
+def test_an_audit_page_shows_findings_with_hostile_texts_as_text(tmp_path):
+    records = [
+        {"prompt": HOSTILE, "chosen": "same", "rejected": "same"},
+        {"prompt": "p", "chosen": HOSTILE, "rejected": "short"},
+        {"prompt": "p", "chosen": "short", "rejected": HOSTILE},
+    ]
+    source = tmp_path / "prefs.jsonl"
+    source.write_text("".join(json.dumps(record) + "\n" for record in records))
+    path = tmp_path / "audit.html"
+    result = CliRunner().invoke(app, ["pairs", "audit", str(source), "--html", str(path)])
+    assert result.exit_code == 0, result.output
+    html = path.read_text()
+    assert "<script" not in html
+    assert "alert(&#39;x&#39;)" in html
+    assert "chosen equals rejected (1)" in html
+    assert "contradiction (2)" in html
+    assert "1 pairs with a longer chosen response, 1 as long, 1 shorter" in html
+    tags = Tags()
+    tags.feed(html)
+    assert not tags.open
+
+
+def test_an_audit_page_draws_the_intervals_of_judges(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["judge,model_a,model_b,winner"]
+    for _ in range(400):
+        first, second = rng.choice(["x", "y", "z"], 2, replace=False)
+        rows.append(f"j{rng.integers(3)},{first},{second},{rng.choice(['model_a', 'model_a', 'model_b'])}")
+    source = tmp_path / "votes.csv"
+    source.write_text("\n".join(rows) + "\n")
+    path = tmp_path / "audit.html"
+    result = CliRunner().invoke(app, ["pairs", "audit", str(source), "--html", str(path)])
+    assert result.exit_code == 0, result.output
+    html = path.read_text()
+    assert "Position: log-odds of the response shown first" in html
+    assert html.count('class="strip') >= 4

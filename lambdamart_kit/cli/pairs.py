@@ -80,16 +80,26 @@ def audit(
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write one HTML page, with pairs to look at.")] = None,
     out: Out = None,
 ) -> None:
     """Say what is wrong with a set of pairs."""
     from lambdamart_kit.preferences import audit as examine
+    from lambdamart_kit.runtime.atomic_file import check_writable
 
-    # Texts are kept only where a model is to be fitted on them: an audit needs their facts.
+    if html is not None:
+        check_writable(html)
+
+    # Texts are kept only where they are shown or a model is fitted on them: an audit needs their facts.
     with _rows_bar("read") as progress:
-        pairs = _read(data, columns, layout, texts=noise > 0, progress=progress)
+        pairs = _read(data, columns, layout, texts=noise > 0 or html is not None, progress=progress)
         theirs = None if other is None else _read(other, columns, layout, texts=False, progress=progress)
     report = examine(pairs, theirs, annotator=annotator)
+    if html is not None:
+        from lambdamart_kit.cli.output import write_page
+        from lambdamart_kit.preferences.auditing.page import audit_page
+
+        write_page(audit_page(report, pairs), html)
     suspicious = None
     if noise:
         from lambdamart_kit.preferences import label_noise

@@ -103,7 +103,15 @@ def line_chart(
     return _figure(name, title, described, drawn, height, _legend([line.name for line in lines]), note, table)
 
 
-def difference_chart(name: str, title: str, differences: ArrayLike, *, x_label: str, y_label: str) -> Markup:
+def difference_chart(
+    name: str,
+    title: str,
+    differences: ArrayLike,
+    *,
+    x_label: str,
+    y_label: str,
+    counted: str = "{above} queries better, {alike} alike, {below} worse",
+) -> Markup:
     """Gains and losses by query, the largest gain first, as thin bars around zero.
 
     Parameters
@@ -112,6 +120,8 @@ def difference_chart(name: str, title: str, differences: ArrayLike, *, x_label: 
         As in :func:`line_chart`.
     differences : (n_queries,) array-like
         Above zero is a gain; NaN is left out.
+    counted : str
+        The sentence below the chart, with places for how many are above zero, zero and below.
 
     Returns
     -------
@@ -138,10 +148,11 @@ def difference_chart(name: str, title: str, differences: ArrayLike, *, x_label: 
         parts.append(element("path", class_=kind, d="".join(steps)))
     level = down(0)
     parts.append(element("path", class_="zero", d=path_of([(_LEFT, level), (WIDTH - _RIGHT, level)])))
-    better = int((ordered > 0).sum())
-    worse = int((ordered < 0).sum())
-    counted = f"{better:,} queries better, {len(ordered) - better - worse:,} alike, {worse:,} worse"
-    return _figure(name, title, counted, parts, height, Markup(), f"{counted}.", Markup())
+    above = int((ordered > 0).sum())
+    below = int((ordered < 0).sum())
+    alike = len(ordered) - above - below
+    said = counted.format(above=f"{above:,}", alike=f"{alike:,}", below=f"{below:,}")
+    return _figure(name, title, said, parts, height, Markup(), f"{said}.", Markup())
 
 
 def interval_strip(mean: float, low: float, high: float, scale: Scale, *, zero: bool = False) -> Markup:

@@ -30,7 +30,7 @@ _NO_ESTIMATE = (
     "Where there is no estimate, the votes do not determine it: they all went one way, or the effect cannot "
     "be told from the strengths of the models."
 )
-_TITLES = {
+TITLES = {
     "position": "Position: log-odds of the response shown first",
     "swap": "The same two responses in both orders: does the verdict stay?",
     "style": "Style: log-odds of a response that has all of it against one that has none",
@@ -72,7 +72,7 @@ class JudgeReport:
         found: dict[str, Any] = {}
         if self.agreement is not None:
             found["agreement"] = {name: _json(value) for name, value in vars(self.agreement).items()}
-        for name in _TITLES:
+        for name in TITLES:
             table = getattr(self, name)
             if table is not None:
                 found[name] = [
@@ -105,7 +105,7 @@ class JudgeReport:
             ]
         if self.scale is not None:
             lines += ["", self.scale.describe()]
-        for name, title in _TITLES.items():
+        for name, title in TITLES.items():
             table = getattr(self, name)
             if table is not None:
                 lines += ["", f"{title}.", "", *_markdown(table)]
