@@ -16,7 +16,7 @@ from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model, S
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.rows import as_csr, is_sparse
+from lambdamart_kit.core.rows import CODES_END, as_csr, is_sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -210,14 +210,17 @@ def catboost_settings(params: BoosterParams, loss: str = "YetiRank") -> Settings
 
 
 def _table(X: Features, categorical: Sequence[int], names: Sequence[str] | None) -> Any:
-    """CatBoost takes categories as integers only, so with categories it gets a frame; NaN is category -1."""
+    """CatBoost takes categories as integers only, so with categories it gets a frame.
+
+    NaN is category -1, and so is any number that no code can be: it was in no training row.
+    """
     if not len(categorical):
         return X
     import pandas as pd
 
     frame = pd.DataFrame(as_csr(X).toarray() if is_sparse(X) else X)
     for j in categorical:
-        frame[j] = frame[j].fillna(-1).astype(np.int64)
+        frame[j] = frame[j].where((frame[j] >= 0) & (frame[j] < CODES_END), -1).astype(np.int64)
     return frame if names is None else frame.set_axis(list(names), axis=1)
 
 

@@ -167,7 +167,8 @@ class XGBoostBooster(Booster):
             "feature_names": safe_names(params.feature_names),
         }
         if params.categorical_features:
-            kinds = ["c" if j in params.categorical_features else "q" for j in range(X.shape[1])]
+            categorical = set(params.categorical_features)
+            kinds = ["c" if j in categorical else "q" for j in range(X.shape[1])]
             columns |= {"feature_types": kinds, "enable_categorical": True}
         train = _as_matrix(X, **labels, **columns)
         held_out = [_as_matrix(e.X, ref=train, **columns) for e in eval_sets]

@@ -129,7 +129,8 @@ def rerank(
     vectors = _vectors(features, topics, similarity, utility, queries.n_samples)
     order = _canonical_order(relevance, vectors, queries)
     modular = (1.0 - trade_off) * relevance[order]
-    lists = _Lists(greedy.KINDS[utility], queries.ptr, order, modular, trade_off, int(k), allow_stop)
+    most = min(int(k), max(1, len(order)))
+    lists = _Lists(greedy.KINDS[utility], queries.ptr, order, modular, trade_off, most, allow_stop)
     if similarity is not None:
         return lists.from_similarity(similarity)
     return lists.from_vectors(vectors[order], resolve_n_jobs(n_jobs))

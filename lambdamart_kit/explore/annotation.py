@@ -14,6 +14,7 @@ from scipy.special import expit
 from lambdamart_kit.core import greedy
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.information import Information
+from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, IndexArray
 from lambdamart_kit.explore.leaves import has_trees, leaf_features
 
@@ -140,14 +141,16 @@ class _Task:
         reg_lambda: float,
     ) -> _Task:
         """The checked task, on the responses that some pair uses."""
-        n_responses = np.shape(features)[0]
+        responses = as_matrix(features, "features")
+        phi_of = None if representation is None else as_matrix(representation, "representation")
+        n_responses = responses.shape[0]
         pairs = _check_pairs(candidates, n_responses, "candidates")
         known = _check_pairs([] if labelled is None else labelled, n_responses, "labelled")
         if not len(pairs):
             raise ValueError("'candidates' must hold at least one pair; got none")
         used, position = np.unique(np.concatenate([pairs, known]), return_inverse=True)
         position = position.reshape(-1, 2)
-        rewards, phi = _rewards_and_representation(model, features, representation, used)
+        rewards, phi = _rewards_and_representation(model, responses, phi_of, used)
         information = Information.prior(phi.shape[1], reg_lambda=reg_lambda)
         first, second = position[len(pairs) :].T
         if len(known):
@@ -257,7 +260,7 @@ def _rewards_and_representation(
     model: Any, features: Features, representation: Any, used: IndexArray
 ) -> tuple[FloatArray, FloatArray]:
     """Reward and phi of the responses that are used."""
-    rows = _rows_of(features, used)
+    rows = features[used]
     rewards = np.zeros(len(used)) if model is None else np.asarray(model.predict(rows), dtype=np.float64)
     phi = rows
     if representation is not None:
@@ -265,7 +268,7 @@ def _rewards_and_representation(
             raise ValueError(
                 f"'representation' must hold one row per response; got shape {np.shape(representation)}"
             )
-        phi = _rows_of(representation, used)
+        phi = representation[used]
     elif model is not None and has_trees(model):
         phi = leaf_features(model, _dense(rows))
     if np.shape(phi)[1] > _MAX_COLUMNS:
@@ -278,10 +281,6 @@ def _rewards_and_representation(
         if not np.isfinite(values).all():
             raise ValueError(f"{name!r} must be finite; got NaN or infinity")
     return rewards, dense
-
-
-def _rows_of(matrix: Any, rows: IndexArray) -> Any:
-    return (matrix.tocsr() if sparse.issparse(matrix) else np.asarray(matrix))[rows]
 
 
 def _dense(rows: Any) -> Any:

@@ -131,6 +131,8 @@ def slate_log_prob(scores: ArrayLike, slates: ArrayLike, *, beta: float = 1.0) -
     0.166667
     """
     logits = _scaled(scores, beta)
+    if logits.ndim != 1:
+        raise ValueError(f"'scores' must be (n_items,), one list; got shape {logits.shape}")
     items = np.asarray(slates)
     rows = _check_slates(np.atleast_2d(items), len(logits))
     left = np.tile(logits, (len(rows), 1))

@@ -187,6 +187,8 @@ def holm(pvalues: ArrayLike) -> FloatArray:
     [0.03, 0.06, 0.06, 0.02]
     """
     raw = np.atleast_1d(np.asarray(pvalues, dtype=np.float64))
+    if raw.ndim != 1:
+        raise ValueError(f"'pvalues' must be one-dimensional; got shape {raw.shape}")
     if ((raw < 0) | (raw > 1)).any():
         raise ValueError(f"'pvalues' must lie in [0, 1]; got {raw[(raw < 0) | (raw > 1)][0]}")
     adjusted = np.full(raw.shape, np.nan)

@@ -255,8 +255,9 @@ def check_positive(value: float, name: str) -> float:
 
 def check_ranks(value: int | None, name: str) -> int:
     """A truncation `value` as a number of ranks; None is all."""
+    most = int(np.iinfo(np.int64).max)
     if value is None:
-        return int(np.iinfo(np.int64).max)
-    if isinstance(value, bool) or int(value) != value or value < 1:
+        return most
+    if isinstance(value, bool) or not 1 <= value < np.inf or int(value) != value:
         raise ValueError(f"{name!r} must be None (all ranks) or a whole number >= 1; got {value!r}")
-    return int(value)
+    return min(int(value), most)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray
+from lambdamart_kit.core.rows import as_matrix, native
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, IndexArray
 from lambdamart_kit.preferences.auditing.audit import audit
 from lambdamart_kit.preferences.auditing.report import AuditReport
 from lambdamart_kit.preferences.pair_table import PairTable
@@ -122,20 +123,12 @@ class PreferencePairs(PairTable):
             Prompt of each pair; every pair its own when left out.
         target, weight, margin : (n_pairs,) arrays, optional
         """
-        better = np.asarray(chosen, dtype=np.intp)
-        worse = np.asarray(rejected, dtype=np.intp)
-        n_pairs = len(better)
+        X = X if hasattr(X, "iloc") else as_matrix(X, "X")
         n_responses = X.shape[0]
-        for name, rows in (("chosen", better), ("rejected", worse)):
-            if rows.shape != (n_pairs,):
-                raise ValueError(f"{name!r} must have shape ({n_pairs},), as 'chosen'; got {rows.shape}")
-            bad = np.flatnonzero((rows < 0) | (rows >= n_responses))
-            if len(bad):
-                raise ValueError(
-                    f"{name!r} must hold rows of 'X', 0 to {n_responses - 1}; pair {bad[0]} has "
-                    f"{rows[bad[0]]}"
-                )
-        code, names = pd.factorize(np.arange(n_pairs) if prompt is None else np.asarray(prompt))
+        better = _row_numbers(chosen, np.shape(chosen)[:1], n_responses, "chosen")
+        worse = _row_numbers(rejected, better.shape, n_responses, "rejected")
+        n_pairs = len(better)
+        code, names = pd.factorize(np.arange(n_pairs) if prompt is None else native(prompt))
         if code.shape != (n_pairs,) or (code < 0).any():
             raise ValueError(f"'prompt' must hold one id per pair, none missing; expected {n_pairs} ids")
         response_prompt = np.zeros(n_responses, dtype=np.intp)
@@ -166,7 +159,7 @@ class PreferencePairs(PairTable):
         The matrices are stacked, so responses that stand in several pairs are stored several times;
         :meth:`from_indices` avoids that. `options` are its ``target``, ``weight`` and ``margin``.
         """
-        X_chosen, X_rejected = _matrix(X_chosen, "X_chosen"), _matrix(X_rejected, "X_rejected")
+        X_chosen, X_rejected = as_matrix(X_chosen, "X_chosen"), as_matrix(X_rejected, "X_rejected")
         if X_chosen.shape != X_rejected.shape:
             raise ValueError(
                 f"'X_chosen' and 'X_rejected' must have the same shape; got {X_chosen.shape} and "
@@ -197,9 +190,9 @@ class PreferencePairs(PairTable):
         if len(features) == 1 and hasattr(features[0], "transform"):
             matrix = extract(fitted_extractor(features[0], self), self)
         elif len(features) == 1:
-            matrix = _matrix(features[0], "features")
+            matrix = as_matrix(features[0], "features")
         elif len(features) == 2:
-            matrix = self._scatter(_matrix(features[0], "X_chosen"), _matrix(features[1], "X_rejected"))
+            matrix = self._scatter(as_matrix(features[0], "X_chosen"), as_matrix(features[1], "X_rejected"))
         else:
             raise ValueError(f"'features' must be one matrix, two, or a transformer; got {len(features)}")
         if matrix.shape[0] != len(self.response_prompt):
@@ -262,11 +255,23 @@ def _inputs(transformer: Any, pairs: PairTable, rows: Any) -> Any:
     return texts if getattr(transformer, "uses_prompt", False) else texts["response"].tolist()
 
 
-def _matrix(values: Any, name: str) -> Any:
-    matrix: Any = scipy.sparse.csr_matrix(values) if scipy.sparse.issparse(values) else np.asarray(values)
-    if matrix.ndim != 2:
-        raise ValueError(f"{name!r} must have two dimensions, one row each; got shape {matrix.shape}")
-    return matrix
+def _row_numbers(rows: Any, shape: tuple[int, ...], n_responses: int, name: str) -> IndexArray:
+    """Rows of the feature matrix, one a pair."""
+    given = np.asarray(rows)
+    if given.shape != shape or given.ndim != 1:
+        raise ValueError(
+            f"{name!r} must hold one row of 'X' per pair, shape {shape or '(n_pairs,)'}; got {given.shape}"
+        )
+    try:
+        whole = given.astype(np.intp)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name!r} must hold rows of 'X', whole numbers: {error}") from None
+    bad = np.flatnonzero((whole < 0) | (whole >= n_responses) | (whole != given))
+    if len(bad):
+        raise ValueError(
+            f"{name!r} must hold rows of 'X', 0 to {n_responses - 1}; pair {bad[0]} has {given[bad[0]]}"
+        )
+    return whole
 
 
 def _stack(matrices: list[Any]) -> Any:

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, find_booster
 from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
@@ -221,7 +222,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         first, second, prompt, weight = pairs_of_labels(y, qid, sample_weight)
         ones, zeros = np.ones(len(first)), np.zeros(len(first))
         self.extractor_ = None
-        matrix = X if hasattr(X, "tocsr") else np.asarray(X)
+        matrix = as_matrix(X, "X")
         return self._fit(PairSet(matrix, first, second, ones, weight, zeros, prompt))
 
     def _fit(self, pairs: PairSet) -> RewardModel:
@@ -363,8 +364,8 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
     def predict(self, X: Features) -> FloatArray:
         """Calibrated reward of each row of features, (n,) float64, without the nuisance columns' effect."""
         check_is_fitted(self)
-        matrix = X if hasattr(X, "tocsr") else np.asarray(X)
-        if matrix.ndim != 2 or matrix.shape[1] != self.n_features_in_:
+        matrix = as_matrix(X, "X")
+        if matrix.shape[1] != self.n_features_in_:
             raise ValueError(f"'X' must have {self.n_features_in_} columns; got shape {matrix.shape}")
         return self._mean_reward(self.kept_columns(matrix)) / self.temperature_
 

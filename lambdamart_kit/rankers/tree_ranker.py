@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _get_feature_names, check_is_fitted
+from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.protocol import LibraryObjective, Model
 from lambdamart_kit.boosters.registry import BOOSTERS, find_booster, read_model
@@ -281,7 +281,8 @@ class TreeRanker(BaseRanker):
             return None
         if isinstance(given, Mapping):
             names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
-            unknown = [name for name in given if name not in names or isinstance(name, bool | float)]
+            known = set(names)
+            unknown = [name for name in given if name not in known or isinstance(name, bool | float)]
             if unknown:
                 raise ValueError(f"'monotone_constraints' names {unknown}, which 'X' does not have")
             given = [given.get(name, 0) for name in names]
@@ -302,7 +303,10 @@ class TreeRanker(BaseRanker):
 
     def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row falls into in each tree, (n_samples, n_trees) intp."""
-        return self.model_.leaf_indices(self._check_features(X))
+        check_is_fitted(self)
+        checked = self._check_features(X)
+        validate_data(self, X, skip_check_array=True, reset=False)
+        return self.model_.leaf_indices(checked)
 
     @property
     def booster_(self) -> Any:

@@ -23,11 +23,12 @@ _NUMBER_WIDTH = 32  # longest that `put_number` writes is 17 digits with a point
 
 def write_rows(data: RankingDataset, path: Path) -> None:
     """Write `data` to `path`, a block of rows at a time."""
-    from scipy import sparse
+    from lambdamart_kit.core.rows import as_csr, as_matrix
+    from lambdamart_kit.core.rows import is_sparse as takes_no_zeros
 
-    X: Features = data.X
-    is_sparse = bool(sparse.issparse(X))
-    X = X.tocsr() if is_sparse else np.asarray(X)
+    X: Features = as_matrix(data.X, "X")
+    is_sparse = takes_no_zeros(X)
+    X = as_csr(X) if is_sparse else X
     _check_finite(data.y, X.data if is_sparse else X)
     heads = [f" qid:{name}" for name in _checked_ids(data.qid)]
     tails = [""] * len(data) if data.docid is None else [_comment(name) for name in data.docid.tolist()]

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.gains import check_count
+from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.preferences.dpo.batches import Batch, make_batch, standard_deviations
 from lambdamart_kit.preferences.dpo.checks import check_beta
@@ -217,7 +218,7 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         sample_weight : (n,) array, optional
             Weight of each prompt, constant within it.
         """
-        matrix = X if hasattr(X, "tocsr") else np.asarray(X)
+        matrix = as_matrix(X, "X")
         first, second, prompt, weight = pairs_of_labels(y, qid, sample_weight)
         return self.fit_pairs(
             PreferencePairs.from_indices(matrix, first, second, prompt=prompt, weight=weight)
@@ -266,8 +267,8 @@ class DPOPolicy(PolicyFile, BaseEstimator):
     def predict(self, X: Features) -> FloatArray:
         """Implicit reward ``beta * theta' phi`` of each row, up to a constant per prompt, (n,)."""
         check_is_fitted(self)
-        matrix = X if hasattr(X, "tocsr") else np.asarray(X)
-        if matrix.ndim != 2 or matrix.shape[1] != self.n_features_in_:
+        matrix = as_matrix(X, "X")
+        if matrix.shape[1] != self.n_features_in_:
             raise ValueError(f"'X' must have {self.n_features_in_} columns; got shape {matrix.shape}")
         return np.asarray(self.beta * (matrix @ self.coef_))
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.rows import native
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 
 
@@ -117,7 +118,7 @@ def krippendorff_alpha(
     >>> round(krippendorff_alpha(ratings, level="ordinal").alpha, 12)
     0.723639455782
     """
-    table = np.asarray(ratings)
+    table = native(ratings)
     if table.ndim != 2:
         raise ValueError(f"'ratings' must have shape (n_raters, n_units); got {table.shape}")
     code, values = pd.factorize(table.ravel(), sort=True)

@@ -24,6 +24,7 @@ from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from lambdamart_kit.core.rows import native
 from lambdamart_kit.core.typing import FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import encode_items, encode_outcomes
 
@@ -104,7 +105,7 @@ class CrowdBradleyTerry(BaseEstimator):
             raise ValueError(f"'reg_lambda' must be finite and > 0; got {self.reg_lambda}")
         self.items_, first, second = encode_items(pairs)
         outcome = encode_outcomes(outcomes, self.items_, first, second)
-        judge, names = pd.factorize(np.asarray(judges), sort=True)
+        judge, names = pd.factorize(native(judges), sort=True)
         if judge.shape != first.shape or (judge < 0).any():
             raise ValueError(f"'judges' must hold one id per row of 'pairs', {len(first)}, none missing")
         n_items = len(self.items_)

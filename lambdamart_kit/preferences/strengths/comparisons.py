@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,7 @@ def encode_items(pairs: Ids) -> tuple[Array, IndexArray, IndexArray]:
         sides: list[Any] = [pairs.iloc[:, 0], pairs.iloc[:, 1]]
     else:
         table = np.asarray(pairs)
-        if table.size and (table.ndim != 2 or table.shape[1] != 2):
+        if table.shape != (0,) and (table.ndim != 2 or table.shape[1] != 2):
             raise ValueError(f"'pairs' must have shape (n, 2), two item ids a row; got {table.shape}")
         sides = [table[:, 0], table[:, 1]] if table.size else [table, table]
     n_rows = len(sides[0])
@@ -245,6 +246,8 @@ def encode_outcomes(outcomes: Any, items: Array, first: IndexArray, second: Inde
             f"'outcomes' must hold one value per row of 'pairs': expected shape ({len(first)},), "
             f"got {values.shape}"
         )
+    if values.dtype == object and all(isinstance(value, Real) for value in values):
+        values = np.array(values.tolist())  # numbers are numbers, whatever holds them
     if values.dtype.kind in "biuf":
         outcome = values.astype(np.float64)
         if values.dtype.kind in "iu" and items.dtype.kind in "iu":

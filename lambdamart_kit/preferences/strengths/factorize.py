@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.rows import native
 from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
 
@@ -54,6 +55,7 @@ def code_ids(columns: list[Any]) -> CodedIds:
     >>> coded.items.tolist(), [p[c].tolist() for c, p in zip(coded.codes, coded.places)]
     (['a', 'b', 'c'], [[1, 0], [2, 1]])
     """
+    columns = [column if isinstance(column, pd.Series) else native(column) for column in columns]
     if all(isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu" for column in columns):
         small = _small_integers([np.asarray(column) for column in columns])
         if small is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from lambdamart_kit.core.rows import native
 from lambdamart_kit.core.typing import FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.strengths.likelihood import Likelihood
 
@@ -73,7 +74,7 @@ def bootstrap_replicates(
 
 def cluster_codes(groups: Ids, n_rows: int, rows: str) -> IndexArray:
     """Cluster of each row, numbered from 0 in ascending order of ids; `rows` names what a row is."""
-    code, _ = pd.factorize(np.asarray(groups), sort=True)
+    code, _ = pd.factorize(native(groups), sort=True)
     if code.shape != (n_rows,) or (code < 0).any():
         raise ValueError(f"'groups' must hold one cluster id per row of {rows!r}, none missing")
     return np.asarray(code, dtype=np.intp)

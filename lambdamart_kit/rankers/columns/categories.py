@@ -44,7 +44,7 @@ def categorical_columns(X: Features, setting: Categorical, names: Array | None) 
         if not hasattr(X, "iloc"):
             return []
         return [j for j, dtype in enumerate(X.dtypes) if str(dtype) == "category"]
-    n_features = X.shape[1]
+    n_features = _n_columns(X)
     entries = list(setting)
     if entries and all(isinstance(entry, bool | np.bool_) for entry in entries):
         if len(entries) != n_features:
@@ -53,15 +53,25 @@ def categorical_columns(X: Features, setting: Categorical, names: Array | None) 
                 f"columns, got {len(entries)} entries"
             )
         return [j for j, chosen in enumerate(entries) if chosen]
-    return sorted({_named_column(entry, n_features, names) for entry in entries})
+    places = {} if names is None else {name: j for j, name in enumerate(names)}
+    return sorted({_named_column(entry, n_features, places) for entry in entries})
 
 
-def _named_column(entry: Any, n_features: int, names: Array | None) -> int:
+def _n_columns(X: Features) -> int:
+    shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    if len(shape) != 2:
+        raise ValueError(
+            f"'X' must be two-dimensional, one row each and one column a feature; got shape {shape}"
+        )
+    return int(shape[1])
+
+
+def _named_column(entry: Any, n_features: int, places: Mapping[str, int]) -> int:
     """Index of the column that one entry of 'categorical_features' means."""
     if isinstance(entry, str):
-        if names is None or entry not in names:
+        if entry not in places:
             raise ValueError(f"'categorical_features' has {entry!r}, which is not a column of 'X'")
-        return int(np.flatnonzero(names == entry)[0])
+        return places[entry]
     try:
         j = column_index(entry)
     except TypeError:

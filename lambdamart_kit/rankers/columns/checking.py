@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _get_feature_names
 
 from lambdamart_kit.core.precision import check_range, feature_dtype
-from lambdamart_kit.core.rows import as_csr, check_codes, is_sparse
+from lambdamart_kit.core.rows import as_csr, check_codes, check_sparse, is_sparse
 from lambdamart_kit.core.typing import Array, Features
 from lambdamart_kit.rankers.columns.categories import (
     Categorical,
@@ -106,6 +106,8 @@ class HasColumns:
 
     def _check_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
         """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
+        if is_sparse(X):
+            check_sparse(X, name)
         encoded = encode_categories(plain_frame(X), self.categories_)
         check_column_types(encoded, name)
         checked = check_array(
