@@ -383,3 +383,53 @@ def test_huge_values_are_named_or_clipped(tmp_path):
         read_letor(path, clip=10)
     with pytest.raises(ValueError, match="'clip' must be a positive number"):
         read_letor(path, clip=0)
+
+
+def svmlight(rng, *, zero_based, unordered, n_rows=400, n_features=12):
+    """The text of random rows twice: as LETOR has it, and with indices from 0 or in any order."""
+    letor, other = [], []
+    for row in range(n_rows):
+        present = np.flatnonzero(rng.random(n_features) < 0.4)
+        values = [f"{value:.3f}" for value in rng.normal(size=len(present))]
+        start = f"{row % 3} qid:q{row // 7}"
+        letor.append(" ".join([start, *(f"{j + 1}:{v}" for j, v in zip(present, values))]))
+        order = rng.permutation(len(present)) if unordered else np.arange(len(present))
+        first = 0 if zero_based else 1
+        other.append(" ".join([start, *(f"{present[k] + first}:{values[k]}" for k in order)]))
+    return "\n".join(letor) + "\n", "\n".join(other) + "\n"
+
+
+@pytest.mark.parametrize("zero_based", [False, True])
+@pytest.mark.parametrize("unordered", [False, True])
+@pytest.mark.parametrize("options", [{}, {"sparse": True}, {"missing": np.nan}, {"n_features": 15}], ids=str)
+def test_svmlight_of_other_habits(zero_based, unordered, options, tmp_path):
+    letor, other = svmlight(np.random.default_rng(5), zero_based=zero_based, unordered=unordered)
+    expected = read_letor(write(tmp_path, letor, "a.txt"), **options)
+    path = write(tmp_path, other, "b.txt")
+    same(read_letor(path, zero_based=zero_based, unordered=unordered, **options), expected)
+    if zero_based or unordered:
+        with pytest.raises(LetorFormatError, match="set '(zero_based|unordered)'"):
+            read_letor(path, **options)
+
+
+def test_zero_based_and_unordered_files_of_many_blocks(tmp_path):
+    letor, other = svmlight(np.random.default_rng(6), zero_based=True, unordered=True, n_rows=30_000)
+    expected = read_letor(write(tmp_path, letor, "a.txt"))
+    path = write(tmp_path, other, "b.txt")
+    assert len(other) > 2 * text_file._BLOCK
+    same(read_letor(path, zero_based=True, unordered=True, n_jobs=2), expected)
+    same(read_letor(path, zero_based=True, unordered=True, sparse=True, n_jobs=2), expected)
+
+
+@pytest.mark.parametrize("sparse_", [False, True])
+def test_a_feature_twice_in_an_unordered_line(sparse_, tmp_path):
+    path = write(tmp_path, "1 qid:1 3:1 1:2 2:5\n0 qid:1 3:1 1:2 3:5\n")
+    with pytest.raises(LetorFormatError, match=r"line 2.*only once in a line") as caught:
+        read_letor(path, unordered=True, sparse=sparse_)
+    assert "3:5" in str(caught.value)
+
+
+def test_a_cache_knows_how_indices_are_counted(tmp_path):
+    path = write(tmp_path, "1 qid:1 1:5\n0 qid:1 1:7\n")
+    assert read_letor(path, cache=True).X.tolist() == [[5], [7]]
+    assert read_letor(path, cache=True, zero_based=True).X.tolist() == [[0, 5], [0, 7]]

@@ -7,8 +7,8 @@ A line is ``label qid:id index:value ... # comment``: svmlight's format with a q
 - ``label`` and values are decimal numbers, finite, rounded to float32 as ``numpy.float32(float(text))`` does.
 - ``id`` is any run of printable characters; if all are whole numbers ``qid`` is int64, else strings.
   Rows of a query need not stand together: wherever they stand, equal ids are one query.
-- Indices count from 1 and increase along the line. A feature that is absent is 0 (LETOR's convention; see
-  `missing`).
+- Indices count from 1 and increase along the line; `zero_based` and `unordered` read svmlight files that do
+  otherwise. A feature that is absent is 0 (LETOR's convention; see `missing`).
 - Blank lines, lines that are only a comment, a byte-order mark and ``\r\n`` are accepted.
 - A last line without a newline is accepted when it looks complete, and refused when it ends before the
   feature or comment that ends all others.
@@ -39,6 +39,8 @@ def read_letor(
     missing: float = 0.0,
     n_features: int | None = None,
     clip: float | None = None,
+    zero_based: bool = False,
+    unordered: bool = False,
     cache: bool | str | Path = False,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -65,6 +67,11 @@ def read_letor(
     clip : float, optional
         Features beyond ``-clip`` and ``clip``, infinite ones among them, become these, and ``NaN`` stands for
         a missing feature. Without, such values are an error. Istella writes 1.797e308 for what it lacks.
+    zero_based : bool
+        Feature indices of the file count from 0, as scikit-learn writes them; column j of ``X`` is then the
+        file's feature j, and not j + 1.
+    unordered : bool
+        Feature indices may stand in any order along a line.
     cache : bool, str or Path
         Keep the arrays on disk, so that the next load is a memory map: beside the data if that folder can
         be written to, else in the user's cache folder (True), or in the given folder. See
@@ -115,7 +122,9 @@ def read_letor(
     if clip is not None and not 0 < clip <= _LARGEST:
         raise ValueError(f"'clip' must be a positive number that fits float32, such as 1e6; got {clip!r}")
     path = Path(path)
-    options = ReadOptions(query_file is None, docid, sparse, missing, n_features, clip)
+    options = ReadOptions(
+        query_file is None, docid, sparse, missing, n_features, clip, bool(zero_based), bool(unordered)
+    )
     if cache is False:
         return _read(path, query_file, options, n_jobs, progress)
     from lambdamart_kit.datasets.letor.cache import Cache
@@ -152,7 +161,9 @@ def _features(parsed: Parsed) -> Any:
         return parsed.X
     from scipy import sparse
 
-    return sparse.csr_matrix(parsed.X, shape=(len(parsed.y), parsed.n_features), copy=False)
+    X = sparse.csr_matrix(parsed.X, shape=(len(parsed.y), parsed.n_features), copy=False)
+    X.sort_indices()  # does nothing where the file has them in order
+    return X
 
 
 def write_letor(data: RankingDataset, path: str | Path) -> None:

@@ -51,6 +51,27 @@ _QID_WORD, _QID_MASK = np.uint64(int.from_bytes(b"qid:", "little")), np.uint64(0
 _DOCID_WORD, _DOCID_MASK = np.uint64(int.from_bytes(b"docid", "little")), np.uint64(0xFFFFFFFFFF)
 
 
+class Style(NamedTuple):
+    """How lines are written.
+
+    Attributes
+    ----------
+    has_qid : int
+        1 where each line must have ``qid:``, 0 where none may.
+    name_mode : int
+        0 ignores comments, 1 keeps the ``docid``, 2 the whole comment.
+    first_index : int
+        What the first feature is called: 1, or 0.
+    unordered : int
+        1 where indices may stand in any order.
+    """
+
+    has_qid: int
+    name_mode: int
+    first_index: int
+    unordered: int
+
+
 @kernel
 def count_lines(block: Array) -> int:
     """Newlines in `block`."""
@@ -94,8 +115,8 @@ def scan_block(block: Array, state: Array) -> None:
 
 
 @kernel
-def _feature_index(text: int, i: int, previous: int) -> tuple[int, int, int]:
-    """The index at `i`, the position behind its colon, and what is wrong with it."""
+def _feature_index(text: int, i: int, previous: int, style: Style) -> tuple[int, int, int]:
+    """The index at `i`, counted from 1, the position behind its colon, and what is wrong with it."""
     start, index = i, 0
     while 48 <= load_byte(text, i) <= 57 and index <= MAX_INDEX:
         index = index * 10 + load_byte(text, i) - 48
@@ -104,19 +125,25 @@ def _feature_index(text: int, i: int, previous: int) -> tuple[int, int, int]:
         return index, i, HUGE
     if load_byte(text, i) != 58 or i == start:
         return index, i, PAIR
-    if index <= previous:
-        return index, i, ZERO if index == 0 else (REPEATED if index == previous else DESCENDING)
+    index += 1 - style.first_index
+    if index == 0:
+        return index, i, ZERO
+    if index <= previous and not style.unordered:
+        return index, i, REPEATED if index == previous else DESCENDING
     return index, i + 1, NO_ERROR
 
 
 @kernel
-def _pair(text: int, i: int, previous: int, n_features: int) -> tuple[int, np.float32, int, int, bool]:
+def _pair(
+    text: int, i: int, previous: int, n_features: int, style: Style
+) -> tuple[int, np.float32, int, int, bool]:
     """Parse ``index:value`` at `i`: index, value, position behind, error, whether the value is in doubt."""
     index = previous + 1
-    if index < _N_KEYS and load_word(text, i) & _KEY_MASK[index] == _KEY_WORD[index]:
-        i += _KEY_SIZE[index]
+    key = previous + style.first_index  # how the file writes that index
+    if key < _N_KEYS and load_word(text, i) & _KEY_MASK[key] == _KEY_WORD[key]:
+        i += _KEY_SIZE[key]
     else:
-        index, i, error = _feature_index(text, i, previous)
+        index, i, error = _feature_index(text, i, previous, style)
         if error != NO_ERROR:
             return index, np.float32(0), i, error, False
     if index > n_features:
@@ -176,6 +203,8 @@ class Rows(NamedTuple):
         Dense features; without columns when CSR is filled instead.
     data, indices, indptr : (n_entries,), (n_entries,), (n_rows,)
         CSR; `indptr` holds the end of each row, counted from the block's first entry.
+    seen : (n_features,) int64
+        Number, counted from 1, of the last row that has each feature; empty where indices must increase.
     """
 
     y: Array
@@ -183,6 +212,7 @@ class Rows(NamedTuple):
     data: Array
     indices: Array
     indptr: Array
+    seen: Array
 
 
 class Found(NamedTuple):
@@ -208,21 +238,16 @@ class Found(NamedTuple):
 
 
 @kernel(borrows=True, shared=True)
-def parse_block(
-    block: Array, has_qid: int, name_mode: int, n_features: int, rows: Rows, found: Found
-) -> None:
+def parse_block(block: Array, style: Style, n_features: int, rows: Rows, found: Found) -> None:
     """Fill the arrays of one block, or report the first error in ``found.state``.
 
     Parameters
     ----------
     block : (n_bytes,) uint8
         Whole lines; the last byte is a newline, and ``byte_scan.PADDING`` more bytes can be read.
-    has_qid : bool
-        Whether each line must have, or must not have, ``qid:``.
-    name_mode : int
-        0 ignores comments, 1 keeps the ``docid``, 2 the whole comment.
+    style : Style
     n_features : int
-        Largest index allowed.
+        Largest index allowed, counted from 1.
     rows : Rows
     found : Found
     """
@@ -249,10 +274,10 @@ def parse_block(
         if error != NO_ERROR:
             break
         start = i = skip_spaces(text, i)
-        if (load_word(text, i) & _QID_MASK == _QID_WORD) != has_qid:
-            error = NO_QID if has_qid else UNEXPECTED_QID
+        if (load_word(text, i) & _QID_MASK == _QID_WORD) != style.has_qid:
+            error = NO_QID if style.has_qid else UNEXPECTED_QID
             break
-        if has_qid:
+        if style.has_qid:
             i = token_end(text, start + 4)
             size = i - start - 4
             if size == 0:
@@ -262,12 +287,12 @@ def parse_block(
                 qid = start + 4
                 qid_size = size
                 _note_run(found, row, qid, i)
-        i, start, last, error = _read_features(text, i, row, n_features, rows, found)
+        i, start, last, error = _read_features(text, i, row, n_features, style, rows, found)
         if error != NO_ERROR:
             break
         state[LAST_MIN] = min(state[LAST_MIN], last)
         state[LAST_MAX] = max(state[LAST_MAX], last)
-        i = _read_comment(text, i, name_mode, found)
+        i = _read_comment(text, i, style.name_mode, found)
         row += 1
     state[ROWS] = row
     state[ERROR] = error
@@ -293,7 +318,7 @@ def _read_label(text: int, i: int, row: int, rows: Rows, found: Found) -> tuple[
 
 @inner(borrows=True, shared=True)
 def _read_features(
-    text: int, i: int, row: int, n_features: int, rows: Rows, found: Found
+    text: int, i: int, row: int, n_features: int, style: Style, rows: Rows, found: Found
 ) -> tuple[int, int, int, int]:
     """Put the features that start at `i` in their places.
 
@@ -309,9 +334,14 @@ def _read_features(
         start = i = skip_spaces(text, i)
         if _ends(text, i):
             break
-        previous, value, i, error, doubtful = _pair(text, i, previous, n_features)
+        previous, value, i, error, doubtful = _pair(text, i, previous, n_features, style)
         if error == NO_ERROR and not dense and entry == len(rows.data):
             error = CHANGED
+        if error == NO_ERROR and style.unordered:
+            if rows.seen[previous - 1] == row + 1:
+                error = REPEATED
+            else:
+                rows.seen[previous - 1] = row + 1
         if error == NO_ERROR and doubtful:
             place = row * rows.X.shape[1] + previous - 1 if dense else entry
             if not _note_doubt(found, start, i, place):

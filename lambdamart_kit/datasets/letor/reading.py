@@ -25,9 +25,14 @@ _REASONS = {
     parsing.UNEXPECTED_QID: "'query_file' gives the queries, but this line has 'qid:'; leave one of them out",
     parsing.EMPTY_QID: "'qid:' must be followed by the query's id",
     parsing.PAIR: "expected 'index:value'",
-    parsing.ZERO: "feature indices count from 1; this one is 0",
-    parsing.REPEATED: "feature indices must increase along the line; this one is repeated",
-    parsing.DESCENDING: "feature indices must increase along the line; this one is below its predecessor",
+    parsing.ZERO: (
+        "feature indices count from 1; this one is 0; set 'zero_based' if those of the file count from 0"
+    ),
+    parsing.REPEATED: "a feature must stand only once in a line; this one is repeated",
+    parsing.DESCENDING: (
+        "feature indices must increase along the line; this one is below its predecessor; set 'unordered' if "
+        "they may stand in any order"
+    ),
     parsing.HUGE: f"a feature index must not exceed {parsing.MAX_INDEX}",
     parsing.VALUE: "the value must be a number",
     parsing.FINITE: "values must be finite and fit float32; leave a missing feature out, or set 'clip'",
@@ -49,6 +54,14 @@ class ReadOptions:
     missing: float = 0.0
     n_features: int | None = None
     clip: float | None = None
+    zero_based: bool = False
+    unordered: bool = False
+
+    @property
+    def style(self) -> parsing.Style:
+        """The same for the kernels."""
+        mode = NAME_MODES.index(self.docid)
+        return parsing.Style(int(self.has_qid), mode, int(not self.zero_based), int(self.unordered))
 
 
 @dataclass
@@ -77,6 +90,15 @@ def parse_text(text: Text, options: ReadOptions, n_threads: int, advance: Callab
     reader.fill(n_threads, advance)
     reader.raise_first_error()
     return reader.finish()
+
+
+def count_features(text: Text, options: ReadOptions, n_threads: int) -> int:
+    """Columns that `text` has: its largest feature index, counted from 1."""
+    if options.n_features is not None:
+        return options.n_features
+    reader = _Reader(text, options)
+    reader.scan(n_threads)
+    return reader.largest_index()
 
 
 class _Reader:
@@ -138,10 +160,14 @@ class _Reader:
         self.row_ptr = np.concatenate(([0], np.cumsum(self.counts[:, parsing.ROWS])))
         self.entry_ptr = np.concatenate(([0], np.cumsum(self.counts[:, parsing.NONZEROS])))
 
+    def largest_index(self) -> int:
+        """Of all features that were counted, counted from 1."""
+        return int(self.counts[:, parsing.LAST_MAX].max()) + int(self.options.zero_based)
+
     def allocate(self) -> None:
         """The arrays at their final size."""
         options, n_rows = self.options, int(self.row_ptr[-1])
-        largest = int(self.counts[:, parsing.LAST_MAX].max())
+        largest = self.largest_index()
         if largest > parsing.MAX_INDEX:
             raise self._widest(_REASONS[parsing.HUGE])
         self.n_features = options.n_features if options.n_features is not None else largest
@@ -196,16 +222,18 @@ class _Reader:
         entries = slice(self.entry_ptr[block], self.entry_ptr[block + 1])
         n_rows = rows.stop - rows.start
         runs = np.empty((n_rows, 3), np.int64)
-        mode = NAME_MODES.index(options.docid)
-        names = np.empty(len(text) + n_rows if mode else 0, np.uint8)
+        style = options.style
+        names = np.empty(len(text) + n_rows if style.name_mode else 0, np.uint8)
         X = self.X[rows]
-        target = parsing.Rows(self.y[rows], X, self.data[entries], self.indices[entries], self.row_stop[rows])
+        y, data, indices, stops = self.y[rows], self.data[entries], self.indices[entries], self.row_stop[rows]
         room = 64
         while True:
             doubts = np.empty((room, 3), np.int64)
             state = np.zeros(parsing.STATE_SIZE, np.int64)
+            seen = np.zeros(self.n_features if options.unordered else 0, np.int64)
+            target = parsing.Rows(y, X, data, indices, stops, seen)
             found = parsing.Found(runs, names, doubts, state)
-            parsing.parse_block(text, options.has_qid, mode, self.n_features, target, found)
+            parsing.parse_block(text, style, self.n_features, target, found)
             if state[parsing.ERROR] != parsing.MORE_DOUBTS:
                 break
             room *= 16
