@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 
 import numpy as np
@@ -176,19 +177,41 @@ def test_huge_values_are_named_or_clipped(tmp_path):
     path.write_text("qid,label,a,price\nq,1,0.5,1.797e308\nq,0,1,\nq,0,1,-inf\n")
     with pytest.raises(ValueError, match=r"x\.csv: feature 'price' holds an infinite value.* set 'clip'"):
         read_rows(path)
-    X = read_rows(path, clip=1e6).X
+    X = read_rows(path, Columns(clip=1e6)).X
     np.testing.assert_array_equal(X, [[0.5, 1e6], [1, np.nan], [1, -1e6]])
     with pytest.raises(ValueError, match="'clip' must be a positive number"):
-        read_rows(path, clip=-1)
+        read_rows(path, Columns(clip=-1))
 
 
-def test_encodings_that_are_not_read_are_named(tmp_path):
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_encodings_that_are_not_read_are_named(tmp_path, suffix, compressed):
+    text = {
+        ".txt": "1 qid:é 1:2\n0 qid:é 1:3\n",
+        ".csv": "qid,label,a\né,1,2\né,0,3\n",
+        ".tsv": "qid\tlabel\ta\né\t1\t2\né\t0\t3\n",
+        ".jsonl": '{"qid":"é","label":1,"a":2}\n{"qid":"é","label":0,"a":3}\n',
+    }[suffix]
+    path = tmp_path / f"x{suffix}{'.gz' if compressed else ''}"
+
+    def write(content):
+        path.write_bytes(gzip.compress(content) if compressed else content)
+
+    write(text.encode("utf-8-sig"))
+    assert read_rows(path).qid.tolist() == ["é", "é"]
+    for encoding, said in (
+        ("utf-16", "the file is UTF-16 text; save it as UTF-8"),
+        ("utf-16-le", "holds zero bytes, as UTF-16 text has them; save it as UTF-8"),
+        ("latin-1", "not (printable )?UTF-8 text"),
+    ):
+        write(text.encode(encoding))
+        with pytest.raises(ValueError, match=rf"x\..*{said}"):
+            read_rows(path)
+
+
+def test_carriage_returns_alone(tmp_path):
     text = "1 qid:1 1:2\n0 qid:1 1:3\n"
     table = "qid,label,a\n1,1,2\n1,0,3\n"
-    for name, content in (("x.txt", text), ("x.csv", table)):
-        (tmp_path / name).write_bytes(content.encode("utf-16"))
-        with pytest.raises(ValueError, match="the file is UTF-16 text; save it as UTF-8"):
-            read_rows(tmp_path / name)
     (tmp_path / "x.txt").write_bytes(text.replace("\n", "\r").encode())
     with pytest.raises(ValueError, match="lines end in carriage returns alone"):
         read_rows(tmp_path / "x.txt")

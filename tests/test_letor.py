@@ -408,7 +408,7 @@ def test_svmlight_of_other_habits(zero_based, unordered, options, tmp_path):
     path = write(tmp_path, other, "b.txt")
     same(read_letor(path, zero_based=zero_based, unordered=unordered, **options), expected)
     if zero_based or unordered:
-        with pytest.raises(LetorFormatError, match="set '(zero_based|unordered)'"):
+        with pytest.raises(LetorFormatError, match=r"set '(zero_based|unordered)'"):
             read_letor(path, **options)
 
 

@@ -23,13 +23,15 @@ from lambdamart_kit.runtime.disk_cache import content_digest
 _VALID_SHARE = 0.2
 _SAMPLE_FOLDS, _FILE_FOLDS = 3, 5
 _READ: dict[str, Any] = {"cache": True, "docid": "none"}
+_HOW = ("clip", "zero_based", "unordered", "missing")  # options of `load_folds` that change what is read
 
 
 @dataclass(frozen=True)
 class FolderFold:
-    """A fold of :func:`~lambdamart_kit.datasets.load_folds`."""
+    """A fold of :func:`~lambdamart_kit.datasets.load_folds`, whose absent features are `missing`."""
 
     fold: datasets.Fold
+    missing: float = 0.0
 
     @property
     def name(self) -> str:
@@ -37,15 +39,16 @@ class FolderFold:
         return self.fold.name
 
     def fingerprint(self) -> str:
-        """Content of all its files."""
+        """Content of all its files, and how they are read."""
         files = [path for role in ("train", "vali", "test") for path in self.fold.files[role]]
-        return " ".join(map(content_digest, files))
+        said = {name: self.fold.options[name] for name in _HOW if self.fold.options.get(name)}
+        return " ".join([*map(content_digest, files), *([repr(said)] if said else [])])
 
     def load(self) -> FoldData:
         """The three parts, all with the features that the widest has."""
         parts = self.fold.train, self.fold.vali, self.fold.test
         width = max(part.X.shape[1] for part in parts)
-        return FoldData(*(_widen(part, width) for part in parts))
+        return FoldData(*(_widen(part, width, self.missing) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,10 @@ class SplitFold:
         return f"split {self.number + 1} of {self.n_folds}"
 
     def fingerprint(self) -> str:
-        """Content of the file, and how it is split."""
+        """Content of the file, how it is read, and how it is split."""
         content = "sample" if self.path is None else content_digest(self.path)
-        return f"{content} {self.number}/{self.n_folds} {self.seed}"
+        read = "" if self.columns == Columns() else f" {self.columns}"
+        return f"{content} {self.number}/{self.n_folds} {self.seed}{read}"
 
     def load(self) -> FoldData:
         """The test part is this fold; validation queries are held out from the rest."""
@@ -130,7 +134,7 @@ def find_folds(
     """
     path = None if data is None else _located(data)
     if path is not None and path.is_dir():
-        return _chosen(_folder_folds(path), folds)
+        return _chosen(_folder_folds(path, columns or Columns()), folds)
     count = _count(folds, _SAMPLE_FOLDS if path is None else _FILE_FOLDS)
     roles = Columns() if columns is None else columns
     return [SplitFold(path, roles, number, count, seed) for number in range(count)]
@@ -148,8 +152,19 @@ def _located(data: str | Path) -> Path:
     )
 
 
-def _folder_folds(folder: Path) -> list[FolderFold]:
-    return [FolderFold(fold) for fold in datasets.load_folds(folder, **_READ)]
+def _folder_folds(folder: Path, columns: Columns) -> list[FolderFold]:
+    rules = columns.letor
+    if rules.query_file is not None:
+        raise ValueError("'query_file' gives the queries of one file; in a folder put NAME.query beside each")
+    read = datasets.load_folds(
+        folder,
+        missing=rules.missing,
+        clip=columns.clip,
+        zero_based=rules.zero_based,
+        unordered=rules.unordered,
+        **_READ,
+    )
+    return [FolderFold(fold, rules.missing) for fold in read]
 
 
 def _chosen(available: list[FolderFold], names: str | None) -> list[FolderFold]:
@@ -179,7 +194,9 @@ def _hold_out(rows: RankingDataset, seed: int) -> tuple[RankingDataset, RankingD
     return rows.subset(train), rows.subset(valid)
 
 
-def _widen(part: RankingDataset, width: int) -> RankingDataset:
-    """Features that a file never mentions are zero in it."""
-    missing = width - part.X.shape[1]
-    return part if missing == 0 else replace(part, X=np.pad(part.X, ((0, 0), (0, missing))))
+def _widen(part: RankingDataset, width: int, missing: float) -> RankingDataset:
+    """Features that a file never mentions are absent in every row."""
+    absent = width - part.X.shape[1]
+    if absent == 0:
+        return part
+    return replace(part, X=np.pad(part.X, ((0, 0), (0, absent)), constant_values=missing))

@@ -17,6 +17,7 @@ from lambdamart_kit.export.mixin import ExportOptions
 from lambdamart_kit.files.checks import check_output
 from lambdamart_kit.files.chunk import Columns
 from lambdamart_kit.files.row_files import RowFiles, find_files
+from lambdamart_kit.files.scoring import as_trained
 
 _MOST_ROWS = 20_000  # to compare scores on: each costs the engine's rules in Python
 
@@ -94,6 +95,7 @@ def _rows(fitted: Any, files: Sequence[str], columns: Columns) -> Float32Array:
     names = getattr(fitted, "feature_names_in_", None)
     if names is not None:
         columns = replace(columns, features=tuple(names))
+    columns = as_trained(fitted, columns, files)
     found: list[Float32Array] = []
     for chunk in RowFiles(files, columns).chunks(fitted.n_features_in_):
         found.append(chunk.X)

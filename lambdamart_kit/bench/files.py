@@ -11,6 +11,7 @@ from lambdamart_kit.bench.models import parse_model
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.files import Columns, read_rows
 from lambdamart_kit.files.checks import describe, doubtful_columns, seen_before
+from lambdamart_kit.files.chunk import for_other_files, reading_of
 from lambdamart_kit.files.row_files import Files
 
 
@@ -24,7 +25,6 @@ def train_file(
     stream: bool = False,
     work_dir: str | Path | None = None,
     seed: int = 0,
-    clip: float | None = None,
     n_jobs: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Any:
@@ -39,7 +39,7 @@ def train_file(
     params : dict
         Estimator parameters, which win over the spec's.
     columns : Columns, optional
-        Which columns of tables are what.
+        Which columns of tables are what, and how values are read.
     stream : bool
         Train by `LambdaMART.fit_files`, for more rows than fit in memory; the model of native trees is the
         same.
@@ -47,8 +47,6 @@ def train_file(
         Where `fit_files` works; implies `stream`.
     seed : int
         The estimator's ``random_state``.
-    clip : float, optional
-        See :func:`~lambdamart_kit.files.read_rows`.
     n_jobs : int, optional
         Threads.
     say : callable
@@ -64,16 +62,40 @@ def train_file(
     ValueError
         If a parameter is unknown or the data does not work.
     """
+    fitted = _fit(
+        train,
+        valid,
+        spec=spec,
+        params=params,
+        roles=columns or Columns(),
+        stream=stream,
+        work_dir=work_dir,
+        seed=seed,
+        n_jobs=n_jobs,
+        say=say,
+    )
+    fitted.reading_ = reading_of(columns or Columns())
+    return fitted
+
+
+def _fit(
+    train: Files,
+    valid: Files | None,
+    *,
+    spec: str,
+    params: Mapping[str, Any] | None,
+    roles: Columns,
+    stream: bool,
+    work_dir: str | Path | None,
+    seed: int,
+    n_jobs: int | None,
+    say: Callable[[str], None],
+) -> Any:
     estimator = parse_model(spec).candidate(n_jobs=n_jobs, random_state=seed).estimator
     if valid is None:
         estimator.set_params(early_stopping_rounds=None)
     estimator.set_params(**(params or {}))
-    roles = columns or Columns()
     if stream or work_dir is not None:
-        if clip is not None:
-            raise ValueError(
-                "--clip needs rows in memory; leave out --stream and --work-dir, or clip the files"
-            )
         if not hasattr(estimator, "fit_files"):
             raise ValueError(f"--stream and --work-dir need the ranker lambdamart; got {spec!r}")
         return estimator.fit_files(
@@ -81,18 +103,20 @@ def train_file(
             **roles.roles,
             features=roles.features,
             ignore=roles.ignore,
+            clip=roles.clip,
+            letor=roles.letor,
             eval_files=valid,
             work_dir=work_dir,
         )
-    rows = read_rows(train, roles, names=False, clip=clip, n_jobs=n_jobs)
+    rows = read_rows(train, roles, names=False, n_jobs=n_jobs)
     say(describe(rows))
     for sentence in doubtful_columns(rows):
         say(f"warning: {sentence}")
     if valid is None:
         return estimator.fit(features_of(rows), rows.y, rows.qid)
-    known = replace(roles, features=rows.feature_names)
+    known = for_other_files(replace(roles, features=rows.feature_names))
     width = rows.X.shape[1]
-    held_out = read_rows(valid, known, n_features=width, names=False, clip=clip, n_jobs=n_jobs)
+    held_out = read_rows(valid, known, n_features=width, names=False, n_jobs=n_jobs)
     for sentence in seen_before(rows, held_out, "validation"):
         say(f"warning: {sentence}")
     return estimator.fit(
@@ -120,7 +144,6 @@ def predict_files(
     out: str | Path | None,
     *,
     columns: Columns | None = None,
-    clip: float | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> int:
@@ -131,4 +154,4 @@ def predict_files(
     ranker = load_ranker(model)
     if "n_jobs" in ranker.get_params(deep=False):
         ranker.set_params(n_jobs=n_jobs)
-    return score_files(ranker, data, out, columns=columns, clip=clip, n_jobs=n_jobs, progress=progress)
+    return score_files(ranker, data, out, columns=columns, n_jobs=n_jobs, progress=progress)

@@ -13,6 +13,7 @@ from lambdamart_kit.bench.report import CONFIDENCE, Evaluation
 from lambdamart_kit.core.typing import Array, BoolArray, FloatArray
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.files import Columns, read_rows
+from lambdamart_kit.files.chunk import LARGEST
 from lambdamart_kit.files.row_files import Files
 from lambdamart_kit.files.score_reading import read_scores
 from lambdamart_kit.metrics import parse_metrics
@@ -137,8 +138,8 @@ def _of_rows(
     names = split_names(metrics)
     theirs = [name for name in names if is_trec_name(name)]
     ours = {name: parse_metrics(name)[0] for name in _checked(names, theirs)}
-    # Features are not needed, so a column that could not be one is no matter here.
-    rows = read_rows(data, replace(columns, features=()), names=bool(theirs) or is_run(scores))
+    # Features are not needed, so a column, or a value in LETOR, that could not be one is no matter here.
+    rows = read_rows(data, replace(columns, features=(), clip=LARGEST), names=bool(theirs) or is_run(scores))
     values = read_scores(scores, rows)
     if len(values) != len(rows):
         raise ValueError(

@@ -70,6 +70,11 @@ _OPTION = {
     "'time'": "--time",
     "'parts'": "--parts",
     "'stratified'": "--stratified",
+    "'zero_based'": "--letor zero-based",
+    "'unordered'": "--letor unordered",
+    "'missing'": "--letor missing",
+    "'query_file'": "--letor query-file",
+    "'letor'": "--letor",
     "accept_terms=True": "--accept-terms",
 }
 

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from lambdamart_kit.cli.columns import (
+    ClipOption,
     FeaturesOption,
     ForceOption,
     IgnoreOption,
     LabelOption,
+    LetorOption,
     QidOption,
     make_columns,
 )
@@ -72,6 +74,8 @@ def bench(
     qid: QidOption = "qid",
     features: FeaturesOption = None,
     ignore: IgnoreOption = None,
+    clip: ClipOption = None,
+    letor: LetorOption = None,
 ) -> None:
     """Compare rankers on the same queries, with paired tests."""
     from lambdamart_kit.bench import compare
@@ -92,7 +96,7 @@ def bench(
         raise NotADirectoryError(f"{plots}: is a file; --plots takes a folder")
     if html is not None:
         check_output(html, [Path(data)] if data is not None else [], suffix=".html", force=force)
-    columns = make_columns(label, qid, "docid", features, ignore)
+    columns = make_columns(label, qid, "docid", features, ignore, clip=clip, letor=letor)
     try:
         with progress_bar() as progress:
             comparison = compare(

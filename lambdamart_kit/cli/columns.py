@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from lambdamart_kit.files import Columns
+    from lambdamart_kit.files import Columns, LetorRules
 
 LabelOption = Annotated[str, typer.Option("--label", help="Column with the label, in tables.")]
 QidOption = Annotated[str, typer.Option("--qid", help="Column with the query's id.")]
@@ -20,6 +21,22 @@ FeaturesOption = Annotated[
 ]
 IgnoreOption = Annotated[
     str | None, typer.Option("--ignore", help="Columns to leave out, separated by commas.")
+]
+ClipOption = Annotated[
+    float | None,
+    typer.Option(
+        "--clip", help="Features beyond this size, infinite ones too, become this size: 1.797e308 of Istella."
+    ),
+]
+LetorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--letor",
+        metavar="WORD,...",
+        help="How LETOR lines are written: zero-based (features count from 0), unordered (in any order), "
+        "missing=nan (an absent feature is missing, not 0), query-file=FILE (rows of each query; NAME.query "
+        "beside the file is found).",
+    ),
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace the output even if it is a file of another kind.")
@@ -35,12 +52,45 @@ def make_columns(
     *,
     weight: str | None = None,
     required: bool = True,
+    clip: float | None = None,
+    letor: str | None = None,
 ) -> Columns:
-    """The columns that the options name."""
+    """The columns that the options name, and how values are read."""
     from lambdamart_kit.files import Columns
 
     named = None if features is None else tuple(_names(features))
-    return Columns(label, qid, weight, docid, named, tuple(_names(ignore or "")), required)
+    return Columns(
+        label,
+        qid,
+        weight,
+        docid,
+        named,
+        tuple(_names(ignore or "")),
+        required,
+        clip=clip,
+        letor=_letor_rules(letor),
+    )
+
+
+def _letor_rules(text: str | None) -> LetorRules:
+    """The rules that the words of ``--letor`` name."""
+    from lambdamart_kit.files import LetorRules
+
+    rules = LetorRules()
+    for word in _names(text or ""):
+        name, equals, value = word.partition("=")
+        if name == "zero-based" and not equals:
+            rules = replace(rules, zero_based=True)
+        elif name == "unordered" and not equals:
+            rules = replace(rules, unordered=True)
+        elif name == "missing" and value.lower() in ("nan", "0"):
+            rules = replace(rules, missing=float(value))
+        elif name == "query-file" and value:
+            rules = replace(rules, query_file=value)
+        else:
+            known = "zero-based, unordered, missing=nan, missing=0 or query-file=FILE"
+            raise typer.BadParameter(f"{word!r} is none of {known}", param_hint="--letor")
+    return rules
 
 
 def _names(text: str) -> list[str]:

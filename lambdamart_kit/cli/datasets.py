@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lambdamart_kit.cli.columns import (
+    ClipOption,
     DocidOption,
     FeaturesOption,
     ForceOption,
     IgnoreOption,
     LabelOption,
+    LetorOption,
     QidOption,
     make_columns,
 )
@@ -85,6 +87,8 @@ def convert(
     docid: DocidOption = "docid",
     features: FeaturesOption = None,
     ignore: IgnoreOption = None,
+    clip: ClipOption = None,
+    letor: LetorOption = None,
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
     force: ForceOption = False,
 ) -> None:
@@ -94,7 +98,7 @@ def convert(
     from lambdamart_kit.files.row_files import find_files
 
     check_output(target, find_files(source), suffix=target.suffix, force=force)
-    columns = make_columns(label, qid, docid, features, ignore)
+    columns = make_columns(label, qid, docid, features, ignore, clip=clip, letor=letor)
     say(f"{convert_file(source, target, columns, n_jobs=n_jobs)}: wrote {target}")
 
 
@@ -132,6 +136,8 @@ def split(
     docid: DocidOption = "docid",
     features: FeaturesOption = None,
     ignore: IgnoreOption = None,
+    clip: ClipOption = None,
+    letor: LetorOption = None,
     force: ForceOption = False,
 ) -> None:
     """Cut a file into parts of whole queries."""
@@ -145,7 +151,7 @@ def split(
         time=time,
         stratified=stratified,
         seed=seed,
-        columns=make_columns(label, qid, docid, features, ignore),
+        columns=make_columns(label, qid, docid, features, ignore, clip=clip, letor=letor),
         overwrite=force,
     )
     for path, rows in written.items():

@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from lambdamart_kit.cli.columns import DocidOption, LabelOption, QidOption, make_columns
+from lambdamart_kit.cli.columns import (
+    ClipOption,
+    DocidOption,
+    LabelOption,
+    LetorOption,
+    QidOption,
+    make_columns,
+)
 from lambdamart_kit.cli.output import say
 from lambdamart_kit.export.format import EXPORTS
 
@@ -50,6 +57,8 @@ def export(
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
+    clip: ClipOption = None,
+    letor: LetorOption = None,
 ) -> None:
     """Write a saved ranker as a file that a search engine or another tool scores with.
 
@@ -63,7 +72,7 @@ def export(
         out,
         to.value,
         check=check,
-        columns=make_columns(label, qid, docid, required=False),
+        columns=make_columns(label, qid, docid, required=False, clip=clip, letor=letor),
         force=force,
         flavour=flavour,
         name=name,

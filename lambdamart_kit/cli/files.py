@@ -10,23 +10,19 @@ import typer
 
 from lambdamart_kit.boosters.registry import boosters_that_can
 from lambdamart_kit.cli.columns import (
+    ClipOption,
     DocidOption,
     FeaturesOption,
     ForceOption,
     IgnoreOption,
     LabelOption,
+    LetorOption,
     QidOption,
     make_columns,
 )
 from lambdamart_kit.cli.output import say
 from lambdamart_kit.core.typing import Settings
 
-ClipOption = Annotated[
-    float | None,
-    typer.Option(
-        "--clip", help="Features beyond this size, infinite ones too, become this size: 1.797e308 of Istella."
-    ),
-]
 Threads = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")]
 
 
@@ -58,6 +54,7 @@ def train(
     features: FeaturesOption = None,
     ignore: IgnoreOption = None,
     clip: ClipOption = None,
+    letor: LetorOption = None,
     weight: Annotated[str | None, typer.Option(help="Column with the weight of the row's query.")] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Keep no features in memory; the model is the same.")
@@ -84,11 +81,10 @@ def train(
         valid,
         spec=spec,
         params=params,
-        columns=make_columns(label, qid, docid, features, ignore, weight=weight),
+        columns=make_columns(label, qid, docid, features, ignore, weight=weight, clip=clip, letor=letor),
         stream=stream,
         work_dir=work_dir,
         seed=seed,
-        clip=clip,
         n_jobs=n_jobs,
         say=say,
     )
@@ -114,6 +110,7 @@ def predict(
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
     clip: ClipOption = None,
+    letor: LetorOption = None,
     n_jobs: Threads = None,
     force: ForceOption = False,
 ) -> None:
@@ -122,10 +119,10 @@ def predict(
     from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.files.row_files import find_files
 
-    columns = make_columns(label, qid, docid, required=False)
+    columns = make_columns(label, qid, docid, required=False, clip=clip, letor=letor)
     if out is not None and not (Path(out).is_dir() or out.endswith("/")):
         check_output(out, [model, *find_files(data)], suffix="", force=force)
-    n_rows = predict_files(model, data, out, columns=columns, clip=clip, n_jobs=n_jobs, progress=True)
+    n_rows = predict_files(model, data, out, columns=columns, n_jobs=n_jobs, progress=True)
     if out is not None:
         say(f"{n_rows:,} rows scored: {out}")
 

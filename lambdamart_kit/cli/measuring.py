@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lambdamart_kit.cli.columns import DocidOption, LabelOption, QidOption, make_columns
+from lambdamart_kit.cli.columns import DocidOption, LabelOption, LetorOption, QidOption, make_columns
 from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
 
 _DATA_HELP = "Rows with labels, of any format, or TREC judgments (qid 0 docid relevance)."
@@ -44,6 +44,7 @@ def evaluate(
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
+    letor: LetorOption = None,
     format: FormatOption = Format.table,
 ) -> None:
     """Measure scores against the labels of a file, or a TREC run against judgments."""
@@ -55,7 +56,7 @@ def evaluate(
             data,
             scores,
             metrics=metrics,
-            columns=make_columns(label, qid, docid),
+            columns=make_columns(label, qid, docid, letor=letor),
             min_relevance=min_relevance,
             complete=complete,
         )
@@ -79,6 +80,7 @@ def compare(
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
+    letor: LetorOption = None,
     format: FormatOption = Format.table,
 ) -> None:
     """Compare files of scores on the same queries, with paired permutation tests."""
@@ -90,7 +92,7 @@ def compare(
             data,
             scores,
             metrics=metrics,
-            columns=make_columns(label, qid, docid),
+            columns=make_columns(label, qid, docid, letor=letor),
             n_extreme=queries,
             n_resamples=resamples,
             seed=seed,

@@ -53,7 +53,8 @@ class Fold:
         return self._read("test")
 
     def _read(self, role: str) -> RankingDataset:
-        return concatenate([read_letor(path, **self.options) for path in self.files[role]])
+        parts = [read_letor(path, **self.options) for path in self.files[role]]
+        return concatenate(parts, missing=self.options.get("missing", 0.0))
 
 
 def load_folds(
@@ -63,6 +64,9 @@ def load_folds(
     sparse: bool = False,
     missing: float = 0.0,
     n_features: int | None = None,
+    clip: float | None = None,
+    zero_based: bool = False,
+    unordered: bool = False,
     cache: bool | str | Path = False,
     n_jobs: int | None = None,
 ) -> Iterator[Fold]:
@@ -81,7 +85,7 @@ def load_folds(
     ----------
     path : str or Path
         The folder.
-    docid, sparse, missing, n_features, cache, n_jobs
+    docid, sparse, missing, n_features, clip, zero_based, unordered, cache, n_jobs
         As in :func:`read_letor`.
 
     Yields
@@ -114,6 +118,7 @@ def load_folds(
             "S1.txt .. S5.txt (each may end in .gz or .zst)"
         )
     options: dict[str, Any] = {"docid": docid, "sparse": sparse, "missing": missing, "n_features": n_features}
+    options |= {"clip": clip, "zero_based": zero_based, "unordered": unordered}
     options |= {"cache": cache, "n_jobs": n_jobs}
     return (Fold(name, of_fold, options) for name, of_fold in files.items())
 
@@ -153,8 +158,8 @@ def _find(folder: Path, stem: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def concatenate(parts: list[RankingDataset]) -> RankingDataset:
-    """The rows of all `parts`, in order; a part with fewer features gets zeros in the others.
+def concatenate(parts: list[RankingDataset], *, missing: float = 0.0) -> RankingDataset:
+    """The rows of all `parts`, in order; a part with fewer features gets `missing` in the others.
 
     Raises
     ------
@@ -170,7 +175,7 @@ def concatenate(parts: list[RankingDataset]) -> RankingDataset:
     width = max(part.X.shape[1] for part in parts)
     named = all(part.docid is not None for part in parts)
     return RankingDataset(
-        _stacked([part.X for part in parts], width),
+        _stacked([part.X for part in parts], width, missing),
         np.concatenate([part.y for part in parts]),
         np.concatenate([part.qid for part in parts]),
         np.concatenate([part.docid for part in parts if part.docid is not None]) if named else None,
@@ -178,14 +183,14 @@ def concatenate(parts: list[RankingDataset]) -> RankingDataset:
     )
 
 
-def _stacked(blocks: list[Any], width: int) -> Any:
+def _stacked(blocks: list[Any], width: int, missing: float) -> Any:
     if not isinstance(blocks[0], np.ndarray):
         from scipy import sparse
 
         for block in blocks:
             block.resize(block.shape[0], width)
         return sparse.vstack(blocks, format="csr", dtype=np.float32)
-    stacked = np.zeros((sum(map(len, blocks)), width), np.float32)
+    stacked = np.full((sum(map(len, blocks)), width), missing, np.float32)
     row = 0
     for block in blocks:
         stacked[row : row + len(block), : block.shape[1]] = block

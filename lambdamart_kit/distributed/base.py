@@ -177,6 +177,12 @@ class DaskRanker(TreeRanker):
         chosen = None if features is None else tuple(features)
         columns = Columns(y, qid, sample_weight, docid, chosen)
         found = RowFiles(files, columns)
+        if len(found.sources) > len(found.paths):
+            raise ValueError(
+                f"'files' must have their query ids in their lines; those of {found.paths[0]} stand in "
+                f"{found.sources[len(found.paths)]}, and each worker would count them from 1: convert the "
+                "files with `lambdamart-kit datasets convert`"
+            )
         ranker = self._template(_named_columns(found))
         held_out = None
         if eval_files is not None:

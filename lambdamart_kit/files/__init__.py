@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lambdamart_kit.files.chunk import Columns as Columns
+    from lambdamart_kit.files.chunk import LetorRules as LetorRules
     from lambdamart_kit.files.formats import FORMATS as FORMATS
     from lambdamart_kit.files.reading import convert as convert
     from lambdamart_kit.files.reading import read_rows as read_rows
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOME = {
     "FORMATS": "formats",
     "Columns": "chunk",
+    "LetorRules": "chunk",
     "convert": "reading",
     "read_rows": "reading",
     "write_rows": "reading",

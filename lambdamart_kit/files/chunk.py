@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Array, FloatArray
 
+LARGEST = float(np.finfo(np.float32).max)
 CHUNK_BYTES = 32 << 20  # of a chunk's features as float32
 
 
@@ -42,8 +43,33 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class LetorRules:
+    """How the lines of LETOR files are written, where they are not as LETOR has them.
+
+    Attributes
+    ----------
+    zero_based, unordered : bool
+        Feature indices count from 0, or stand in any order along a line.
+    missing : float
+        Value of a feature that a line leaves out: 0 or NaN.
+    query_file : str or None
+        File with the number of rows of each query, for lines without ``qid:``. None looks for ``NAME.query``
+        and ``NAME.group`` beside each file.
+    """
+
+    zero_based: bool = False
+    unordered: bool = False
+    missing: float = 0.0
+    query_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.missing == 0 or np.isnan(self.missing)):
+            raise ValueError(f"'missing' must be 0 or NaN; got {self.missing!r}")
+
+
+@dataclass(frozen=True)
 class Columns:
-    """Which columns of a table are what. LETOR lines say it themselves.
+    """Which columns of a table are what, and how values are read. LETOR lines name their parts themselves.
 
     Attributes
     ----------
@@ -55,6 +81,16 @@ class Columns:
         Columns that are neither features nor anything else.
     required : bool
         Whether `y` and `qid` must be there; if not, they are read where they are.
+    clip : float, optional
+        Features beyond ``-clip`` and ``clip``, infinite ones among them, become these; missing ones stay
+        missing. Without, a feature that does not fit float32 is an error that names it.
+    letor : LetorRules
+        How LETOR lines are written.
+
+    Raises
+    ------
+    ValueError
+        If `clip` is no positive number that fits float32.
     """
 
     y: str | None = "label"
@@ -64,12 +100,50 @@ class Columns:
     features: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
     required: bool = True
+    clip: float | None = None
+    letor: LetorRules = LetorRules()
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not 0 < self.clip <= LARGEST:
+            raise ValueError(
+                f"'clip' must be a positive number that fits float32, such as 1e6; got {self.clip!r}"
+            )
 
     @property
     def roles(self) -> dict[str, str]:
         """Parameter name to column name, of the columns that are not features."""
         named = {"y": self.y, "qid": self.qid, "sample_weight": self.sample_weight, "docid": self.docid}
         return {role: column for role, column in named.items() if column is not None}
+
+
+def clipped(X: Array, clip: float) -> Array:
+    """Features within ``-clip`` and ``clip``; missing ones stay missing.
+
+    Examples
+    --------
+    >>> clipped(np.array([[np.inf, -3.0, np.nan, 0.5]]), 2.0).tolist()
+    [[2.0, -2.0, nan, 0.5]]
+    """
+    return np.clip(X, -clip, clip)
+
+
+def for_other_files(columns: Columns) -> Columns:
+    """`columns` for held-out files: the file with the sizes of the training queries is not theirs."""
+    return replace(columns, letor=replace(columns.letor, query_file=None))
+
+
+def reading_of(columns: Columns) -> dict[str, float | bool]:
+    """How values are read, as far as it is said: `clip`, and the rules of LETOR lines.
+
+    Examples
+    --------
+    >>> reading_of(Columns(clip=1e6, letor=LetorRules(zero_based=True)))
+    {'clip': 1000000.0, 'zero_based': True}
+    """
+    rules = columns.letor
+    said: dict[str, float | bool] = {} if columns.clip is None else {"clip": columns.clip}
+    said |= {name: True for name in ("zero_based", "unordered") if getattr(rules, name)}
+    return said | ({"missing": rules.missing} if np.isnan(rules.missing) else {})
 
 
 class Reader(Protocol):

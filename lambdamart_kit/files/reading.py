@@ -13,12 +13,9 @@ from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.cache import Cache
 from lambdamart_kit.datasets.letor.files import read_letor
 from lambdamart_kit.files.checks import refuse_overwriting
-from lambdamart_kit.files.chunk import Columns, stack
+from lambdamart_kit.files.chunk import LARGEST, Columns, stack
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.row_files import Files, RowFiles, find_files
-
-LARGEST = float(np.finfo(np.float32).max)
-_SIDECARS = (".query", ".group")  # how LightGBM and XGBoost call the file with the sizes of the queries
 
 
 def read_rows(
@@ -28,7 +25,6 @@ def read_rows(
     n_features: int | None = None,
     names: bool = True,
     cache: bool | str | Path = False,
-    clip: float | None = None,
     n_jobs: int | None = None,
 ) -> RankingDataset:
     r"""Read all rows of files of any format in `FORMATS`.
@@ -36,19 +32,15 @@ def read_rows(
     Parameters
     ----------
     files : path, glob, folder, or list of them
-        All of one format. Where a LETOR file has no query ids and the file ``NAME.query`` or ``NAME.group``
-        stands beside it, that says how many rows each query has.
+        All of one format.
     columns : Columns, optional
-        Which columns of tables are what.
+        Which columns of tables are what, and how values and LETOR lines are read.
     n_features : int, optional
         Columns of LETOR files; None for those of the widest row.
     names : bool
         Whether to keep the names of documents, which take more time and memory than the rest of a LETOR file.
     cache : bool, str or Path
         For a single file; see :func:`~lambdamart_kit.datasets.read_letor`.
-    clip : float, optional
-        Features beyond ``-clip`` and ``clip``, infinite ones among them, become these; missing ones stay
-        missing. Without, a feature that does not fit float32 is an error that names it.
     n_jobs : int, optional
         Threads.
 
@@ -69,41 +61,43 @@ def read_rows(
     >>> read_rows(path)
     RankingDataset(2 rows, 1 queries, 1 features)
     """
-    if clip is not None and not 0 < clip <= LARGEST:
-        raise ValueError(f"'clip' must be a positive number that fits float32, such as 1e6; got {clip!r}")
     paths = find_files(files)
     roles = columns or Columns()
     if len(paths) == 1 and kind_of(paths[0]) == "letor":
         docid: Literal["none", "id"] = "id" if names and roles.docid is not None else "none"
-        sizes = sidecar(paths[0])
-        return read_letor(
-            paths[0],
-            docid=docid,
-            n_features=n_features,
-            clip=clip,
-            cache=cache,
-            n_jobs=n_jobs,
-            query_file=sizes,
-        )
+        return _read_letor(paths[0], roles, docid=docid, n_features=n_features, cache=cache, n_jobs=n_jobs)
     if len(paths) == 1 and cache is not False:
         stored = Cache(paths[0], None, roles, None if cache is True else Path(cache))
         data = stored.load_or_read(lambda: _read_chunks(paths, roles, n_features, n_jobs))
     else:
         data = _read_chunks(paths, roles, n_features, n_jobs)
-    X = data.X if clip is None else clipped(data.X, clip)
-    check_fits(X, data.feature_names, paths[0])
-    return replace(data, X=X, docid=data.docid if names else None)
+    check_fits(data.X, data.feature_names, paths[0])
+    return replace(data, docid=data.docid if names else None)
 
 
-def clipped(X: Array, clip: float) -> Array:
-    """Features within ``-clip`` and ``clip``; missing ones stay missing.
-
-    Examples
-    --------
-    >>> clipped(np.array([[np.inf, -3.0, np.nan, 0.5]]), 2.0).tolist()
-    [[2.0, -2.0, nan, 0.5]]
-    """
-    return np.clip(X, -clip, clip)
+def _read_letor(
+    path: Path,
+    columns: Columns,
+    *,
+    docid: Literal["none", "id", "comment"],
+    n_features: int | None = None,
+    cache: bool | str | Path = False,
+    n_jobs: int | None = None,
+) -> RankingDataset:
+    """One LETOR file, read as `columns` says; several go through `LetorReader`."""
+    rules = columns.letor
+    return read_letor(
+        path,
+        query_file=rules.query_file,
+        docid=docid,
+        missing=rules.missing,
+        n_features=n_features,
+        clip=columns.clip,
+        zero_based=rules.zero_based,
+        unordered=rules.unordered,
+        cache=cache,
+        n_jobs=n_jobs,
+    )
 
 
 def check_fits(X: Array, names: tuple[str, ...] | None, where: Path) -> None:
@@ -172,21 +166,11 @@ def convert(
     paths = find_files(source)
     refuse_overwriting(target, paths)
     if len(paths) == 1 and kind_of(paths[0]) == "letor":
-        data = read_letor(paths[0], docid="comment", n_jobs=n_jobs, query_file=sidecar(paths[0]))
+        data = _read_letor(paths[0], columns or Columns(), docid="comment", n_jobs=n_jobs)
     else:
         data = read_rows(paths, columns, n_jobs=n_jobs)
     write_rows(data, target)
     return data
-
-
-def sidecar(path: Path) -> Path | None:
-    """The file beside a LETOR file that has the sizes of its queries, if the lines have no query ids."""
-    found = [beside for suffix in _SIDECARS if (beside := Path(f"{path}{suffix}")).is_file()]
-    if not found or path.suffix in (".gz", ".zst"):
-        return None
-    with open(path, "rb") as stream:
-        start = stream.read(4096)
-    return None if b"qid:" in start else found[0]
 
 
 def _joined(parts: list[Array | None]) -> Array | None:

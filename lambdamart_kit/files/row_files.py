@@ -8,8 +8,10 @@ LETOR.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
-from lambdamart_kit.files.chunk import Chunk, Columns
+from lambdamart_kit.files.chunk import Chunk, Columns, LetorRules, clipped
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.paths import Files as Files
 from lambdamart_kit.files.paths import find_files as find_files
@@ -53,13 +55,22 @@ class RowFiles:
         if len(kinds) > 1:
             raise ValueError(f"'files' must be of one kind; got {', '.join(sorted(kinds))}")
         (self.kind,) = kinds
-        self._identities = [identity(path) for path in self.paths]
+        if self.kind != "letor" and self.columns.letor != LetorRules():
+            raise ValueError(
+                f"'letor' says how LETOR lines are written, and {self.paths[0]} is no LETOR file"
+            )
         self._reader = FORMATS[self.kind].open(self.paths, self.columns, n_jobs)
+        self._identities = [identity(path) for path in self.sources]
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the features; None for LETOR files."""
         return self._reader.feature_names
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files, and those beside them that hold the sizes of their queries."""
+        return [*self.paths, *(path for path in getattr(self._reader, "sidecars", []) if path is not None)]
 
     @property
     def n_bytes(self) -> int:
@@ -74,7 +85,7 @@ class RowFiles:
         ValueError
             If a file was written to, or replaced, since this object was made.
         """
-        for path, before in zip(self.paths, self._identities):
+        for path, before in zip(self.sources, self._identities):
             if identity(path) != before:
                 raise ValueError(
                     f"{path}: the file changed while it was read; start again when it is complete"
@@ -88,4 +99,6 @@ class RowFiles:
         n_features : int, optional
             Columns of LETOR files; None takes those each chunk has.
         """
-        return self._reader.chunks(n_features)
+        clip = self.columns.clip
+        for chunk in self._reader.chunks(n_features):
+            yield chunk if clip is None else replace(chunk, X=clipped(chunk.X, clip))

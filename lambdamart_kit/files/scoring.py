@@ -15,10 +15,10 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.datasets.letor.writing import compressed_file
-from lambdamart_kit.files.chunk import Chunk, Columns
+from lambdamart_kit.files.chunk import Chunk, Columns, LetorRules
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.paths import format_suffix
-from lambdamart_kit.files.row_files import Files, RowFiles
+from lambdamart_kit.files.row_files import Files, RowFiles, find_files
 from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.trec import RunFile, write_run
 
@@ -39,7 +39,6 @@ def score_files(
     out: str | os.PathLike[str] | None,
     *,
     columns: Columns | None = None,
-    clip: float | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> int:
@@ -58,9 +57,8 @@ def score_files(
         (one that is there, or a name that ends in a slash): a file for each input file, of its kind and
         name.
     columns : Columns, optional
-        Names of the columns with ids; ``qid`` and ``docid`` by default.
-    clip : float, optional
-        Features beyond ``-clip`` and ``clip`` become these, as they did when the ranker was trained.
+        Names of the columns with ids, ``qid`` and ``docid`` by default, and how values are read: as in
+        training, where nothing is said and the ranker's file knows it (see `as_trained`).
     n_jobs : int, optional
         Threads that read; the ranker's own `n_jobs` says how many score.
     progress : bool
@@ -89,19 +87,40 @@ def score_files(
     >>> bool(float((folder / "scores.txt").read_text().split()[0]) == ranker.predict(data.X)[0])
     True
     """
-    roles = replace(columns or Columns(), required=False)
+    roles = as_trained(ranker, replace(columns or Columns(), required=False), files)
     opened = _open(ranker, files, roles, n_jobs)
     into_folder = out is not None and (os.path.isdir(out) or os.fspath(out).endswith(("/", os.sep)))
     with Progress("predicting", opened.n_bytes, unit="bytes", bar=progress) as shown:
         if not into_folder:
-            return _score(ranker, opened, None if out is None else Path(out), shown.advance, clip)
+            return _score(ranker, opened, None if out is None else Path(out), shown.advance)
         folder = Path(os.fspath(out))  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
         done = 0
         for path in opened.paths:
             name = path.name.partition(".")[0] + FORMATS[opened.kind].suffixes[0]
-            done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, shown.advance, clip)
+            done += _score(ranker, _open(ranker, path, roles, n_jobs), folder / name, shown.advance)
         return done
+
+
+def as_trained(ranker: object, columns: Columns, files: Files) -> Columns:
+    """`columns` with the values of features read as in training, where they do not say how.
+
+    Parameters
+    ----------
+    ranker : estimator
+        Its ``reading_``, if there is one, holds ``clip`` and the rules of LETOR lines that the command
+        ``train`` was given.
+    columns : Columns
+    files : path, glob, folder, or list of them
+        What is going to be read: rules of LETOR lines are for LETOR files.
+    """
+    known: dict[str, Any] = dict(getattr(ranker, "reading_", {}))
+    clip = known.pop("clip", None)
+    if columns.clip is None and clip is not None:
+        columns = replace(columns, clip=clip)
+    if known and columns.letor == LetorRules() and kind_of(find_files(files)[0]) == "letor":
+        columns = replace(columns, letor=LetorRules(**known))
+    return columns
 
 
 def _open(ranker: Scorer, files: Files, columns: Columns, n_jobs: int | None) -> RowFiles:
@@ -118,21 +137,18 @@ def _open(ranker: Scorer, files: Files, columns: Columns, n_jobs: int | None) ->
     return opened
 
 
-def _score(
-    ranker: Scorer, files: RowFiles, out: Path | None, advance: Callable[[int], None], clip: float | None
-) -> int:
+def _score(ranker: Scorer, files: RowFiles, out: Path | None, advance: Callable[[int], None]) -> int:
     done = 0
     with _writer(out) as write, warnings.catch_warnings():
         # Columns were found by name, or have none here: either way they are in the order of the fit.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         for chunk in files.chunks(ranker.n_features_in_):
-            X = chunk.X if clip is None else np.clip(chunk.X, -clip, clip)
-            if np.isinf(X).any():
+            if np.isinf(chunk.X).any():
                 raise ValueError(
                     f"{chunk.path}: features must be finite or missing; got infinity; set 'clip'"
                 )
             try:
-                scores = ranker.predict(X)
+                scores = ranker.predict(chunk.X)
             except ValueError as error:
                 raise ValueError(f"{chunk.path}: {error}") from None
             write(chunk, scores)

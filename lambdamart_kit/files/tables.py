@@ -23,6 +23,7 @@ _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _TILE = 64
 _LEAST_ROWS = 1024
 _NO_NUMBER = re.compile(r"In CSV column #(?P<column>\d+): .*?invalid value '(?P<value>.*?)'", re.S)
+_NO_TEXT = re.compile(r"In CSV column #(?P<column>\d+): .*?invalid UTF8 data", re.S)
 _REMEDY = "leave it out with 'ignore', or store categories as whole-number codes"
 
 
@@ -203,6 +204,7 @@ class JsonLinesReader(_TableReader):
         if not path.stat().st_size:
             raise ValueError(f"{path}: the file is empty; expected one JSON object a line")
         codec = _CODECS.get(path.suffix)
+        _check_encoding(path)
         with pa.OSFile(str(path)) as source:
             return json.read_json(source if codec is None else pa.CompressedInputStream(source, codec))
 
@@ -243,6 +245,12 @@ class CsvReader(_TableReader):
         try:
             yield
         except pa.ArrowInvalid as error:
+            not_text = _NO_TEXT.search(str(error))
+            if not_text is not None:
+                name = self._names(path)[int(not_text["column"])]
+                raise ValueError(
+                    f"{path}: column {name!r} is not UTF-8 text; save the file as UTF-8"
+                ) from None
             found = _NO_NUMBER.search(str(error))
             if found is None:
                 raise
@@ -260,11 +268,9 @@ class CsvReader(_TableReader):
 
         if not path.stat().st_size:
             raise ValueError(f"{path}: the file is empty; a CSV file starts with the names of its columns")
+        _check_encoding(path)
         with pa.OSFile(str(path)) as source:
             codec = _CODECS.get(path.suffix)
-            if codec is None:
-                check_encoding(source.read(2), path)
-                source.seek(0)
             stream = source if codec is None else pa.CompressedInputStream(source, codec)
             parsing = csv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
             if kinds is None:
@@ -273,6 +279,15 @@ class CsvReader(_TableReader):
             reading = csv.ReadOptions(block_size=_CSV_BLOCK)
             converting = csv.ConvertOptions(column_types=kinds, include_columns=list(kinds))
             yield csv.open_csv(stream, reading, parsing, converting), source
+
+
+def _check_encoding(path: Path) -> None:
+    """Raise if a text file, compressed or not, is UTF-16."""
+    import pyarrow as pa
+
+    codec = _CODECS.get(path.suffix)
+    with _naming(path), pa.OSFile(str(path)) as source:
+        check_encoding((source if codec is None else pa.CompressedInputStream(source, codec)).read(4), path)
 
 
 def check_names(names: Sequence[str], where: object) -> None:
@@ -316,6 +331,8 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: the file is not UTF-8 text ({error}); save it as UTF-8") from None
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read, or was cut short ({reason})") from None

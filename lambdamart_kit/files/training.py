@@ -107,7 +107,7 @@ class FileTraining:
         suffix : str
             Added to parameter names in errors.
         """
-        what = [self._store.digests(files.paths), files.kind, asdict(files.columns), n_features]
+        what = [self._store.digests(files.sources), files.kind, asdict(files.columns), n_features]
         key = self._store.key(what)
         stored = self._store.load("rows", key)
         if stored is not None:
@@ -253,7 +253,7 @@ def _check_finite(chunk: Chunk, names: Sequence[str] | None) -> None:
         name = names[j] if names is not None else j + 1
         raise ValueError(
             f"{chunk.path}: features must be finite or missing; column {name!r} has {chunk.X[row, j]} "
-            "(or a number beyond float32); clip it"
+            "(or a number beyond float32); set 'clip'"
         )
 
 

@@ -377,6 +377,8 @@ class BaseRanker(CanExport, CanReport, HasColumns, BaseEstimator, ABC):
         state = {name: getattr(self, name) for name in self.saved_attributes}
         if hasattr(self, "feature_names_in_"):
             state["feature_names_in_"] = self.feature_names_in_.tolist()
+        if getattr(self, "reading_", None):  # set by who read files, so that others are read alike
+            state["reading_"] = self.reading_
         saving.write(path, type(self).__name__, self.get_params(deep=False), state, files)
 
     @classmethod

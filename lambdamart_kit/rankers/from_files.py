@@ -11,7 +11,7 @@ from lambdamart_kit.boosters.registry import boosters_that_can, capabilities
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.files.bin_cache import BinCache, open_bin_cache
-from lambdamart_kit.files.chunk import Columns
+from lambdamart_kit.files.chunk import Columns, for_other_files
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
 from lambdamart_kit.objectives import names_rows, resolve_objective
@@ -46,7 +46,7 @@ def _prepare(
     opened = RowFiles(files, columns, n_jobs=n_threads)
     held_out = None
     if eval_files is not None:
-        known = replace(columns, sample_weight=None, features=opened.feature_names)
+        known = for_other_files(replace(columns, sample_weight=None, features=opened.feature_names))
         held_out = RowFiles(eval_files, known, n_jobs=n_threads)
     n_sample = sample_size(None if held_out is not None else ranker.validation_fraction)
     writes_bins = capabilities(ranker.booster_name).files == "bins"

@@ -21,6 +21,7 @@ from lambdamart_kit.rankers.columns.categories import Categorical
 from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
 
 if TYPE_CHECKING:
+    from lambdamart_kit.files.chunk import LetorRules
     from lambdamart_kit.files.row_files import Files
 
 
@@ -219,6 +220,8 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         features: Sequence[str] | None = None,
         ignore: Sequence[str] = (),
         docid: str | None = "docid",
+        clip: float | None = None,
+        letor: LetorRules | None = None,
         eval_files: Files | None = None,
         work_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
@@ -246,6 +249,10 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
             Columns to leave out.
         docid : str, optional
             Column with names of documents, if there is one: it is not a feature.
+        clip : float, optional
+            Features beyond ``-clip`` and ``clip`` become these.
+        letor : LetorRules, optional
+            How LETOR lines are written, where they are not as LETOR has them.
         eval_files : like `files`, optional
             Held-out queries to measure on after every round; they win over `validation_fraction`.
         work_dir : path, optional
@@ -275,11 +282,12 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         >>> from_files.booster_.model_to_string() == in_memory.booster_.model_to_string()
         True
         """
-        from lambdamart_kit.files.chunk import Columns
+        from lambdamart_kit.files.chunk import Columns, LetorRules
         from lambdamart_kit.rankers.from_files import fit_files
 
         named = None if features is None else tuple(features)
-        columns = Columns(y, qid, sample_weight, docid, named, tuple(ignore))
+        rules = LetorRules() if letor is None else letor
+        columns = Columns(y, qid, sample_weight, docid, named, tuple(ignore), clip=clip, letor=rules)
         fit_files(self, files, columns, eval_files, work_dir)
         return self
 

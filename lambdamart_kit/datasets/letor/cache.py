@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Cache:
 
     def __init__(self, path: Path, query_file: str | Path | None, options: Any, folder: Path | None) -> None:
         self.sources = [path.resolve()] + ([] if query_file is None else [Path(query_file).resolve()])
-        asked = json.dumps([_VERSION, [p.name for p in self.sources], vars(options)], sort_keys=True)
+        asked = json.dumps([_VERSION, [p.name for p in self.sources], asdict(options)], sort_keys=True)
         key = hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
         self.entry = self._home(folder) / key
 

@@ -53,7 +53,8 @@ def read_letor(
         The file.
     query_file : str or Path, optional
         For files without ``qid:``: the number of rows of each query, one a line, as LightGBM has it beside
-        its data (``rank.train.query``). Queries are then called 1, 2, ...
+        its data (``rank.train.query``). Queries are then called 1, 2, ... By default ``NAME.query`` or
+        ``NAME.group``, as XGBoost calls it, where such a file stands beside one whose lines have no ``qid:``.
     docid : {"id", "none", "comment"}
         What to keep of comments: the name in ``#docid = name`` (the whole comment where it is not of that
         form), nothing, or the whole comment always.
@@ -110,6 +111,7 @@ def read_letor(
     ([[0.5, 0.0, 2.0], [0.0, 1.0, 4.0]], [2.0, 0.0], [7, 7], ['a', 'b'])
     """
     from lambdamart_kit.datasets.letor.reading import NAME_MODES, ReadOptions
+    from lambdamart_kit.datasets.letor.text_file import sidecar
 
     if docid not in NAME_MODES:
         raise ValueError(f"'docid' must be one of {', '.join(map(repr, NAME_MODES))}; got {docid!r}")
@@ -122,6 +124,8 @@ def read_letor(
     if clip is not None and not 0 < clip <= _LARGEST:
         raise ValueError(f"'clip' must be a positive number that fits float32, such as 1e6; got {clip!r}")
     path = Path(path)
+    if query_file is None:
+        query_file = sidecar(path)
     options = ReadOptions(
         query_file is None, docid, sparse, missing, n_features, clip, bool(zero_based), bool(unordered)
     )

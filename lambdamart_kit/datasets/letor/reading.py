@@ -349,8 +349,8 @@ def _text_array(names: list[str]) -> Array:
     return np.array(names, dtype=object if inflated else str)
 
 
-def read_query_sizes(text: Text, n_rows: int) -> IndexArray:
-    """Query of each row, 1, 2, ..., from a file with one query size a line."""
+def read_query_sizes(text: Text, n_rows: int | None = None) -> IndexArray:
+    """Query of each row, 1, 2, ..., from a file with one query size a line; `n_rows` is their sum."""
     content = text.read(0, text.size).tobytes()
     sizes = []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -360,7 +360,7 @@ def read_query_sizes(text: Text, n_rows: int) -> IndexArray:
                 reason = "expected the number of rows of one query"
                 raise LetorFormatError(reason, path=text.path, line=number, text=shown)
             sizes.append(int(line))
-    if sum(sizes) != n_rows:
+    if n_rows is not None and sum(sizes) != n_rows:
         reason = f"query sizes must add up to the {n_rows:,} rows of the data; they add up to {sum(sizes):,}"
         raise LetorFormatError(reason, path=text.path)
     return np.repeat(np.arange(1, len(sizes) + 1), sizes)

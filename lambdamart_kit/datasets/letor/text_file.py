@@ -21,7 +21,10 @@ from lambdamart_kit.datasets.errors import LetorFormatError
 _BLOCK = 1 << 19  # fits the second-level cache: the copy out of the page cache is then nearly free
 _BOM = b"\xef\xbb\xbf"
 _LOOKED_AT = 1 << 16  # bytes at the start of a file that say what ends its lines
-_WIDE_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_COMPRESSED = (".gz", ".zst")
+_SIDECARS = (".query", ".group")  # how LightGBM and XGBoost call the file with the sizes of the queries
+_START = 4096  # bytes of a file in which "qid:" stands if it stands anywhere
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Text:
@@ -32,7 +35,9 @@ class Text:
         self._handle = handle
         self._lock = threading.Lock()
         self.size = handle.seek(0, os.SEEK_END)
-        check_encoding(bytes(self.read(0, min(self.size, _LOOKED_AT))), path)
+        start = bytes(self.read(0, min(self.size, _LOOKED_AT)))
+        check_encoding(start, path)
+        _check_line_ends(start, path)
         self.terminated = self.size == 0 or bytes(self.read(self.size - 1, self.size)) == b"\n"
 
     def read(self, start: int, stop: int, buffer: Array | None = None) -> Array:
@@ -112,16 +117,22 @@ class Text:
 
 
 def check_encoding(start: bytes, path: Path) -> None:
-    """Raise if a text begins as UTF-16 does, or ends its lines as no program reads them.
+    """Raise if a text begins as UTF-16 does, with its mark or without.
 
     Raises
     ------
     LetorFormatError
         Naming the encoding and what to do.
     """
-    encoding = _WIDE_BOMS.get(start[:2])
-    if encoding is not None:
-        raise LetorFormatError(f"the file is {encoding} text; save it as UTF-8", path=path)
+    if start[:2] in _WIDE_MARKS:
+        raise LetorFormatError("the file is UTF-16 text; save it as UTF-8", path=path)
+    # Every other byte of UTF-16 is zero where letters are Latin: the first byte, or the second.
+    if len(start) >= 4 and (start[0] == start[2] == 0 or start[1] == start[3] == 0):
+        raise LetorFormatError("holds zero bytes, as UTF-16 text has them; save it as UTF-8", path=path)
+
+
+def _check_line_ends(start: bytes, path: Path) -> None:
+    """Raise if lines end in carriage returns alone, which the parser of LETOR takes for spaces."""
     if b"\r" in start and b"\n" not in start and start.count(b"\r") > 1:
         raise LetorFormatError(
             "lines end in carriage returns alone, as old Macs wrote them; save the file with newlines",
@@ -129,11 +140,26 @@ def check_encoding(start: bytes, path: Path) -> None:
         )
 
 
+def sidecar(path: Path) -> Path | None:
+    """The file beside a LETOR file that has the sizes of its queries, if the lines have no query ids.
+
+    It is called as the file, or as the file unpacked, with ``.query`` or ``.group`` behind.
+    """
+    names = [path] if path.suffix not in _COMPRESSED else [path, path.with_suffix("")]
+    places = [Path(f"{name}{suffix}") for name in names for suffix in _SIDECARS]
+    found = [place for place in places if place.is_file()]
+    if not found:
+        return None
+    with open_text(path) as text:
+        start = bytes(text.read(0, min(text.size, _START)))
+    return None if b"qid:" in start else found[0]
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[Text]:
     """Open a plain, ``.gz`` or ``.zst`` file; a compressed one is unpacked to a temporary file first."""
     with open(path, "rb") as raw:
-        if path.suffix not in (".gz", ".zst"):
+        if path.suffix not in _COMPRESSED:
             yield Text(path, raw)
             return
         with tempfile.TemporaryFile() as unpacked:
