@@ -12,7 +12,6 @@ import warnings
 from typing import Annotated, Any, TextIO
 
 import typer
-from typer.core import TyperGroup
 
 from lambdamart_kit.cli import (
     benchmark,
@@ -26,14 +25,14 @@ from lambdamart_kit.cli import (
     reporting,
     simulation,
 )
-from lambdamart_kit.cli.output import printable
+from lambdamart_kit.cli.output import Group, printable
 from lambdamart_kit.runtime.version import __version__
 
 # Mistakes that the kit's messages explain. Anything else is a bug, and its traceback is worth having.
 _EXPLAINED = (ValueError, TypeError, OSError, ImportError)
 
 
-class _Application(TyperGroup):
+class _Application(Group):
     """Turns explained errors of any command into one line and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:

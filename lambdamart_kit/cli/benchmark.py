@@ -62,7 +62,7 @@ def bench(
     ] = None,
     force: ForceOption = False,
     format: FormatOption = Format.table,
-    seed: Annotated[int, typer.Option(help="Of splits, draws and models.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of splits, draws and models.")] = 0,
     n_jobs: Annotated[
         int | None,
         typer.Option(

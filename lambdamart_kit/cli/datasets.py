@@ -19,7 +19,7 @@ from lambdamart_kit.cli.columns import (
     QidOption,
     make_columns,
 )
-from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
+from lambdamart_kit.cli.output import Format, FormatOption, Group, print_records, say
 from lambdamart_kit.core.typing import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ TARGET_HELP = (
 )
 
 app = typer.Typer(
-    help="Public data sets: what there is, and how to get and convert it.",
+    cls=Group,
+    help="List and fetch public data sets; convert, split and generate files.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -50,7 +51,7 @@ def list_(format: FormatOption = Format.table) -> None:
 
 
 @app.command()
-def info(name: Annotated[str, typer.Argument(help="As `datasets list` prints it.")]) -> None:
+def info(name: Annotated[str, typer.Argument(metavar="NAME", help="As `datasets list` prints it.")]) -> None:
     """Print where a data set is from, its terms, and what a right copy contains."""
     from lambdamart_kit import datasets
 
@@ -64,7 +65,7 @@ def info(name: Annotated[str, typer.Argument(help="As `datasets list` prints it.
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="As `datasets list` prints it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `datasets list` prints it.")],
     accept_terms: Annotated[
         bool, typer.Option("--accept-terms", help="You have read the terms that `info` prints, and agree.")
     ] = False,
@@ -80,8 +81,10 @@ def fetch(
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="File, folder or glob; the suffix says the format.")],
-    target: Annotated[Path, typer.Argument(help=TARGET_HELP)],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="File, folder or glob; the suffix says the format.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
@@ -130,7 +133,7 @@ def split(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the parts; beside the file by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw or the hash.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw or the hash.")] = 0,
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
@@ -160,9 +163,9 @@ def split(
 
 @app.command()
 def sample(
-    target: Annotated[Path, typer.Argument(help=TARGET_HELP)],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
     queries: Annotated[int, typer.Option(min=1, help="How many to generate.")] = 300,
-    seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
 ) -> None:
     """Write generated data with the shape of MSLR-WEB."""
     from lambdamart_kit.datasets import make_letor

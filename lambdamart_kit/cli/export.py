@@ -23,8 +23,13 @@ Target = StrEnum("Target", {name.replace("-", "_"): name for name in EXPORTS})  
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="Ranker or reward model that `train` or `pairs fit` saved.")],
-    to: Annotated[Target, typer.Option("--to", help="Format of the file.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="Ranker or reward model that `train` or `pairs fit` saved."),
+    ],
+    to: Annotated[
+        Target, typer.Option("--to", metavar="FORMAT", help=f"Format of the file: {', '.join(EXPORTS)}.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     check: Annotated[
         list[str] | None,

@@ -93,7 +93,7 @@ def train(
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Ranker that `train` saved.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Ranker that `train` saved.")],
     data: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Files of any format, folders or globs.")
     ],

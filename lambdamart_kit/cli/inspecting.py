@@ -14,7 +14,7 @@ from lambdamart_kit.cli.output import Format, FormatOption, print_records, print
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="Ranker that `train` saved.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Ranker that `train` saved.")],
     features: Annotated[int, typer.Option(min=0, help="How many features to list.")] = 20,
     format: FormatOption = Format.table,
 ) -> None:

@@ -60,13 +60,13 @@ def leaderboard(
     intervals: Annotated[
         Intervals | None, typer.Option(help="Where intervals come from; clustered with --groups.")
     ] = None,
-    elo: Annotated[bool, typer.Option(help="On the Elo scale, around 1500.")] = False,
+    elo: Annotated[bool, typer.Option(help="Give strengths on the Elo scale, around 1500.")] = False,
     scale: Annotated[float | None, typer.Option(help="Points of a unit of strength.")] = None,
     base: Annotated[float | None, typer.Option(help="Points of the mean strength.")] = None,
     anchor: Annotated[
         str | None, typer.Option(metavar="ITEM=POINTS", help="The item that has so many points.")
     ] = None,
-    top: Annotated[int | None, typer.Option(help="Only so many.")] = None,
+    top: Annotated[int | None, typer.Option(help="Print only so many items, the best first.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")] = None,
 ) -> None:

@@ -31,8 +31,9 @@ def evaluate(
     scores: Annotated[
         Path,
         typer.Argument(
+            metavar="SCORES",
             help="What `predict` wrote: one number a line, a table with a column score, or a TREC run. "
-            "RankLib's and CatBoost's files of scores are read too."
+            "RankLib's and CatBoost's files of scores are read too.",
         ),
     ],
     metrics: MetricsOption = None,
@@ -74,9 +75,9 @@ def compare(
     ],
     metrics: MetricsOption = None,
     queries: Annotated[int, typer.Option(min=0, help="How many best and worst queries to name.")] = 3,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the permutation test.")] = 10_000,
+    resamples: Annotated[int, typer.Option(min=100, help="Resamples of the permutation test.")] = 10_000,
     min_relevance: RelevantOption = 1,
-    seed: Annotated[int, typer.Option(help="Of resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",

@@ -9,7 +9,10 @@ import typer
 
 def names(
     kind: Annotated[
-        str | None, typer.Argument(help="Such as objective, metric, booster or 'tie model'; all by default.")
+        str | None,
+        typer.Argument(
+            metavar="KIND", help="Such as objective, metric, booster or 'tie model'; all by default."
+        ),
     ] = None,
 ) -> None:
     """List every name that options take: objectives, metrics, boosters, formats and more."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lambdamart_kit.runtime.progress import Progress
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
     from lambdamart_kit.bench.render import Table
     from lambdamart_kit.report import Page
+
+
+class Group(TyperGroup):
+    """Commands whose help lists each with its whole first sentence, in as many lines as that takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        lines = [(name, command.get_short_help_str(10_000)) for name, command in found if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(lines)
 
 
 class Format(StrEnum):

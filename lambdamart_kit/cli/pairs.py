@@ -14,13 +14,17 @@ import typer
 
 from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.leaderboard import leaderboard
+from lambdamart_kit.cli.output import Group
 from lambdamart_kit.core.typing import Settings
 
 if TYPE_CHECKING:
     from lambdamart_kit.preferences import PreferencePairs
 
 app = typer.Typer(
-    help="Preference pairs: audit, reward models, leaderboards.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group,
+    help="Preference pairs: audit, reward models, leaderboards.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Data = Annotated[
@@ -79,7 +83,7 @@ def audit(
     noise: Annotated[int, typer.Option(help="Also show so many of the most suspicious labels.")] = 0,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write one HTML page, with pairs to look at.")] = None,
     out: Out = None,
 ) -> None:
@@ -156,7 +160,7 @@ def fit(
     by: Annotated[str | None, typer.Option(help="Report by this column too.")] = None,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
-    seed: Annotated[int, typer.Option(help="Of the split and the model.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and the model.")] = 0,
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
 ) -> None:
@@ -183,7 +187,7 @@ def fit(
 
 @app.command()
 def score(
-    model: Annotated[Path, typer.Argument(help="Reward model that `fit` saved.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `fit` saved.")],
     data: Data,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
@@ -240,12 +244,12 @@ def filter_(
 
 @app.command()
 def select(
-    model: Annotated[Path, typer.Argument(help="Reward model that `fit` saved.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `fit` saved.")],
     data: Annotated[str, typer.Argument(metavar="FILE", help="Candidates: pairs whose order says nothing.")],
     k: Annotated[int, typer.Option("-k", help="Pairs to choose.")] = 100,
     method: Annotated[Method, typer.Option(help="How pairs are chosen.")] = Method.d_optimal,
     max_per_prompt: Annotated[int | None, typer.Option(help="Most pairs of one prompt.")] = None,
-    seed: Annotated[int, typer.Option(help="Of random methods.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random methods.")] = 0,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
     out: Out = None,
