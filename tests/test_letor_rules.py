@@ -140,6 +140,8 @@ def test_every_command_takes_the_rules(tmp_path):
     assert "checked" in output
     for name in ("one", "two"):
         np.savetxt(tmp_path / f"{name}.txt", np.random.default_rng(len(name)).normal(size=len(X)))
+    code, output = run("report", tmp_path / "m.lmk", path, "--out", tmp_path / "r.html")
+    assert code == 0, output
     code, output = run("compare", path, tmp_path / "one.txt", tmp_path / "two.txt", "--letor", words)
     assert code == 0, output
 

@@ -17,8 +17,10 @@ from lambdamart_kit.bench.results import Run, chosen
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.files import Columns, read_rows
+from lambdamart_kit.files.chunk import for_other_files
 from lambdamart_kit.files.row_files import Files, find_files
 from lambdamart_kit.files.score_reading import read_scores
+from lambdamart_kit.files.scoring import as_trained
 from lambdamart_kit.rankers import load_ranker
 from lambdamart_kit.rankers.reporting import ranker_page
 from lambdamart_kit.report import Page, RankedRows, Section, ranking_page
@@ -76,13 +78,14 @@ def report_file(
     ValueError
         If a column is missing, the baseline is of other rows, or no query has a relevant document.
     """
-    roles = columns or Columns()
     ranker = load_ranker(model)
+    roles = as_trained(ranker, columns or Columns(), data)
     rows = read_rows(data, roles, n_features=ranker.n_features_in_, n_jobs=n_jobs)
     baselines = {} if baseline is None else {Path(baseline).name: _scores(baseline, rows)}
     known = None
     if train is not None:
-        known = read_rows(train, replace(roles, features=rows.feature_names), names=False, n_jobs=n_jobs)
+        like_test = for_other_files(replace(roles, features=rows.feature_names))
+        known = read_rows(train, like_test, names=False, n_jobs=n_jobs)
     return ranker_page(
         ranker,
         features_of(rows),

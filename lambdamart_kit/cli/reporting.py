@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from lambdamart_kit.cli.columns import (
+    ClipOption,
     DocidOption,
     FeaturesOption,
     ForceOption,
     IgnoreOption,
     LabelOption,
+    LetorOption,
     QidOption,
     make_columns,
 )
@@ -20,8 +22,10 @@ from lambdamart_kit.cli.output import write_page
 
 
 def report(
-    model: Annotated[Path, typer.Argument(help="Ranker that `train` saved.")],
-    data: Annotated[Path, typer.Argument(help="Test rows: a file of any format that `train` reads.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Ranker that `train` saved.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Test rows: a file of any format that `train` reads.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
     baseline: Annotated[
         Path | None,
@@ -40,6 +44,8 @@ def report(
     docid: DocidOption = "docid",
     features: FeaturesOption = None,
     ignore: IgnoreOption = None,
+    clip: ClipOption = None,
+    letor: LetorOption = None,
     force: ForceOption = False,
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
 ) -> None:
@@ -55,7 +61,7 @@ def report(
         baseline=baseline,
         train=train,
         metric=metric,
-        columns=make_columns(label, qid, docid, features, ignore),
+        columns=make_columns(label, qid, docid, features, ignore, clip=clip, letor=letor),
         slices=slice or [],
         title=title,
         n_jobs=n_jobs,
