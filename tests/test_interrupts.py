@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,110 @@ again = endless.set_params(n_estimators=3).fit(data.X, data.y, qid=data.qid)
 assert np.array_equal(again.predict(data.X), expected), "a refit differs"
 print("done")
 """
+ANY_CALL = """
+import os, random, signal, sys, threading, time, warnings
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from lambdamart_kit.datasets import make_letor, write_letor
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+warnings.simplefilter("ignore")
+data = make_letor(n_queries=30, random_state=0)
+setup, call, times, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+os.chdir(folder)
+here = globals()
+exec(setup, here)
+exec("def work():\\n    return " + call, here)
+expected = work()
+start = time.perf_counter()
+work()
+seconds = time.perf_counter() - start
+draw = random.Random(0)
+for turn in range(times):
+    timer = threading.Timer(draw.uniform(0.0, 2 * seconds), os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        while True:
+            work()
+    except KeyboardInterrupt:
+        pass
+    timer.join()
+    if hasattr(here.get("subject"), "predict") and isinstance(expected, np.ndarray):
+        try:
+            assert np.array_equal(subject.predict(data.X), expected), "predicts otherwise than before"
+        except NotFittedError:
+            pass
+assert np.array_equal(work(), expected), "another result after an interrupt"
+print("done")
+"""
+FIT = "subject.fit(data.X, data.y, qid=data.qid).predict(data.X)"
+PAIRS = (
+    "from lambdamart_kit import RewardModel, PreferencePairs\n"
+    "rows = np.arange(0, 200, 2)\n"
+    "pairs = PreferencePairs.from_indices(data.X, rows, rows + 1)\n"
+)
+CALLS = {
+    "lightgbm": (
+        "from lambdamart_kit import LambdaMART\nsubject = LambdaMART(booster='lightgbm', n_estimators=3)",
+        FIT,
+    ),
+    "xgboost": (
+        "from lambdamart_kit import LambdaMART\nsubject = LambdaMART(booster='xgboost', n_estimators=3)",
+        FIT,
+    ),
+    "catboost": (
+        "from lambdamart_kit import CatBoostRanker\n"
+        "subject = CatBoostRanker(n_estimators=5, early_stopping_rounds=5, validation_fraction=.2, "
+        "random_state=0)",
+        FIT,
+    ),
+    "linear": ("from lambdamart_kit import LinearRanker\nsubject = LinearRanker(max_iter=5)", FIT),
+    "neural": (
+        "from lambdamart_kit import NeuralRanker\nsubject = NeuralRanker(max_iter=2, random_state=0)",
+        FIT,
+    ),
+    "reward model": (
+        PAIRS + "subject = RewardModel(scorer='trees', n_estimators=3, random_state=0)",
+        "subject.fit_pairs(pairs).predict(data.X)",
+    ),
+    "search": (
+        "import lambdamart_kit as lk\nfrom sklearn.model_selection import GridSearchCV\n"
+        "from lambdamart_kit.model_selection import QueryKFold\n"
+        "grid = GridSearchCV(lk.LambdaMART(n_estimators=2), {'num_leaves': [3, 7]}, cv=QueryKFold(2))\\n"
+        "def search():\\n    with lk.query_routing():\\n"
+        "        return grid.fit(data.X, data.y, qid=data.qid).predict(data.X)",
+        "search()",
+    ),
+    "bench": (
+        "from lambdamart_kit.bench.comparison import compare",
+        "compare(models=['linear'], quick=True) is not None",
+    ),
+    "fit_files": (
+        "from lambdamart_kit import LambdaMART\nwrite_letor(data, 'data.txt')\n"
+        "subject = LambdaMART(n_estimators=3)",
+        "subject.fit_files('data.txt', work_dir='work').predict(data.X)",
+    ),
+    "predict": (
+        "from lambdamart_kit import LambdaMART\n"
+        "subject = LambdaMART(n_estimators=30).fit(data.X, data.y, qid=data.qid)",
+        "subject.predict(np.repeat(data.X, 50, axis=0))[::50]",
+    ),
+    "save and load": (
+        "from lambdamart_kit import LambdaMART\n"
+        "subject = LambdaMART(n_estimators=30).fit(data.X, data.y, qid=data.qid)\n"
+        "def again():\n    subject.save('m.lmk')\n    return LambdaMART.load('m.lmk').predict(data.X)",
+        "again()",
+    ),
+    "dask": (
+        "from dask.distributed import Client\nimport dask.array as da\n"
+        "from lambdamart_kit.distributed import DaskLambdaMART\n"
+        "client = Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)\n"
+        "chunks = [da.from_array(part, chunks=(len(data.y), *part.shape[1:])) "
+        "for part in (data.X, data.y, data.qid)]\n"
+        "subject = DaskLambdaMART(n_estimators=2)",
+        "np.asarray(subject.fit(chunks[0], chunks[1], qid=chunks[2]).to_local().predict(data.X))",
+    ),
+}
 NATIVE = [{"n_jobs": 1}, {"n_jobs": 2}, {"n_jobs": 2, "booster_params": {"grow_policy": "symmetric"}}]
 LIBRARIES = [{"n_jobs": 1, "booster": "lightgbm"}, {"n_jobs": 1, "booster": "xgboost"}]
 
@@ -62,6 +167,25 @@ def interrupt(settings: dict[str, object], times: int) -> None:
 @pytest.mark.parametrize("settings", NATIVE, ids=str)
 def test_ctrl_c_leaves_the_ranker_as_it_was(settings):
     interrupt(settings, 4)
+
+
+def interrupt_call(name: str, times: int, folder: object) -> None:
+    setup, call = CALLS[name]
+    command = [sys.executable, "-c", ANY_CALL, setup, call, str(times), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr[-3000:]
+    assert not [path.name for path in Path(str(folder)).rglob("*.partial*")]
+
+
+@pytest.mark.parametrize("name", ["xgboost", "linear", "fit_files"])
+def test_ctrl_c_in_any_call(name, tmp_path):
+    interrupt_call(name, 3, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALLS)
+def test_ctrl_c_thirty_times_in_any_call(name, tmp_path):
+    interrupt_call(name, 30, tmp_path)
 
 
 @pytest.mark.slow

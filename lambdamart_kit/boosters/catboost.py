@@ -19,6 +19,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import CODES_END, as_csr, is_sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.runtime.interrupts import HeldInterrupt, interrupts_held
 from lambdamart_kit.trees.plain_tree import PlainTree
 
 try:
@@ -143,7 +144,8 @@ class CatBoostBooster(Booster):
         on_gpu = settings.get("task_type") == "GPU"
         if eval_sets and not on_gpu:
             settings["eval_metric"] = measure
-        with warnings.catch_warnings():
+        # CatBoost calls the measure and the callback through C++, which KeyboardInterrupt does not pass.
+        with warnings.catch_warnings(), interrupts_held() as held:
             # CatBoost warns that it cannot compile the measure with Numba: no loss, for one call a round.
             warnings.filterwarnings("ignore", message="(?s)(Failed to|Can't) optim")
             raw = cb.CatBoost(settings)
@@ -151,7 +153,7 @@ class CatBoostBooster(Booster):
                 raw.fit(
                     train,
                     eval_set=None if on_gpu else held_out,
-                    callbacks=None if on_gpu else [_AfterRound(callbacks, measure)],
+                    callbacks=None if on_gpu else [_AfterRound(callbacks, measure, held)],
                     init_model=start.raw if start is not None else None,
                 )
             except cb.CatBoostError as error:
@@ -251,11 +253,13 @@ class _Measure:
 
 
 class _AfterRound:
-    def __init__(self, callbacks: Sequence[Callback], measure: _Measure) -> None:
+    def __init__(self, callbacks: Sequence[Callback], measure: _Measure, held: HeldInterrupt) -> None:
         self._callbacks = callbacks
+        self._held = held
         self._measure = measure
         self._n_rounds = 0
 
     def after_iteration(self, info: Any) -> bool:
         self._n_rounds += 1
-        return not finish_round(self._callbacks, self._n_rounds, self._measure.evaluation)
+        stop = finish_round(self._callbacks, self._n_rounds, self._measure.evaluation)
+        return not (stop or self._held.is_asked)

@@ -34,6 +34,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.runtime.interrupts import interrupts_held
 from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree
 
@@ -239,9 +240,11 @@ def _without_zeros(X: Features) -> Any:
 
 
 def _as_matrix(X: Features, **options: Any) -> xgb.DMatrix:
-    if isinstance(X, ExternalRows):
-        return X.matrix(**options)
-    return xgb.QuantileDMatrix(_without_zeros(X), **options)
+    # XGBoost asks Python for the rows through C, and more than once.
+    with interrupts_held():
+        if isinstance(X, ExternalRows):
+            return X.matrix(**options)
+        return xgb.QuantileDMatrix(_without_zeros(X), **options)
 
 
 def _as_xgboost_objective(bound: Bound, X: Features) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, IndexArray
+from lambdamart_kit.runtime.interrupts import HeldInterrupt, interrupts_held
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,23 +86,31 @@ class ExternalRows:
             )
         names = columns.pop("feature_names", None)
         kinds = columns.pop("feature_types", None)
-        outer = self
+        with interrupts_held() as held:
+            return xgb.ExtMemQuantileDMatrix(_batches(self, names, kinds, held), ref=ref, **columns)
 
-        class Batches(xgb.DataIter):
-            """Gives XGBoost one batch after another; XGBoost may start over several times."""
 
-            def __init__(self) -> None:
-                super().__init__(cache_prefix=str(outer.folder / f"xgboost-{id(outer):x}"))
-                self._batches = outer.batches()
+def _batches(rows: ExternalRows, names: Any, kinds: Any, held: HeldInterrupt) -> Any:
+    """An iterator over `rows` as XGBoost wants it, made here because XGBoost is imported late."""
+    import xgboost as xgb
 
-            def reset(self) -> None:
-                self._batches = outer.batches()
+    class Batches(xgb.DataIter):
+        """Gives XGBoost one batch after another; XGBoost may start over several times."""
 
-            def next(self, input_data: Callable[..., None]) -> bool:
-                batch = next(self._batches, None)
-                if batch is None:
-                    return False
-                input_data(data=batch, feature_names=names, feature_types=kinds)
-                return True
+        def __init__(self) -> None:
+            super().__init__(cache_prefix=str(rows.folder / f"xgboost-{id(rows):x}"))
+            self._batches = rows.batches()
 
-        return xgb.ExtMemQuantileDMatrix(Batches(), ref=ref, **columns)
+        def reset(self) -> None:
+            self._batches = rows.batches()
+
+        def next(self, input_data: Callable[..., None]) -> bool:
+            if held.is_asked:
+                raise RuntimeError("stopped with Ctrl-C")  # KeyboardInterrupt takes its place
+            batch = next(self._batches, None)
+            if batch is None:
+                return False
+            input_data(data=batch, feature_names=names, feature_types=kinds)
+            return True
+
+    return Batches()
