@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray, 
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.runtime.interrupts import HeldInterrupt, interrupts_held
 from lambdamart_kit.trees.plain_tree import PlainTree
+
+if TYPE_CHECKING:
+    from lambdamart_kit.trees.contributions import TreeContributions
 
 try:
     import catboost as cb
@@ -82,6 +85,22 @@ class CatBoostModel(SumOfTrees):
             path = Path(folder) / "model.json"
             self.raw.save_model(str(path), format="json")
             return plain_trees_of_catboost(path.read_bytes(), self.n_trees)
+
+    def _lay_out_contributions(self) -> TreeContributions:
+        from lambdamart_kit.trees.contributions import TreeContributions
+
+        return TreeContributions.of_trees(self.plain_trees(), single=True)
+
+    def _library_contributions(self, X: Features, n_threads: int) -> FloatArray | None:
+        table = _table(X, self.raw.get_cat_feature_indices(), self.raw.feature_names_)
+        if self.n_trees < (self.raw.tree_count_ or 0):
+            return None  # CatBoost computes them for all of its trees only
+        pool = cb.Pool(table, cat_features=self.raw.get_cat_feature_indices())
+        found = self.raw.get_feature_importance(pool, type="ShapValues", thread_count=n_threads)
+        found = np.asarray(found, dtype=np.float64)
+        # CatBoost 1.2's values of trees that are not symmetric do not sum to its scores.
+        sums_up = np.allclose(found.sum(axis=1), self.predict(X, n_threads=n_threads), rtol=1e-6, atol=1e-6)
+        return found if sums_up else None
 
     def to_bytes(self) -> bytes:
         """CatBoost's binary format."""

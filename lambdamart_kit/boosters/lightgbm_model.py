@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
 from lambdamart_kit.boosters.protocol import SumOfTrees, can_be_written
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
@@ -115,6 +116,13 @@ class LightGBMModel(SumOfTrees):
     def plain_trees(self) -> list[PlainTree]:
         """The trees without LightGBM."""
         return plain_trees_of_lightgbm(self.raw.model_to_string(num_iteration=-1))
+
+    def _library_contributions(self, X: Features, n_threads: int) -> FloatArray | None:
+        if "\nis_linear=1\n" in self.raw.model_to_string(num_iteration=1):
+            return None  # LightGBM has no SHAP values for linear leaves
+        found: Any = self.raw.predict(X, pred_contrib=True, num_threads=library_threads(n_threads))
+        dense = found.toarray() if sparse.issparse(found) else found
+        return np.asarray(dense, dtype=np.float64).reshape(X.shape[0], X.shape[1] + 1)
 
     def to_bytes(self) -> bytes:
         """LightGBM's text format."""

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
+
+if TYPE_CHECKING:
+    from lambdamart_kit.trees.contributions import TreeContributions
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,9 @@ class Model(Protocol):
     def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
 
+    def contributions(self, X: Features, background: Features = None, *, n_threads: int = 1) -> FloatArray:
+        """What each feature adds to the score of each row, (n_samples, n_features + 1); see `SumOfTrees`."""
+
     def gain(self) -> FloatArray:
         """Total split gain of each feature, (n_features,)."""
 
@@ -109,6 +115,8 @@ def can_be_written(categories: Mapping[int, Sequence[Any]], *kinds: type) -> boo
 class SumOfTrees(ABC):
     """A `Model` that says how its library scores a run of trees."""
 
+    _laid_out_contributions: TreeContributions | None = None
+
     @property
     @abstractmethod
     def n_trees(self) -> int:
@@ -133,6 +141,41 @@ class SumOfTrees(ABC):
     def plain_trees(self) -> list[PlainTree]:
         """The trees without the library; a model that does not say them cannot be exported."""
         raise TypeError(f"{type(self).__name__} cannot be exported: it has no 'plain_trees'")
+
+    def contributions(self, X: Features, background: Features = None, *, n_threads: int = 1) -> FloatArray:
+        """What each feature adds to the score of each row, in exact SHAP values.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array or CSR matrix
+        background : (n_samples, n_features) array or CSR matrix, optional
+            For each row the row whose values a feature has while it is unknown. None for the training rows.
+        n_threads : int
+
+        Returns
+        -------
+        (n_samples, n_features + 1) float64
+            The last column is the expected score. Rows sum to the score.
+        """
+        if self._laid_out_contributions is None:
+            try:
+                self._laid_out_contributions = self._lay_out_contributions()
+            except ValueError:
+                found = None if background is not None else self._library_contributions(X, n_threads)
+                if found is None:
+                    raise
+                return found
+        return self._laid_out_contributions(X, background, n_threads=n_threads)
+
+    def _lay_out_contributions(self) -> TreeContributions:
+        """The trees as the kit's kernel for contributions reads them; a ValueError if it cannot."""
+        from lambdamart_kit.trees.contributions import TreeContributions
+
+        return TreeContributions.of_trees(self.plain_trees())
+
+    def _library_contributions(self, X: Features, n_threads: int) -> FloatArray | None:
+        """The library's own SHAP values, for models that the kit's kernel cannot hold; None without any."""
+        return None
 
 
 class Booster(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xgboost as xgb
@@ -37,6 +37,9 @@ from lambdamart_kit.objectives import Bound
 from lambdamart_kit.runtime.interrupts import interrupts_held
 from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree
+
+if TYPE_CHECKING:
+    from lambdamart_kit.trees.contributions import TreeContributions
 
 _ZERO_IS_MISSING = "lambdamart_kit_zero_is_missing"
 _CHUNK = 100_000  # rows made dense at a time
@@ -116,6 +119,13 @@ class XGBoostModel(SumOfTrees):
         """The trees without XGBoost."""
         zero_is_missing = bool(self.raw.attr(_ZERO_IS_MISSING))
         return plain_trees_of_xgboost(self.to_bytes(), zero_is_missing=zero_is_missing)
+
+    def _lay_out_contributions(self) -> TreeContributions:
+        from lambdamart_kit.trees.contributions import TreeContributions
+
+        zero_is_missing = bool(self.raw.attr(_ZERO_IS_MISSING))
+        trees = plain_trees_of_xgboost(self.to_bytes())
+        return TreeContributions.of_trees(trees, single=True, zero_is_missing=zero_is_missing)
 
     def to_bytes(self) -> bytes:
         """XGBoost's JSON."""

@@ -303,10 +303,14 @@ class BaseRanker(CanExport, CanReport, HasColumns, BaseEstimator, ABC):
         """
         if not self._is_checked(X):
             check_is_fitted(self)
-            checked = self._check_features(X, finite=not self._scores_infinities)
-            validate_data(self, X, skip_check_array=True, reset=False)
-            X = checked
+            X = self._scored_features(X)
         return self._predict_rows(X)
+
+    def _scored_features(self, X: Features, *, name: str = "X") -> Any:
+        """Rows to score: checked against what was fitted, as an array or CSR matrix."""
+        checked = self._check_features(X, name=name, finite=not self._scores_infinities)
+        validate_data(self, X, skip_check_array=True, reset=False)
+        return checked
 
     def score(
         self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None

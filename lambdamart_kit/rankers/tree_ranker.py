@@ -308,6 +308,54 @@ class TreeRanker(BaseRanker):
         validate_data(self, X, skip_check_array=True, reset=False)
         return self.model_.leaf_indices(checked)
 
+    def contributions(self, X: Features, background: Features = None) -> FloatArray:
+        """What each feature adds to the score of each row: exact SHAP values.
+
+        A row's contributions and the expected score sum to ``predict(X)``. A feature that is unknown is
+        averaged over the training rows that reached the same split, as in TreeSHAP; with `background` it has
+        the value of the background row instead (the interventional game with one background row).
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+        background : (n_samples, n_features) array-like, DataFrame or sparse matrix, optional
+            For each row of X the row to compare it with.
+
+        Returns
+        -------
+        (n_samples, n_features + 1) float64
+            The last column is the expected score: of the training rows, or the background row's own score.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such values (linear leaves), or keeps no counts of training rows; or if
+            `background` has not the shape of X.
+
+        References
+        ----------
+        Lundberg, Erion, Lee (2018), Consistent individualized feature attribution for tree ensembles,
+        arXiv 1802.03888.
+
+        Examples
+        --------
+        >>> from lambdamart_kit import LambdaMART
+        >>> from lambdamart_kit.datasets import make_letor
+        >>> data = make_letor(n_queries=20, random_state=0)
+        >>> ranker = LambdaMART(n_estimators=5, random_state=0).fit(data.X, data.y, qid=data.qid)
+        >>> found = ranker.contributions(data.X)
+        >>> bool(np.allclose(found.sum(axis=1), ranker.predict(data.X), atol=1e-9))
+        True
+        """
+        check_is_fitted(self)
+        rows = self._scored_features(X)
+        others = None if background is None else self._scored_features(background, name="background")
+        if others is not None and others.shape != rows.shape:
+            raise ValueError(
+                f"'background' must have a row for each row of 'X', {rows.shape}; got {others.shape}"
+            )
+        return self.model_.contributions(rows, others, n_threads=self._n_threads())
+
     @property
     def booster_(self) -> Any:
         """The library's own model: lightgbm.Booster, xgboost.Booster or catboost.CatBoost.
