@@ -19,6 +19,7 @@ RANKERS = [
     LambdaMART(booster="native", min_child_samples=1, **SMALL),
     LambdaMART(booster="lightgbm", min_child_samples=1, **SMALL),
     LambdaMART(booster="xgboost", objective="pairwise", **SMALL),
+    LambdaMART(n_bags=2, min_child_samples=1, **SMALL),
     LightGBMRanker(min_child_samples=1, **SMALL),
     XGBoostRanker(**SMALL),
     PointwiseRanker(n_jobs=1),

@@ -75,6 +75,27 @@ class CatBoostModel(SumOfTrees):
         shorter.get_metadata()[_KEPT] = str(n_trees)
         return CatBoostModel(shorter)
 
+    def cut(self) -> cb.CatBoost:
+        """CatBoost's model without the trees that are not in use.
+
+        Raises
+        ------
+        ValueError
+            If there are such trees and they are not symmetric: CatBoost cannot take them out.
+        """
+        if self.n_trees == int(self.raw.tree_count_ or 0):
+            return self.raw
+        shorter = self.raw.copy()
+        try:
+            shorter.shrink(self.n_trees)
+        except cb.CatBoostError:
+            raise ValueError(
+                "'num_leaves' must be None with CatBoost, 'n_bags' above 1 and 'early_stopping_rounds': "
+                "CatBoost cannot shorten trees that are not symmetric; set num_leaves=None or "
+                "early_stopping_rounds=None"
+            ) from None
+        return shorter
+
     def gain(self) -> FloatArray:
         """CatBoost's own importance (change of the prediction), (n_features,); it keeps no split gains."""
         return np.asarray(self.raw.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
@@ -182,6 +203,12 @@ class CatBoostBooster(Booster):
             n_before = 0 if start is None else start.n_trees
             model = _look_at_rounds(model, n_before, eval_sets, callbacks, params.n_threads)
         return model
+
+    def average(self, models: Sequence[CatBoostModel]) -> CatBoostModel:
+        """See `Booster.average`."""
+        return CatBoostModel(
+            cb.sum_models([m.cut() for m in models], weights=[1 / len(models)] * len(models))
+        )
 
 
 def _look_at_rounds(

@@ -74,6 +74,10 @@ class LightGBMBooster(Booster):
             raise ValueError(f"LightGBM does not take 'booster_params' or the data: {error}") from error
         return LightGBMModel(raw)
 
+    def average(self, models: Sequence[LightGBMModel]) -> LightGBMModel:
+        """See `Booster.average`."""
+        return LightGBMModel.average(models)
+
 
 def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -> Settings:
     """LightGBM's settings for `params`, which drive `own_objective` if it is LightGBM's own.

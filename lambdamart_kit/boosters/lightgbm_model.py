@@ -11,6 +11,7 @@ from scipy import sparse
 from lambdamart_kit.boosters.protocol import SumOfTrees, can_be_written
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.runtime.threads import library_threads
+from lambdamart_kit.trees.model_text import mean_text
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
 from lambdamart_kit.trees.validation import check_lightgbm_text
 
@@ -127,6 +128,12 @@ class LightGBMModel(SumOfTrees):
     def to_bytes(self) -> bytes:
         """LightGBM's text format."""
         return str(self.raw.model_to_string(num_iteration=-1)).encode()
+
+    @classmethod
+    def average(cls, models: Sequence[LightGBMModel]) -> LightGBMModel:
+        """One model whose scores are the mean of those of `models`, their trees one after the other."""
+        texts = [model.to_bytes().decode() for model in models]
+        return LightGBMModel.from_bytes(mean_text(texts).encode())
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LightGBMModel:

@@ -14,8 +14,10 @@ from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, ParameterNames, safe_names
 from lambdamart_kit.compile.second_process import compiled_aside
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Features, Settings
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.boosting import boost
 from lambdamart_kit.trees.checkpoint import Checkpoint
 from lambdamart_kit.trees.ensemble import Ensemble
@@ -92,6 +94,15 @@ class NativeModel(LightGBMModel):
         before = [] if start is None else read_trees(start.model_to_string(num_iteration=-1))
         return None if before is None else Forest.of_trees([*before, *ensemble.model_trees()], dtype)
 
+    @classmethod
+    def average(cls, models: Sequence[LightGBMModel]) -> LightGBMModel:
+        """One model whose scores are the mean of those of `models`, their trees one after the other."""
+        ensembles = [model._ensemble for model in models if isinstance(model, NativeModel)]
+        known = [ensemble for ensemble in ensembles if ensemble is not None]
+        if len(known) == len(models) and len({id(ensemble.mapper) for ensemble in known}) == 1:
+            return NativeModel(Ensemble.average(known))
+        return LightGBMModel.average(models)
+
     def truncate(self, n_trees: int) -> LightGBMModel:
         """The model with its first `n_trees` trees."""
         ensemble = self._ensemble
@@ -113,6 +124,27 @@ class NativeBooster(Booster):
     parameter_names = PARAMETER_NAMES
     reads_float64 = True
     reads_views = True
+    fits_in_threads = True
+
+    def share_rows(
+        self, train: RowView, queries: Queries, validation: RowView | None, params: BoosterParams
+    ) -> tuple[RowView, RowView | None]:
+        """Rows cut into bins, with edges from all training rows."""
+        n_threads = params.n_threads
+        mapper = BinMapper.fit(
+            train,
+            queries,
+            max_bin=params.max_bin,
+            categorical=params.categorical_features,
+            n_threads=n_threads,
+        )
+        binned = RowView.of(mapper.transform(train, n_threads=n_threads))
+        held_out = None if validation is None else mapper.transform(validation, n_threads=n_threads)
+        return binned, None if held_out is None else RowView.of(held_out)
+
+    def average(self, models: Sequence[LightGBMModel]) -> LightGBMModel:
+        """See `Booster.average`."""
+        return NativeModel.average(models)
 
     def head_start(
         self, params: BoosterParams, *, categories: bool, monotone: bool

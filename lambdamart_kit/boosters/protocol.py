@@ -17,6 +17,7 @@ import numpy as np
 from lambdamart_kit.boosters.rounds import Callback, EvalSet
 from lambdamart_kit.boosters.settings import BoosterParams, ParameterNames
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -191,12 +192,25 @@ class Booster(Protocol):
         Whether features keep their precision; if not, they are taken as float32.
     reads_views : bool
         Whether X may be a :class:`~lambdamart_kit.core.rows.RowView`, which saves the copy in order.
+    fits_in_threads : bool
+        Whether several fits may run in threads of one process, each with ``n_threads=1``.
     """
 
     model: type[Model]
     parameter_names: ParameterNames
     reads_float64: bool = False
     reads_views: bool = False
+    fits_in_threads: bool = False
+
+    def share_rows(
+        self, train: RowView, queries: Queries, validation: RowView | None, params: BoosterParams
+    ) -> tuple[RowView, RowView | None]:
+        """Training and held-out rows in a form that several fits can share; here as they are."""
+        return train, validation
+
+    def average(self, models: Sequence[Any]) -> Model:
+        """One model whose scores are the mean of those of `models`, their trees one after the other."""
+        raise TypeError(f"{type(self).__name__} cannot merge models: it has no 'average'")
 
     def head_start(
         self, params: BoosterParams, *, categories: bool, monotone: bool

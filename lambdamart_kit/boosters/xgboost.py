@@ -29,7 +29,7 @@ from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translat
 from lambdamart_kit.boosters.xgboost_categories import named_categories
 from lambdamart_kit.boosters.xgboost_checks import check_xgboost_json
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
-from lambdamart_kit.boosters.xgboost_trees import plain_trees_of_xgboost
+from lambdamart_kit.boosters.xgboost_trees import mean_of_xgboost, plain_trees_of_xgboost
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray, Settings
@@ -197,6 +197,10 @@ class XGBoostBooster(Booster):
             first_line = str(error).partition("\n")[0].partition("] ")[2] or str(error)
             raise ValueError(f"XGBoost does not take 'booster_params' or the data: {first_line}") from error
         return XGBoostModel(raw)
+
+    def average(self, models: Sequence[XGBoostModel]) -> XGBoostModel:
+        """See `Booster.average`."""
+        return XGBoostModel.from_bytes(mean_of_xgboost([model.to_bytes() for model in models]))
 
 
 def xgboost_settings(params: BoosterParams, own_objective: str | None = None) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,6 +50,61 @@ def plain_trees_of_xgboost(content: bytes, *, zero_is_missing: bool = False) -> 
     if base == 0.0:
         return trees
     return [trees[0].scaled(1.0, base), *trees[1:]] if trees else [PlainTree.of_constant(base)]
+
+
+def mean_of_xgboost(contents: Sequence[bytes]) -> bytes:
+    """One model in XGBoost's JSON whose scores are the mean of those of the models `contents`.
+
+    Leaves are float32 there, so the scores are the mean to about 1e-7 of their size.
+
+    Raises
+    ------
+    ValueError
+        If a model is not made of trees of one output.
+    """
+    models = [json.loads(content) for content in contents]
+    parts = [_trees_of_one_output(model["learner"]["gradient_booster"]) for model in models]
+    merged = models[0]
+    booster = merged["learner"]["gradient_booster"]
+    trees = [tree for part in parts for tree in part["model"]["trees"]]
+    for number, tree in enumerate(trees):
+        tree["id"] = number
+        _scale_leaves(tree, 1.0 / len(models))
+    if booster["name"] == "dart":
+        booster["weight_drop"] = [
+            weight for m in models for weight in m["learner"]["gradient_booster"]["weight_drop"]
+        ]
+    model = parts[0]["model"]
+    model["trees"] = trees
+    model["tree_info"] = [0] * len(trees)
+    model["iteration_indptr"] = list(range(len(trees) + 1))
+    model["gbtree_model_param"]["num_trees"] = str(len(trees))
+    return json.dumps(merged).encode()
+
+
+def _trees_of_one_output(booster: Settings) -> Settings:
+    """The part of a model that holds its trees, one a round."""
+    part: Settings = booster["gbtree"] if booster["name"] == "dart" else booster
+    if (
+        "trees" not in part.get("model", ())
+        or int(part["model"]["gbtree_model_param"]["num_parallel_tree"]) > 1
+    ):
+        raise ValueError(
+            "'n_bags' must be 1 with XGBoost models that are not made of one tree a round; got "
+            f"{booster['name']!r}; leave 'booster' and 'num_parallel_tree' at their defaults"
+        )
+    return part
+
+
+def _scale_leaves(tree: Settings, factor: float) -> None:
+    """Multiply the outputs of a tree; a leaf's output stands where a node has its bound."""
+    bounds = np.array(tree["split_conditions"], dtype=np.float32)
+    leaves = np.array(tree["left_children"]) < 0
+    bounds[leaves] = (bounds[leaves].astype(np.float64) * factor).astype(np.float32)
+    weights = np.array(tree["base_weights"], dtype=np.float32) * np.float32(factor)
+    # The shortest text that reads back as the same float32 number.
+    tree["split_conditions"] = [float(str(bound)) for bound in bounds]
+    tree["base_weights"] = [float(str(weight)) for weight in weights]
 
 
 def _base_score(learner: Settings) -> float:

@@ -263,6 +263,11 @@ class DaskRanker(TreeRanker):
     def _check_held_out(self, held_out: Source | None, given: tuple[Any, Any]) -> None:
         if held_out is None and any(value is not None for value in given):
             raise ValueError("'X_val' must be given with 'y_val' and 'qid_val'; got None")
+        if self.n_bags > 1:
+            raise ValueError(
+                f"'n_bags' must be 1 on a cluster; got {self.n_bags}; fit rankers with different "
+                "'random_state' and take the mean of their scores"
+            )
         if held_out is None and self.validation_fraction is None and self.early_stopping_rounds is not None:
             raise ValueError(EARLY_STOPPING_NEEDS_QUERIES)
 
@@ -292,7 +297,7 @@ class DaskRanker(TreeRanker):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Features, *, lengths: bool = True) -> Any:
+    def predict(self, X: Features, *, lengths: bool = True, return_std: bool = False) -> Any:
         """Score of each row: lazy for a Dask collection, computed for local data.
 
         Parameters
@@ -302,6 +307,8 @@ class DaskRanker(TreeRanker):
         lengths : bool
             Whether to count the rows of a frame's partitions now, so that the chunks of the result are
             known; with False nothing is computed and they are not. Chunks of an array are those of X.
+        return_std : bool
+            Must be False: a model of a cluster has no bags.
 
         Returns
         -------
@@ -309,8 +316,8 @@ class DaskRanker(TreeRanker):
             In the order of the rows of X.
         """
         check_is_fitted(self)
-        if not hasattr(X, "dask"):
-            return super().predict(X)
+        if not hasattr(X, "dask") or return_std:
+            return super().predict(X, return_std=return_std)
         if hasattr(X, "columns") and hasattr(self, "feature_names_in_"):
             missing = [name for name in self.feature_names_in_ if name not in X.columns]
             if missing:

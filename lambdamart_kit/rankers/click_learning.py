@@ -15,7 +15,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import row_hashes
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
-from lambdamart_kit.objectives import Bound
+from lambdamart_kit.objectives import Bound, names_rows, resolve_objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,7 @@ class LearnsFromClicks:
 
     _estimates: ClassVar[tuple[str, ...]] = ("propensities_", "unclick_propensities_")
 
+    objective: Any
     position_bias: Any
     propensities_: FloatArray | None = None
     unclick_propensities_: FloatArray | None = None
@@ -90,6 +91,9 @@ class LearnsFromClicks:
         debiasing = resolve_position_bias(self.position_bias).start(log)
         held_out = None if validation is None else replace(validation, debiasing=debiasing)
         return replace(train, debiasing=debiasing), held_out
+
+    def _needs_all_rows(self) -> bool:
+        return names_rows(resolve_objective(self.objective))
 
     def _keep_estimates(self, train: OrderedRows) -> None:
         if train.debiasing is not None:

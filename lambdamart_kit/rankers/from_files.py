@@ -68,6 +68,11 @@ def _check_parameters(ranker: TreeRanker) -> None:
             "'warm_start' must be False to fit files; to go on after a crash, set "
             "booster_params={'checkpoint': path}"
         )
+    if ranker.n_bags > 1:
+        raise ValueError(
+            f"'n_bags' must be 1 to fit files; got {ranker.n_bags}; fit rankers with different "
+            "'random_state' and take the mean of their scores, or load the rows into memory"
+        )
     if names_rows(resolve_objective(ranker.objective)):
         raise ValueError(
             f"'objective' must work on labels to fit files; got {ranker.objective!r}, which names rows"

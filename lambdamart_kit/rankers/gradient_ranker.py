@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -27,7 +27,7 @@ from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers import saving
-from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.bags.fitting import BaggedRanker, merged_history
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.scaling import KINDS, InputTransform, Kind
 
@@ -37,7 +37,7 @@ AfterRound = Callable[[int, Callable[[Any], Array]], bool]
 """Told the rounds done and how to score transformed rows; whether to stop."""
 
 
-class GradientRanker(LearnsFromClicks, BaseRanker):
+class GradientRanker(LearnsFromClicks, BaggedRanker):
     """A ranker on transformed features that learns in rounds (epochs or steps).
 
     After each round it may be measured on held-out queries; it keeps the weights of the best round.
@@ -49,6 +49,7 @@ class GradientRanker(LearnsFromClicks, BaseRanker):
         "position_bias": POSITION_BIAS,
         "max_iter": [COUNT],
         "input_transform": [StrOptions(set(KINDS)), None],
+        "n_bags": [COUNT],
         "early_stopping_rounds": [COUNT, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "eval_metric": [str, Metric],
@@ -57,7 +58,7 @@ class GradientRanker(LearnsFromClicks, BaseRanker):
         "verbose": ["verbose"],
     }
     saved_attributes = (
-        *BaseRanker.saved_attributes,
+        *BaggedRanker.saved_attributes,
         "n_iter_",
         "best_score_",
         "evals_result_",
@@ -68,6 +69,19 @@ class GradientRanker(LearnsFromClicks, BaseRanker):
     n_iter_: int
     best_score_: float
     evals_result_: dict[str, dict[str, list[float]]]
+
+    def _prepare_rows(
+        self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch
+    ) -> tuple[OrderedRows, OrderedRows | None]:
+        """Learn the transform of features, which all bags share."""
+        with watch("data"):
+            self._fit_inputs(train)
+        return train, validation
+
+    def _merge_bags(self, bags: Sequence[Self]) -> None:
+        self.bag_iterations_ = [bag.n_iter_ for bag in bags]
+        self.n_iter_ = sum(self.bag_iterations_)
+        self.best_score_, self.evals_result_ = merged_history(bags)
 
     def _fit_inputs(self, train: OrderedRows) -> None:
         if self.input_transform is None:

@@ -76,8 +76,17 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
     split_criterion : {"newton", "least_squares"}
         What splits maximise; "least_squares" fits the gradients as Burges (2010) does, native trees only.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries with replacement; the fitted ranker is the mean
+        of their scores, and one model: all trees, their leaves divided by `n_bags`. A query that was drawn m
+        times has m times its weight, which gives the gradient of m copies; trees see its rows once. So
+        `subsample` draws from the distinct queries of a bag, `min_child_samples` counts a row m times where
+        it counts by hessians, and XGBoost's own objectives, which divide weights by their mean, have 63 % of
+        the hessians of copies. Bags run side by side with native trees, each on one thread.
+        Not with `warm_start`, `position`, a function as objective, files, or on a cluster.
     early_stopping_rounds : int, optional
         Stop after so many rounds without a better `eval_metric` on held-out queries, and keep the best round.
+        With `n_bags` above 1 and no held-out queries, each bag stops by the queries that it did not draw.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val. Whole queries, drawn by `random_state`.
     eval_metric : str or Metric
@@ -107,15 +116,26 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         ``treelite.frontend.from_lightgbm(ranker.booster_)`` predicts the same to the bit. For search engines,
         ONNX and C see `export`.
     best_iteration_ : int
-        Number of trees that ``predict`` uses: those up to the best round.
+        Number of trees that ``predict`` uses: those up to the best round, of all bags together.
     best_score_ : float
-        `eval_metric` at that round; NaN without held-out queries.
+        `eval_metric` at that round, the mean over bags; NaN without held-out queries.
     evals_result_ : dict
         ``{"validation": {"ndcg@10": [...]}}``, one value a round; empty without held-out queries.
+        With bags ``{"bag 0": {"ndcg@10": [...]}, "bag 1": ...}``.
+    bag_iterations_ : list of int, or None
+        Trees of each bag, in the order in which they stand in the model; None with ``n_bags=1``.
+    oob_scores_ : (n_samples,) float64, or None
+        Score of each training row, in the order of `fit`, by the bags that did not draw its query: their
+        mean. NaN where every bag drew it, and for queries that `validation_fraction` held out. A file does
+        not keep it. With early stopping these queries have chosen the number of trees, so it flatters a
+        little.
+    oob_score_ : float or None
+        `eval_metric` of these scores over the queries that have them.
     feature_importances_ : (n_features,) float64
         Share of the total split gain.
     fit_times_ : dict
-        Seconds spent on "data", "gradient", "evaluation" and "trees" (which is all the rest).
+        Seconds spent on "data", "gradient", "evaluation" and "trees" (which is all the rest); of bags, added
+        up over those that ran side by side.
     propensities_ : (n_positions,) float64, or None
         How much each position is looked at, relative to position 1, as estimated from `position` and clicks;
         ``propensity_table()`` and ``plot_propensities()`` show it.
@@ -128,6 +148,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
     References
     ----------
     Burges (2010), From RankNet to LambdaRank to LambdaMART: an overview, MSR-TR-2010-82.
+    Breiman (1996), Bagging predictors, Machine Learning 24 (`n_bags`, out-of-bag scores).
 
     Examples
     --------
@@ -171,6 +192,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
         categorical_features: Categorical = "auto",
         split_criterion: str = "newton",
+        n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
@@ -199,6 +221,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         self.monotone_constraints = monotone_constraints
         self.categorical_features = categorical_features
         self.split_criterion = split_criterion
+        self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric

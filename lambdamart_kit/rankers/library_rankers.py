@@ -90,6 +90,7 @@ class XGBoostRanker(TreeRanker):
         max_bin: int = 255,
         monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
         categorical_features: Categorical = "auto",
+        n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
@@ -114,6 +115,7 @@ class XGBoostRanker(TreeRanker):
         self.max_bin = max_bin
         self.monotone_constraints = monotone_constraints
         self.categorical_features = categorical_features
+        self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
@@ -210,6 +212,7 @@ class LightGBMRanker(TreeRanker):
         max_bin: int = 255,
         monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
         categorical_features: Categorical = "auto",
+        n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
@@ -235,6 +238,7 @@ class LightGBMRanker(TreeRanker):
         self.max_bin = max_bin
         self.monotone_constraints = monotone_constraints
         self.categorical_features = categorical_features
+        self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
@@ -334,6 +338,7 @@ class CatBoostRanker(TreeRanker):
         max_bin: int = 254,
         monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
         categorical_features: Categorical = "auto",
+        n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
@@ -355,6 +360,7 @@ class CatBoostRanker(TreeRanker):
         self.max_bin = max_bin
         self.monotone_constraints = monotone_constraints
         self.categorical_features = categorical_features
+        self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.linalg import eigh
@@ -65,6 +66,11 @@ class LinearRanker(GradientRanker):
         "standard" divides features by their spread during fit, which only matters for the penalty and for
         conditioning: coefficients are in units of the features. "log1p" (``sign(x) log(1 + |x|)``) and
         "quantile" (share of training rows below) bend heavy tails first; coefficients are of what is bent.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries with replacement, a query that was drawn m
+        times having m times its weight. `coef_` is the mean of their coefficients, which is the mean of
+        their scores. With `early_stopping_rounds` and no held-out queries, each stops by the queries that it
+        did not draw. Not with `position` or a function as objective.
     early_stopping_rounds : int, optional
         Stop after so many steps without a better `eval_metric` on held-out queries, and keep the best.
     validation_fraction : float, optional
@@ -82,6 +88,10 @@ class LinearRanker(GradientRanker):
     ----------
     coef_ : (n_features,) float64
         ``predict(X)`` is ``(T(X) - mean_) @ coef_``.
+    bag_coefs_ : (n_bags, n_features) float64, or None
+        Coefficients of each bag; None with ``n_bags=1``.
+    bag_iterations_, oob_scores_, oob_score_
+        Of bags, as in `LambdaMART`.
     mean_ : (n_features,) float64
         Of the features of the training rows; 0 for sparse ones.
     inputs_ : InputTransform
@@ -129,6 +139,7 @@ class LinearRanker(GradientRanker):
     }
 
     coef_: FloatArray
+    bag_coefs_: FloatArray | None = None
 
     def __init__(
         self,
@@ -139,6 +150,7 @@ class LinearRanker(GradientRanker):
         max_iter: int = 50,
         tol: float = 1e-3,
         input_transform: str | None = "standard",
+        n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
@@ -152,6 +164,7 @@ class LinearRanker(GradientRanker):
         self.max_iter = max_iter
         self.tol = tol
         self.input_transform = input_transform
+        self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
@@ -159,15 +172,15 @@ class LinearRanker(GradientRanker):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_single(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         with watch.remainder("solver"), one_blas_thread():
-            self._fit_inputs(train)
             bound = bind_rows(objective, train, n_threads=self._n_threads())
             field = _Field(self.inputs_(train.X), bound, train, self.reg_lambda, watch)
             with self._rounds(validation, watch) as (_, after_round):
                 path = _descend(field, self.max_iter, self.tol, after_round)
         self.coef_ = path[self.n_iter_ - 1] / self.inputs_.scale
+        self.bag_coefs_ = None
 
     @property
     def mean_(self) -> FloatArray:
@@ -231,11 +244,26 @@ class LinearRanker(GradientRanker):
         check_is_fitted(self)
         return LinearSum(self.coef_ * self.inputs_.scale, self._scaling(), self._column_names())
 
+    def _merge_bags(self, bags: Sequence[Self]) -> None:
+        super()._merge_bags(bags)
+        self.bag_coefs_ = np.stack([bag.coef_ for bag in bags])
+        self.coef_ = self.bag_coefs_.mean(axis=0)
+
+    def _bag_scores(self, X: Features) -> FloatArray:
+        assert self.bag_coefs_ is not None
+        weights = (self.bag_coefs_ * self.inputs_.scale).T
+        scores = np.empty((len(self.bag_coefs_), X.shape[0]))
+        for rows in row_blocks(X.shape[0]):
+            scores[:, rows] = (self.inputs_(X[rows]).astype(np.float64) @ weights).T
+        return scores
+
     def _arrays(self) -> dict[str, Array]:
-        return {"coef": self.coef_}
+        arrays: dict[str, Array] = {"coef": self.coef_}
+        return arrays if self.bag_coefs_ is None else {**arrays, "bag_coefs": self.bag_coefs_}
 
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
         self.coef_ = arrays["coef"]
+        self.bag_coefs_ = arrays.get("bag_coefs")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import expit
@@ -21,13 +21,12 @@ from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.export.model import Network
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows
+from lambdamart_kit.rankers.bags.networks import Weights, side_by_side
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, GradientRanker
 from lambdamart_kit.runtime.blas import one_blas_thread
-
-Weights: TypeAlias = list[Array]
 
 _PARTS = ("coef", "intercept")  # of a layer, in files
 _STILL = 1e-30  # a step so small that no float32 weight moves
@@ -66,6 +65,11 @@ class NeuralRanker(GradientRanker):
     input_transform : {"standard", "log1p", "quantile"} or None
         What happens to features first: "standard" centres them and divides by the standard deviation; "log1p"
         (``sign(x) log(1 + |x|)``) and "quantile" (share of training rows below) tame heavy tails before that.
+    n_bags : int
+        Number of networks, each fitted on a draw of the queries with replacement, a query that was drawn m
+        times having m times its weight; scores are their mean. With `early_stopping_rounds` and no held-out
+        queries, each stops by the queries that it did not draw. Not with `position` or a function as
+        objective.
     early_stopping_rounds : int, optional
         Stop after so many epochs without a better `eval_metric` on held-out queries, and keep the best.
     validation_fraction : float, optional
@@ -83,6 +87,11 @@ class NeuralRanker(GradientRanker):
     ----------
     coefs_, intercepts_ : list of arrays
         Weights of each layer, ``(n_in, n_out)`` and ``(n_out,)``, float32.
+        With bags one network of blocks, whose score is the mean of theirs.
+    bag_networks_ : list of (coefs, intercepts), or None
+        The network of each bag; None with ``n_bags=1``.
+    bag_iterations_, oob_scores_, oob_score_
+        Of bags, as in `LambdaMART`.
     inputs_ : InputTransform
         The fitted transform of features.
     n_iter_ : int
@@ -126,6 +135,7 @@ class NeuralRanker(GradientRanker):
 
     coefs_: Weights
     intercepts_: Weights
+    bag_networks_: list[tuple[Weights, Weights]] | None = None
 
     def __init__(
         self,
@@ -139,6 +149,7 @@ class NeuralRanker(GradientRanker):
         position_bias: Any = DEFAULT_POSITION_BIAS,
         max_iter: int = 100,
         input_transform: str | None = "standard",
+        n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
         eval_metric: str | Metric = "ndcg@10",
@@ -155,6 +166,7 @@ class NeuralRanker(GradientRanker):
         self.position_bias = position_bias
         self.max_iter = max_iter
         self.input_transform = input_transform
+        self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
@@ -164,16 +176,16 @@ class NeuralRanker(GradientRanker):
 
     # ------------------------------------------------------------------------------------------ fitting
 
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_single(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         rng = self._rng()
         with watch.remainder("network"), one_blas_thread():
-            self._fit_inputs(train)
             batches = self._batches(objective, train, rng, watch)
             with self._rounds(validation, watch) as (history, after_round):
                 best = self._train(batches, history, after_round, rng)
         if self.early_stopping_rounds is not None:
             self.coefs_, self.intercepts_ = best
+        self.bag_networks_ = None
 
     def _train(
         self, batches: list[_Batch], history: History, after_round: AfterRound, rng: np.random.Generator
@@ -238,19 +250,37 @@ class NeuralRanker(GradientRanker):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def _forward(self, X: Features) -> Array:
-        """Scores of transformed rows, in the precision of the weights."""
+    def _forward(self, X: Features, network: tuple[Weights, Weights] | None = None) -> Array:
+        """Scores of transformed rows by a network, by default the fitted one, in its precision."""
+        coefs, intercepts = network or (self.coefs_, self.intercepts_)
         layer = X
-        for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1]):
+        for coef, intercept in zip(coefs[:-1], intercepts[:-1]):
             layer = layer @ coef
             layer += intercept
             layer = _activate(self.activation, layer)
-        return np.asarray(layer @ self.coefs_[-1] + self.intercepts_[-1]).ravel()
+        return np.asarray(layer @ coefs[-1] + intercepts[-1]).ravel()
 
     def _predict_rows(self, X: Features) -> FloatArray:
+        if self.bag_networks_ is not None:
+            return np.asarray(self._bag_scores(X).mean(axis=0))
         scores = np.empty(X.shape[0])
         for rows in row_blocks(X.shape[0]):
             scores[rows] = self._forward(self.inputs_(X[rows]).astype(np.float64))
+        return scores
+
+    def _merge_bags(self, bags: Sequence[Self]) -> None:
+        super()._merge_bags(bags)
+        self.bag_networks_ = [(bag.coefs_, bag.intercepts_) for bag in bags]
+        self.coefs_, self.intercepts_ = side_by_side(self.bag_networks_)
+
+    def _bag_scores(self, X: Features) -> FloatArray:
+        # One by one: in the merged network, zeros between the blocks would take most of the time.
+        networks = self.bag_networks_ or []
+        scores = np.empty((len(networks), X.shape[0]))
+        for rows in row_blocks(X.shape[0]):
+            part = self.inputs_(X[rows]).astype(np.float64)
+            for number, network in enumerate(networks):
+                scores[number, rows] = self._forward(part, network)
         return scores
 
     def _exportable(self) -> Network:
@@ -259,14 +289,36 @@ class NeuralRanker(GradientRanker):
         return Network(*layers, self.activation, self._scaling(), self._column_names())
 
     def _arrays(self) -> dict[str, Array]:
-        layers = enumerate(zip(self.coefs_, self.intercepts_))
-        return {f"{name}_{at}": part for at, layer in layers for name, part in zip(_PARTS, layer)}
+        if self.bag_networks_ is None:
+            return _named((self.coefs_, self.intercepts_))
+        return {
+            f"bag{number}_{name}": part
+            for number, network in enumerate(self.bag_networks_)
+            for name, part in _named(network).items()
+        }
 
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
-        n_layers = len(arrays) // len(_PARTS)
-        self.coefs_, self.intercepts_ = (
-            [arrays[f"{name}_{at}"] for at in range(n_layers)] for name in _PARTS
-        )
+        self.bag_networks_ = None
+        if self.bag_iterations_ is None:
+            self.coefs_, self.intercepts_ = _network(arrays)
+            return
+        self.bag_networks_ = []
+        for number in range(len(self.bag_iterations_)):
+            prefix = f"bag{number}_"
+            own = {k.removeprefix(prefix): part for k, part in arrays.items() if k.startswith(prefix)}
+            self.bag_networks_.append(_network(own))
+        self.coefs_, self.intercepts_ = side_by_side(self.bag_networks_)
+
+
+def _named(network: tuple[Weights, Weights]) -> dict[str, Array]:
+    layers = enumerate(zip(*network))
+    return {f"{name}_{at}": part for at, layer in layers for name, part in zip(_PARTS, layer)}
+
+
+def _network(arrays: dict[str, Array]) -> tuple[Weights, Weights]:
+    n_layers = len(arrays) // len(_PARTS)
+    coefs, intercepts = ([arrays[f"{name}_{at}"] for at in range(n_layers)] for name in _PARTS)
+    return coefs, intercepts
 
 
 @dataclass(frozen=True, eq=False)

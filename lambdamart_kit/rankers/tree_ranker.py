@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +34,7 @@ from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.objectives.base import CallSeeds, go_on_after
-from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.bags.fitting import BaggedRanker, checkpoint_of_bag, merged_history
 from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.click_learning import collapse
 from lambdamart_kit.rankers.columns.categories import categorical_columns
@@ -63,7 +65,7 @@ class RegisteredNames(StrOptions):
         """Scikit-learn's constructor sets the names; they are asked for anew each time instead."""
 
 
-class TreeRanker(BaseRanker):
+class TreeRanker(BaggedRanker):
     """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
 
     A subclass says which booster (`booster_name`) and which objective (`bind_part`).
@@ -87,6 +89,7 @@ class TreeRanker(BaseRanker):
         "max_bin": [Interval(Integral, 2, None, closed="left")],
         "monotone_constraints": ["array-like", dict, None],
         "categorical_features": ["array-like", StrOptions({"auto"}), None],
+        "n_bags": [_COUNT],
         "early_stopping_rounds": [_COUNT, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "eval_metric": [str, Metric],
@@ -97,8 +100,9 @@ class TreeRanker(BaseRanker):
         "verbose": ["verbose"],
     }
     _scores_infinities = True  # x <= threshold is as true of an infinite x as of any
-    saved_attributes = (*BaseRanker.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
+    saved_attributes = (*BaggedRanker.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
 
+    booster_params: Mapping[str, Any] | None
     model_: Model
     best_iteration_: int
     best_score_: float
@@ -138,7 +142,49 @@ class TreeRanker(BaseRanker):
         booster = find_booster(self.booster_name)
         return booster.head_start(params, categories=len(columns) > 0, monotone=monotone)
 
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _prepare_rows(
+        self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch
+    ) -> tuple[OrderedRows, OrderedRows | None]:
+        """Let the booster bring rows into a form that all bags share."""
+        if self.n_bags == 1:
+            return train, validation
+        booster = find_booster(self.booster_name)
+        held_out = None if validation is None else validation.view
+        with watch("trees"):
+            shared, held_out = booster.share_rows(
+                train.view, train.queries, held_out, self.booster_settings(self.n_estimators)
+            )
+        if validation is not None and held_out is not None:
+            validation = replace(validation, view=held_out)
+        return replace(train, view=shared), validation
+
+    def _fits_in_threads(self) -> bool:
+        """Whether the booster's fits may run side by side."""
+        return find_booster(self.booster_name).fits_in_threads
+
+    def _become_bag(self, number: int) -> None:
+        """Give the bag a checkpoint of its own, if there is one."""
+        self.booster_params = checkpoint_of_bag(self.booster_params, number)
+
+    def _merge_bags(self, bags: Sequence[Self]) -> None:
+        """Put all trees into one model."""
+        self.model_ = find_booster(self.booster_name).average([bag.model_ for bag in bags])
+        self.bag_iterations_ = [bag.best_iteration_ for bag in bags]
+        self.best_iteration_ = self.model_.n_trees
+        self.best_score_, self.evals_result_ = merged_history(bags)
+
+    def _bag_scores(self, X: Features) -> FloatArray:
+        """See `BaggedRanker._bag_scores`."""
+        sizes = self.bag_iterations_ or []
+        ends = np.cumsum([0, *sizes]).tolist()
+        # A run of trees in the merged model sums to its bag's share of the mean.
+        parts = [
+            self.model_.predict(X, iteration_range=bounds, n_threads=self._n_threads())
+            for bounds in itertools.pairwise(ends)
+        ]
+        return len(sizes) * np.stack(parts)
+
+    def _fit_single(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
         start: Model | None = getattr(self, "model_", None) if self.warm_start else None
         n_before = start.n_trees if start is not None else 0
         if self.n_estimators < n_before:
@@ -218,6 +264,8 @@ class TreeRanker(BaseRanker):
         label = label or f"{type(self).__name__} ({self.booster_name})"
         with RoundsProgress(settings.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
             everyone: list[Callback] = [history, progress, *callbacks]
+            if self._wants_stop is not None:
+                everyone.append(_StopOn(self._wants_stop))
             if self.early_stopping_rounds is not None:
                 everyone.append(EarlyStopping(history, self.early_stopping_rounds))
             best = _KeepBest(history)
@@ -407,6 +455,17 @@ class _KeepBest:
         if self._history.best_round == n_rounds and self._to_bytes is not None:
             self.content = self._to_bytes()
         return False
+
+
+class _StopOn:
+    """Callback that stops when the event is set: a fit beside this one has failed."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def __call__(self, n_rounds: int, evaluation: Mapping[str, float]) -> bool:
+        """Whether to stop."""
+        return self._event.is_set()
 
 
 class _Timed:

@@ -53,6 +53,11 @@ class BinnedMatrix:
         """Number of rows."""
         return int(self.columns.shape[1])
 
+    def __getitem__(self, rows: IndexArray) -> BinnedMatrix:
+        """A copy of chosen rows."""
+        # `take` returns each column in one piece; indexing might not.
+        return BinnedMatrix(self.columns.take(rows, axis=1), self.mapper)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and features."""

@@ -122,7 +122,7 @@ def boost(
     names = feature_names if feature_names is not None else [f"Column_{j}" for j in range(X.shape[1])]
     # Rows from files come binned already; rows in memory are binned here, with edges from a sample of them.
     if isinstance(X, RowView) and isinstance(X.source, BinnedMatrix):
-        X = X.source
+        X = X.source if X.is_whole else X.gather()
     if isinstance(X, BinnedMatrix):
         binned = X
     else:

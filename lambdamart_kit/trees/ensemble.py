@@ -8,6 +8,7 @@ right.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,14 @@ class Ensemble:
     feature_names: tuple[str, ...]
     learning_rate: float
     trees: list[Tree] = field(default_factory=list)
+
+    @classmethod
+    def average(cls, ensembles: Sequence[Ensemble]) -> Ensemble:
+        """The trees of all `ensembles`, whose mapper is one, with leaves such that they sum to the mean."""
+        n = len(ensembles)
+        first = ensembles[0]
+        trees = [tree.divided_by(n) for ensemble in ensembles for tree in ensemble.trees]
+        return cls(first.mapper, first.feature_names, first.learning_rate / n, trees)
 
     def predict(self, X: Features, *, n_threads: int = 1) -> FloatArray:
         """Scores by walking the trees in bins: what the LightGBM model must reproduce."""

@@ -103,6 +103,41 @@ def model_text(blocks: Sequence[str], feature_names: Sequence[str], feature_info
     return "\n".join(header) + "\n\n" + "".join(numbered) + "end of trees\n"
 
 
+# Lines of a tree's block whose numbers are scores, or parts of them.
+_SCORES = ("leaf_value", "internal_value", "leaf_const", "leaf_coeff", "shrinkage")
+
+
+def mean_text(texts: Sequence[str]) -> str:
+    """A model file with the trees of all `texts`, whose scores are the mean of theirs.
+
+    The files must be of models on the same columns. A model that averages its trees becomes a sum.
+
+    Examples
+    --------
+    >>> half = model_text(["leaf_value=0.5"], ["a"], ["none"])
+    >>> tree_blocks(mean_text([half, half]))
+    ['leaf_value=0.25', 'leaf_value=0.25']
+    """
+    blocks: list[str] = []
+    for text in texts:
+        own = tree_blocks(text)
+        is_mean = "\naverage_output" in text.partition("\nTree=")[0]
+        factor = 1.0 / len(texts) / (len(own) if is_mean else 1)
+        blocks += [_scaled_block(block, factor) for block in own]
+    header = block_fields(texts[0].partition("\nTree=")[0])
+    return model_text(blocks, header["feature_names"].split(), header["feature_infos"].split())
+
+
+def _scaled_block(block: str, factor: float) -> str:
+    lines = []
+    for line in block.split("\n"):
+        name, equals, values = line.partition("=")
+        if equals and name in _SCORES:
+            line = f"{name}={' '.join(repr(float(value) * factor) for value in values.split())}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def block_fields(block: str) -> dict[str, str]:
     """The lines ``name=values`` of a tree's block of text."""
     return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,6 +51,10 @@ class Tree:
     def n_leaves(self) -> int:
         """Number of leaves."""
         return len(self.leaf_value)
+
+    def divided_by(self, n: int) -> Tree:
+        """The tree with its outputs divided by `n`."""
+        return replace(self, leaf_value=self.leaf_value / n, node_value=self.node_value / n)
 
     def add_to(
         self, scores: FloatArray, binned: BinnedMatrix, *, rows: Array | None = None, n_threads: int = 1
