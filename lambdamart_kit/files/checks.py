@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.runtime.atomic_file import check_writable
 
 _SHOWN = 5
+_TRUTHS = ("true", "false", "yes", "no", "t", "f", "y", "n")
+# Digits with commas, spaces, a percent sign or a currency: a number as people write it.
+_DRESSED_NUMBER = re.compile(r"[$€£¥+-]*\s*[0-9][0-9.,_' ]*\s*[%$€£¥]?")
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+NUMBER_REMEDY = "leave it out with 'ignore', or store categories as whole-number codes"
 _FEWEST_ROWS = 30  # among fewer, whole numbers that are all different mean nothing
 
 
@@ -114,6 +120,54 @@ def check_output(path: str | os.PathLike[str], inputs: Sequence[Path], *, suffix
     refuse_overwriting(path, inputs)
     if suffix and target.suffix != suffix and target.stat().st_size and not force:
         raise ValueError(f"{path}: is there, and does not end in {suffix}; name another file, or add --force")
+
+
+def number_remedy(value: str, name: str, role: str | None) -> str:
+    """What to do about the text `value` in a column of numbers, `role` being what the column is for.
+
+    Examples
+    --------
+    >>> number_remedy("1,234.5", "price", None)
+    "write plain numbers, such as 1234.5, or leave it out with 'ignore'"
+    """
+    if value == name:
+        return "the line with the names of the columns stands in the file a second time; remove it"
+    otherwise = "leave it out with 'ignore'" if role is None else f"name another column with {role!r}"
+    if value.strip().lower() in _TRUTHS:
+        return f"write 1 and 0, or {otherwise}"
+    if _DRESSED_NUMBER.fullmatch(value):
+        return f"write plain numbers, such as 1234.5, or {otherwise}"
+    return NUMBER_REMEDY if role is None else otherwise
+
+
+def check_header(start: bytes, separator: str, path: Path) -> None:
+    """Raise if the first line shows that columns are separated by something else, or holds no names.
+
+    Parameters
+    ----------
+    start : bytes
+        Of the file.
+    separator : str
+        What separates columns in files of this name.
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        Naming the file and what to do.
+    """
+    line = start.removeprefix(b"\xef\xbb\xbf").decode(errors="replace").lstrip("\r\n")
+    line = re.split("[\r\n]", line, maxsplit=1)[0]
+    if line.startswith(("#", "sep=")):
+        raise ValueError(
+            f"{path}: the first line must hold the names of the columns; it is {line[:60]!r}; remove it"
+        )
+    others = [other for other in _SEPARATORS if other != separator and other in line]
+    if others and separator not in line:
+        raise ValueError(
+            f"{path}: columns must be separated by {_SEPARATORS[separator]}; the first line has "
+            f"{_SEPARATORS[others[0]]} ({line[:60]!r}); write the file anew with {_SEPARATORS[separator]}"
+        )
 
 
 def refuse_overwriting(target: str | os.PathLike[str], sources: Sequence[Path]) -> None:

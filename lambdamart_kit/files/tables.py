@@ -16,6 +16,7 @@ from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.precision import feature_dtype, merged_columns
 from lambdamart_kit.core.typing import Array, FloatArray, Settings
 from lambdamart_kit.datasets.letor.text_file import check_encoding
+from lambdamart_kit.files.checks import NUMBER_REMEDY, check_header, number_remedy
 from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
 
 _CSV_BLOCK = 16 << 20
@@ -24,7 +25,7 @@ _TILE = 64
 _LEAST_ROWS = 1024
 _NO_NUMBER = re.compile(r"In CSV column #(?P<column>\d+): .*?invalid value '(?P<value>.*?)'", re.S)
 _NO_TEXT = re.compile(r"In CSV column #(?P<column>\d+): .*?invalid UTF8 data", re.S)
-_REMEDY = "leave it out with 'ignore', or store categories as whole-number codes"
+_LOOKED_AT = 1 << 16  # bytes at the start of a file that hold its first line
 
 
 class _TableReader(ABC):
@@ -204,7 +205,7 @@ class JsonLinesReader(_TableReader):
         if not path.stat().st_size:
             raise ValueError(f"{path}: the file is empty; expected one JSON object a line")
         codec = _CODECS.get(path.suffix)
-        _check_encoding(path)
+        _start(path)
         with pa.OSFile(str(path)) as source:
             return json.read_json(source if codec is None else pa.CompressedInputStream(source, codec))
 
@@ -256,7 +257,7 @@ class CsvReader(_TableReader):
                 raise
             name = self._names(path)[int(found["column"])]
             role = next((role for role, column in self._roles.items() if column == name), None)
-            remedy = _REMEDY if role is None else f"name another column with {role!r}"
+            remedy = number_remedy(found["value"], name, role)
             raise ValueError(
                 f"{path}: column {name!r} must hold numbers; it holds {found['value']!r}; {remedy}"
             ) from None
@@ -268,11 +269,12 @@ class CsvReader(_TableReader):
 
         if not path.stat().st_size:
             raise ValueError(f"{path}: the file is empty; a CSV file starts with the names of its columns")
-        _check_encoding(path)
+        separator = "\t" if ".tsv" in path.suffixes else ","
+        check_header(_start(path), separator, path)
         with pa.OSFile(str(path)) as source:
             codec = _CODECS.get(path.suffix)
             stream = source if codec is None else pa.CompressedInputStream(source, codec)
-            parsing = csv.ParseOptions(delimiter="\t" if ".tsv" in path.suffixes else ",")
+            parsing = csv.ParseOptions(delimiter=separator)
             if kinds is None:
                 yield csv.open_csv(stream, parse_options=parsing), source
                 return
@@ -281,13 +283,15 @@ class CsvReader(_TableReader):
             yield csv.open_csv(stream, reading, parsing, converting), source
 
 
-def _check_encoding(path: Path) -> None:
-    """Raise if a text file, compressed or not, is UTF-16."""
+def _start(path: Path) -> bytes:
+    """The first bytes of a text file, compressed or not; an error if they are UTF-16."""
     import pyarrow as pa
 
     codec = _CODECS.get(path.suffix)
     with _naming(path), pa.OSFile(str(path)) as source:
-        check_encoding((source if codec is None else pa.CompressedInputStream(source, codec)).read(4), path)
+        start: bytes = (source if codec is None else pa.CompressedInputStream(source, codec)).read(_LOOKED_AT)
+    check_encoding(start, path)
+    return start
 
 
 def check_names(names: Sequence[str], where: object) -> None:
@@ -373,7 +377,7 @@ def _numeric(column: Any, name: str, path: Path) -> Array:
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         if not (pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
-            raise ValueError(f"{path}: column {name!r} must hold numbers; it holds {kind}; {_REMEDY}")
+            raise ValueError(f"{path}: column {name!r} must hold numbers; it holds {kind}; {NUMBER_REMEDY}")
         column = column.cast(pa.float64())
     values: Array = column.to_numpy(zero_copy_only=False)
     return values
