@@ -25,7 +25,7 @@ MEANING = {
     "empty_prompt": "the prompt has no text: the pair counts as a question of its own",
     "duplicate": "the same preference was stated before, by the same judge where judges are known",
     "contradiction": "the opposite preference was stated too, by the same judge where judges are known",
-    "outvoted": "most of the judges of these two responses preferred the other one",
+    "outvoted": "more judges preferred the other of the two responses than this one",
     "split_vote": "as many judges preferred one response as the other",
     "cycle": "part of a cycle of three or more responses (a > b > c > a): no ranking agrees with all of them",
     "tie": "labelled a tie",

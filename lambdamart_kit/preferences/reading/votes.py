@@ -162,7 +162,7 @@ def read_frame(source: Any, records: RecordSource, wanted: list[str]) -> pd.Data
         import pyarrow.parquet as pq
 
         parts = [pq.read_table(path, columns=wanted, memory_map=True).to_pandas() for path in records.paths]
-        return pd.concat(parts, ignore_index=True)
+        return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     return pd.DataFrame(list(RecordSource(source, wanted)), columns=wanted)
 
 
@@ -176,8 +176,13 @@ def _outcomes(frame: pd.DataFrame, sides: tuple[str, str], outcome: list[str]) -
     column = frame[outcome[0]]
     if column.dtype.kind in "biuf":
         return column.to_numpy()
-    words = _football(column, sides)
-    return words if words is not None else _labels_or_numbers(column, frame, sides, outcome[0])
+    # A column of votes has few words: they are looked at, and not every row.
+    code, labels = pd.factorize(column, use_na_sentinel=False)
+    words = np.asarray(labels, dtype=object)
+    won = _football(words, sides)
+    if won is not None:
+        return won[code]
+    return _labels_or_numbers(words, code, frame, sides, outcome[0])
 
 
 def _numbered(values: list[Any], read: Callable[[Any, int], float]) -> FloatArray:
@@ -187,21 +192,23 @@ def _numbered(values: list[Any], read: Callable[[Any, int], float]) -> FloatArra
         raise ValueError(str(error)) from None
 
 
-def _football(column: pd.Series, sides: tuple[str, str]) -> FloatArray | None:
-    """Outcomes written H, D and A. A column of A's alone is one only between home and away teams."""
-    words = {label: str(label).strip().lower() for label in pd.unique(column)}
-    known = set(words.values())
-    if not known <= set(_FOOTBALL) or not ("h" in known or sides == ("home_team", "away_team")):
+def _football(labels: Array, sides: tuple[str, str]) -> FloatArray | None:
+    """Outcome of each label: H, D and A. A column of A's alone is one only between home and away teams."""
+    words = [str(label).strip().lower() for label in labels]
+    if not set(words) <= set(_FOOTBALL) or not ("h" in words or sides == ("home_team", "away_team")):
         return None
-    return column.map({label: _FOOTBALL[word] for label, word in words.items()}).to_numpy(np.float64)
+    return np.array([_FOOTBALL[word] for word in words], dtype=np.float64)
 
 
-def _labels_or_numbers(column: pd.Series, frame: pd.DataFrame, sides: tuple[str, str], name: str) -> Array:
+def _labels_or_numbers(
+    labels: Array, code: IndexArray, frame: pd.DataFrame, sides: tuple[str, str], name: str
+) -> Array:
     """Text as labels, or as numbers where it can only be that: CSV holds text only."""
-    numbers = pd.to_numeric(pd.Series(pd.unique(column)), errors="coerce")
+    numbers = pd.to_numeric(pd.Series(labels), errors="coerce")
+    column = labels[code]
     if not numbers.between(0, 1).all():
-        return column.to_numpy(dtype=object)
-    said = column.astype(str).to_numpy(dtype=object)
+        return column
+    said = np.array([str(label) for label in labels], dtype=object)[code]
     first = frame[sides[0]].astype(str).to_numpy(dtype=object)
     second = frame[sides[1]].astype(str).to_numpy(dtype=object)
     values = _numbered(column.tolist(), lambda value, row: number(value, name, row, low=0.0, high=1.0))

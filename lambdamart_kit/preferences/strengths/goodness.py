@@ -117,6 +117,8 @@ class GoodnessOfFit:
         tests += f", p = {self.p_value:.2g}"
         if not np.isnan(self.p_bootstrap):
             tests += f"; parametric bootstrap p = {self.p_bootstrap:.2g}"
+        if self.clustered:
+            tests += "; votes of a group may hang together"
         if not self.rejects(level):
             return f"A single scale describes the votes as far as they tell ({tests})."
         start = "A" if self.clustered else "If votes are independent of each other, a"

@@ -134,7 +134,9 @@ class StrengthTable(BaseEstimator):
         terms, scale = self._terms()
         n_items = len(self.items_)
         estimate = self._parameters[n_items:] / scale
-        variance = np.diagonal(self._covariance_of_all(method, n_replicates, random_state))[n_items:]
+        variance = np.empty(0)
+        if len(terms):
+            variance = np.diagonal(self._covariance_of_all(method, n_replicates, random_state))[n_items:]
         se = np.sqrt(np.maximum(variance, 0.0)) / scale
         z = estimate / np.where(se > 0, se, np.nan)
         half = norm.ppf((1 + level) / 2) * se
