@@ -72,28 +72,31 @@ class HodgeDecomposition:
     cyclic: FloatArray
 
     @cached_property
-    def _triangles(self) -> IndexArray | None:
+    def _triangle_edges(self) -> IndexArray | None:
         return find_triangles(self.first, self.second, len(self.items))
 
     @property
     def triangles(self) -> IndexArray:
         """Every three items that all met each other, ascending, (t, 3); none where `separated` is false."""
-        return np.empty((0, 3), dtype=np.intp) if self._triangles is None else self._triangles
+        if self._triangle_edges is None:
+            return np.empty((0, 3), dtype=np.intp)
+        near, far = self._triangle_edges[:, 0], self._triangle_edges[:, 1]
+        return np.column_stack([self.first[near], self.second[near], self.second[far]])
 
     @property
     def separated(self) -> bool:
         """False when there are too many triangles to tell curl from harmonic flow."""
-        return self._triangles is not None
+        return self._triangle_edges is not None
 
     @cached_property
     def curl(self) -> FloatArray:
         """The part of `cyclic` that goes round triangles, (m,); NaN where `separated` is false."""
-        if not self.separated:
+        edges = self._triangle_edges
+        if edges is None:
             return np.full(len(self.flow), np.nan)
         n_items = len(self.items)
         if _fills_every_cycle(self.first, self.second, n_items):
             return self.cyclic
-        edges = _triangle_edges(self.triangles, self.first, self.second, n_items)
         return _curl_part(edges, self.cyclic, self.weight)
 
     @property
@@ -152,12 +155,19 @@ class HodgeDecomposition:
         return np.where(here > there, self.flow[at], -self.flow[at]), 1.0 / self.weight[at]
 
     def _worst_triangles(self, n_cycles: int) -> list[tuple[int, ...]]:
-        if len(self.triangles) == 0:
+        edges = self._triangle_edges
+        if edges is None or len(edges) == 0:
             return []
-        edges = _triangle_edges(self.triangles, self.first, self.second, len(self.items))
         around = self.flow[edges[:, 0]] + self.flow[edges[:, 1]] - self.flow[edges[:, 2]]
         z = np.abs(around) / np.sqrt((1.0 / self.weight[edges]).sum(axis=1))
-        return [tuple(self.triangles[row].tolist()) for row in np.argsort(-z, kind="stable")[:n_cycles]]
+        # The worst few of many: what is below the last of them need not be sorted.
+        least = np.partition(z, -n_cycles)[-n_cycles] if n_cycles < len(z) else 0.0
+        rows = np.flatnonzero(z >= least)
+        rows = rows[np.argsort(-z[rows], kind="stable")[:n_cycles]]
+        return [
+            (int(self.first[near]), int(self.second[near]), int(self.second[far]))
+            for near, far, _ in edges[rows]
+        ]
 
     def _long_cycles(self) -> list[tuple[int, ...]]:
         """Shortest cycles along the harmonic flow (along all cyclic flow where the two were not separated).
@@ -284,7 +294,10 @@ def weak_components(first: IndexArray, second: IndexArray, n_items: int) -> Inde
 
 
 def find_triangles(first: IndexArray, second: IndexArray, n_items: int) -> IndexArray | None:
-    """All triangles i < j < k of pairs sorted by (first, second), (t, 3); None if there may be too many."""
+    """Pairs (i, j), (j, k) and (i, k) of all triangles i < j < k, (t, 3); None if there may be too many.
+
+    Pairs must be sorted by (first, second).
+    """
     n_after = np.bincount(first, minlength=n_items)
     starts = np.concatenate(([0], np.cumsum(n_after)))
     # Each pair (i, j) is continued by every (j, k); a triangle is closed by (i, k).
@@ -293,22 +306,15 @@ def find_triangles(first: IndexArray, second: IndexArray, n_items: int) -> Index
         return None
     base = np.repeat(np.arange(len(first)), n_wedges)
     within = np.arange(len(base)) - np.repeat(np.cumsum(n_wedges) - n_wedges, n_wedges)
-    third = second[starts[second[base]] + within]
-    _, closed = _find(first * n_items + second, first[base] * n_items + third)
-    return np.column_stack([first[base], second[base], third])[closed]
+    continued = starts[second[base]] + within
+    closing, closed = _find(first * n_items + second, first[base] * n_items + second[continued])
+    return np.column_stack([base, continued, closing])[closed]
 
 
 def _find(sorted_codes: IndexArray, codes: IndexArray) -> tuple[IndexArray, BoolArray]:
     """Where each code stands in `sorted_codes`, and whether it does."""
     at = np.minimum(np.searchsorted(sorted_codes, codes), max(0, len(sorted_codes) - 1))
     return at, sorted_codes[at] == codes if len(sorted_codes) else np.zeros(len(codes), dtype=bool)
-
-
-def _triangle_edges(triangles: IndexArray, first: IndexArray, second: IndexArray, n_items: int) -> IndexArray:
-    """Pairs (i, j), (j, k) and (i, k) of each triangle, (t, 3)."""
-    codes = first * n_items + second
-    i, j, k = triangles.T
-    return np.column_stack([_find(codes, a * n_items + b)[0] for a, b in ((i, j), (j, k), (i, k))])
 
 
 def _fills_every_cycle(first: IndexArray, second: IndexArray, n_items: int) -> bool:
