@@ -16,7 +16,8 @@ from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lambdamart_kit.preferences import BradleyTerry
+    from lambdamart_kit.preferences.strengths.bradley_terry import BradleyTerry
+    from lambdamart_kit.preferences.strengths.table import StrengthTable
 
 Ties = StrEnum("Ties", {name.replace("-", "_"): name for name in TIE_MODELS})  # type: ignore[misc]
 
@@ -92,7 +93,7 @@ def leaderboard(
     ).fit(votes.pairs, votes.outcomes, votes.weight, covariates=votes.covariates, groups=votes.groups)
     points: dict[str, Any] = {"scale": "elo" if elo else scale or "logit", "base": base}
     if anchor is not None:
-        points |= _anchor(fitted, anchor, base)
+        points |= anchored(fitted, anchor, base)
     method = intervals.value if intervals else "clustered" if groups else "sandwich"
     with warnings.catch_warnings():  # whether one scale fits the votes is said below
         warnings.filterwarnings("ignore", message=".*single scale does not describe")
@@ -101,14 +102,14 @@ def leaderboard(
         board.to_csv(out, index=False)
     if plot is not None:
         save_leaderboard(board, plot, top=top)
-    print(_board_text(board, top, n_digits=1 if elo or scale or base else 3))
+    print(board_text(board, top, n_digits=1 if elo or scale or base else 3))
     if top is not None and top < len(board):
         print(f"... {len(board) - top} more; --out FILE.csv has all", file=sys.stderr)
     _print_coefficients(fitted, method)
     _print_fit(fitted)
 
 
-def _anchor(fitted: BradleyTerry, anchor: str, base: float | None) -> Settings:
+def anchored(fitted: StrengthTable, anchor: str, base: float | None) -> Settings:
     """``ITEM=POINTS``, or ``ITEM`` with the points of --base."""
     name, sign, text = anchor.rpartition("=")
     try:
@@ -122,7 +123,8 @@ def _anchor(fitted: BradleyTerry, anchor: str, base: float | None) -> Settings:
     return {"anchor": item, "base": points}
 
 
-def _board_text(board: pd.DataFrame, top: int | None, *, n_digits: int) -> str:
+def board_text(board: pd.DataFrame, top: int | None, *, n_digits: int) -> str:
+    """The board as text, without columns that say nothing."""
     shown = board.head(top or len(board)).round(n_digits)
     whole = shown[["wins", "ties", "losses"]]
     if (whole == whole.round()).all(axis=None):

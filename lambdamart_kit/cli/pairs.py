@@ -1,4 +1,4 @@
-"""``lambdamart-kit pairs``: audit, convert, fit, score, filter, select, leaderboard, layouts."""
+"""``lambdamart-kit pairs``: audit, convert, fit, score, filter, select, leaderboard, rankings, dpo and more."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lambdamart_kit.cli.columns import roles
+from lambdamart_kit.cli.dpo import dpo
 from lambdamart_kit.cli.leaderboard import leaderboard
 from lambdamart_kit.cli.output import Group
+from lambdamart_kit.cli.rankings import rankings
 from lambdamart_kit.core.typing import Settings
 
 if TYPE_CHECKING:
@@ -287,6 +289,8 @@ def select(
 
 
 app.command()(leaderboard)
+app.command()(rankings)
+app.command()(dpo)
 
 
 def _read(
