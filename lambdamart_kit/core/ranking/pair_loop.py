@@ -74,15 +74,8 @@ def pair_rows(
     Unless `factors` is None, the losses of the pairs are summed into `cost`.
     """
     _clear(n_entries, ranked, factors)
-    sigma = np.float32(settings.sigma)
-    offset = np.float32(settings.offset)
-    slope = np.float32(settings.slope)
-    # LightGBM makes the same exception: with equal scores every weight would be divided by the offset
-    # alone, and a first gradient on zeros would come out 100 times larger.
-    if ranked.score[0] == ranked.score[n_entries - 1]:
-        offset = np.float32(1.0)
-        slope = np.float32(0.0)
-    scale = PairScale(sigma, offset, slope)
+    scale = _pair_scale(n_entries, settings, ranked)
+    sigma = scale.sigma
     shares = (np.float32(settings.swap_share), np.float32(settings.distance_share))
     total = 0.0
     below = 0
@@ -129,6 +122,20 @@ def pair_rows(
         if factors is not None:
             _pair_costs(i, i + 1, n_entries, scale, ranked)
     return total
+
+
+@inner(inline="always")
+def _pair_scale(n_entries: int, settings: PairSettings, ranked: Ranked) -> PairScale:
+    """The scale of a query's pairs; see `PairSettings`."""
+    sigma = np.float32(settings.sigma)
+    offset = np.float32(settings.offset)
+    slope = np.float32(settings.slope)
+    # LightGBM makes the same exception: with equal scores every weight would be divided by the offset
+    # alone, and a first gradient on zeros would come out 100 times larger.
+    if ranked.score[0] == ranked.score[n_entries - 1]:
+        offset = np.float32(1.0)
+        slope = np.float32(0.0)
+    return PairScale(sigma, offset, slope)
 
 
 @inner(borrows=True)
