@@ -231,11 +231,13 @@ def test_fitting_native_trees_does_not_wait_for_lightgbm():
 import sys
 import numpy as np
 from lambdamart_kit import LambdaMART
-ranker = LambdaMART(n_estimators=2, n_jobs=1).fit(np.ones((60, 1)), [0, 1, 2] * 20, qid=[0, 1] * 30)
-assert "lightgbm" not in sys.modules
-assert len(ranker.predict(np.zeros((2, 1)))) == 2
+X = np.tile([[0.0], [1.0], [2.0]], (20, 1))
+ranker = LambdaMART(n_estimators=2, n_jobs=1, min_child_samples=1).fit(X, [0, 1, 2] * 20, qid=[0, 1] * 30)
+low, high = ranker.predict(np.array([[0.0], [2.0]]))
+print("trees grew" if low < high else "no tree", "lightgbm" in sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout.split("\n")[-2] == "trees grew False"
 
 
 @lean_only

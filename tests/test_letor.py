@@ -258,9 +258,13 @@ def test_zst_without_zstandard(tmp_path, monkeypatch):
 
 
 def test_threads_do_not_matter(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    write_letor(make_letor(20, random_state=1), path)
+    in_one_block = read_letor(path, n_jobs=1)
     monkeypatch.setattr(text_file, "_BLOCK", 10_000)
-    write_letor(make_letor(20, random_state=1), tmp_path / "file.txt")
-    same(read_letor(tmp_path / "file.txt", n_jobs=1), read_letor(tmp_path / "file.txt", n_jobs=4))
+    assert path.stat().st_size > 8 * 10_000  # every thread has blocks to read
+    same(read_letor(path, n_jobs=1), in_one_block)
+    same(read_letor(path, n_jobs=4), in_one_block)
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import types
 from numba.extending import intrinsic
 
-from lambdamart_kit.core.typing import NumbaObject
+from lambdamart_kit.compile.typing import NumbaObject
 
 _WIDTHS = {types.float64: types.int64, types.float32: types.int32}
 _FLOATS = {integer: real for real, integer in _WIDTHS.items()}

@@ -21,7 +21,5 @@ Ids: TypeAlias = Any
 """One hashable id a row: an array, a list or a column; None where there are none."""
 RandomState: TypeAlias = Any
 """What scikit-learn takes as ``random_state``: None, an int or a ``numpy.random.RandomState``."""
-NumbaObject: TypeAlias = Any
-"""As in `lambdamart_kit.compile.typing`, which is not imported here because Numba takes long to import."""
 Settings: TypeAlias = dict[str, Any]
 """Names to values of different types: parameters, records, JSON objects."""

@@ -8,19 +8,20 @@ from typing import Any
 
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.writing import compressed_file
+from lambdamart_kit.files.tables import load_pyarrow
 from lambdamart_kit.runtime.atomic_file import atomic_file
 
 
 def write_parquet(data: RankingDataset, path: Path) -> None:
     """Write a Parquet file."""
-    _pyarrow()
+    load_pyarrow()
     with atomic_file(path) as stream:
         data.to_frame().to_parquet(stream, index=False)
 
 
 def write_arrow(data: RankingDataset, path: Path) -> None:
     """Write an Arrow file."""
-    pa = _pyarrow()
+    pa = load_pyarrow()
     table = pa.Table.from_pandas(data.to_frame(), preserve_index=False)
     with atomic_file(path) as stream, pa.ipc.new_file(stream, table.schema) as writer:
         writer.write_table(table)
@@ -57,13 +58,3 @@ def _as_json(column: Any) -> list[str]:
     """Values of a column as JSON: numbers with all their digits, of which pandas cuts some; NaN as null."""
     values = column.tolist()
     return ["null" if value != value else json.dumps(value) for value in values]
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise ImportError(
-            "Parquet and Arrow files need the 'pyarrow' package: pip install 'lambdamart-kit[parquet]'"
-        ) from None
-    return pyarrow

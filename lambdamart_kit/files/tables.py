@@ -34,7 +34,7 @@ class _TableReader(ABC):
     _typed = True  # whether a file says in which precision its numbers are
 
     def __init__(self, paths: Sequence[Path], columns: Columns, n_jobs: int | None = None) -> None:
-        _pyarrow()
+        load_pyarrow()
         self._paths = paths
         self._columns = columns
         names = self._names(paths[0])
@@ -433,10 +433,12 @@ def _transpose(columns: Any, rows: Any) -> None:
                 rows[i, j] = columns[j, i]
 
 
-def _pyarrow() -> None:
+def load_pyarrow() -> Any:
+    """Import pyarrow; an error that says how to install it if it is not there."""
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow
     except ImportError:
         raise ImportError(
-            "Parquet and CSV files need the 'pyarrow' package: pip install 'lambdamart-kit[parquet]'"
+            "Parquet, Arrow and CSV files need the 'pyarrow' package: pip install 'lambdamart-kit[parquet]'"
         ) from None
+    return pyarrow

@@ -394,12 +394,8 @@ class BaseRanker(CanExport, CanReport, HasColumns, BaseEstimator, ABC):
         ModelFormatError
             If the file is not one, is damaged, was written by a newer version, or holds another class.
         """
-        content = saving.read(path)
-        if content.class_name != cls.__name__:
-            raise saving.ModelFormatError(
-                f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}; use "
-                f"{content.class_name}.load or lambdamart_kit.rankers.load_ranker"
-            )
+        remedy = "; use {found}.load or lambdamart_kit.rankers.load_ranker"
+        content = saving.read_model(path, cls, remedy=remedy)
         with saving.restoring(path):
             ranker = cls(**content.params)
             state = dict(content.state)

@@ -138,6 +138,24 @@ def read(path: str | os.PathLike[str]) -> Content:
         raise ModelFormatError(f"{where}: the manifest is damaged ({error!r})") from None
 
 
+def read_model(path: str | os.PathLike[str], cls: type, *, remedy: str = "") -> Content:
+    """Read a file that must hold a model of the class `cls`.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is not one, is damaged, was written by a newer version, or holds another class. The
+        message then ends with the `remedy`, in which ``{found}`` is the class that the file holds.
+    """
+    content = read(path)
+    if content.class_name != cls.__name__:
+        found = content.class_name
+        raise ModelFormatError(
+            f"{os.fspath(path)}: holds a {found}, not a {cls.__name__}{remedy.format(found=found)}"
+        )
+    return content
+
+
 def _members(stream: BinaryIO, *, most_bytes: int, stored: bool = False) -> dict[str, bytes]:
     """The members of a zip archive, which may be hostile: sizes are capped before anything is unpacked.
 

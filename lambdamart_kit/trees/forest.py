@@ -28,8 +28,9 @@ from numba.extending import intrinsic
 from scipy import sparse
 
 from lambdamart_kit.compile import inner, kernel
+from lambdamart_kit.compile.typing import NumbaObject
 from lambdamart_kit.core.precision import TINY, floor_single
-from lambdamart_kit.core.typing import Array, Features, FloatArray, NumbaObject
+from lambdamart_kit.core.typing import Array, Features, FloatArray
 from lambdamart_kit.runtime.threads import run_tasks
 from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, ModelTree, read_trees
 

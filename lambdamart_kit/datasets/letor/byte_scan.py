@@ -15,7 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.typing import NumbaObject
+from lambdamart_kit.compile.typing import NumbaObject
 
 PADDING = 16
 

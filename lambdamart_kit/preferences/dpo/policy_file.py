@@ -52,11 +52,7 @@ class PolicyFile:
         ModelFormatError
             If the file is not one, is damaged, or holds another class.
         """
-        content = saving.read(path)
-        if content.class_name != cls.__name__:
-            raise saving.ModelFormatError(
-                f"{os.fspath(path)}: holds a {content.class_name}, not a {cls.__name__}"
-            )
+        content = saving.read_model(path, cls)
         with saving.restoring(path):
             policy = cls(**content.params)
             for name in _STATE:

@@ -17,7 +17,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.typing import Array, NumbaObject
+from lambdamart_kit.compile.typing import NumbaObject
+from lambdamart_kit.core.typing import Array
 
 _SPINS = 2000  # a few microseconds; after that the other thread has probably lost its core
 _YIELDS = 200  # times a core is offered to other threads before this thread goes to sleep

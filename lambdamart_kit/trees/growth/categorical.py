@@ -10,8 +10,20 @@ import numpy as np
 
 from lambdamart_kit.compile import inner
 from lambdamart_kit.core.typing import Array
-from lambdamart_kit.trees.growth.rules import CategoryRules, SplitRules, gradient_of, hessian_of, leaf_gain
-from lambdamart_kit.trees.growth.splitting import BIN, FEATURE, LEFT_TOTAL, MASK, NAN_LEFT, FeatureBins, beats
+from lambdamart_kit.trees.growth.splitting import (
+    BIN,
+    FEATURE,
+    LEFT_TOTAL,
+    MASK,
+    NAN_LEFT,
+    CategoryRules,
+    FeatureBins,
+    SplitRules,
+    beats,
+    gradient_of,
+    hessian_of,
+    leaf_gain,
+)
 
 
 @inner(borrows=True)

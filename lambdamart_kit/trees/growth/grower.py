@@ -11,8 +11,7 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.growth.histogram import make_layout
 from lambdamart_kit.trees.growth.leafwise import grow
 from lambdamart_kit.trees.growth.quantising import hash_rows
-from lambdamart_kit.trees.growth.rules import CategoryRules, TreeLimits
-from lambdamart_kit.trees.growth.splitting import BIN, FEATURE, MASK, NAN_LEFT
+from lambdamart_kit.trees.growth.splitting import BIN, FEATURE, MASK, NAN_LEFT, CategoryRules, TreeLimits
 from lambdamart_kit.trees.growth.state import (
     COUNT,
     LEFT_CHILD,

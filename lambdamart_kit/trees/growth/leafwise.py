@@ -24,27 +24,57 @@ import numpy as np
 from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.growth.barrier import cycles, meet
-from lambdamart_kit.trees.growth.histogram import SlotLayout, accumulate, complete
-from lambdamart_kit.trees.growth.leaf_table import divide, highest_gain, note_node, open_leaf, splittable
+from lambdamart_kit.trees.growth.categorical import search_categorical
+from lambdamart_kit.trees.growth.histogram import (
+    CATEGORICAL,
+    COLUMN,
+    N_BINS,
+    NAN_BIN,
+    START,
+    SlotLayout,
+    accumulate,
+    complete,
+)
 from lambdamart_kit.trees.growth.leaves import finish
-from lambdamart_kit.trees.growth.offers import offer, take_best_offer
 from lambdamart_kit.trees.growth.partition import move_rows
 from lambdamart_kit.trees.growth.quantising import plain_scales, quantise
-from lambdamart_kit.trees.growth.rules import (
+from lambdamart_kit.trees.growth.splitting import (
+    FEATURE,
+    LEFT_TOTAL,
+    SPLIT_WIDTH,
+    Bounds,
     CategoryRules,
+    FeatureBins,
     SplitRules,
     TreeLimits,
+    gradient_of,
+    hessian_of,
+    leaf_gain,
+    leaf_output,
+    rules_of_leaf,
     scaled_categories,
+    search_numeric,
     split_rules,
 )
-from lambdamart_kit.trees.growth.splitting import FEATURE
 from lambdamart_kit.trees.growth.state import (
     BEGIN,
     BUILD,
+    COUNT,
+    DEPTH,
     FINISH,
     GAIN,
     HEAVY,
+    HIGH,
+    LEFT_CHILD,
+    LIGHT,
+    LOW,
+    NODE,
+    NODE_TOTAL,
+    OFFERED,
+    PARENT,
     QUANTISE,
+    RIGHT_CHILD,
+    ROWS,
     SEARCH,
     SLOT,
     SUBTRACT,
@@ -61,6 +91,188 @@ from lambdamart_kit.trees.growth.state import (
 )
 
 _ROWS_TO_SHARE = 1500  # rows a thread from which a leaf is shared out by rows
+
+
+@inner(borrows=True)
+def _offer(
+    crew: Crew,
+    leaf: int,
+    layout: SlotLayout,
+    allowed: Array,
+    monotone: Array | None,
+    tree_rules: SplitRules,
+    categories: CategoryRules | None,
+    mine: Array,
+    reals: Array,
+    space: OfferSpace,
+) -> None:
+    """Search this thread's features for the best split of `leaf`: ``space.best``, its gain in `reals`."""
+    total = mine[leaf, TOTAL]
+    best = space.best
+    histogram = space.histogram
+    rules = rules_of_leaf(tree_rules, hessian_of(total), mine[leaf, COUNT])
+    # No split is found yet. -1 is below every feature, so by the rule for equal gains no feature wins with
+    # just the gain that is to be beaten.
+    best[FEATURE] = -1
+    parent = leaf_gain(gradient_of(total), hessian_of(total), rules)
+    gain = parent * (1 + 1e-10) + rules.min_gain  # a split must gain more than rounding could
+    # Either one row of features serves all nodes, or each node
+    # has a row of its own; the remainder serves both.
+    may_split = allowed[mine[leaf, NODE] % len(allowed)]
+    features = layout.features
+    block_feature = layout.block_feature
+    # Blocks are dealt out to the threads in turn, in every plane, and each thread searches the features of
+    # its own blocks. `gain` is what the next feature has to beat.
+    for block in range(crew.thread, len(block_feature) - 1, crew.n_threads):
+        for f in range(block_feature[block], block_feature[block + 1]):
+            feature = FeatureBins(
+                features[f, COLUMN], features[f, START], features[f, N_BINS], features[f, NAN_BIN]
+            )
+            if not may_split[feature.column]:
+                continue
+            if categories is not None and features[f, CATEGORICAL]:
+                gain = search_categorical(
+                    feature, histogram, total, rules, categories, space.left, space.gains, gain, best
+                )
+            elif monotone is not None:
+                bounds = Bounds(monotone[feature.column], reals[leaf, LOW], reals[leaf, HIGH])
+                gain = search_numeric(
+                    feature, histogram, total, bounds, rules, space.left, space.gains, gain, best
+                )
+            else:
+                gain = search_numeric(
+                    feature, histogram, total, None, rules, space.left, space.gains, gain, best
+                )
+    # What is offered is the improvement: the children's gains less what the leaf has undivided.
+    reals[leaf, OFFERED] = gain - parent if best[FEATURE] >= 0 else 0.0
+
+
+@inner(borrows=True)
+def _take_best_offer(crew: Crew, leaf: int, child: int, tables: LeafTables, offers: Array) -> None:
+    """Note the best of all threads' offers for `leaf`; equal gains go to the lower feature."""
+    chosen = 0
+    top = 0.0
+    feature = np.int64(-1)
+    # Each thread finds the same answer from the same offers, so nobody waits for one that decides.
+    for t in range(crew.n_threads):
+        gain = tables.reals[t, leaf, OFFERED]
+        candidate = offers[2 * t + child, FEATURE]
+        if gain > top or (gain == top and gain > 0.0 and candidate < feature):
+            chosen = t
+            top = gain
+            feature = candidate
+    tables.reals[crew.thread, leaf, GAIN] = top
+    # Columns are copied one by one: assigning a slice would take a second to compile, here and below.
+    for column in range(SPLIT_WIDTH):
+        tables.leaves[crew.thread, leaf, column] = offers[2 * chosen + child, column]
+
+
+@inner(borrows=True)
+def _open_leaf(
+    mine: Array,
+    reals: Array,
+    leaf: int,
+    rows: LeafRows,
+    place: LeafPlace,
+    total: int,
+    low: float,
+    high: float,
+) -> None:
+    """Fill in the row of a new leaf, whose best split is not known yet."""
+    mine[leaf, BEGIN] = rows.begin
+    mine[leaf, HEAVY] = rows.heavy
+    mine[leaf, LIGHT] = rows.light
+    mine[leaf, COUNT] = rows.n_rows
+    mine[leaf, TOTAL] = total
+    mine[leaf, DEPTH] = place.depth
+    mine[leaf, SLOT] = place.slot
+    mine[leaf, NODE] = place.node
+    mine[leaf, PARENT] = place.parent
+    reals[leaf, GAIN] = 0.0
+    reals[leaf, LOW] = low
+    reals[leaf, HIGH] = high
+
+
+@inner(borrows=True)
+def _splittable(mine: Array, leaf: int, limits: TreeLimits, rules: SplitRules) -> bool:
+    """Whether two children could each have enough rows and hessian, and depth is left."""
+    # With less than twice the least of a child, no split makes two children.
+    return (
+        mine[leaf, COUNT] >= 2 * limits.min_child_samples
+        and hessian_of(mine[leaf, TOTAL]) >= 2 * rules.min_hessian
+        and (limits.max_depth <= 0 or mine[leaf, DEPTH] < limits.max_depth)
+    )
+
+
+@inner(borrows=True)
+def _note_node(leaf: int, node: int, mine: Array, reals: Array, nodes: Array, node_gains: Array) -> None:
+    """Write the split into the tree. Children are LightGBM's: a node, or ~leaf."""
+    # The left child keeps the leaf's number, and the right child takes the next: leaf node + 1.
+    for column in range(SPLIT_WIDTH):
+        nodes[node, column] = mine[leaf, column]
+    nodes[node, LEFT_CHILD] = ~leaf
+    nodes[node, RIGHT_CHILD] = ~(node + 1)
+    nodes[node, ROWS] = mine[leaf, COUNT]
+    nodes[node, NODE_TOTAL] = mine[leaf, TOTAL]
+    node_gains[node] = reals[leaf, GAIN]
+    # The parent pointed to this leaf; now it points to the node. Its last bit says which child this was.
+    parent = mine[leaf, PARENT]
+    if parent >= 0:
+        nodes[parent >> 1, LEFT_CHILD + (parent & 1)] = node
+
+
+@inner(borrows=True)
+def _divide(
+    leaf: int,
+    node: int,
+    heavy_left: int,
+    light_left: int,
+    monotone: Array | None,
+    mine: Array,
+    reals: Array,
+    rules: SplitRules,
+) -> None:
+    """Leaf `leaf` becomes the left child, leaf ``node + 1`` the right; the larger keeps the histogram."""
+    begin = mine[leaf, BEGIN]
+    heavy = mine[leaf, HEAVY]
+    light = mine[leaf, LIGHT]
+    count = mine[leaf, COUNT]
+    depth = mine[leaf, DEPTH] + 1
+    slot = mine[leaf, SLOT]
+    left_total = mine[leaf, LEFT_TOTAL]
+    right_total = mine[leaf, TOTAL] - left_total
+    low = reals[leaf, LOW]
+    high = reals[leaf, HIGH]
+    # Without a constraint on the feature both children inherit the bounds of their parent.
+    left_low = low
+    left_high = high
+    right_low = low
+    right_high = high
+    if monotone is not None:
+        # Outputs of the two children are kept apart by the middle between them, on every level below.
+        middle = leaf_output(gradient_of(left_total), hessian_of(left_total), rules, low, high) / 2
+        middle += leaf_output(gradient_of(right_total), hessian_of(right_total), rules, low, high) / 2
+        direction = monotone[mine[leaf, FEATURE]]
+        if direction > 0:  # a rising feature: the left child stays below the middle, the right one above
+            left_high = middle
+            right_low = middle
+        elif direction < 0:
+            left_low = middle
+            right_high = middle
+    right = node + 1
+    n_left = heavy_left + light_left
+    # The larger child's histogram is made in the parent's place, by subtracting the smaller child's.
+    left_slot = right if 2 * heavy_left <= heavy else slot
+    right_slot = slot if 2 * heavy_left <= heavy else right
+    # Both runs were parted in place: left rows come first in each.
+    rows = LeafRows(begin, heavy_left, light, n_left)
+    # Split number `node` opens the nodes 2 node + 1 and 2 node + 2, the root being 0. The last argument
+    # says where the parent points to the child: 2 node for its left side, and 2 node + 1 for its right one.
+    place = LeafPlace(depth, left_slot, 2 * node + 1, 2 * node)
+    _open_leaf(mine, reals, leaf, rows, place, left_total, left_low, left_high)
+    rows = LeafRows(begin + heavy_left, heavy - heavy_left, light + light_left, count - n_left)
+    place = LeafPlace(depth, right_slot, 2 * node + 2, 2 * node + 1)
+    _open_leaf(mine, reals, right, rows, place, right_total, right_low, right_high)
 
 
 @inner(borrows=True, shared=True)
@@ -151,8 +363,8 @@ def _search(
     histograms = space.histograms
     # All threads return here or none does, because their tables are the same. Otherwise those that go on
     # would wait at the barrier for ever.
-    left_wanted = splittable(mine, leaf, limits, rules)
-    right_wanted = right != leaf and splittable(mine, right, limits, rules)
+    left_wanted = _splittable(mine, leaf, limits, rules)
+    right_wanted = right != leaf and _splittable(mine, right, limits, rules)
     if not (left_wanted or right_wanted):
         return
     # The smaller child is the one that got the new histogram.
@@ -176,13 +388,13 @@ def _search(
                 space.gains[thread],
                 space.offers[2 * thread + child],
             )
-            offer(crew, at, layout, allowed, monotone, rules, categories, mine, reals, own)
+            _offer(crew, at, layout, allowed, monotone, rules, categories, mine, reals, own)
     # A thread's offers are complete; what the others offer is known after all have met.
     searched = cycles()
     meet(crew.arrivals, thread, crew.n_threads)
     for child in range(2):
         if right_wanted if child else left_wanted:
-            take_best_offer(crew, right if child else leaf, child, tables, space.offers)
+            _take_best_offer(crew, right if child else leaf, child, tables, space.offers)
     crew.clock[BUILD] += built - started
     crew.clock[SUBTRACT] += subtracted - built
     crew.clock[SEARCH] += searched - subtracted
@@ -226,7 +438,7 @@ def grow(
     rules = split_rules(limits, scales.gradient, scales.hessian, free)
     scaled = scaled_categories(categories, scales.hessian, free)
     root = LeafRows(0, heavy, heavy, len(sample.rows))
-    open_leaf(mine, reals, 0, root, LeafPlace(0, 0, 0, -1), total, -np.inf, np.inf)
+    _open_leaf(mine, reals, 0, root, LeafPlace(0, 0, 0, -1), total, -np.inf, np.inf)
     n_leaves = 1
     leaf = 0
     right = 0
@@ -237,18 +449,20 @@ def grow(
         _search(
             crew, leaf, right, limits, rules, scaled, monotone, layout, allowed, carried, tables, work.space
         )
-        leaf = highest_gain(reals, n_leaves)
+        leaf = 0
+        # A later leaf has to gain more, so of equal gains the leaf with the lower number is split.
+        for other in range(1, n_leaves):
+            leaf = other if reals[other, GAIN] > reals[leaf, GAIN] else leaf
         if reals[leaf, GAIN] <= 0.0:
             break
-        # Split number `node` makes leaf number `right`. Only thread 0 writes the tree. Every thread writes
-        # its own copy of the table of leaves, with the same numbers.
+        # Split `node` makes leaf `right`. Thread 0 writes the tree, each thread its own table of leaves.
         node = n_leaves - 1
         right = n_leaves
         column = columns[mine[leaf, FEATURE]]
         heavy, light = move_rows(crew, column, leaf, mine, work.order)
         if thread == 0:
-            note_node(leaf, node, mine, reals, tables.nodes, tables.node_gains)
-        divide(leaf, node, heavy, light, monotone, mine, reals, rules)
+            _note_node(leaf, node, mine, reals, tables.nodes, tables.node_gains)
+        _divide(leaf, node, heavy, light, monotone, mine, reals, rules)
         n_leaves += 1
     started = cycles()
     # Leaf values are made of unrounded sums, hence the rules in real units.

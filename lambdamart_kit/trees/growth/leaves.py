@@ -7,7 +7,7 @@ import numpy as np
 from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.growth.barrier import meet
-from lambdamart_kit.trees.growth.rules import SplitRules, leaf_output
+from lambdamart_kit.trees.growth.splitting import SplitRules, leaf_output
 from lambdamart_kit.trees.growth.state import (
     BEGIN,
     COUNT,

@@ -16,7 +16,7 @@ import numpy as np
 
 from lambdamart_kit.trees.growth.histogram import SlotLayout
 from lambdamart_kit.trees.growth.leafwise import grow
-from lambdamart_kit.trees.growth.rules import CategoryRules, TreeLimits
+from lambdamart_kit.trees.growth.splitting import CategoryRules, TreeLimits
 from lambdamart_kit.trees.growth.state import Rounding, Sample, Work
 from lambdamart_kit.trees.parameters import TreeParameters
 

@@ -35,7 +35,7 @@ from lambdamart_kit.trees.growth.grower import (
 )
 from lambdamart_kit.trees.growth.leaves import sum_leaves
 from lambdamart_kit.trees.growth.quantising import quantise_rows, spread
-from lambdamart_kit.trees.growth.rules import (
+from lambdamart_kit.trees.growth.splitting import (
     SplitRules,
     TreeLimits,
     gradient_of,
