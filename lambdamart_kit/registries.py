@@ -43,6 +43,12 @@ def _booster(entry: Any) -> str:
     return "; ".join(can)
 
 
+def _measure(kind: Any) -> str:
+    """What a measure of trec_eval is, and which number its name ends in."""
+    ends = {"k": "; its name ends in k, as in `_10`", "p": "; its name may end in p, as in `_0.5`"}
+    return str(kind.title) + ends.get(kind.parameter, "")
+
+
 @dataclass(frozen=True)
 class Registry:
     """One kind of thing that has names.
@@ -74,6 +80,12 @@ _KIT = "lambdamart_kit"
 REGISTRIES = (
     Registry("objective", f"{_KIT}.objectives:OBJECTIVES", "`LambdaMART(objective=)`, `train --objective`"),
     Registry("metric", f"{_KIT}.metrics:METRICS", "`eval_metric=`, `evaluate --metrics`, as in `ndcg@10`"),
+    Registry(
+        "TREC measure",
+        f"{_KIT}.trec:MEASURES",
+        "`evaluate --metrics` and `compare --metrics`, in trec_eval's conventions, as in `ndcg_cut_10`",
+        _measure,
+    ),
     Registry(
         "booster", f"{_KIT}.boosters.registry:BOOSTERS", "`LambdaMART(booster=)`, `train --booster`", _booster
     ),
@@ -143,7 +155,7 @@ def as_markdown() -> str:
     ]
     for registry in REGISTRIES:
         rows = [f"| `{name}` | {_in_table(text)} |" for name, text in names_of(registry.kind)]
-        title = f"## {registry.kind.capitalize()}s".replace("ys", "ies")
+        title = f"## {registry.kind[0].upper()}{registry.kind[1:]}s".replace("ys", "ies")
         module, _, name = registry.path.partition(":")
         where = f"`{name}` in `{module}`; used by {registry.used}."
         parts += [title, where, "\n".join(["| name | what it is |", "|---|---|", *rows])]

@@ -28,6 +28,7 @@ from lambdamart_kit.preferences.reading.layouts import LAYOUTS
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS, HalfTies
 from lambdamart_kit.registries import REGISTRIES, as_markdown, names_of
 from lambdamart_kit.simulation.simulate import STRATEGIES, simulate
+from lambdamart_kit.trec import MEASURES
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"n_estimators": 4, "num_leaves": 4, "min_child_samples": 2, "random_state": 0, "n_jobs": 1}
@@ -53,6 +54,7 @@ class DummyTies(HalfTies):
 DUMMIES = {
     "objective": (OBJECTIVES, DummyObjective),
     "metric": (METRICS, DummyMetric),
+    "TREC measure": (MEASURES, MEASURES["map"]),
     "booster": (BOOSTERS, BoosterEntry("scikit_learn_booster:ScikitLearnBooster", "scikit-learn")),
     "file format": (FORMATS, replace(FORMATS["letor"], suffixes=(".dummy",))),
     "layout": (LAYOUTS, replace(LAYOUTS["orca"], name="dummy")),
@@ -64,6 +66,7 @@ DUMMIES = {
 COMMANDS = {
     "objective": ["bench", "-m", "?"],
     "metric": ["names", "metric"],
+    "TREC measure": ["names", "TREC measure"],
     "booster": ["train", "--help"],
     "file format": ["names", "file format"],
     "layout": ["pairs", "layouts"],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lambdamart_kit.trec import (
+    MEASURES,
     Qrels,
     RunFile,
     evaluate_run,
@@ -22,7 +23,7 @@ from lambdamart_kit.trec import (
     write_run,
 )
 
-MEASURES = [
+NAMES = [
     "map",
     "map_cut_3",
     "map_cut_10",
@@ -80,10 +81,10 @@ def test_values_are_those_of_trec_eval(seed, level):
     cuts = {"map_cut.3,10", "P.1,5,30", "recall.5,30", "success.1,5", "ndcg_cut.3,10"}
     plain = {name for name in wanted if name not in {cut.partition(".")[0] for cut in cuts}} | {"infAP"}
     oracle = pytrec_eval.RelevanceEvaluator(judged, plain | cuts, relevance_level=level).evaluate(found)
-    ours = evaluate_run(as_qrels(judged), as_run(found), MEASURES, min_relevance=level)
+    ours = evaluate_run(as_qrels(judged), as_run(found), NAMES, min_relevance=level)
     assert ours.qid.tolist() == sorted(oracle)
     for row, query in zip(ours.values, ours.qid):
-        for value, name in zip(row, MEASURES):
+        for value, name in zip(row, NAMES):
             assert value == pytest.approx(oracle[query][name], abs=1e-9), (query, name)
 
 
@@ -229,3 +230,47 @@ def test_judgments_of_ir_datasets(monkeypatch):
     module = Named(load=lambda name: Named(qrels_iter=lambda: iter(found)))
     monkeypatch.setitem(__import__("sys").modules, "ir_datasets", module)
     assert load_qrels("any").relevance.tolist() == [2, 0]
+
+
+def test_no_such_judgments_in_ir_datasets(monkeypatch):
+    from types import SimpleNamespace as Named
+
+    def load(name):
+        raise KeyError(name)
+
+    monkeypatch.setitem(__import__("sys").modules, "ir_datasets", Named(load=load))
+    with pytest.raises(ValueError, match="has no judgments called 'nothing'"):
+        read_qrels("irds:nothing")
+
+
+def test_the_command_takes_judgments_of_ir_datasets(monkeypatch, tmp_path):
+    from types import SimpleNamespace as Named
+
+    from typer.testing import CliRunner
+
+    from lambdamart_kit.cli.app import app
+
+    found = [Named(query_id="q1", doc_id="a", relevance=1), Named(query_id="q1", doc_id="b", relevance=0)]
+    module = Named(load=lambda name: Named(qrels_iter=lambda: iter(found)))
+    monkeypatch.setitem(__import__("sys").modules, "ir_datasets", module)
+    for name, order in (("one", "ba"), ("two", "ab")):
+        lines = [f"q1 Q0 {docid} {rank} {-rank} x\n" for rank, docid in enumerate(order, 1)]
+        (tmp_path / f"{name}.run").write_text("".join(lines))
+    command = ["evaluate", "irds:any/set", str(tmp_path / "one.run"), "-k", "recip_rank", "-f", "csv"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1].startswith("recip_rank,0.5,")
+    runs = [str(tmp_path / f"{name}.run") for name in ("one", "two")]
+    done = CliRunner().invoke(app, ["compare", "irds:any/set", *runs, "-k", "recip_rank", "-f", "json"])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("kind", list(MEASURES))
+def test_a_right_order_is_worth_more_than_its_reverse(kind):
+    name = f"{kind}_1" if MEASURES[kind].parameter == "k" else kind
+    qid = np.array(["q"] * 4)
+    docid = np.array(["a", "b", "c", "d"])
+    qrels = Qrels(qid, docid, np.array([2, 1, 0, 0]))
+    right = evaluate_run(qrels, RunFile(qid, docid, np.array([4.0, 3.0, 2.0, 1.0])), [name]).values[0, 0]
+    reverse = evaluate_run(qrels, RunFile(qid, docid, np.array([1.0, 2.0, 3.0, 4.0])), [name]).values[0, 0]
+    assert 0 <= reverse < right <= 1

@@ -101,14 +101,14 @@ def measure_file(
     """
     single = isinstance(data, str | Path) and is_qrels(data)
     if single:
-        return _of_judgments(Path(str(data)), scores, metrics or DEFAULT_TREC, min_relevance, complete)
+        return _of_judgments(str(data), scores, metrics or DEFAULT_TREC, min_relevance, complete)
     if is_run(scores) and complete:
         raise ValueError("--complete needs judgments in TREC's format: rows of data have a score each")
     return _of_rows(data, scores, metrics or DEFAULT_METRICS, columns or Columns(), min_relevance)
 
 
 def _of_judgments(
-    path: Path, scores: str | Path, metrics: str | Sequence[str], min_relevance: int, complete: bool
+    path: str, scores: str | Path, metrics: str | Sequence[str], min_relevance: int, complete: bool
 ) -> Measured:
     if not is_run(scores):
         raise ValueError(

@@ -14,7 +14,10 @@ import typer
 from lambdamart_kit.cli.columns import DocidOption, LabelOption, LetorOption, QidOption, make_columns
 from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
 
-_DATA_HELP = "Rows with labels, of any format, or TREC judgments (qid 0 docid relevance)."
+_DATA_HELP = (
+    "Rows with labels, of any format, or TREC judgments (qid 0 docid relevance), which irds:NAME "
+    "takes from the ir_datasets package."
+)
 _METRICS_HELP = (
     "Such as ndcg@10,map; or trec_eval's, in its conventions: ndcg_cut_10, P_5, recip_rank, bpref, infAP. "
     "By default ndcg@10, and for judgments map,ndcg_cut_10,P_10,recip_rank."

@@ -100,8 +100,11 @@ class RunFile:
         return np.lexsort((-names, -single, self.qid))
 
 
+IR_DATASETS = "irds:"  # before the name of a data set of that package, as PyTerrier writes it
+
+
 def read_qrels(path: str | Path) -> Qrels:
-    r"""Read judgments: lines ``qid 0 docid relevance``, plain or ``.gz``.
+    r"""Read judgments: lines ``qid 0 docid relevance``, plain or ``.gz``; or ``irds:NAME``, see `load_qrels`.
 
     Raises
     ------
@@ -116,6 +119,8 @@ def read_qrels(path: str | Path) -> Qrels:
     >>> read_qrels(path).relevance.tolist()
     [2, 0]
     """
+    if str(path).startswith(IR_DATASETS):
+        return load_qrels(str(path).removeprefix(IR_DATASETS))
     rows = list(_fields(Path(path), 4, "qid 0 docid relevance"))
     relevance = [_whole_number(fields[3], path, number) for number, fields in rows]
     qid = np.array([fields[0] for _, fields in rows], dtype=str)
@@ -148,6 +153,8 @@ def load_qrels(name: str) -> Qrels:
     ------
     ImportError
         If the package is not installed.
+    ValueError
+        If it has no judgments of this name.
     """
     try:
         import ir_datasets  # type: ignore[import-untyped, unused-ignore]
@@ -156,7 +163,12 @@ def load_qrels(name: str) -> Qrels:
             "judgments by name need the 'ir_datasets' package: pip install ir_datasets; or give a file of "
             "judgments"
         ) from None
-    found = list(ir_datasets.load(name).qrels_iter())
+    try:
+        found = list(ir_datasets.load(name).qrels_iter())
+    except (KeyError, AttributeError):  # no such data set, or one without judgments
+        raise ValueError(
+            f"the ir_datasets package has no judgments called {name!r}; see https://ir-datasets.com"
+        ) from None
     return Qrels(
         np.array([judgment.query_id for judgment in found], dtype=str),
         np.array([judgment.doc_id for judgment in found], dtype=str),
@@ -220,7 +232,12 @@ def is_run(path: str | Path) -> bool:
 
 
 def is_qrels(path: str | Path) -> bool:
-    """Whether the first line has the four fields of a judgment: LETOR has colons and CSV commas in its."""
+    """Whether the first line has the four fields of a judgment: LETOR has colons and CSV commas in its.
+
+    So is a name such as ``irds:msmarco-passage/dev/small``, whose judgments the ir_datasets package has.
+    """
+    if str(path).startswith(IR_DATASETS):
+        return True
     fields = _first_fields(Path(path))
     if len(fields) != 4 or fields[1].startswith("qid:"):
         return False

@@ -140,26 +140,27 @@ def _share(part: float, whole: float) -> float:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A family of measures: its formula, and which number its name ends in."""
+    """A family of measures: its formula, what that says in a line, and which number its name ends in."""
 
     value: Callable[[JudgedList, float], float]
+    title: str
     parameter: str = ""  # "k": a cut-off that must be there; "p": a persistence that may be
 
 
 MEASURES: dict[str, _Kind] = {
-    "map": _Kind(_average_precision),
-    "map_cut": _Kind(_average_precision, "k"),
-    "P": _Kind(_precision, "k"),
-    "recall": _Kind(_recall, "k"),
-    "success": _Kind(_success, "k"),
-    "hit": _Kind(_success, "k"),
-    "Rprec": _Kind(_r_precision),
-    "recip_rank": _Kind(_reciprocal_rank),
-    "ndcg": _Kind(_ndcg),
-    "ndcg_cut": _Kind(_ndcg, "k"),
-    "bpref": _Kind(_bpref),
-    "infAP": _Kind(_inferred_average_precision),
-    "rbp": _Kind(_rank_biased_precision, "p"),
+    "map": _Kind(_average_precision, "Average precision"),
+    "map_cut": _Kind(_average_precision, "Average precision of the first k documents", "k"),
+    "P": _Kind(_precision, "Share of the first k documents that is relevant", "k"),
+    "recall": _Kind(_recall, "Share of the relevant documents among the first k", "k"),
+    "success": _Kind(_success, "1 if one of the first k documents is relevant", "k"),
+    "hit": _Kind(_success, "1 if one of the first k documents is relevant, as others call success", "k"),
+    "Rprec": _Kind(_r_precision, "Precision at the number of relevant documents"),
+    "recip_rank": _Kind(_reciprocal_rank, "Reciprocal rank of the first relevant document"),
+    "ndcg": _Kind(_ndcg, "NDCG with linear gain"),
+    "ndcg_cut": _Kind(_ndcg, "NDCG of the first k documents with linear gain", "k"),
+    "bpref": _Kind(_bpref, "How seldom a judged document that is not relevant stands above a relevant one"),
+    "infAP": _Kind(_inferred_average_precision, "Average precision inferred from a sample of judgments"),
+    "rbp": _Kind(_rank_biased_precision, "Rank-biased precision with persistence p, 0.8 by default", "p"),
 }
 _BY_LOWER = {name.lower(): name for name in MEASURES}
 _FORM = re.compile(r"(?P<name>[A-Za-z_]+?)(?:[_@.](?P<number>[0-9]*\.?[0-9]+))?")
