@@ -147,6 +147,14 @@ def test_select_best():
     assert dpo.select_best([1.0, 3.0, 3.0, -1.0], [7, 5, 5, 7]).tolist() == [1, 0]
 
 
+def test_select_best_by_lower_bound():
+    scores, prompts = [1.0, 1.2, 0.0, 0.5], ["a", "a", "b", "b"]
+    std = [0.1, 0.5, 0.0, 0.4]
+    assert dpo.select_best(scores, prompts, std=std).tolist() == [0, 3]
+    assert dpo.select_best(scores, prompts, std=std, caution=0.25).tolist() == [1, 3]
+    assert dpo.select_best(scores, prompts, std=std, caution=2.0).tolist() == [0, 2]
+
+
 def test_compare_margins():
     explicit = np.array([2.0, -1.0, 0.5, 3.0, -2.0])
     same = dpo.compare_margins(0.1 * explicit, explicit)
@@ -183,6 +191,9 @@ def test_audit_logps():
         (lambda: dpo.implicit_margin([1.0], [1.0, 2.0], [1.0], [1.0, 2.0]), "'rejected_logps' must have one"),
         (lambda: dpo.implicit_margin(**ROW, chosen_lengths=[3]), "'rejected_lengths' must hold"),
         (lambda: dpo.select_best([np.nan], [1]), "'scores' must be finite; row 0"),
+        (lambda: dpo.select_best([1, 2], [1, 1], std=[1]), "'std' must hold one value a score"),
+        (lambda: dpo.select_best([1, 2], [1, 1], std=[1, -1]), "'std' must be finite and >= 0; row 1"),
+        (lambda: dpo.select_best([1], [1], std=[1], caution=-1), "'caution' must be finite and >= 0"),
     ],
 )
 def test_bad_input(call, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import warnings
 
@@ -357,6 +358,50 @@ def test_bagging():
     assert len({tuple(r.coef) for r in model.rewards_}) == 5
     again = small(scorer="linear", n_bags=5).fit_pairs(train)
     np.testing.assert_array_equal(model.predict(train.features), again.predict(train.features))
+
+
+@pytest.mark.parametrize("scorer", ["linear", "trees"])
+def test_how_far_bags_are_apart(scorer, tmp_path):
+    train, _ = synthetic(300)
+    model = small(scorer=scorer, n_bags=4, n_estimators=8).fit_pairs(train)
+    X = train.features[:50]
+    rewards, std = model.predict(X, return_std=True)
+    np.testing.assert_array_equal(rewards, model.predict(X))
+    # By hand: each bag's rewards less their mean over the training responses, on the scale of the rewards.
+    table = np.array([bag.predict(X) - bag.predict(train.features).mean() for bag in model.rewards_])
+    np.testing.assert_allclose(std, table.std(axis=0, ddof=1) / model.temperature_, rtol=1e-6)
+    assert (std > 0).all()
+    model.save(tmp_path / "rm.lmk")
+    loaded = RewardModel.load(tmp_path / "rm.lmk")
+    np.testing.assert_allclose(loaded.predict(X, return_std=True)[1], std, rtol=1e-6)
+    again = small(scorer=scorer, n_bags=4, n_estimators=8).fit_pairs(train)
+    np.testing.assert_array_equal(again.predict(X, return_std=True)[1], std)
+
+
+def test_bags_are_apart_where_there_are_no_data():
+    rng = np.random.default_rng(0)
+    X = np.vstack([rng.normal(size=(400, 2)), [[8.0, 8.0]]]).astype(np.float32)
+    chosen = np.arange(0, 400, 2) + (X[:400:2, 0] < X[1:400:2, 0])
+    rejected = chosen ^ 1
+    model = small(scorer="linear", n_bags=10).fit_pairs(PreferencePairs.from_indices(X, chosen, rejected))
+    _, std = model.predict(X, return_std=True)
+    assert std[-1] > 2 * np.median(std)
+
+
+def test_a_level_that_a_bag_adds_to_all_rewards_is_no_spread():
+    train, _ = synthetic(300)
+    model = small(scorer="linear", n_bags=3).fit_pairs(train)
+    std = model.predict(train.features, return_std=True)[1]
+    bag = model.rewards_[0]
+    model.rewards_[0] = dataclasses.replace(bag, mean=bag.mean + 100.0)
+    model.bag_levels_[0] = model.rewards_[0].predict(train.features).mean()
+    np.testing.assert_allclose(model.predict(train.features, return_std=True)[1], std, atol=1e-9)
+
+
+def test_a_spread_needs_bags():
+    train, _ = synthetic(100)
+    with pytest.raises(ValueError, match="'return_std' needs a reward model of several bags"):
+        small(scorer="linear").fit_pairs(train).predict(train.features, return_std=True)
 
 
 def test_fit_on_labels_is_fit_on_their_pairs():

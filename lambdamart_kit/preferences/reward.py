@@ -11,29 +11,20 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, find_booster
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
+from lambdamart_kit.preferences.bags import bag_levels, bag_of, bag_std, mean_reward
 from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
 from lambdamart_kit.preferences.margins import margins_that_count
 from lambdamart_kit.preferences.pairs import PreferencePairs
 from lambdamart_kit.preferences.saving import RewardFile
-from lambdamart_kit.preferences.scorers import (
-    LinearScorer,
-    PairSet,
-    RankerScorer,
-    Reward,
-    Scorer,
-    TreeScorer,
-)
+from lambdamart_kit.preferences.scorers import PairSet, Reward, linear_scorer, scorer_of
 from lambdamart_kit.preferences.scoring import accuracy, calibration_slope, preference_report
-from lambdamart_kit.rankers import LambdaMART, NeuralRanker
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
-from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _HELD_OUT_PROMPTS = 20
 
@@ -86,7 +77,9 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         both count. A gap is in units of the ratings and not in log-odds, so probabilities are then no longer
         those of preferences. False: none counts.
     n_bags : int
-        Average so many models, each on prompts drawn with replacement.
+        Average so many models, each on prompts drawn with replacement. How far they are apart is
+        ``predict(X, return_std=True)``; :func:`~lambdamart_kit.preferences.dpo.select_best` takes the
+        response with the highest lower bound.
     calibrate : bool
         Scale rewards by the one factor that minimises the log loss on the held-out prompts. With a flip rate
         the held-out labels count as given, noise included.
@@ -106,6 +99,8 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         Rewards were divided by this.
     rewards_ : list
         The fitted scorers, one a bag.
+    bag_levels_ : (n_bags,) float64
+        Mean of each bag's rewards over the training responses, before division by `temperature_`.
     extractor_ : transformer or None
         What makes features of texts.
     nuisance_coef_ : (n_features,) float64 or None
@@ -242,15 +237,16 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
             self.temperature_ = self._calibrated(validation, held_out.margin - validation.margin)
         if self.refit and validation is not None:
             self.rewards_ = self._bags(self._without_nuisance(pairs), None, rng, self.rewards_)
+        self.bag_levels_ = bag_levels(self.rewards_, self._without_nuisance(pairs).compact().X)
         return self
 
     def _bags(
         self, train: PairSet, validation: PairSet | None, rng: np.random.Generator, like: list[Any]
     ) -> list[Reward]:
         """One scorer a bag; as large as those of `like`, where there are any."""
-        scorer, rewards = self._scorer(), []
+        scorer, rewards = scorer_of(self), []
         for earlier in like:
-            bag = train if self.n_bags == 1 else _bag(train, rng)
+            bag = train if self.n_bags == 1 else bag_of(train, rng)
             seed = int(rng.integers(2**31 - 1))
             rewards.append(scorer.fit(bag, validation, seed=seed, like=earlier))
         return rewards
@@ -276,7 +272,7 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
             raise ValueError(
                 f"'nuisance' must hold columns from 0 to {self.n_features_in_ - 1}; got {self.nuisance!r}"
             )
-        joint: Any = self._linear().fit(train, None, seed=0)
+        joint: Any = linear_scorer(self).fit(train, None, seed=0)
         coef = np.zeros(self.n_features_in_)
         coef[columns] = joint.coef[columns]
         return coef
@@ -304,49 +300,6 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         )
         return 1.0 / slope if np.isfinite(slope) and slope > 0 else 1.0
 
-    def _scorer(self) -> Scorer:
-        noise = {"flip_rate": self.flip_rate, "correction": self.correction}
-        if self.scorer == "linear":
-            return self._linear()
-        if self.scorer == "trees":
-            symmetric = self._is_symmetric()
-            has_leaf_size = find_booster(self.booster).parameter_names["min_child_samples"] is not None
-            ranker = LambdaMART(
-                booster=self.booster,
-                n_estimators=self.n_estimators,
-                learning_rate=self.learning_rate,
-                num_leaves=self.num_leaves or (64 if symmetric else 6),
-                min_child_samples=self.min_child_samples if has_leaf_size else None,
-                subsample=self.subsample,
-                colsample_bytree=self.colsample_bytree,
-                reg_lambda=20.0 if self.reg_lambda is None else self.reg_lambda,
-                early_stopping_rounds=self.early_stopping_rounds,
-                booster_params={"grow_policy": "symmetric"} if symmetric else None,
-                n_jobs=self.n_jobs,
-                verbose=self.verbose,
-            )
-            return TreeScorer(ranker, noise)
-        if self.scorer == "neural":
-            return RankerScorer(NeuralRanker(), noise)
-        if hasattr(self.scorer, "get_params") and "objective" in self.scorer.get_params():
-            return RankerScorer(self.scorer, noise)
-        raise ValueError(
-            "'scorer' must be 'trees', 'linear', 'neural' or a ranker with an 'objective' parameter; "
-            f"got {self.scorer!r}"
-        )
-
-    def _is_symmetric(self) -> bool:
-        can = capabilities(self.booster).symmetric_trees
-        if self.grow_policy == "symmetric" and not can:
-            known = " or ".join(f"booster={name!r}" for name in boosters_that_can("symmetric_trees"))
-            raise ValueError(f"'grow_policy'='symmetric' needs {known}; got booster={self.booster!r}")
-        return can and self.grow_policy != "leafwise"
-
-    def _linear(self) -> LinearScorer:
-        noise = {"flip_rate": self.flip_rate, "correction": self.correction}
-        reg_lambda = 1.0 if self.reg_lambda is None else self.reg_lambda
-        return LinearScorer(reg_lambda, noise, resolve_n_jobs(self.n_jobs))
-
     def _check_parameters(self) -> None:
         check_choice(self.correction, ("smoothed", "robust"), name="correction")
         if self.grow_policy is not None:
@@ -361,18 +314,36 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
 
     # ---------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Features) -> FloatArray:
-        """Calibrated reward of each row of features, (n,) float64, without the nuisance columns' effect."""
+    def predict(self, X: Features, *, return_std: bool = False) -> Any:
+        """Calibrated reward of each row of features, without the nuisance columns' effect.
+
+        Parameters
+        ----------
+        X : (n, n_features) array or sparse matrix
+        return_std : bool
+            Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
+
+        Returns
+        -------
+        rewards : (n,) float64
+        std : (n,) float64
+            With `return_std` only: standard deviation of the bags' rewards, with ``n_bags - 1`` below. A
+            level that a bag adds to all rewards cancels in every comparison and does not count.
+        """
         check_is_fitted(self)
         matrix = as_matrix(X, "X")
         if matrix.shape[1] != self.n_features_in_:
             raise ValueError(f"'X' must have {self.n_features_in_} columns; got shape {matrix.shape}")
-        return self._mean_reward(self.kept_columns(matrix)) / self.temperature_
+        kept = self.kept_columns(matrix)
+        rewards = self._mean_reward(kept) / self.temperature_
+        if not return_std:
+            return rewards
+        return rewards, bag_std(self.rewards_, kept, self.bag_levels_) / self.temperature_
 
-    def predict_responses(self, pairs: PreferencePairs) -> FloatArray:
-        """Reward of each response, (n_responses,), from the pairs' features or texts."""
+    def predict_responses(self, pairs: PreferencePairs, *, return_std: bool = False) -> Any:
+        """Reward of each response, (n_responses,), from the pairs' features or texts; as :meth:`predict`."""
         check_is_fitted(self)
-        return self.predict(prediction_features(self.extractor_, pairs))
+        return self.predict(prediction_features(self.extractor_, pairs), return_std=return_std)
 
     def predict_proba_pairs(self, pairs: PreferencePairs) -> FloatArray:
         """Probability that the chosen response is the better one, (n_pairs,)."""
@@ -446,15 +417,4 @@ class RewardModel(RewardFile, RewardExport, BaseEstimator):
         return margin
 
     def _mean_reward(self, X: Features) -> FloatArray:
-        total = np.zeros(X.shape[0])
-        for reward in self.rewards_:
-            total += reward.predict(X)
-        return total / len(self.rewards_)
-
-
-def _bag(train: PairSet, rng: np.random.Generator) -> PairSet:
-    """Prompts drawn with replacement, as weights; prompts not drawn drop out."""
-    prompts, code = np.unique(train.prompt, return_inverse=True)
-    drawn = np.bincount(rng.integers(0, len(prompts), len(prompts)), minlength=len(prompts))[code]
-    bag = train.take(drawn > 0)
-    return dataclasses.replace(bag, weight=bag.weight * drawn[drawn > 0])
+        return mean_reward(self.rewards_, X)

@@ -12,12 +12,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.registry import read_model
-from lambdamart_kit.core.typing import Array, Features, Settings
+from lambdamart_kit.core.typing import Array, Features, FloatArray, Settings
 from lambdamart_kit.preferences.scorers import LinearReward
 from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
 from lambdamart_kit.rankers import saving
 
 _NUISANCE = "nuisance.npy"
+_LEVELS = "bag_levels.npy"
 
 
 class RewardFile:
@@ -31,6 +32,7 @@ class RewardFile:
     rewards_: list[Any]
     extractor_: Any
     nuisance_coef_: Array | None
+    bag_levels_: FloatArray
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file that is safe to open.
@@ -48,6 +50,7 @@ class RewardFile:
             linear = self.scorer == "linear"
             content = array_bytes([reward.coef, reward.mean]) if linear else reward.to_bytes()
             files[f"reward{k}"] = content
+        files[_LEVELS] = array_bytes(self.bag_levels_)
         if self.nuisance_coef_ is not None:
             files[_NUISANCE] = array_bytes(self.nuisance_coef_)
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
@@ -79,6 +82,9 @@ class RewardFile:
                 model.rewards_ = [read_model(model.booster, content.files[name]) for name in names]
             else:
                 model.rewards_ = [LinearReward(*read_array(content.files[name])) for name in names]
+            # Files of one bag were once written without levels, which only a spread of bags needs.
+            levels = content.files.get(_LEVELS)
+            model.bag_levels_ = np.zeros(len(names)) if levels is None else read_array(levels)
             nuisance = content.files.get(_NUISANCE)
             model.nuisance_coef_ = None if nuisance is None else read_array(nuisance)
         return model

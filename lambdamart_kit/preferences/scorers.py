@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import clone
 
+from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, find_booster
 from lambdamart_kit.boosters.rounds import EvalSet
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.pairs import PairLoss, pair_terms
@@ -17,9 +18,10 @@ from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Features, FloatArray, Ids, IndexArray
 from lambdamart_kit.objectives import ExplicitPairs
 from lambdamart_kit.preferences.scoring import calibration_slope
-from lambdamart_kit.rankers import LambdaMART, LinearRanker
+from lambdamart_kit.rankers import LambdaMART, LinearRanker, NeuralRanker
 from lambdamart_kit.rankers.columns.categories import FeatureColumns
 from lambdamart_kit.rankers.columns.scaling import row_blocks
+from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _MOST_STEPS, _TOLERANCE = 100, 1e-5  # of linear rewards: the tolerance is what float32 features allow
 
@@ -230,6 +232,60 @@ class RankerScorer:
         prompt[rows.second], prompt[rows.first] = rows.prompt, rows.prompt
         fitted: Reward = ranker.fit(rows.X, np.zeros(len(prompt)), qid=prompt)
         return fitted
+
+
+def scorer_of(model: Any) -> Scorer:
+    """The scorer that the parameters of a reward model ask for.
+
+    Raises
+    ------
+    ValueError
+        If `scorer` or `grow_policy` is unknown, or the booster cannot do it.
+    """
+    noise = {"flip_rate": model.flip_rate, "correction": model.correction}
+    if model.scorer == "linear":
+        return linear_scorer(model)
+    if model.scorer == "trees":
+        symmetric = _is_symmetric(model)
+        has_leaf_size = find_booster(model.booster).parameter_names["min_child_samples"] is not None
+        ranker = LambdaMART(
+            booster=model.booster,
+            n_estimators=model.n_estimators,
+            learning_rate=model.learning_rate,
+            num_leaves=model.num_leaves or (64 if symmetric else 6),
+            min_child_samples=model.min_child_samples if has_leaf_size else None,
+            subsample=model.subsample,
+            colsample_bytree=model.colsample_bytree,
+            reg_lambda=20.0 if model.reg_lambda is None else model.reg_lambda,
+            early_stopping_rounds=model.early_stopping_rounds,
+            booster_params={"grow_policy": "symmetric"} if symmetric else None,
+            n_jobs=model.n_jobs,
+            verbose=model.verbose,
+        )
+        return TreeScorer(ranker, noise)
+    if model.scorer == "neural":
+        return RankerScorer(NeuralRanker(), noise)
+    if hasattr(model.scorer, "get_params") and "objective" in model.scorer.get_params():
+        return RankerScorer(model.scorer, noise)
+    raise ValueError(
+        "'scorer' must be 'trees', 'linear', 'neural' or a ranker with an 'objective' parameter; "
+        f"got {model.scorer!r}"
+    )
+
+
+def linear_scorer(model: Any) -> LinearScorer:
+    """The linear scorer with the penalty and the label noise of a reward model."""
+    noise = {"flip_rate": model.flip_rate, "correction": model.correction}
+    reg_lambda = 1.0 if model.reg_lambda is None else model.reg_lambda
+    return LinearScorer(reg_lambda, noise, resolve_n_jobs(model.n_jobs))
+
+
+def _is_symmetric(model: Any) -> bool:
+    can = capabilities(model.booster).symmetric_trees
+    if model.grow_policy == "symmetric" and not can:
+        known = " or ".join(f"booster={name!r}" for name in boosters_that_can("symmetric_trees"))
+        raise ValueError(f"'grow_policy'='symmetric' needs {known}; got booster={model.booster!r}")
+    return bool(can and model.grow_policy != "leafwise")
 
 
 def _float32(X: Features) -> Any:

@@ -77,16 +77,43 @@ def best_of_n_kl_bound(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
-def select_best(scores: ArrayLike, prompts: ArrayLike) -> np.ndarray:
+def select_best(
+    scores: ArrayLike, prompts: ArrayLike, *, std: ArrayLike | None = None, caution: float = 1.0
+) -> np.ndarray:
     """Row of the highest score of each prompt, prompts ascending; the first of equals.
+
+    The best of many draws is often the one that the reward model overrates most. With `std` the highest
+    lower bound ``scores - caution * std`` wins.
+
+    Parameters
+    ----------
+    scores : (n,) array
+    prompts : (n,) ids
+    std : (n,) array, optional
+        Standard deviation of each score, as ``RewardModel(n_bags=10).predict(X, return_std=True)`` gives it.
+    caution : float
+        How many standard deviations the bound lies below the score.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a score is not finite, or a standard deviation or `caution` is below 0.
+
+    References
+    ----------
+    Coste et al. (2024), "Reward model ensembles help mitigate overoptimization".
 
     Examples
     --------
     >>> select_best([0.1, 0.9, 0.5], ["a", "a", "b"]).tolist()
     [1, 2]
+    >>> select_best([0.8, 0.9, 0.5], ["a", "a", "b"], std=[0.1, 0.4, 0.4]).tolist()
+    [0, 2]
     """
     values = np.asarray(scores, dtype=np.float64)
     names = np.asarray(prompts)
+    if std is not None:
+        values = _lower_bounds(values, np.asarray(std, dtype=np.float64), caution)
     if values.shape != names.shape or values.ndim != 1:
         raise ValueError(f"'scores' and 'prompts' must be equally long; got {values.shape} and {names.shape}")
     if not np.isfinite(values).all():
@@ -95,6 +122,17 @@ def select_best(scores: ArrayLike, prompts: ArrayLike) -> np.ndarray:
     order = np.lexsort((np.arange(len(values)), -values, code))
     first = np.concatenate(([True], np.diff(code[order]) > 0)) if len(order) else np.empty(0, bool)
     return order[first]
+
+
+def _lower_bounds(scores: FloatArray, std: FloatArray, caution: float) -> FloatArray:
+    if std.shape != scores.shape:
+        raise ValueError(f"'std' must hold one value a score, {scores.shape}; got shape {std.shape}")
+    if not np.all(np.isfinite(std) & (std >= 0)):
+        row = int(np.argmin(np.isfinite(std) & (std >= 0)))
+        raise ValueError(f"'std' must be finite and >= 0; row {row} has {std[row]}")
+    if not 0 <= caution < np.inf:
+        raise ValueError(f"'caution' must be finite and >= 0; got {caution}")
+    return scores - caution * std
 
 
 def _check_n(n: int) -> None:
