@@ -86,9 +86,13 @@ def fit_and_measure(task: FitTask) -> Run:
     before = _reset_peak_memory()
     started = time.perf_counter()
     estimator.fit(
-        data.train.X, data.train.y, data.train.qid,
-        X_val=data.valid.X, y_val=data.valid.y, qid_val=data.valid.qid,
-    )  # fmt: skip
+        data.train.X,
+        data.train.y,
+        data.train.qid,
+        X_val=data.valid.X,
+        y_val=data.valid.y,
+        qid_val=data.valid.qid,
+    )
     fit_seconds = time.perf_counter() - started
     peak = _peak_memory()
     valid_scores = estimator.predict(data.valid.X)
@@ -100,7 +104,11 @@ def fit_and_measure(task: FitTask) -> Run:
     test = {m: _per_query(m, data.test, scores) for m in task.metrics}
     valid = {m: _per_query(m, data.valid, valid_scores) for m in task.metrics}
     return Run(
-        key=task.key, model=task.model, fold=task.fold.name, setting=task.setting, params=task.params,
+        key=task.key,
+        model=task.model,
+        fold=task.fold.name,
+        setting=task.setting,
+        params=task.params,
         valid={m: _mean(values) for m, values in valid.items()},
         test={m: [None if np.isnan(v) else float(v) for v in values] for m, values in test.items()},
         test_qid=[str(q) for q in data.test.queries.ids],
@@ -113,7 +121,7 @@ def fit_and_measure(task: FitTask) -> Run:
         n_test_documents=len(data.test),
         test_scores=_packed(scores) if task.keep_scores else "",
         environment=environment(),
-    )  # fmt: skip
+    )
 
 
 def _packed(scores: Array) -> str:

@@ -106,10 +106,16 @@ def learning_curve_figure(curves: dict[str, FloatArray], metric: str) -> Figure:
     axes.set_xlim(0, longest * 1.02)
     for place, (value, length, model, color) in zip(_spread(ends, (highest - lowest) / 22), sorted(ends)):
         axes.annotate(
-            model, (length, value), (longest * 1.04, place), textcoords="data", va="center",
-            color=color, fontsize=9, annotation_clip=False,
+            model,
+            (length, value),
+            (longest * 1.04, place),
+            textcoords="data",
+            va="center",
+            color=color,
+            fontsize=9,
+            annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.5},
-        )  # fmt: skip
+        )
     axes.set_xlabel("rounds: trees, or epochs", color=_MUTED)
     axes.set_ylabel(metric, color=_MUTED)
     several = max(map(len, curves.values())) > 1
@@ -181,9 +187,15 @@ def _whiskers(
         axes.plot([mean], [height], "o", color=color, markersize=6, zorder=3)
         shown = format(mean, "+.4f" if signed else ".4f").replace("-", _MINUS)
         axes.annotate(
-            shown, (mean, height), (0, 6), textcoords="offset points",
-            ha="center", color=_INK, fontsize=8, path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )  # fmt: skip
+            shown,
+            (mean, height),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            color=_INK,
+            fontsize=8,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
     _plain_axes(axes)
     axes.locator_params(axis="x", nbins=6)
     axes.grid(axis="x", color=_RULE, linewidth=0.7)

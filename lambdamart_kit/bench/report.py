@@ -233,11 +233,15 @@ def _compare(complete: dict[str, list[Run]], metric: str, baseline: str, seed: i
         compared = (mean_differences[column], below[column], above[column], raw[column], adjusted[column])
         rows.append(
             Quality(
-                model, metric, float(means[column]), float(low[column]), float(high[column]),
+                model,
+                metric,
+                float(means[column]),
+                float(low[column]),
+                float(high[column]),
                 float(np.nansum(table[:, column]) / len(table)),
                 *(() if model == baseline else map(float, compared)),
             )
-        )  # fmt: skip
+        )
     return sorted(rows, key=lambda row: -row.mean)
 
 

@@ -19,8 +19,15 @@ from lambdamart_kit.preferences.reading.layout import MARGIN_FROM
 from lambdamart_kit.preferences.reading.records import write_records
 
 ANNOTATOR_COLUMNS = (
-    "annotator", "annotator_id", "worker", "worker_id", "judge", "judge_hash", "judge_id", "user_id",
-)  # fmt: skip
+    "annotator",
+    "annotator_id",
+    "worker",
+    "worker_id",
+    "judge",
+    "judge_hash",
+    "judge_id",
+    "user_id",
+)
 STATED_MARGIN = "column 'margin'"
 _PER_PAIR = ("chosen", "rejected", "prompt", "target", "weight", "margin", "rows", "chosen_shown_first")
 

@@ -180,9 +180,14 @@ def preference_report(
 
     def describe(rows: Array) -> dict[str, float]:
         return _describe(
-            margin[rows], target[rows], weight[rows], prompt[rows],
-            chosen_length[rows].astype(float), rejected_length[rows].astype(float), level,
-        )  # fmt: skip
+            margin[rows],
+            target[rows],
+            weight[rows],
+            prompt[rows],
+            chosen_length[rows].astype(float),
+            rejected_length[rows].astype(float),
+            level,
+        )
 
     table = [{"subset": "all", **describe(np.ones(len(margin), dtype=bool))}]
     if subset is not None:
@@ -203,9 +208,14 @@ def preference_report(
 
 
 def _describe(
-    margin: FloatArray, target: FloatArray, weight: FloatArray, prompt: IndexArray,
-    chosen_length: FloatArray, rejected_length: FloatArray, level: float,
-) -> dict[str, float]:  # fmt: skip
+    margin: FloatArray,
+    target: FloatArray,
+    weight: FloatArray,
+    prompt: IndexArray,
+    chosen_length: FloatArray,
+    rejected_length: FloatArray,
+    level: float,
+) -> dict[str, float]:
     def mean(function: Callable[[], FloatArray]) -> Mean:
         return clustered_mean(function(), weight, prompt, level=level)
 

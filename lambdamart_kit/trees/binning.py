@@ -410,9 +410,15 @@ def _search(edges: Array, values: Array, nan_bin: int, out: Array) -> None:
 
 @kernel(borrows=True)
 def _transform_rows(
-    start: int, stop: int, values: Array, X: Array, rows: IndexArray, table: Array, nan_bin: Array,
+    start: int,
+    stop: int,
+    values: Array,
+    X: Array,
+    rows: IndexArray,
+    table: Array,
+    nan_bin: Array,
     columns: Array,
-) -> None:  # fmt: skip
+) -> None:
     # A row of X lies side by side in memory, and so does a column of bins. A block of rows stays in the
     # cache while it is read column by column.
     for a in range(start, stop, _BLOCK):

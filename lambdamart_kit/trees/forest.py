@@ -162,9 +162,13 @@ class _Tile(NamedTuple):
         """For codes in `n_columns`, of values of `dtype`."""
         W = _WIDTH
         return cls(
-            np.zeros(n_columns * W, np.uint8), np.zeros(W, dtype), np.zeros(W, np.uint8),
-            np.zeros(2 * _MOST_LEAVES, np.uint64), np.zeros(W, np.uint8), np.zeros(W),
-        )  # fmt: skip
+            np.zeros(n_columns * W, np.uint8),
+            np.zeros(W, dtype),
+            np.zeros(W, np.uint8),
+            np.zeros(2 * _MOST_LEAVES, np.uint64),
+            np.zeros(W, np.uint8),
+            np.zeros(W),
+        )
 
 
 class _Tables:
@@ -240,9 +244,13 @@ def _lay_out(trees: Sequence[ModelTree], dtype: NumbaObject) -> Forest:
         tree = int(np.searchsorted(ptr, node, side="right")) - 1
         column[node] = tables.of_bits(int(feature[node]), trees[tree].bits(node - int(ptr[tree])))
     laid_out = Trees(
-        ptr, column, code.astype(np.uint8), _slots(trees, "left"), _slots(trees, "right"),
+        ptr,
+        column,
+        code.astype(np.uint8),
+        _slots(trees, "left"),
+        _slots(trees, "right"),
         _joined(trees, "value", np.float64),
-    )  # fmt: skip
+    )
     return Forest(tables.codes(), laid_out)
 
 
@@ -401,9 +409,16 @@ def _outside(value: float, words: Array) -> NumbaObject:
 
 @kernel(borrows=True)
 def _score_tiles(
-    first_tile: int, last_tile: int, scratch: _Tile, X: Array, codes: Codes, trees: Trees, first: int,
-    last: int, scores: Array,
-) -> None:  # fmt: skip
+    first_tile: int,
+    last_tile: int,
+    scratch: _Tile,
+    X: Array,
+    codes: Codes,
+    trees: Trees,
+    first: int,
+    last: int,
+    scores: Array,
+) -> None:
     """Add the trees ``first:last`` to the scores of tiles of 64 rows."""
     tile, values, counts, reached, leaf, sums = scratch
     node_ptr, value = trees.node_ptr, trees.value

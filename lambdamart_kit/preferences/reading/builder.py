@@ -22,9 +22,14 @@ _OTHER_NAMES = {
 }
 # Columns that hold numbers whatever the file says: CSV has text only.
 _NUMBERS = (
-    *LOGPS, "rank_difference", "scores_chosen", "scores_rejected", "results",
-    "score_margin", "probability",
-)  # fmt: skip
+    *LOGPS,
+    "rank_difference",
+    "scores_chosen",
+    "scores_rejected",
+    "results",
+    "score_margin",
+    "probability",
+)
 _STEP = 2048  # pairs between two reports of progress
 
 

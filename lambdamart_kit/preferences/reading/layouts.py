@@ -20,15 +20,35 @@ from lambdamart_kit.preferences.reading.records import RecordSource
 from lambdamart_kit.preferences.reading.values import RowError, flag, is_missing, number, shown
 
 ROLES = (
-    "prompt", "system", "chosen", "rejected", "target", "weight", "margin", "subset", "annotator", "response",
-    "label", "score", "responses", "scores", "ranks", "first", "second", "outcome", "first_response",
+    "prompt",
+    "system",
+    "chosen",
+    "rejected",
+    "target",
+    "weight",
+    "margin",
+    "subset",
+    "annotator",
+    "response",
+    "label",
+    "score",
+    "responses",
+    "scores",
+    "ranks",
+    "first",
+    "second",
+    "outcome",
+    "first_response",
     "second_response",
-)  # fmt: skip
+)
 # Roles of `columns` under the names that the layouts know them by.
 _NAMES = {
-    "first": "model_a", "second": "model_b", "outcome": "winner", "first_response": "response_a",
+    "first": "model_a",
+    "second": "model_b",
+    "outcome": "winner",
+    "first_response": "response_a",
     "second_response": "response_b",
-}  # fmt: skip
+}
 _OWN = ("prompt", "chosen", "rejected", "target", "weight", "margin", "chosen_shown_first")
 
 

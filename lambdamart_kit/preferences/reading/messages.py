@@ -23,9 +23,14 @@ from lambdamart_kit.preferences.reading.values import RowError, is_missing, show
 
 _ROLES = {"human": "user", "gpt": "assistant", "prompter": "user", "bot": "assistant", "chatbot": "assistant"}
 _MEDIA = {
-    "image": "[image]", "image_url": "[image]", "input_image": "[image]", "audio": "[audio]",
-    "input_audio": "[audio]", "video": "[video]", "file": "[file]",
-}  # fmt: skip
+    "image": "[image]",
+    "image_url": "[image]",
+    "input_image": "[image]",
+    "audio": "[audio]",
+    "input_audio": "[audio]",
+    "video": "[video]",
+    "file": "[file]",
+}
 # Texts that hold a whole conversation begin the answers of the model with one of these.
 _ANSWER_MARKS = (
     "\n\nAssistant:",

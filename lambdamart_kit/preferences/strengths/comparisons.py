@@ -174,9 +174,17 @@ def _pair_and_outcome_codes(
 
 @kernel
 def _canonical(
-    start: int, stop: int, first: IndexArray, second: IndexArray, outcome: IndexArray,
-    n_items: int, n_outcomes: int, as_is: IndexArray, turned: IndexArray, code: IndexArray,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    first: IndexArray,
+    second: IndexArray,
+    outcome: IndexArray,
+    n_items: int,
+    n_outcomes: int,
+    as_is: IndexArray,
+    turned: IndexArray,
+    code: IndexArray,
+) -> None:
     """Code of pair and outcome of each row, written with the smaller item first."""
     for row in range(start, stop):
         a, b, result = first[row], second[row], outcome[row]
@@ -219,9 +227,18 @@ def encode_items(pairs: Ids) -> tuple[Array, IndexArray, IndexArray]:
 
 @kernel
 def _place(
-    start: int, stop: int, first_code: Array, second_code: Array, first_place: Array, second_place: Array,
-    low: int, first: IndexArray, second: IndexArray, bounds: IndexArray, bad: IndexArray,
-) -> None:  # fmt: skip
+    start: int,
+    stop: int,
+    first_code: Array,
+    second_code: Array,
+    first_place: Array,
+    second_place: Array,
+    low: int,
+    first: IndexArray,
+    second: IndexArray,
+    bounds: IndexArray,
+    bad: IndexArray,
+) -> None:
     """Items of each row; the first row with a missing id (-1), and the first of an item with itself."""
     missing, same = len(first), len(first)
     for row in range(start, stop):

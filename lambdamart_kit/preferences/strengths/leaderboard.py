@@ -150,9 +150,15 @@ def plot_leaderboard(table: pd.DataFrame, *, ax: Any = None, top: int | None = N
     strength = rows["strength"].to_numpy()
     reach = np.abs(np.vstack([strength - rows["lower"], rows["upper"] - strength]))
     ax.errorbar(
-        strength, height, xerr=reach, fmt="o", markersize=4, color="#1b4f72", ecolor="#7fb3d5",
+        strength,
+        height,
+        xerr=reach,
+        fmt="o",
+        markersize=4,
+        color="#1b4f72",
+        ecolor="#7fb3d5",
         elinewidth=2.2,
-    )  # fmt: skip
+    )
     ranks = [f"{a}-{b}" if a != b else str(a) for a, b in zip(rows["rank_lower"], rows["rank_upper"])]
     labels = [f"{item}   {rank}" for item, rank in zip(rows["item"].tolist(), ranks)]
     ax.set_yticks(height, labels, fontsize=8)
