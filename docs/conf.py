@@ -25,7 +25,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "gallery/*.py"]
+exclude_patterns = ["_build", "gallery"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
@@ -74,7 +74,6 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
-
 
 
 sys.path.insert(0, str(Path(__file__).parent))

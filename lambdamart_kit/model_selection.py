@@ -52,6 +52,15 @@ from lambdamart_kit.core.query_traces import QueryTraces
 from lambdamart_kit.core.typing import ArrayLike, Features, Ids, IndexArray
 from lambdamart_kit.metrics import Metric, parse_metric, parse_metrics
 
+__all__ = [
+    "QueryKFold",
+    "QueryShuffleSplit",
+    "RankingScorer",
+    "make_ranking_scorer",
+    "permutation_importance",
+    "query_routing",
+]
+
 _REMEDY = (
     "pass qid=... to fit inside `with lambdamart_kit.query_routing():` "
     "(for cross_validate and learning_curve: params={'qid': qid})"

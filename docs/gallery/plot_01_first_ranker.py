@@ -27,7 +27,9 @@ ranker = LambdaMART(
     n_estimators=300, learning_rate=0.1, early_stopping_rounds=30, validation_fraction=0.2, random_state=0
 )
 ranker.fit(train.X, train.y, qid=train.qid)
-print(f"{ranker.best_iteration_} trees, NDCG@10 on test queries: {ranker.score(test.X, test.y, qid=test.qid):.4f}")
+print(
+    f"{ranker.best_iteration_} trees, NDCG@10 on test queries: {ranker.score(test.X, test.y, qid=test.qid):.4f}"
+)
 
 # %%
 # The learning curve on the queries that were held out, and the value of NDCG at other cut-offs against an order by

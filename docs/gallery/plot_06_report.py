@@ -23,9 +23,7 @@ trees = LambdaMART(n_estimators=60, random_state=0).fit(train.X, train.y, qid=tr
 linear = LinearRanker(random_state=0).fit(train.X, train.y, qid=train.qid)
 
 path = os.path.join(tempfile.mkdtemp(), "report.html")
-trees.report(
-    path, test.X, test.y, qid=test.qid, baselines={"linear": linear.predict(test.X)}, train=train
-)
+trees.report(path, test.X, test.y, qid=test.qid, baselines={"linear": linear.predict(test.X)}, train=train)
 print(f"{os.path.getsize(path) / 1024:.0f} kB")
 
 # %%

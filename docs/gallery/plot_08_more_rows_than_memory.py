@@ -29,7 +29,11 @@ np.testing.assert_array_equal(from_files.predict(train.X), in_memory.predict(tra
 # %%
 # What a row of 136 features costs in bytes, as measured in ``benchmarks/RESULTS-out_of_core.md``: features as float32 are
 # never in memory as a whole.
-costs = {"features as float32, not needed": 544, "on disk while training, bins": 156, "in memory while training": 105}
+costs = {
+    "features as float32, not needed": 544,
+    "on disk while training, bins": 156,
+    "in memory while training": 105,
+}
 figure, axes = plt.subplots(figsize=(6.5, 2.4), layout="constrained")
 axes.barh(list(costs), list(costs.values()), color=["lightgray", "C0", "C0"])
 axes.set(xlabel="bytes a row")

@@ -21,16 +21,18 @@ test = make_letor(n_queries=100, random_state=1)
 order = np.argsort(train.qid, kind="stable")
 X, y, qid = train.X[order], train.y[order], train.qid[order]
 
-with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
-    with Client(cluster):
-        chunks = len(y) // 4
-        distributed = DaskLambdaMART(objective="ndcg", booster="lightgbm", n_estimators=30, random_state=0)
-        distributed.fit(
-            da.from_array(X, chunks=(chunks, X.shape[1])),
-            da.from_array(y, chunks=chunks),
-            qid=da.from_array(qid, chunks=chunks),
-        )
-        scores = np.asarray(distributed.predict(test.X))
+chunks = len(y) // 4
+distributed = DaskLambdaMART(objective="ndcg", booster="lightgbm", n_estimators=30, random_state=0)
+with (
+    LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+    Client(cluster),
+):
+    distributed.fit(
+        da.from_array(X, chunks=(chunks, X.shape[1])),
+        da.from_array(y, chunks=chunks),
+        qid=da.from_array(qid, chunks=chunks),
+    )
+    scores = np.asarray(distributed.predict(test.X))
 
 local = LambdaMART(objective="ndcg", booster="lightgbm", n_estimators=30, random_state=0)
 local.fit(train.X, train.y, qid=train.qid)
