@@ -33,6 +33,11 @@ TREES = {
     "symmetric": lambda: LambdaMART(n_estimators=8, booster_params={"grow_policy": "symmetric"}, n_jobs=1),
     "lightgbm": lambda: LambdaMART(booster="lightgbm", n_estimators=8, num_leaves=8, n_jobs=1),
     "xgboost": lambda: LambdaMART(booster="xgboost", n_estimators=8, num_leaves=8, n_jobs=1),
+    "bag": lambda: LambdaMART(n_bags=3, n_estimators=4, num_leaves=8, n_jobs=1),
+    "bag of lightgbm": lambda: LambdaMART(
+        n_bags=3, booster="lightgbm", n_estimators=4, num_leaves=8, n_jobs=1
+    ),
+    "bag of xgboost": lambda: LambdaMART(n_bags=3, booster="xgboost", n_estimators=4, num_leaves=8, n_jobs=1),
     "LightGBMRanker": lambda: LightGBMRanker(n_estimators=8, num_leaves=8, n_jobs=1),
     "XGBoostRanker": lambda: XGBoostRanker(n_estimators=8, num_leaves=8, n_jobs=1),
 }

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lambdamart_kit.bench.measuring import Measured
 from lambdamart_kit.bench.report import (
@@ -31,7 +31,7 @@ _FIRST = 20  # characters of the first column that stay on one line
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, the first column left-aligned, the others right; `emphasis` styles cells by place."""
+    """Cells as text: columns of numbers are right-aligned, others left; `emphasis` styles cells by place."""
 
     title: str
     columns: tuple[str, ...]
@@ -88,7 +88,8 @@ def _print_part(table: Table, console: Console) -> None:
 
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for position, name in enumerate(table.columns):
-        shown.add_column(name, justify="right" if position else "left", no_wrap=position > 0, overflow="fold")
+        justify: Literal["left", "right"] = "right" if _has_numbers(table, position) else "left"
+        shown.add_column(name, justify=justify, no_wrap=position > 0, overflow="fold")
     for i, row in enumerate(table.rows):
         shown.add_row(*(Text(cell, style=table.emphasis.get((i, j), "")) for j, cell in enumerate(row)))
     console.print(shown)
@@ -100,11 +101,20 @@ def _print_line(line: str, console: Console, style: str) -> None:
     console.print(Text(line, style=style), soft_wrap=not console.is_terminal)
 
 
+_NUMBER_STARTS = tuple("0123456789+-\u2212\u2013?")  # a minus, and the dash of an empty cell, among them
+
+
+def _has_numbers(table: Table, position: int) -> bool:
+    """Whether a column, which is not the first one, has a cell that begins as numbers do."""
+    return position > 0 and any(row[position][:1] in _NUMBER_STARTS for row in table.rows)
+
+
 def _plain(table: Table) -> str:
     lines = [table.columns, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    right = [_has_numbers(table, j) for j in range(len(table.columns))]
     aligned = (
-        [cell.rjust(width) if j else cell.ljust(width) for j, (cell, width) in enumerate(zip(line, widths))]
+        [cell.rjust(width) if at else cell.ljust(width) for cell, width, at in zip(line, widths, right)]
         for line in lines
     )
     return "\n".join("  ".join(cells).rstrip() for cells in aligned) + "\n"

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from lambdamart_kit.cli.output import print_names
+
 
 def names(
     kind: Annotated[
@@ -21,7 +23,4 @@ def names(
     if kind is None:
         print(as_markdown(), end="")
         return
-    found = names_of(kind)
-    width = max(len(name) for name, _ in found)
-    for name, text in found:
-        print(f"{name:<{width}}  {text}")
+    print_names(names_of(kind))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -55,6 +57,15 @@ def printable(text: str) -> str:
     red \x1b[31mname
     """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def print_names(named: Sequence[tuple[str, str]]) -> None:
+    """Write names, each with what it is; on a terminal, long lines go on under the text."""
+    indent = max(len(name) for name, _ in named) + 2
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for name, text in named:
+        line = f"{name:<{indent}}{text}"
+        print(line if room is None else textwrap.fill(line, max(room, 40), subsequent_indent=" " * indent))
 
 
 def say(line: str) -> None:

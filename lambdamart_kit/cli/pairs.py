@@ -15,7 +15,7 @@ import typer
 from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.dpo import dpo
 from lambdamart_kit.cli.leaderboard import leaderboard, rankings
-from lambdamart_kit.cli.output import Group
+from lambdamart_kit.cli.output import Group, print_names
 from lambdamart_kit.core.typing import Settings
 
 if TYPE_CHECKING:
@@ -142,9 +142,7 @@ def layouts() -> None:
     """List the layouts of preference data that are read."""
     from lambdamart_kit.preferences import LAYOUTS
 
-    width = max(map(len, LAYOUTS))
-    for name, layout in LAYOUTS.items():
-        print(f"{name:<{width}}  {layout.title}")
+    print_names([(name, layout.title) for name, layout in LAYOUTS.items()])
 
 
 @app.command()
