@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from lambdamart_kit.bench import compare
 from lambdamart_kit.cli.app import app
 from lambdamart_kit.datasets import make_letor, read_letor, write_letor
 from lambdamart_kit.metrics import mean_average_precision, ndcg
@@ -126,6 +127,26 @@ def test_another_ranker_and_no_validation(cli, letor, tmp_path):
     assert "5 trees" in err
     ranker = LightGBMRanker.load(model)
     assert (ranker.objective, ranker.random_state, ranker.n_jobs) == ("rank_xendcg", 3, 1)
+
+
+def test_train_in_bags_that_stop_on_the_queries_they_did_not_draw(cli, letor, tmp_path):
+    model = tmp_path / "bags.lmk"
+    settings = ("-p", "n_estimators=8", "-p", "num_leaves=4", "-p", "early_stopping_rounds=2")
+    code, _, _ = cli("train", letor / "train.txt", "-o", model, "--bags", "2", *settings, "-j", "1")
+    assert code == 0
+    ranker = LambdaMART.load(model)
+    assert ranker.n_bags == 2
+    assert len(ranker.bag_iterations_) == 2
+    assert ranker.early_stopping_rounds == 2
+
+
+def test_bench_in_bags_says_so(letor, tmp_path):
+    out = tmp_path / "runs.jsonl"
+    comparison = compare(letor, models="lambdamart,linear", n_bags=2, quick=True, out=out, n_jobs=1)
+    assert not comparison.failed
+    assert any("the mean of 2 fits on draws of the queries" in note for note in comparison.report.notes)
+    single = compare(letor, models="linear", quick=True, out=out, n_jobs=1)
+    assert single.runs[0].key not in {run.key for run in comparison.runs}
 
 
 def test_bench_on_a_folder(cli, letor, tmp_path):

@@ -66,6 +66,7 @@ def compare(
     models: str | Sequence[str] | None = None,
     metrics: str | Sequence[str] = "ndcg@10",
     n_settings: int = 1,
+    n_bags: int = 1,
     folds: str | None = None,
     baseline: str | None = None,
     out: str | Path | None = None,
@@ -91,6 +92,8 @@ def compare(
         Metric names; the first one tunes and stops early.
     n_settings : int
         Settings tried a model and fold: the defaults, then random draws.
+    n_bags : int
+        Bags of every model that can be fitted in bags; the notes of the report name those that cannot.
     folds : str, optional
         Which folds, or how many.
     baseline : str, optional
@@ -135,7 +138,10 @@ def compare(
     found = found[:1] if quick else found
     notes += _data_notes(found)
     results = ResultsFile(out)
-    candidates: list[Candidate] = [spec.candidate(quick=quick) for spec in specs]
+    bags: dict[str, int] = {"n_bags": n_bags} if n_bags > 1 else {}
+    candidates: list[Candidate] = [spec.candidate(quick=quick, **bags) for spec in specs]
+    if bags:
+        notes += _bag_notes(candidates, n_bags)
     runs = run_benchmark(candidates, found, options, results=results, at_once=at_once, progress=progress)
     report = summarise(
         runs,
@@ -161,6 +167,13 @@ def _data_notes(folds: Sequence[TrainTestFold]) -> list[str]:
         for name, part in (("validation", parts.valid), ("test", parts.test)):
             notes += [f"{fold.name}: {sentence}" for sentence in seen_before(parts.train, part, name)]
     return notes
+
+
+def _bag_notes(candidates: Sequence[Candidate], n_bags: int) -> list[str]:
+    """Which models are the mean of bags, and which could not be."""
+    single = [c.name for c in candidates if "n_bags" not in c.estimator.get_params()]
+    note = f"every model is the mean of {n_bags} fits on draws of the queries (--bags)"
+    return [note + (f", but for {', '.join(single)}, which has no 'n_bags'" if single else "")]
 
 
 def _installed(models: Iterable[str]) -> tuple[list[ModelSpec], list[str]]:

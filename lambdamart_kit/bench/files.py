@@ -92,9 +92,10 @@ def _fit(
     say: Callable[[str], None],
 ) -> Any:
     estimator = parse_model(spec).candidate(n_jobs=n_jobs, random_state=seed).estimator
-    if valid is None:
-        estimator.set_params(early_stopping_rounds=None)
-    estimator.set_params(**(params or {}))
+    wanted = dict(params or {})
+    if valid is None and wanted.get("n_bags", 1) == 1:
+        estimator.set_params(early_stopping_rounds=None)  # bags stop on the queries they did not draw
+    estimator.set_params(**wanted)
     if stream or work_dir is not None:
         if not hasattr(estimator, "fit_files"):
             raise ValueError(f"--stream and --work-dir need the ranker lambdamart; got {spec!r}")

@@ -41,6 +41,12 @@ def bench(
     tune: Annotated[
         int, typer.Option(min=1, help="Settings tried a model: the defaults, then random draws.")
     ] = 1,
+    bags: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Fit so many models on draws of the queries, and take the mean as the model."
+        ),
+    ] = 1,
     folds: Annotated[
         str | None,
         typer.Option(
@@ -104,6 +110,7 @@ def bench(
                 models=models,
                 metrics=metrics,
                 n_settings=tune,
+                n_bags=bags,
                 folds=folds,
                 baseline=baseline,
                 out=out,

@@ -44,6 +44,14 @@ def train(
         str,
         typer.Option(help=f"Whose trees, for lambdamart: {', '.join(boosters_that_can('runs_objectives'))}."),
     ] = "",
+    bags: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Fit so many models on draws of the queries, and save their mean as one; without --valid "
+            "each stops early on the queries it did not draw.",
+        ),
+    ] = 1,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", help="NAME=VALUE of the ranker, such as num_leaves=63."),
@@ -72,7 +80,7 @@ def train(
     from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.files.row_files import find_files
 
-    params = ({"verbose": 1} if verbose else {}) | _parameters(param)
+    params = ({"verbose": 1} if verbose else {}) | ({"n_bags": bags} if bags > 1 else {}) | _parameters(param)
     inputs = find_files([*data, *([] if valid is None else [valid])])
     check_output(model, inputs, suffix=".lmk", force=force)
     spec = ranker + (f":{objective}" if objective else "") + (f"@{booster}" if booster else "")
