@@ -16,6 +16,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lambdamart_kit import LambdaMART, LightGBMRanker
@@ -48,7 +49,7 @@ def contestants(data: RankingDataset, options: argparse.Namespace) -> dict[str, 
         "one": LambdaMART(**shared),
         f"{options.bags} bags": LambdaMART(**shared, n_bags=options.bags, **stop),
     }
-    return {name: lambda r=ranker: r.fit(data.X, data.y, data.qid) for name, ranker in rankers.items()}
+    return {name: partial(ranker.fit, data.X, data.y, data.qid) for name, ranker in rankers.items()}
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.letor is None:
-        data = make_letor(n_queries=options.rows // 100, docs_per_query=100, random_state=0)
+        data = make_letor(n_queries=options.rows // 120, random_state=0)  # 120 rows a query
     else:
         data = read_letor(options.letor)
     fits = contestants(data, options)
