@@ -18,7 +18,7 @@ FLOORS = {
     2: ["core"],
     3: ["metrics", "objectives", "trees", "datasets"],
     4: ["boosters", "clicks", "trec"],
-    5: ["files", "model_selection", "explore", "diversify", "export"],
+    5: ["files", "model_selection", "explore", "diversify", "explain", "export"],
     6: ["report"],
     7: ["rankers"],
     8: ["preferences", "distributed"],

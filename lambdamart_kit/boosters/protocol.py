@@ -85,6 +85,9 @@ class Model(Protocol):
     def contributions(self, X: Features, background: Features = None, *, n_threads: int = 1) -> FloatArray:
         """What each feature adds to the score of each row, (n_samples, n_features + 1); see `SumOfTrees`."""
 
+    def columns_in_use(self) -> IndexArray | None:
+        """Columns that some tree looks at; None if the model does not say."""
+
     def gain(self) -> FloatArray:
         """Total split gain of each feature, (n_features,)."""
 
@@ -158,15 +161,27 @@ class SumOfTrees(ABC):
         (n_samples, n_features + 1) float64
             The last column is the expected score. Rows sum to the score.
         """
+        try:
+            laid_out = self._with_contributions()
+        except ValueError:
+            found = None if background is not None else self._library_contributions(X, n_threads)
+            if found is None:
+                raise
+            return found
+        return laid_out(X, background, n_threads=n_threads)
+
+    def columns_in_use(self) -> IndexArray | None:
+        """Columns that some tree looks at; None if the model does not say."""
+        try:
+            return self._with_contributions().columns
+        except (TypeError, ValueError):
+            return None
+
+    def _with_contributions(self) -> TreeContributions:
+        """The trees laid out for contributions, which is done once."""
         if self._laid_out_contributions is None:
-            try:
-                self._laid_out_contributions = self._lay_out_contributions()
-            except ValueError:
-                found = None if background is not None else self._library_contributions(X, n_threads)
-                if found is None:
-                    raise
-                return found
-        return self._laid_out_contributions(X, background, n_threads=n_threads)
+            self._laid_out_contributions = self._lay_out_contributions()
+        return self._laid_out_contributions
 
     def _lay_out_contributions(self) -> TreeContributions:
         """The trees as the kit's kernel for contributions reads them; a ValueError if it cannot."""

@@ -15,6 +15,7 @@ from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.preferences.bags import bag_levels, bag_of, bag_std, mean_reward
+from lambdamart_kit.preferences.explaining import RewardExplain
 from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
@@ -29,7 +30,7 @@ from lambdamart_kit.runtime.rollback import unchanged_on_failure
 _HELD_OUT_PROMPTS = 20
 
 
-class RewardModel(RewardFile, RewardExport, BaseEstimator):
+class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
     r"""Reward of a response, such that reward differences are log-odds of preferences.
 
     .. math:: \min_r \sum_k w_k \, \ell(r(x_{chosen}) - r(x_{rejected}) - margin_k, \; t_k), \qquad

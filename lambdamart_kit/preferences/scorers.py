@@ -187,6 +187,20 @@ class LinearReward:
             rewards[rows] = np.asarray(block @ self.coef).ravel()
         return rewards
 
+    def contributions(self, X: Features, background: Features = None) -> FloatArray:
+        """Each feature's term of the reward, and 0, the reward of the mean; or against other rows."""
+        terms = np.zeros((X.shape[0], X.shape[1] + 1))
+        if scipy.sparse.issparse(X):
+            terms[:, :-1] = X.toarray() * self.coef
+        else:
+            terms[:, :-1] = np.nan_to_num(X.astype(np.float64) - self.mean) * self.coef
+        if background is None:
+            return terms
+        others = self.contributions(background)
+        terms[:, :-1] -= others[:, :-1]
+        terms[:, -1] = others.sum(axis=1)
+        return terms
+
 
 @dataclass(frozen=True, eq=False)
 class LinearScorer:

@@ -19,6 +19,8 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.query_traces import QueryTraces
 from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import ArrayLike, Features, Float32Array, FloatArray, Ids
+from lambdamart_kit.explain.explained import Explained
+from lambdamart_kit.explain.mixin import CanExplain
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.rankers import saving
@@ -34,7 +36,7 @@ from lambdamart_kit.runtime.threads import resolve_n_jobs
 _FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
 
 
-class BaseRanker(CanExport, CanReport, HasColumns, BaseEstimator, ABC):
+class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, ABC):
     """A scikit-learn estimator that scores the rows of each query.
 
     A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in
@@ -409,7 +411,11 @@ class BaseRanker(CanExport, CanReport, HasColumns, BaseEstimator, ABC):
             ranker._restore(content.files)
         return ranker
 
-    # ---------------------------------------------------------------------------------------- exporting
+    # --------------------------------------------------------------------------- explaining and exporting
+
+    def _explainable(self) -> Explained:
+        check_is_fitted(self)
+        return Explained(type(self).__name__, self._predict_rows, self._column_names())
 
     def _rows_and_scores(self, X: Features) -> tuple[Float32Array, FloatArray]:
         check_is_fitted(self)

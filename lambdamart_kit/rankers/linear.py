@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -20,6 +20,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
+from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import LinearSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
@@ -221,10 +222,15 @@ class LinearRanker(GradientRanker):
         True
         """
         check_is_fitted(self)
-        found = self._terms(self._scored_features(X))
+        rows = self._scored_features(X)
+        others = None if background is None else self._scored_features(background, name="background")
+        return self._contributions_of(rows, others)
+
+    def _contributions_of(self, X: Features, background: Features = None) -> FloatArray:
+        found = self._terms(X)
         if background is None:
             return found
-        others = self._terms(self._scored_features(background, name="background"))
+        others = self._terms(background)
         if others.shape != found.shape:
             raise ValueError(
                 f"'background' must have a row for each of the {len(found)} rows of 'X'; got {len(others)}"
@@ -239,6 +245,11 @@ class LinearRanker(GradientRanker):
         for rows in row_blocks(X.shape[0]):
             terms[rows, :-1] = _dense(self.inputs_(X[rows])) * (self.coef_ * self.inputs_.scale)
         return terms
+
+    def _explainable(self) -> Explained:
+        explained = super()._explainable()
+        in_use = np.flatnonzero(self.coef_)
+        return replace(explained, contributions=self._contributions_of, columns_in_use=in_use)
 
     def _exportable(self) -> LinearSum:
         check_is_fitted(self)

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -30,6 +31,7 @@ from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
+from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
@@ -403,6 +405,14 @@ class TreeRanker(BaggedRanker):
                 f"'background' must have a row for each row of 'X', {rows.shape}; got {others.shape}"
             )
         return self.model_.contributions(rows, others, n_threads=self._n_threads())
+
+    def _explainable(self) -> Explained:
+        explained = super()._explainable()
+        columns = self.model_.columns_in_use()
+        if columns is None:  # trees that only their library can read: no contributions against another row
+            return explained
+        contributions = partial(self.model_.contributions, n_threads=self._n_threads())
+        return replace(explained, contributions=contributions, columns_in_use=columns)
 
     @property
     def booster_(self) -> Any:

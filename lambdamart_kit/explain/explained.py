@@ -1,0 +1,69 @@
+"""What explanations need to know of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lambdamart_kit.core.typing import Array, Features, FloatArray
+
+
+class Contributions(Protocol):
+    """Exact Shapley values of each feature in a score; see ``contributions`` of rankers."""
+
+    def __call__(self, X: Features, background: Features = None) -> FloatArray:
+        """One row for each row of X, with the score of the background in the last column."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A fitted model, as explanations see it: functions of checked rows of numbers.
+
+    Attributes
+    ----------
+    name : str
+        What a heading calls the model.
+    predict : callable
+        Scores of the rows of a dense array.
+    feature_names : tuple of str
+        One a column.
+    contributions : callable, optional
+        The model's own exact Shapley values; None if it has none.
+    columns_in_use : ndarray of int, optional
+        The columns that can change a score; None for all.
+    """
+
+    name: str
+    predict: Callable[[Any], FloatArray]
+    feature_names: tuple[str, ...]
+    contributions: Contributions | None = None
+    columns_in_use: Array | None = None
+
+    @property
+    def in_use(self) -> Array:
+        """The columns that can change a score."""
+        every = np.arange(len(self.feature_names))
+        return every if self.columns_in_use is None else np.asarray(self.columns_in_use)
+
+    def column(self, feature: str | int) -> int:
+        """Number of a feature that is given by name, or by number already.
+
+        Raises
+        ------
+        ValueError
+            If there is no such feature.
+        """
+        if isinstance(feature, str):
+            if feature not in self.feature_names:
+                raise ValueError(
+                    f"'feature' must be one of the {len(self.feature_names)} features of the model; got "
+                    f"{feature!r}"
+                )
+            return self.feature_names.index(feature)
+        if not 0 <= feature < len(self.feature_names):
+            raise ValueError(f"'feature' must be in 0 .. {len(self.feature_names) - 1}; got {feature!r}")
+        return int(feature)
