@@ -301,3 +301,12 @@ def test_terms_of_a_linear_ranker(rows, kind, layout):
         assert found[:, :-1] == pytest.approx(np.nan_to_num(rows[0]) * linear.coef_, abs=1e-6)
     with pytest.raises(ValueError, match="'background' must have a row for each"):
         linear.contributions(X[:50], background=X[:3])
+
+
+@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
+def test_bags_are_one_sum(rows, booster):
+    X, y, qid = rows
+    bags = LambdaMART(booster=booster, n_estimators=4, n_bags=3, random_state=0).fit(X, y, qid=qid)
+    found = bags.contributions(X[:200])
+    tolerance = 1e-5 if booster == "xgboost" else 1e-9
+    assert found.sum(axis=1) == pytest.approx(bags.predict(X[:200]), abs=tolerance)
