@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -96,11 +97,74 @@ class Run:
     @classmethod
     def from_json(cls, line: str) -> Self:
         """Inverse of :meth:`to_json`; fields that this version does not know are an error."""
-        content = json.loads(line)
+        try:
+            content = json.loads(line)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         known = {f.name for f in fields(cls)}
-        if not isinstance(content, dict) or not {"key", "model", "fold"} <= set(content) <= known:
+        needed = {"key", "model", "fold", "setting", "params"}
+        if not isinstance(content, dict) or not needed <= set(content) <= known:
             raise ValueError("not a benchmark run of this version of lambdamart-kit")
+        wrong = [name for name, value in content.items() if not _FITS[name](value)]
+        if wrong:
+            raise ValueError(f"{', '.join(map(repr, wrong))} cannot hold such a value")
         return cls(**content)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _are_query_values(value: Any) -> bool:
+    """Whether this is a metric's value of each query, None for a blank one, for every metric."""
+    lists = value.values() if isinstance(value, dict) else [None]
+    return all(isinstance(v, list) and all(x is None or _is_number(x) for x in v) for v in lists)
+
+
+def _are_scores(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and len(base64.b64decode(value, validate=True)) % 8 == 0
+    except ValueError:
+        return False
+
+
+# What each field of a run may hold: a results file may be damaged, or edited by hand.
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "key": _is_text,
+    "model": _is_text,
+    "fold": _is_text,
+    "setting": _is_count,
+    "params": _is_object,
+    "valid": _are_numbers,
+    "test": _are_query_values,
+    "test_qid": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "learning_curve": _is_object,
+    "n_iterations": lambda value: value is None or _is_count(value),
+    "fit_seconds": _is_number,
+    "fit_times": _are_numbers,
+    "predict_seconds": _is_number,
+    "fit_memory": lambda value: value is None or _is_count(value),
+    "n_test_documents": _is_count,
+    "test_scores": _are_scores,
+    "error": _is_text,
+    "environment": _is_object,
+}
 
 
 def run_key(asked: Mapping[str, Any]) -> str:
@@ -124,6 +188,11 @@ def chosen(runs: Sequence[Run], metric: str) -> list[Run]:
     for run in runs:
         if run.error:
             continue
+        if metric not in run.valid or metric not in run.test:
+            raise ValueError(
+                f"the run of {run.model!r} on {run.fold!r} has no {metric!r}; remove its line from the file "
+                "of results, and it is made again"
+            )
         held = best.setdefault((run.model, run.fold), run)
         if run.valid[metric] > held.valid[metric]:
             best[run.model, run.fold] = run

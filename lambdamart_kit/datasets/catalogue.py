@@ -160,7 +160,12 @@ def packaged_files() -> Path:
 
 @lru_cache(maxsize=2)
 def _read_catalogue(path: Path) -> tuple[Entry, ...]:
-    return tuple(_entry(fields) for fields in tomllib.loads(path.read_text("utf-8"))["dataset"])
+    try:
+        return tuple(_entry(fields) for fields in tomllib.loads(path.read_text("utf-8"))["dataset"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: the catalogue is damaged ({error}); install lambdamart-kit again"
+        ) from None
 
 
 def _entry(fields: Settings) -> Entry:

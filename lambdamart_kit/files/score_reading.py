@@ -64,7 +64,7 @@ def _lines(path: Path) -> list[str]:
 
 def _number(path: Path, number: int, text: str) -> float:
     try:
-        return float(text)
+        return float(text if "_" not in text else "")  # Python takes "1_0" for 10
     except ValueError:
         raise ValueError(f"{path}, line {number}: not a number: {text.strip()[:60]!r}") from None
 

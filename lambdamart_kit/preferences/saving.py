@@ -74,19 +74,24 @@ class RewardFile:
         with saving.restoring(path):
             model = cls(**content.params)
             state = dict(content.state)
-            names = [f"reward{k}" for k in range(state.pop("n_bags"))]
+            n_bags = state.pop("n_bags")
+            if not 1 <= n_bags <= len(content.files):
+                raise ValueError(f"it has no {n_bags} rewards")
+            names = [f"reward{k}" for k in range(n_bags)]
             model.extractor_ = restored_extractor(state.pop("extractor"), content.files)
+            saving.check_state(state, model.saved_attributes, cls.__name__)
             for name, value in state.items():
                 setattr(model, name, value)
             if model.scorer == "trees":
                 model.rewards_ = [read_model(model.booster, content.files[name]) for name in names]
             else:
-                model.rewards_ = [LinearReward(*read_array(content.files[name])) for name in names]
+                model.rewards_ = [LinearReward(*saving.read_array(content.files[name])) for name in names]
             # Files of one bag were once written without levels, which only a spread of bags needs.
             levels = content.files.get(_LEVELS)
-            model.bag_levels_ = np.zeros(len(names)) if levels is None else read_array(levels)
+            model.bag_levels_ = np.zeros(len(names)) if levels is None else saving.read_array(levels)
             nuisance = content.files.get(_NUISANCE)
-            model.nuisance_coef_ = None if nuisance is None else read_array(nuisance)
+            model.nuisance_coef_ = None if nuisance is None else saving.read_array(nuisance)
+            saving.try_out(model.n_features_in_, model.predict)  # type: ignore[attr-defined]
         return model
 
 
@@ -122,12 +127,12 @@ def restored_extractor(state: Settings | None, files: dict[str, bytes]) -> Any:
 
 def _restored_tfidf(files: dict[str, bytes]) -> TfidfFeatures:
     terms = files["terms"].decode().split("\n")
-    components = read_array(files["components.npy"])
+    components = saving.read_array(files["components.npy"])
     extractor = TfidfFeatures(len(components))
     extractor.vectorizer_ = TfidfVectorizer(
         sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, vocabulary=terms
     )
-    extractor.vectorizer_.idf_ = read_array(files["idf.npy"])
+    extractor.vectorizer_.idf_ = saving.read_array(files["idf.npy"])
     extractor.svd_ = TruncatedSVD(len(components))
     extractor.svd_.components_ = components
     extractor.svd_.n_features_in_ = components.shape[1]
@@ -139,9 +144,3 @@ def array_bytes(values: Any) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(values), allow_pickle=False)
     return buffer.getvalue()
-
-
-def read_array(content: bytes) -> Array:
-    """The array that `array_bytes` wrote; files with pickled objects are refused."""
-    loaded: Array = np.load(io.BytesIO(content), allow_pickle=False)
-    return loaded

@@ -403,12 +403,11 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
             state = dict(content.state)
             if "feature_names_in_" in state:
                 ranker.feature_names_in_ = np.array(state.pop("feature_names_in_"), dtype=object)
+            saving.check_state(state, ranker.saved_attributes, cls.__name__)
             for name, value in state.items():
-                fitted = name.endswith("_") and not name.startswith("_")
-                if not (fitted or name in ranker.saved_attributes):
-                    raise ValueError(f"{name!r} is no attribute of a {cls.__name__}")
                 setattr(ranker, name, value)
             ranker._restore(content.files)
+            saving.try_out(ranker.n_features_in_, ranker._predict_rows)
         return ranker
 
     # --------------------------------------------------------------------------- explaining and exporting

@@ -14,7 +14,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -29,6 +29,7 @@ from lambdamart_kit.runtime.version import __version__
 FORMAT = "lambdamart_kit.model"
 VERSION = 1
 _MANIFEST = "manifest.json"
+_MOST_FEATURES = 1 << 24
 _MOST_BYTES = 4 << 30  # of a model with all its parts unpacked
 _MOST_MEMBERS = 10_000
 _ENCRYPTED = 0x1  # bit of a zip entry's flags
@@ -179,8 +180,11 @@ def _members(stream: BinaryIO, *, most_bytes: int, stored: bool = False) -> dict
                 raise ValueError("its arrays are compressed")
         if sum(entry.file_size for entry in entries) > most_bytes:
             raise ValueError(f"its parts are larger than {most_bytes:,} bytes")
-        # zipfile reads no more of a member than its declared size.
-        return {entry.filename: archive.read(entry) for entry in entries}
+        try:
+            # zipfile reads no more of a member than its declared size.
+            return {entry.filename: archive.read(entry) for entry in entries}
+        except OSError as error:  # a part that starts before the file does
+            raise ValueError(f"a part cannot be read: {error}") from None
 
 
 def read_arrays(content: bytes) -> dict[str, np.ndarray]:
@@ -194,8 +198,22 @@ def read_arrays(content: bytes) -> dict[str, np.ndarray]:
     members = _members(io.BytesIO(content), most_bytes=len(content), stored=True)
     arrays = {}
     for name, member in members.items():
-        arrays[name.removesuffix(".npy")] = np.load(io.BytesIO(member), allow_pickle=False)
+        arrays[name.removesuffix(".npy")] = read_array(member)
     return arrays
+
+
+def read_array(content: bytes) -> np.ndarray:
+    """The array of numbers in the bytes of a ``.npy`` file; files with pickled objects are refused.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or holds anything but finite numbers.
+    """
+    array: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ValueError("an array does not hold finite numbers")
+    return array
 
 
 @contextmanager
@@ -216,6 +234,38 @@ def restoring(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ModelFormatError(
             f"{os.fspath(path)}: the model is damaged ({reason or type(error).__name__})"
         ) from None
+
+
+def check_state(state: Settings, names: Sequence[str], class_name: str) -> None:
+    """Refuse fitted attributes that a file must not set, or that every ranker needs and it does not have.
+
+    Raises
+    ------
+    ValueError
+        Naming the attribute.
+    """
+    for name in state:
+        if not (name in names or (name.endswith("_") and not name.startswith("_"))):
+            raise ValueError(f"{name!r} is no attribute of a {class_name}")
+    fits = {"n_features_in_": int, "categories_": dict, "categorical_columns_": tuple}
+    for name, kind in fits.items():
+        if name in names and (not isinstance(state.get(name), kind) or isinstance(state[name], bool)):
+            raise ValueError(f"{name!r} must be a {kind.__name__}")
+
+
+def try_out(n_features: int, predict: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Score a row of zeros: parts that do not fit together are found now, and not by the first user.
+
+    Raises
+    ------
+    Exception
+        Whatever `predict` raises, or a ValueError if it does not give one number.
+    """
+    if not 1 <= n_features <= _MOST_FEATURES:
+        raise ValueError(f"'n_features_in_' must be from 1 to {_MOST_FEATURES:,}; got {n_features}")
+    scores = predict(np.zeros((1, n_features), dtype=np.float32))
+    if np.shape(scores) != (1,) or not np.isfinite(scores).all():
+        raise ValueError("its score of a row of zeros is no number")
 
 
 def _check_members(where: str, expected: dict[str, str], members: dict[str, bytes]) -> None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 
 @dataclass
@@ -46,7 +47,7 @@ def interrupts_held() -> Iterator[HeldInterrupt]:
         yield held
         return
 
-    def note(number: int, frame: object) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         if held.is_asked:
             before(number, frame)
         held.is_asked = True

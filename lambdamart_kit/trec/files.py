@@ -8,7 +8,9 @@ by score, as float32, and equal scores by the document's name, descending. `writ
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -250,7 +252,7 @@ def _first_fields(path: Path) -> list[str]:
     try:
         with _open(path) as stream:
             line: bytes = stream.readline(4096)
-    except OSError:  # not a gzip file after all: its reader says so
+    except (OSError, EOFError, zlib.error):  # not a gzip file after all: its reader says so
         return []
     return line.decode(errors="replace").split()
 
@@ -259,10 +261,27 @@ def _open(path: Path) -> IO[bytes]:
     return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
 
 
-def _fields(path: Path, n: int, form: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path) -> Generator[str]:
+    """Lines of the file; a ValueError if it is a damaged gzip file or no UTF-8.
+
+    Nothing is put in the place of bytes that are no text: two names could become one.
+    """
+    number = 0
     with _open(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            fields = line.decode(errors="replace").split()
+        try:
+            for line in stream:
+                number += 1
+                yield line.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}, line {number}: must be UTF-8 ({error.reason})") from None
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: the gzip file is damaged ({error})") from None
+
+
+def _fields(path: Path, n: int, form: str) -> Iterator[tuple[int, list[str]]]:
+    with closing(_lines(path)) as lines:
+        for number, line in enumerate(lines, start=1):
+            fields = line.split()
             if len(fields) == n:
                 yield number, fields
             elif fields:
@@ -274,7 +293,7 @@ def _fields(path: Path, n: int, form: str) -> Iterator[tuple[int, list[str]]]:
 
 def _whole_number(text: str, path: str | Path, number: int) -> int:
     try:
-        return int(text)
+        return int(text if text.isascii() and "_" not in text else "")
     except ValueError:
         raise ValueError(
             f"{path}, line {number}: the relevance must be a whole number; got {text!r}"
@@ -282,8 +301,9 @@ def _whole_number(text: str, path: str | Path, number: int) -> int:
 
 
 def _number(text: str, path: str | Path, number: int) -> float:
+    # Python also takes "1_0" for 10, and the digits of other scripts.
     try:
-        value = float(text)
+        value = float(text) if text.isascii() and "_" not in text else float("nan")
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):

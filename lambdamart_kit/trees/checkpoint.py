@@ -7,8 +7,6 @@ import hashlib
 import os
 import time
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.runtime.atomic_file import atomic_file, check_writable
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.parameters import TreeParameters
@@ -25,6 +23,13 @@ from lambdamart_kit.trees.tree import Tree
 from lambdamart_kit.trees.validation import check_children
 
 _FIELDS = [f.name for f in dataclasses.fields(Tree)]
+# Types and trailing axes of the fields of a tree, as growers write them: kernels are compiled for these.
+_LIKE: dict[str, Array] = {
+    name: np.empty(0, np.int64) for name in ("feature", "threshold_bin", "node_count", "leaf_count")
+}
+_LIKE |= {"nan_left": np.empty(0, bool), "bins_left": np.empty((0, 4), np.uint64)}
+_LIKE |= {"children": np.empty((0, 2), np.int64)}
+_LIKE |= {name: np.empty(0) for name in ("gain", "node_value", "node_weight", "leaf_value", "leaf_weight")}
 _PER_LEAF = ("leaf_value", "leaf_weight", "leaf_count")
 
 
@@ -127,7 +132,7 @@ class CheckpointFile:
                 trees = _unpacked(stored) if identity == self._identity else []
             for tree in trees:
                 self._check(tree)
-        except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+        except Exception as error:  # what damage raises in zipfile and NumPy is no closed list
             raise ValueError(
                 f"'checkpoint' {str(self._path)!r} is damaged ({error}); remove it to start anew"
             ) from None
@@ -141,6 +146,10 @@ class CheckpointFile:
 
     def _check(self, tree: Tree) -> None:
         """Raise unless the kernels can walk the tree."""
+        for name, like in _LIKE.items():
+            array = getattr(tree, name)
+            if array.dtype != like.dtype or array.shape[1:] != like.shape[1:]:
+                raise ValueError(f"{name} is of type {array.dtype} and shape {array.shape}")
         check_children(tree.children[:, 0], tree.children[:, 1], tree.n_leaves)
         if ((tree.feature < 0) | (tree.feature >= self._n_features)).any():
             raise ValueError("a tree splits on a column that does not exist")

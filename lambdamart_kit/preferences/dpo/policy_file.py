@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.typing import FloatArray
-from lambdamart_kit.preferences.saving import array_bytes, extractor_state, read_array, restored_extractor
+from lambdamart_kit.preferences.saving import array_bytes, extractor_state, restored_extractor
 from lambdamart_kit.rankers import saving
 
 _COEFFICIENTS = "coef.npy"
@@ -58,6 +58,7 @@ class PolicyFile:
             for name in _STATE:
                 setattr(policy, name, content.state[name])
             policy.extractor_ = restored_extractor(content.state["extractor"], content.files)
-            policy.coef_ = np.asarray(read_array(content.files[_COEFFICIENTS]), dtype=np.float64)
+            policy.coef_ = np.asarray(saving.read_array(content.files[_COEFFICIENTS]), dtype=np.float64)
             policy.history_ = pd.DataFrame(content.state["history"])
+            saving.try_out(policy.n_features_in_, policy.predict)  # type: ignore[attr-defined]
         return policy

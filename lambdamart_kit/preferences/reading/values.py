@@ -61,7 +61,9 @@ def number(
     if default is not None and is_missing(value):
         return default
     try:
-        result = math.nan if isinstance(value, bool) or _is_numpy_bool(value) else float(value)
+        is_grouped = isinstance(value, str) and "_" in value  # Python takes "1_0" for 10
+        is_number = not (isinstance(value, bool) or _is_numpy_bool(value) or is_grouped)
+        result = float(value) if is_number else math.nan
     except (TypeError, ValueError, OverflowError):
         result = math.nan
     if not (math.isfinite(result) and low <= result <= high):
