@@ -16,10 +16,10 @@ from lambdamart_kit.files.records import (
     RECORD_FORMATS,
     Record,
     RecordFormat,
-    compressing,
     record_format,
 )
 from lambdamart_kit.runtime.atomic_file import atomic_file
+from lambdamart_kit.runtime.compressed import compressing
 
 _BATCH = 4096
 _BINARY = ("parquet", "arrow")

@@ -28,7 +28,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
-from scipy.special import xlogy
 from scipy.stats import chi2
 
 from lambdamart_kit.core.typing import FloatArray, IndexArray
@@ -39,16 +38,14 @@ from lambdamart_kit.preferences.strengths.cycles import (
     potential,
     weak_components,
 )
-from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, newton
-from lambdamart_kit.preferences.strengths.ties import Derivatives
+from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, loss_of_free_pairs, newton
 from lambdamart_kit.preferences.strengths.uncertainty import (
     DENSE_COVARIANCE,
     ClusterCounts,
     hessian_covariance,
 )
 
-_MOST_STEPS = 300
-_RIDGE = 1e-8  # keeps log-odds of pairs finite where one side won every vote
+_RIDGE = 1e-8  # of a fit that has to be finite and all but unpenalised
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +192,7 @@ def goodness_of_fit(
     if degrees > 0:
         score = _score_test(model, parameters, pair, degrees, clusters)
         if not soft and np.all(c.sample_weight == 1.0):
-            loss = _loss_of_free_pairs(model, starts, pair)
+            loss = loss_of_free_pairs(model, starts, pair)
             ratio = max(0.0, 2.0 * (_data_loss(model, parameters) - loss))
     if n_replicates and degrees > 0:
         redrawn, usual_effect = _redrawn_flows(model, parameters, hodge, pair, n_replicates, rng)
@@ -292,76 +289,6 @@ def _flow(wins: FloatArray, losses: FloatArray) -> tuple[FloatArray, FloatArray]
 
 def _data_loss(model: StrengthModel, parameters: FloatArray) -> float:
     return float(np.sum(model.comparisons.weight * model.derivatives(parameters).loss))
-
-
-def _loss_of_free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> float:
-    """Smallest negative log-likelihood when every pair of items has a log-odds of its own."""
-    c = model.comparisons
-    if not model.ties.has_parameter and c.covariates.shape[1] == 0:
-        wins = np.add.reduceat(c.weight * c.outcome, starts)
-        total = np.add.reduceat(c.weight, starts)
-        return float(-np.sum(xlogy(wins, wins / total) + xlogy(total - wins, 1.0 - wins / total)))
-    # Newton's method: the Hessian is diagonal in the pairs' log-odds, bordered by the few other parameters,
-    # which the Schur complement solves for first.
-    phi = np.zeros(len(starts))
-    rest = model.start()[model.n_items :]
-    loss = np.inf
-    step_phi = phi
-    step_rest = rest
-    scale = 1.0
-    for _ in range(_MOST_STEPS):
-        proposal_phi = phi + scale * step_phi
-        proposal_rest = rest + (scale * step_rest if np.isfinite(loss) else 0.0)
-        derivatives = _free_derivatives(model, proposal_phi, proposal_rest, pair)
-        proposed = float(np.sum(c.weight * derivatives.loss) + _RIDGE / 2 * np.sum(proposal_phi**2))
-        if not proposed <= loss + 1e-12 * abs(loss):
-            scale /= 2.0
-            continue
-        gained = loss - proposed
-        phi = proposal_phi
-        rest = proposal_rest
-        loss = proposed
-        if gained < 1e-10 * max(1.0, loss):
-            break
-        scale = 1.0
-        step_phi, step_rest = _free_step(model, derivatives, phi, pair)
-    return loss - _RIDGE / 2 * float(np.sum(phi**2))
-
-
-def _free_derivatives(
-    model: StrengthModel, phi: FloatArray, rest: FloatArray, pair: IndexArray
-) -> Derivatives:
-    c = model.comparisons
-    n_covariates = c.covariates.shape[1]
-    delta = float(rest[-1]) if model.free_ties else model.fixed_delta
-    return model.ties.derivatives(phi[pair] + c.covariates @ rest[:n_covariates], delta, c.outcome)
-
-
-def _free_step(
-    model: StrengthModel, derivatives: Derivatives, phi: FloatArray, pair: IndexArray
-) -> tuple[FloatArray, FloatArray]:
-    """Newton's step of the pairs' log-odds and of covariates and tie parameter."""
-    c = model.comparisons
-    w = c.weight
-    columns = list(c.covariates.T)
-    slopes = [w * derivatives.eta * x for x in columns]
-    crosses = [w * derivatives.eta_eta * x for x in columns]
-    if model.free_ties:
-        slopes.append(w * derivatives.delta)
-        crosses.append(w * derivatives.eta_delta)
-    n_pairs = len(phi)
-    gradient = np.bincount(pair, w * derivatives.eta, n_pairs) + _RIDGE * phi
-    diagonal = np.bincount(pair, w * derivatives.eta_eta, n_pairs) + _RIDGE
-    border = np.column_stack([np.bincount(pair, cross, n_pairs) for cross in crosses])
-    corner = np.array([[np.sum(cross * x) for x in columns] for cross in crosses])
-    if model.free_ties:
-        last = np.append(corner[-1], np.sum(w * derivatives.delta_delta))
-        corner = np.column_stack([np.vstack([corner[:-1], corner[-1:]]), last])
-    schur = corner - border.T @ (border / diagonal[:, None])
-    right = np.array([slope.sum() for slope in slopes]) - border.T @ (gradient / diagonal)
-    # A covariate that is constant in each pair adds nothing to free pairs: its direction stays where it is.
-    step_rest = -np.linalg.pinv(schur, rcond=1e-10, hermitian=True) @ right
-    return -(gradient + border @ step_rest) / diagonal, step_rest
 
 
 def _degrees_of_freedom(model: StrengthModel, pair: IndexArray) -> int:

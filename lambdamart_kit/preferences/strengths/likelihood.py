@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse
+from scipy.special import xlogy
 
 from lambdamart_kit.core.information import laplacian, solve_sparse
 from lambdamart_kit.core.typing import FloatArray, IndexArray
@@ -20,6 +21,8 @@ from lambdamart_kit.preferences.strengths.comparisons import Comparisons
 from lambdamart_kit.preferences.strengths.identification import ScaledInformation, centre, factored
 from lambdamart_kit.preferences.strengths.ties import Derivatives, TieModel
 
+_MOST_FREE_STEPS = 300
+_FREE_RIDGE = 1e-8  # keeps log-odds of pairs finite where one side won every vote
 DENSE_NEWTON = 1000  # items up to which a dense factorisation beats conjugate gradients
 
 
@@ -362,3 +365,83 @@ def newton(model: Likelihood, *, max_iter: int, tol: float) -> tuple[FloatArray,
         f"'tol' {tol:g}): a parameter runs to infinity when covariates or ties predict the outcomes without "
         "error; set 'prior', drop covariates or raise 'max_iter'"
     )
+
+
+def loss_of_free_pairs(model: StrengthModel, starts: IndexArray, pair: IndexArray) -> float:
+    """Smallest negative log-likelihood when every pair of items has a log-odds of its own.
+
+    Parameters
+    ----------
+    model : StrengthModel
+        The model whose other parameters (order effect, covariates, ties) are kept.
+    starts : (n_pairs,) intp
+        First record of each pair.
+    pair : (n_records,) intp
+        Pair of each record.
+    """
+    c = model.comparisons
+    if not model.ties.has_parameter and c.covariates.shape[1] == 0:
+        wins = np.add.reduceat(c.weight * c.outcome, starts)
+        total = np.add.reduceat(c.weight, starts)
+        return float(-np.sum(xlogy(wins, wins / total) + xlogy(total - wins, 1.0 - wins / total)))
+    # Newton's method: the Hessian is diagonal in the pairs' log-odds, bordered by the few other parameters,
+    # which the Schur complement solves for first.
+    phi = np.zeros(len(starts))
+    rest = model.start()[model.n_items :]
+    loss = np.inf
+    step_phi = phi
+    step_rest = rest
+    scale = 1.0
+    for _ in range(_MOST_FREE_STEPS):
+        proposal_phi = phi + scale * step_phi
+        proposal_rest = rest + (scale * step_rest if np.isfinite(loss) else 0.0)
+        derivatives = _free_derivatives(model, proposal_phi, proposal_rest, pair)
+        proposed = float(np.sum(c.weight * derivatives.loss) + _FREE_RIDGE / 2 * np.sum(proposal_phi**2))
+        if not proposed <= loss + 1e-12 * abs(loss):
+            scale /= 2.0
+            continue
+        gained = loss - proposed
+        phi = proposal_phi
+        rest = proposal_rest
+        loss = proposed
+        if gained < 1e-10 * max(1.0, loss):
+            break
+        scale = 1.0
+        step_phi, step_rest = _free_step(model, derivatives, phi, pair)
+    return loss - _FREE_RIDGE / 2 * float(np.sum(phi**2))
+
+
+def _free_derivatives(
+    model: StrengthModel, phi: FloatArray, rest: FloatArray, pair: IndexArray
+) -> Derivatives:
+    c = model.comparisons
+    n_covariates = c.covariates.shape[1]
+    delta = float(rest[-1]) if model.free_ties else model.fixed_delta
+    return model.ties.derivatives(phi[pair] + c.covariates @ rest[:n_covariates], delta, c.outcome)
+
+
+def _free_step(
+    model: StrengthModel, derivatives: Derivatives, phi: FloatArray, pair: IndexArray
+) -> tuple[FloatArray, FloatArray]:
+    """Newton's step of the pairs' log-odds and of covariates and tie parameter."""
+    c = model.comparisons
+    w = c.weight
+    columns = list(c.covariates.T)
+    slopes = [w * derivatives.eta * x for x in columns]
+    crosses = [w * derivatives.eta_eta * x for x in columns]
+    if model.free_ties:
+        slopes.append(w * derivatives.delta)
+        crosses.append(w * derivatives.eta_delta)
+    n_pairs = len(phi)
+    gradient = np.bincount(pair, w * derivatives.eta, n_pairs) + _FREE_RIDGE * phi
+    diagonal = np.bincount(pair, w * derivatives.eta_eta, n_pairs) + _FREE_RIDGE
+    border = np.column_stack([np.bincount(pair, cross, n_pairs) for cross in crosses])
+    corner = np.array([[np.sum(cross * x) for x in columns] for cross in crosses])
+    if model.free_ties:
+        last = np.append(corner[-1], np.sum(w * derivatives.delta_delta))
+        corner = np.column_stack([np.vstack([corner[:-1], corner[-1:]]), last])
+    schur = corner - border.T @ (border / diagonal[:, None])
+    right = np.array([slope.sum() for slope in slopes]) - border.T @ (gradient / diagonal)
+    # A covariate that is constant in each pair adds nothing to free pairs: its direction stays where it is.
+    step_rest = -np.linalg.pinv(schur, rcond=1e-10, hermitian=True) @ right
+    return -(gradient + border @ step_rest) / diagonal, step_rest
