@@ -37,7 +37,7 @@ def pair_records(text):
             "target": st.floats(0, 1),
             "weight": st.floats(0, 1e6),
             "margin": NUMBER,
-            "margin_from": st.sampled_from(["score_chosen - score_rejected", None]),
+            "margin_from": st.sampled_from(["score_chosen - score_rejected", "difference of rating"]),
             "chosen_shown_first": st.sampled_from([True, False, None]),
             "note": text.filter(bool),
             "score_margin": NUMBER,
