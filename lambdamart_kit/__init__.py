@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from lambdamart_kit.preferences import PlackettLuce as PlackettLuce
     from lambdamart_kit.preferences import PreferencePairs as PreferencePairs
     from lambdamart_kit.preferences import RewardModel as RewardModel
+    from lambdamart_kit.rankers import AutoRanker as AutoRanker
     from lambdamart_kit.rankers import CatBoostRanker as CatBoostRanker
+    from lambdamart_kit.rankers import EnsembleRanker as EnsembleRanker
     from lambdamart_kit.rankers import LambdaMART as LambdaMART
     from lambdamart_kit.rankers import LightGBMRanker as LightGBMRanker
     from lambdamart_kit.rankers import LinearRanker as LinearRanker
     from lambdamart_kit.rankers import NeuralRanker as NeuralRanker
     from lambdamart_kit.rankers import PointwiseRanker as PointwiseRanker
+    from lambdamart_kit.rankers import QueryFeatures as QueryFeatures
     from lambdamart_kit.rankers import XGBoostRanker as XGBoostRanker
 
 
@@ -33,6 +36,8 @@ _HOME = {
     "PlackettLuce": "preferences",
     "PreferencePairs": "preferences",
     "RewardModel": "preferences",
+    "AutoRanker": "rankers",
+    "EnsembleRanker": "rankers",
     "LambdaMART": "rankers",
     "XGBoostRanker": "rankers",
     "LightGBMRanker": "rankers",
@@ -40,6 +45,7 @@ _HOME = {
     "LinearRanker": "rankers",
     "NeuralRanker": "rankers",
     "PointwiseRanker": "rankers",
+    "QueryFeatures": "rankers",
     "query_routing": "model_selection",
 }
 _MODULES = ("datasets", "diversify", "explore", "metrics", "model_selection", "objectives", "rankers")

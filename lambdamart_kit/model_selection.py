@@ -41,10 +41,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
-from sklearn import config_context
+from sklearn import config_context, get_config
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
@@ -258,7 +258,7 @@ class RankingScorer:
         """Score ``estimator.predict(X)`` by query; `qid` is required, `sample_weight` weighs queries."""
         if qid is None:
             raise ValueError(f"{self} got no 'qid' and would score all rows as one query; {_REMEDY}")
-        scores = estimator.predict(X)
+        scores = _predict(estimator, X, qid)
         traces = _traces(estimator)
         if traces is not None:
             queries = Queries.from_qid(qid, len(scores))
@@ -276,6 +276,16 @@ class RankingScorer:
     def __repr__(self) -> str:
         names = [str(metric) for metric in self.metrics]
         return f"make_ranking_scorer({names[0] if self._single else names!r})"
+
+
+def _predict(estimator: Any, X: Features, qid: Ids) -> Any:
+    """Scores of X; an estimator that compares the documents of a query to predict is told the query ids."""
+    takes = get_routing_for_object(estimator).consumes("predict", ["qid"]) if _routing_is_on() else set()
+    return estimator.predict(X, qid=qid) if takes else estimator.predict(X)
+
+
+def _routing_is_on() -> bool:
+    return bool(get_config()["enable_metadata_routing"])
 
 
 def _traces(estimator: Any) -> QueryTraces | None:

@@ -7,9 +7,12 @@ import warnings
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from lambdamart_kit.rankers import (
+    AutoRanker,
     CatBoostRanker,
+    EnsembleRanker,
     LambdaMART,
     LightGBMRanker,
+    LinearRanker,
     PointwiseRanker,
     XGBoostRanker,
 )
@@ -23,6 +26,8 @@ RANKERS = [
     LightGBMRanker(min_child_samples=1, **SMALL),
     XGBoostRanker(**SMALL),
     PointwiseRanker(n_jobs=1),
+    AutoRanker("fits=1", n_jobs=1),
+    EnsembleRanker([("a", LambdaMART(min_child_samples=1, **SMALL)), ("b", LinearRanker(max_iter=3))]),
 ]
 try:
     import catboost  # noqa: F401

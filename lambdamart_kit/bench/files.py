@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lambdamart_kit.bench.fitting import fit_with_validation
 from lambdamart_kit.bench.models import parse_model
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.files import Columns, read_rows
@@ -93,7 +94,8 @@ def _fit(
 ) -> Any:
     estimator = parse_model(spec).candidate(n_jobs=n_jobs, random_state=seed).estimator
     wanted = dict(params or {})
-    if valid is None and wanted.get("n_bags", 1) == 1:
+    stops = "early_stopping_rounds" in estimator.get_params(deep=False)
+    if stops and valid is None and wanted.get("n_bags", 1) == 1:
         estimator.set_params(early_stopping_rounds=None)  # bags stop on the queries they did not draw
     estimator.set_params(**wanted)
     if stream or work_dir is not None:
@@ -120,14 +122,7 @@ def _fit(
     held_out = read_rows(valid, known, n_features=width, names=False, n_jobs=n_jobs)
     for sentence in seen_before(rows, held_out, "validation"):
         say(f"warning: {sentence}")
-    return estimator.fit(
-        features_of(rows),
-        rows.y,
-        rows.qid,
-        X_val=features_of(held_out),
-        y_val=held_out.y,
-        qid_val=held_out.qid,
-    )
+    return fit_with_validation(estimator, rows, held_out, features_of)
 
 
 def features_of(rows: RankingDataset) -> Any:

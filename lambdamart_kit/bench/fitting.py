@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from scipy import sparse
 
 from lambdamart_kit.bench.results import Run
-from lambdamart_kit.core.typing import Array, FloatArray, Settings
+from lambdamart_kit.core.rows import is_sparse
+from lambdamart_kit.core.typing import Array, Features, FloatArray, Settings
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.metrics import parse_metric
 
@@ -85,14 +88,7 @@ def fit_and_measure(task: FitTask) -> Run:
     gc.collect()
     before = _reset_peak_memory()
     started = time.perf_counter()
-    estimator.fit(
-        data.train.X,
-        data.train.y,
-        data.train.qid,
-        X_val=data.valid.X,
-        y_val=data.valid.y,
-        qid_val=data.valid.qid,
-    )
+    fit_with_validation(estimator, data.train, data.valid)
     fit_seconds = time.perf_counter() - started
     peak = _peak_memory()
     valid_scores = estimator.predict(data.valid.X)
@@ -124,6 +120,48 @@ def fit_and_measure(task: FitTask) -> Run:
     )
 
 
+def fit_with_validation(
+    estimator: Any,
+    train: RankingDataset,
+    valid: RankingDataset,
+    features: Callable[[RankingDataset], Features] = lambda rows: rows.X,
+) -> Any:
+    """Fit a ranker that has validation queries for early stopping, or learns from them too.
+
+    A ranker that holds out queries itself (`AutoRanker`) gets the queries of both parts to learn from.
+
+    Parameters
+    ----------
+    estimator : ranker
+    train, valid : RankingDataset
+    features : callable
+        From rows to the features as the ranker takes them.
+
+    Returns
+    -------
+    estimator
+        Fitted.
+    """
+    X = features(train)
+    X_val = features(valid)
+    if not getattr(estimator, "holds_out_itself", False):
+        return estimator.fit(X, train.y, train.qid, X_val=X_val, y_val=valid.y, qid_val=valid.qid)
+    # Queries are numbered anew: a query of the one part is not the query of that name in the other.
+    parts = [data.queries.unsort(data.queries.query_of_ordered_row) for data in (train, valid)]
+    qid = np.concatenate((parts[0], parts[1] + train.queries.n_queries))
+    return estimator.fit(_stacked(X, X_val), np.concatenate((train.y, valid.y)), qid)
+
+
+def _stacked(first: Features, second: Features) -> Features:
+    if is_sparse(first):
+        return sparse.vstack((first, second), format="csr")
+    if hasattr(first, "iloc"):
+        import pandas as pd
+
+        return pd.concat((first, second), ignore_index=True)
+    return np.vstack((first, second))
+
+
 def _packed(scores: Array) -> str:
     return base64.b64encode(np.asarray(scores, dtype="<f8").tobytes()).decode()
 
@@ -144,10 +182,10 @@ def _warm_up(estimator: Any, data: FoldData) -> None:
     from sklearn.base import clone
 
     small = clone(estimator)
-    few = {"n_estimators": 2, "max_iter": 2}
+    few = {"n_estimators": 2, "max_iter": 2, "budget": "fits=1"}
     small.set_params(**{name: value for name, value in few.items() if name in small.get_params()})
     train, valid = _first_queries(data.train), _first_queries(data.valid)
-    small.fit(train.X, train.y, train.qid, X_val=valid.X, y_val=valid.y, qid_val=valid.qid)
+    fit_with_validation(small, train, valid)
     small.predict(valid.X)
 
 
@@ -169,7 +207,7 @@ def _mean(values: FloatArray) -> float:
 
 
 def _n_iterations(estimator: Any) -> int | None:
-    for name in ("best_iteration_", "n_iter_"):
+    for name in ("best_iteration_", "n_iter_", "n_fits_"):
         value = getattr(estimator, name, None)
         if value is not None:
             return int(value)

@@ -195,6 +195,12 @@ FAMILIES: dict[str, Family] = {
         quick=_STEPS,
         space=lambda _: LINEAR_SPACE,
     ),
+    # A budget in fits, so that a comparison can be repeated; 60 fits are its whole portfolio once.
+    "auto": Family(
+        "lambdamart_kit.rankers:AutoRanker",
+        fixed={"budget": "fits=60"},
+        quick={"budget": "fits=10"},
+    ),
     # The same trees and the same early stopping as the others, with nothing but the loss replaced.
     "pointwise": Family(
         "lambdamart_kit.rankers:LightGBMRanker",

@@ -242,6 +242,7 @@ def footer(report: Report) -> list[str]:
     return [
         f"Interval: {CONFIDENCE:.0%} bootstrap over queries. p: paired permutation test against "
         f"{report.baseline}, Holm-corrected.",
+        *([report.noise] if report.noise else []),
         f"{budget[0].upper()}{budget[1:]}. Costs are medians over folds, after a warm-up. Rounds are the "
         "trees of tree ensembles, and iterations or epochs of other models.",
         *_unmeasured(report),

@@ -9,7 +9,7 @@ import numpy as np
 
 from lambdamart_kit.bench.results import Run, chosen
 from lambdamart_kit.core.typing import FloatArray
-from lambdamart_kit.metrics.significance import bootstrap_interval, holm, sign_flip_test
+from lambdamart_kit.metrics.significance import bootstrap_interval, holm, noise_sentence, sign_flip_test
 
 CONFIDENCE = 0.95
 FEWEST_DOCUMENTS = 1_000  # test documents below which the time of one is the time of the call
@@ -98,6 +98,8 @@ class Report:
         Threads of each fit.
     environment : dict
         Versions and core count.
+    noise : str
+        What a difference between two of the models is worth on so many queries, by the first metric.
     """
 
     baseline: str
@@ -111,6 +113,7 @@ class Report:
     notes: tuple[str, ...]
     n_threads: int
     environment: dict[str, object]
+    noise: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,7 @@ def summarise(
         notes=(*notes, *failures),
         n_threads=n_threads,
         environment=dict(complete[baseline][0].environment),
+        noise=noise_sentence([_pooled(runs, metrics[0]) for runs in complete.values()], metrics[0]),
     )
 
 

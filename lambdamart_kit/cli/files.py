@@ -56,6 +56,13 @@ def train(
         list[str] | None,
         typer.Option("--param", "-p", help="NAME=VALUE of the ranker, such as num_leaves=63."),
     ] = None,
+    auto: Annotated[
+        bool,
+        typer.Option("--auto", help="Train a blend of many rankers, cross-fitted by query: nothing to tune."),
+    ] = False,
+    budget: Annotated[
+        str, typer.Option(help="With --auto: a time such as 10min, or fits=40, which can be repeated.")
+    ] = "",
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
@@ -80,9 +87,13 @@ def train(
     from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.files.row_files import find_files
 
-    params = ({"verbose": 1} if verbose else {}) | ({"n_bags": bags} if bags > 1 else {}) | _parameters(param)
+    params: Settings = {"verbose": 1} if verbose else {}
+    params |= ({"n_bags": bags} if bags > 1 else {}) | _parameters(param)
     inputs = find_files([*data, *([] if valid is None else [valid])])
     check_output(model, inputs, suffix=".lmk", force=force)
+    if auto or budget:
+        ranker = _auto(auto, ranker, objective or booster or bags > 1)
+        params |= {"budget": budget or "10min"}
     spec = ranker + (f":{objective}" if objective else "") + (f"@{booster}" if booster else "")
     fitted = train_file(
         data,
@@ -97,6 +108,9 @@ def train(
         say=say,
     )
     fitted.save(model)
+    if ranker == "auto":
+        say(fitted.leaderboard_.to_string(index=False, float_format="{:.4f}".format))
+        say(fitted.noise_)
     say(_trained(fitted, model))
 
 
@@ -146,6 +160,15 @@ def _parameters(texts: list[str] | None) -> Settings:
         except (SyntaxError, ValueError):
             params[name] = value
     return params
+
+
+def _auto(auto: bool, ranker: str, chosen: object) -> str:
+    """The ranker that --auto means, after a check that no other was asked for."""
+    if not auto and ranker != "auto":
+        raise ValueError("--budget needs --auto; other rankers take --param n_estimators=... instead")
+    if chosen or ranker not in ("lambdamart", "auto"):
+        raise ValueError("--auto cannot be combined with --ranker, --objective, --booster or --bags")
+    return "auto"
 
 
 def _trained(ranker: Any, model: Path) -> str:

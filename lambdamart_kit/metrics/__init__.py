@@ -20,7 +20,7 @@ from lambdamart_kit.metrics.functions import (
 )
 from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau, Precision, Recall
 from lambdamart_kit.metrics.naming import METRICS, parse_metric, parse_metrics
-from lambdamart_kit.metrics.significance import bootstrap_interval, holm, sign_flip_test
+from lambdamart_kit.metrics.significance import bootstrap_interval, holm, noise_sentence, sign_flip_test
 
 __all__ = [
     "DCG",
@@ -42,6 +42,7 @@ __all__ = [
     "mean_average_precision",
     "mean_reciprocal_rank",
     "ndcg",
+    "noise_sentence",
     "parse_metric",
     "parse_metrics",
     "precision",

@@ -199,6 +199,45 @@ def holm(pvalues: ArrayLike) -> FloatArray:
     return adjusted
 
 
+def noise_sentence(values: ArrayLike, metric: str) -> str:
+    """What a difference between two of several models is worth on these queries, in one sentence.
+
+    Two models are told apart, with 95% confidence, by a difference of ``1.96 sd / sqrt(n)``, where sd is the
+    standard deviation of their differences over n queries. The sentence has the median over all pairs.
+
+    Parameters
+    ----------
+    values : (n_models, n_queries) array
+        The metric of each query under each model; NaN where a query does not count.
+    metric : str
+        Its name.
+
+    Returns
+    -------
+    str
+        Empty with fewer than two models or queries.
+
+    Examples
+    --------
+    >>> print(noise_sentence([[0.0, 0.2, 0.4, 0.2], [0.2, 0.2, 0.2, 0.2]], "map")[:82])
+    On 4 queries, two of these models must differ by about 0.160 in map to be told apa
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or len(table) < 2:
+        return ""
+    table = table[:, ~np.isnan(table).any(axis=0)]
+    n = table.shape[1]
+    if n < 2:
+        return ""
+    pairs = [table[i] - table[j] for i in range(len(table)) for j in range(i)]
+    needed = float(np.median([1.96 * pair.std(ddof=1) / np.sqrt(n) for pair in pairs]))
+    return (
+        f"On {n:,} queries, two of these models must differ by about {needed:.3f} in {metric} to be told "
+        "apart (95%). The best of several that differ by less is most likely luck: average them instead of "
+        "picking one."
+    )
+
+
 def _all_signs(n: int) -> Iterator[Array]:
     codes = np.arange(2**n, dtype=np.int64)
     step = max(1, _BLOCK // max(n, 1))

@@ -9,8 +9,13 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from lambdamart_kit.rankers.saving import RANKERS
+
 if TYPE_CHECKING:
     from lambdamart_kit.rankers.base import BaseRanker as BaseRanker
+    from lambdamart_kit.rankers.blend.auto import AutoRanker as AutoRanker
+    from lambdamart_kit.rankers.blend.ensemble import EnsembleRanker as EnsembleRanker
+    from lambdamart_kit.rankers.columns.query_features import QueryFeatures as QueryFeatures
     from lambdamart_kit.rankers.lambdamart import LambdaMART as LambdaMART
     from lambdamart_kit.rankers.library_rankers import CatBoostRanker as CatBoostRanker
     from lambdamart_kit.rankers.library_rankers import LightGBMRanker as LightGBMRanker
@@ -21,18 +26,13 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers.saving import ModelFormatError as ModelFormatError
 
 _HOME = {
+    **RANKERS,
     "BaseRanker": "base",
-    "CatBoostRanker": "library_rankers",
-    "LambdaMART": "lambdamart",
-    "LightGBMRanker": "library_rankers",
-    "LinearRanker": "linear",
     "ModelFormatError": "saving",
-    "NeuralRanker": "neural",
-    "PointwiseRanker": "pointwise",
-    "XGBoostRanker": "library_rankers",
+    "QueryFeatures": "columns.query_features",
 }
 
-__all__ = [*_HOME, "load_ranker"]
+__all__ = [*sorted(_HOME), "load_ranker"]
 
 
 def load_ranker(path: str | os.PathLike[str]) -> BaseRanker:

@@ -349,7 +349,7 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
                 "'qid' must be given to score, because the ranker was fitted with it; in a search or "
                 "cross-validation use lambdamart_kit.query_routing() so that it is passed on"
             )
-        scores = self.predict(X)
+        scores = self._scores_of(X, qid)
         traces = getattr(self, "query_traces_", None)
         if qid is not None and traces is not None:
             queries = Queries.from_qid(qid, len(scores))
@@ -358,6 +358,10 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         return float(
             metric(y, scores, qid, sample_weight=sample_weight, n_jobs=getattr(self, "n_jobs", None))
         )
+
+    def _scores_of(self, X: Features, qid: Ids) -> FloatArray:
+        """What `score` measures; a ranker that compares documents of a query looks at `qid`."""
+        return self.predict(X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -378,6 +382,14 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         TypeError
             If a parameter has no JSON form (a callable objective is kept by name only).
         """
+        saving.write(path, *self._parts())
+
+    def to_bytes(self) -> bytes:
+        """Content of the file that `save` writes, to put into another one."""
+        return saving.pack(*self._parts())
+
+    def _parts(self) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, bytes]]:
+        """What a file holds: name of the class, parameters, fitted attributes and parts of the model."""
         check_is_fitted(self)
         files = self._files()
         state = {name: getattr(self, name) for name in self.saved_attributes}
@@ -385,7 +397,12 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
             state["feature_names_in_"] = self.feature_names_in_.tolist()
         if getattr(self, "reading_", None):  # set by who read files, so that others are read alike
             state["reading_"] = self.reading_
-        saving.write(path, type(self).__name__, self.get_params(deep=False), state, files)
+        return type(self).__name__, self._saved_params(), state, files
+
+    def _saved_params(self) -> dict[str, Any]:
+        """Parameters as a file holds them."""
+        params: dict[str, Any] = self.get_params(deep=False)
+        return params
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -397,8 +414,18 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
             If the file is not one, is damaged, was written by a newer version, or holds another class.
         """
         remedy = "; use {found}.load or lambdamart_kit.rankers.load_ranker"
-        content = saving.read_model(path, cls, remedy=remedy)
-        with saving.restoring(path):
+        return cls.of_content(saving.read_model(path, cls, remedy=remedy), os.fspath(path))
+
+    @classmethod
+    def of_content(cls, content: saving.Content, where: str) -> Self:
+        """The ranker of a file's content; `where` is how errors call the file.
+
+        Raises
+        ------
+        ModelFormatError
+            If the content is damaged.
+        """
+        with saving.restoring(where):
             ranker = cls(**content.params)
             state = dict(content.state)
             if "feature_names_in_" in state:

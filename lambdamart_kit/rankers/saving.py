@@ -47,6 +47,20 @@ _DAMAGE = (
 )
 
 
+RANKERS = {
+    "AutoRanker": "blend.auto",
+    "CatBoostRanker": "library_rankers",
+    "EnsembleRanker": "blend.ensemble",
+    "LambdaMART": "lambdamart",
+    "LightGBMRanker": "library_rankers",
+    "LinearRanker": "linear",
+    "NeuralRanker": "neural",
+    "PointwiseRanker": "pointwise",
+    "XGBoostRanker": "library_rankers",
+}
+"""The module of `lambdamart_kit.rankers` that each class of rankers lives in."""
+
+
 class ModelFormatError(ValueError):
     """A model file that cannot be used, and why."""
 
@@ -89,6 +103,20 @@ def write(
     files: dict[str, bytes],
 ) -> None:
     """Write a model file; a half-written file never takes the place of a good one."""
+    with atomic_file(path) as stream:
+        _write_archive(stream, class_name, params, state, files)
+
+
+def pack(class_name: str, params: Settings, state: Settings, files: dict[str, bytes]) -> bytes:
+    """The bytes of a model file, which may become a part of another one."""
+    content = io.BytesIO()
+    _write_archive(content, class_name, params, state, files)
+    return content.getvalue()
+
+
+def _write_archive(
+    stream: BinaryIO, class_name: str, params: Settings, state: Settings, files: dict[str, bytes]
+) -> None:
     manifest = {
         "format": FORMAT,
         "version": VERSION,
@@ -98,7 +126,7 @@ def write(
         "state": {name: _encode(value, f"attribute {name!r}") for name, value in state.items()},
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    with atomic_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
         for name, content in files.items():
             archive.writestr(name, content)
@@ -114,10 +142,24 @@ def read(path: str | os.PathLike[str]) -> Content:
     FileNotFoundError
         If there is no such file.
     """
-    where = os.fspath(path)
+    with open(path, "rb") as stream:
+        return _read_archive(stream, os.fspath(path))
+
+
+def unpack(content: bytes, where: str) -> Content:
+    """Read and check the bytes that `pack` made; `where` is how errors call them.
+
+    Raises
+    ------
+    ModelFormatError
+        As `read` does.
+    """
+    return _read_archive(io.BytesIO(content), where)
+
+
+def _read_archive(stream: BinaryIO, where: str) -> Content:
     try:
-        with open(path, "rb") as stream:
-            members = _members(stream, most_bytes=_MOST_BYTES)
+        members = _members(stream, most_bytes=_MOST_BYTES)
         manifest = json.loads(members.pop(_MANIFEST))
     except _DAMAGE as error:
         raise ModelFormatError(f"{where}: not a model file, or damaged ({error})") from None

@@ -68,6 +68,8 @@ def check_children(left: Array, right: Array, n_leaves: int) -> None:
     n_nodes = len(left)
     if n_leaves != n_nodes + 1:
         raise ValueError(f"a tree of {n_nodes} splits must have {n_nodes + 1} leaves; it has {n_leaves}")
+    if n_nodes == 0:
+        return  # a tree of one leaf, which LightGBM writes for a constant
     parents = np.tile(np.arange(n_nodes), 2)
     children = np.concatenate([left, right]).astype(np.int64)
     is_node = children >= 0

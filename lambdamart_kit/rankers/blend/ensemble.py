@@ -1,0 +1,446 @@
+"""EnsembleRanker: a blend of one's own rankers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.utils import Bunch, _safe_indexing, get_tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from lambdamart_kit.boosters.rounds import Stopwatch
+from lambdamart_kit.core.gains import check_relevance
+from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.core.queries import Queries, query_weights
+from lambdamart_kit.core.rows import flat
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, Ids, IndexArray, RandomState
+from lambdamart_kit.export.model import TreeSum
+from lambdamart_kit.metrics import Metric, noise_sentence
+from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
+from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.blend.folds import deal_queries
+from lambdamart_kit.rankers.blend.leaderboard import Line, leaderboard
+from lambdamart_kit.rankers.blend.members import plain_trees, read_ranker
+from lambdamart_kit.rankers.blend.scale import deviation_within_queries
+from lambdamart_kit.rankers.blend.weights import Held, search_weights
+from lambdamart_kit.runtime.randomness import draw_seed
+from lambdamart_kit.runtime.rollback import unchanged_on_failure
+from lambdamart_kit.trees.plain_tree import averaged
+
+_CONTENT = "blend.json"
+
+
+class EnsembleRanker(_BaseComposition, BaseRanker):
+    r"""The weighted mean of several rankers, pipelines included, on one scale.
+
+    .. math:: s(x) = \sum_m \frac{w_m}{\sigma_m} s_m(x)
+
+    where :math:`\sigma_m` is the root mean square deviation within queries of the out-of-fold scores of
+    member m: scores on queries that a clone of it, fitted on the other folds, had not seen. The members
+    themselves are fitted on all rows.
+
+    Parameters
+    ----------
+    estimators : list of (str, estimator)
+        Rankers, or pipelines that end in one; also any regressor, or a classifier by its expected label. As
+        with a pipeline, they are set by name: ``set_params(a__num_leaves=15)``, ``set_params(a=...)``.
+    weights : None, "search" or array-like
+        None weighs all equally. "search" looks for better weights on out-of-fold scores, and keeps to equal
+        ones unless others are better beyond noise on queries that were not searched on. An array has one
+        weight for each member, at least 0; they are divided by their sum.
+    cv : int
+        Folds of queries that out-of-fold scores come from.
+    eval_metric : str or Metric
+        What `score` and the leaderboard measure, and what "search" maximises.
+    random_state : int, RandomState or None
+        Of the folds. Members keep their own.
+    n_jobs : int, optional
+        Fits at the same time, each in a process; None for one after the other. Members have their own
+        `n_jobs`.
+
+    Attributes
+    ----------
+    estimators_ : list of estimator
+        Fitted on all rows.
+    named_estimators_ : Bunch
+        The same by name.
+    weights_ : (n_members,) float64
+        At least 0, with sum 1.
+    scales_ : (n_members,) float64
+        What the scores of each member are divided by; 1 for a member whose scores are constant.
+    oof_scores_ : (n_samples, n_members) float64
+        Out-of-fold scores on one scale, row by row as in X; with a single query, those of the members
+        themselves. Not in files.
+    leaderboard_ : DataFrame
+        As that of `AutoRanker`: a row for the blend and one for each member.
+    noise_ : str
+        What a difference in the leaderboard is worth on so many queries.
+    n_features_in_, n_queries_in_ : int
+
+    Notes
+    -----
+    What members get from `fit`: `qid` if they are rankers; `sample_weight` and `position` if they are given;
+    X_val, y_val and qid_val if they have the parameter `early_stopping_rounds` and it is set. A member with
+    early stopping and neither X_val nor `validation_fraction` raises an error.
+
+    scikit-learn's VotingRegressor and StackingRegressor refuse rankers, and would average scores of different
+    units and cut queries. Use this class in their place. BaggingRegressor draws rows, not queries; rankers
+    have the parameter `n_bags` instead.
+
+    References
+    ----------
+    Breiman (1996), Stacked regressions, Machine Learning 24.
+
+    Examples
+    --------
+    >>> from lambdamart_kit import EnsembleRanker, LambdaMART, LinearRanker
+    >>> from lambdamart_kit.datasets import make_letor
+    >>> data = make_letor(n_queries=30, mean_documents=10, random_state=0)
+    >>> members = [("trees", LambdaMART(n_estimators=10, random_state=0)), ("linear", LinearRanker())]
+    >>> blend = EnsembleRanker(members, cv=3, random_state=0).fit(data.X, data.y, qid=data.qid)
+    >>> blend.weights_.tolist(), blend.score(data.X, data.y, qid=data.qid) > 0.8
+    ([0.5, 0.5], True)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimators": [list],
+        "weights": ["array-like", StrOptions({"search"}), None],
+        "cv": [Interval(Integral, 2, None, closed="left")],
+        "eval_metric": [str, Metric],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+    saved_attributes = ("n_features_in_", "n_queries_in_", "single_query_", "fit_times_", "noise_")
+
+    estimators_: list[Any]
+    named_estimators_: Bunch
+    weights_: FloatArray
+    scales_: FloatArray
+    oof_scores_: FloatArray
+    noise_: str
+
+    def __init__(
+        self,
+        estimators: list[tuple[str, Any]],
+        weights: str | ArrayLike | None = None,
+        *,
+        cv: int = 5,
+        eval_metric: str | Metric = "ndcg@10",
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimators = estimators
+        self.weights = weights
+        self.cv = cv
+        self.eval_metric = eval_metric
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters; with `deep`, those of the members too, as ``name__parameter``."""
+        params: dict[str, Any] = self._get_params("estimators", deep=deep)
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, members by their name, or parameters of members as ``name__parameter``."""
+        self._set_params("estimators", **params)
+        return self
+
+    # ------------------------------------------------------------------------------------------ fitting
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Features,
+        y: ArrayLike,
+        qid: Ids = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: Features = None,
+        y_val: ArrayLike | None = None,
+        qid_val: Ids = None,
+        position: ArrayLike | None = None,
+        position_val: ArrayLike | None = None,
+        **elsewhere: Any,
+    ) -> Self:
+        """Fit clones of the members on the folds, find their scales and weights, and fit them on all rows.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Passed on to the members as it is.
+        y : (n_samples,) array-like
+            Graded relevance: finite and >= 0.
+        qid : (n_samples,) array-like, optional
+            Query of each row. None takes all rows as one query, and warns.
+        sample_weight, X_val, y_val, qid_val, position, position_val
+            Passed on to the members that take them; see the notes of the class.
+        **elsewhere
+            Nothing: arguments of other libraries' rankers are refused with what they are called here.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the input or a parameter is not usable.
+        """
+        refuse_foreign_arguments(type(self).__name__, elsewhere)
+        watch = Stopwatch()
+        self._check_members()
+        if qid is None:
+            self._warn_single_query()
+        with unchanged_on_failure(self):
+            validate_data(self, X, y, skip_check_array=True, reset=True)
+            if np.iscomplexobj(y):
+                raise ValueError("Complex data not supported: 'y' must hold real numbers")
+            labels = check_relevance(flat(y))
+            given = Given(X, labels, qid, sample_weight, position, (X_val, y_val, qid_val, position_val))
+            self.n_queries_in_ = given.queries.n_queries
+            self.single_query_ = qid is None
+            self.query_traces_ = None
+            with watch("members"):
+                self.estimators_ = self._fit_all(given, [None])[0]
+                self.named_estimators_ = Bunch(**dict(zip(self._names(), self.estimators_)))
+            with watch("folds"):
+                scores = self._out_of_fold(given)
+            with watch("weights"):
+                self._weigh(given, scores)
+            self.fit_times_ = dict(watch.seconds)
+        return self
+
+    def _names(self) -> list[str]:
+        return [name for name, _ in self.estimators]
+
+    def _check_members(self) -> None:
+        if not self.estimators or not all(isinstance(e, tuple) and len(e) == 2 for e in self.estimators):
+            raise ValueError(
+                "'estimators' must be a list of (name, estimator) with at least one member; got "
+                f"{self.estimators!r}"
+            )
+        self._validate_names(self._names())
+        for name, member in self.estimators:
+            if not (hasattr(member, "fit") and hasattr(member, "predict")):
+                raise ValueError(
+                    f"'estimators' must hold estimators with fit and predict; {name!r} is {member!r}"
+                )
+        if self.weights is not None and not isinstance(self.weights, str):
+            weights = np.asarray(self.weights, dtype=np.float64)
+            usable = weights.shape == (len(self.estimators),) and np.isfinite(weights).all()
+            if not usable or (weights < 0).any() or not weights.any():
+                raise ValueError(
+                    f"'weights' must hold {len(self.estimators)} numbers >= 0, one for each member and not "
+                    f"all 0; got {self.weights!r}"
+                )
+
+    def _fit_all(self, given: Given, parts: Sequence[IndexArray | None]) -> list[list[Any]]:
+        """The members fitted on each of some sets of rows; None is all rows."""
+        jobs = [(name, member, rows) for rows in parts for name, member in self.estimators]
+        fitted = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fit_member)(name, member, given, rows) for name, member, rows in jobs
+        )
+        n = len(self.estimators)
+        return [list(fitted[at * n : (at + 1) * n]) for at in range(len(parts))]
+
+    def _out_of_fold(self, given: Given) -> FloatArray:
+        """Scores of clones on queries that they have not seen, (n_samples, n_members)."""
+        queries = given.queries
+        comparable = given.comparable()
+        n_folds = min(self.cv, int(comparable.sum()))
+        if n_folds < 2:
+            return np.column_stack([_scores(member, given.X) for member in self.estimators_])
+        fold = deal_queries(comparable, n_folds, np.random.default_rng(draw_seed(self.random_state)))
+        scores = np.full((len(given.y), len(self.estimators)), np.nan)
+        fitted = self._fit_all(given, [queries.rows(fold != number) for number in range(n_folds)])
+        for number, members in enumerate(fitted):
+            rows = queries.rows(fold == number)
+            part = _safe_indexing(given.X, rows)
+            for at, member in enumerate(members):
+                scores[rows, at] = _scores(member, part)
+        return scores
+
+    def _weigh(self, given: Given, scores: FloatArray) -> None:
+        """Set scales, weights and the leaderboard from out-of-fold scores."""
+        queries = given.queries
+        n_members = scores.shape[1]
+        columns = [np.ascontiguousarray(scores[:, at]) for at in range(n_members)]
+        self.scales_ = np.array([deviation_within_queries(column, queries) for column in columns])
+        self.oof_scores_ = scores / self.scales_
+        # Rows of a query in an order of their own content, so that sums come out the same for any row order.
+        order = np.lexsort((*self.oof_scores_.T, given.y, queries.unsort(queries.query_of_ordered_row)))
+        ordered = Queries(np.arange(len(order), dtype=np.intp), queries.ptr, queries.ids)
+        weight = None
+        if given.sample_weight is not None:
+            weight = np.asarray(given.sample_weight, dtype=np.float64)[order]
+        held = Held(self.oof_scores_[order], given.y[order], ordered, weight, self.find_metric())
+        if self.weights is None or queries.n_queries < 2:
+            self.weights_ = np.full(n_members, 1.0 / n_members)
+        elif isinstance(self.weights, str):
+            self.weights_ = search_weights(held, draw_seed(self.random_state))
+        if self.weights is not None and not isinstance(self.weights, str):
+            self.weights_ = np.asarray(self.weights, dtype=np.float64)
+            self.weights_ = self.weights_ / self.weights_.sum()
+        self._measure(held)
+
+    def _measure(self, held: Held) -> None:
+        metric = self.find_metric()
+        measured = [held.bound.per_query(held.scores @ self.weights_)]
+        measured += [held.bound.per_query(np.ascontiguousarray(column)) for column in held.scores.T]
+        if self.single_query_:
+            measured = [np.full(len(values), np.nan) for values in measured]
+        names = ["blend", *self._names()]
+        weights = [1.0, *self.weights_.tolist()]
+        lines = [Line(*row, 1, float("nan")) for row in zip(names, measured, weights)]
+        board = leaderboard(
+            lines, held.bound.weights, str(metric), greater_is_better=metric.greater_is_better
+        )
+        self.leaderboard_ = board.drop(columns=["fits", "seconds"])
+        self.noise_ = noise_sentence(np.array(measured), str(metric))
+
+    # --------------------------------------------------------------------------------------- predicting
+
+    def predict(self, X: Features) -> FloatArray:
+        """Weighted mean of the members' scores on one scale, (n_samples,) float64."""
+        check_is_fitted(self)
+        return self._predict_rows(X)  # each member checks X
+
+    def _predict_rows(self, X: Features) -> FloatArray:
+        total: FloatArray = np.zeros(X.shape[0] if hasattr(X, "shape") else len(X))
+        for member, weight, scale in zip(self.estimators_, self.weights_, self.scales_):
+            total = total + weight / scale * _scores(member, X)
+        return total
+
+    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+        raise NotImplementedError("EnsembleRanker passes rows on to its members")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        inputs = [get_tags(member).input_tags for _, member in self.estimators]
+        tags.input_tags.allow_nan = all(found.allow_nan for found in inputs)
+        tags.input_tags.sparse = all(found.sparse for found in inputs)
+        return tags
+
+    def _exportable(self) -> TreeSum:
+        check_is_fitted(self)
+        found = [plain_trees(m) if isinstance(m, BaseRanker) else None for m in self.estimators_]
+        bad = [name for name, trees in zip(self._names(), found) if trees is None]
+        if bad:
+            raise TypeError(
+                f"EnsembleRanker cannot be exported: {', '.join(map(repr, bad))} are no sums of trees, and "
+                "no format holds trees together with another model; export the members one by one"
+            )
+        columns = self.estimators_[0].columns
+        trees = averaged([t for t in found if t is not None], (self.weights_ / self.scales_).tolist())
+        return TreeSum(tuple(trees), self._column_names(), columns.categories)
+
+    def _rows_and_scores(self, X: Features) -> tuple[Array, FloatArray]:
+        rows, _ = self.estimators_[0]._rows_and_scores(X)
+        return rows, self.predict(X)
+
+    # ------------------------------------------------------------------------------------------- saving
+
+    def _saved_params(self) -> dict[str, Any]:
+        params = self.get_params(deep=False)
+        return {**params, "estimators": self._names()}
+
+    def _files(self) -> dict[str, bytes]:
+        files = {}
+        for at, (name, member) in enumerate(zip(self._names(), self.estimators_)):
+            if not isinstance(member, BaseRanker):
+                raise TypeError(
+                    f"EnsembleRanker with a {type(member).__name__} as {name!r} has no file format that is "
+                    "safe to load; store it with joblib or skops, or use rankers of the kit as members"
+                )
+            files[f"members/{at:03d}.lmk"] = member.to_bytes()
+        content = {
+            "weights": self.weights_.tolist(),
+            "scales": self.scales_.tolist(),
+            "leaderboard": self.leaderboard_.to_dict("records"),
+        }
+        return files | {_CONTENT: json.dumps(content).encode()}
+
+    def _restore(self, files: dict[str, bytes]) -> None:
+        import pandas as pd
+
+        content = json.loads(files[_CONTENT])
+        self.weights_ = np.array(content["weights"], dtype=np.float64)
+        self.scales_ = np.array(content["scales"], dtype=np.float64)
+        self.leaderboard_ = pd.DataFrame.from_records(content["leaderboard"])
+        names = [str(name) for name in self.estimators]
+        parts = [f"members/{at:03d}.lmk" for at in range(len(names))]
+        self.estimators_ = [read_ranker(files[part], part) for part in parts]
+        if not len(names) == len(self.weights_) == len(self.scales_):
+            raise ValueError("it does not have one weight and one scale for each member")
+        self.named_estimators_ = Bunch(**dict(zip(names, self.estimators_)))
+        self.estimators = [(name, clone(member)) for name, member in zip(names, self.estimators_)]
+
+
+class Given:
+    """What `fit` got, to be passed on to members in parts."""
+
+    def __init__(
+        self,
+        X: Features,
+        y: FloatArray,
+        qid: Ids,
+        sample_weight: ArrayLike | None,
+        position: ArrayLike | None,
+        validation: tuple[Any, Any, Any, Any],
+    ) -> None:
+        self.X = X.tocsr() if sparse.issparse(X) else X
+        self.y = y
+        self.queries = Queries.from_qid(qid, len(y))
+        self.qid = None if qid is None else np.asarray(qid)
+        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        self.position = None if position is None else np.asarray(position)
+        self.validation = validation
+        query_weights(self.sample_weight, self.queries)
+
+    def comparable(self) -> Array:
+        """Queries with two different labels, (n_queries,) bool."""
+        ordered = self.queries.sort(self.y)
+        starts = self.queries.ptr[:-1]
+        return np.asarray(np.maximum.reduceat(ordered, starts) > np.minimum.reduceat(ordered, starts))
+
+    def arguments(self, rows: IndexArray | None) -> dict[str, Any]:
+        """Row-aligned arguments of a fit on these rows that were given; None is all rows."""
+        known = {"qid": self.qid, "sample_weight": self.sample_weight, "position": self.position}
+        found = {name: values for name, values in known.items() if values is not None}
+        return found if rows is None else {name: values[rows] for name, values in found.items()}
+
+
+def _fit_member(name: str, member: Any, given: Given, rows: IndexArray | None) -> Any:
+    """A clone of a member, fitted on some rows."""
+    X = given.X if rows is None else _safe_indexing(given.X, rows)
+    y = given.y if rows is None else given.y[rows]
+    last = member.steps[-1][1] if hasattr(member, "steps") else member
+    arguments = given.arguments(rows)
+    if not isinstance(last, BaseRanker):
+        unused = [argument for argument in ("sample_weight", "position") if argument in arguments]
+        if unused:
+            raise ValueError(f"{unused[0]!r} must be None: the member {name!r} is no ranker of the kit")
+        return clone(member).fit(X, y)
+    X_val, y_val, qid_val, position_val = given.validation
+    if X_val is not None and getattr(last, "early_stopping_rounds", None) is not None:
+        held_out = {"X_val": X_val, "y_val": y_val, "qid_val": qid_val, "position_val": position_val}
+        arguments |= {key: value for key, value in held_out.items() if value is not None}
+    # Inside of the block a pipeline passes query ids on to the steps that ask for them.
+    with config_context(enable_metadata_routing=True):
+        return clone(member).fit(X, y, **arguments)
+
+
+def _scores(member: Any, X: Features) -> FloatArray:
+    """Scores of a fitted member; the expected label of a classifier."""
+    if is_classifier(member) and hasattr(member, "predict_proba"):
+        return np.asarray(member.predict_proba(X) @ member.classes_.astype(np.float64))
+    return np.asarray(member.predict(X), dtype=np.float64).ravel()
