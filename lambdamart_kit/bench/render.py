@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lambdamart_kit.bench.measuring import Measured
@@ -20,6 +20,7 @@ from lambdamart_kit.bench.report import (
     Report,
 )
 from lambdamart_kit.bench.score_comparison import ScoreDifference
+from lambdamart_kit.runtime.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,12 +50,21 @@ def print_report(report: Report, console: Console) -> None:
 
 def print_table(table: Table, console: Console) -> None:
     """One table on `console`, followed by an empty line; in parts where it is wider than a terminal."""
+    table = _printable(table)
     _print_line(table.title, console, "bold")
     if not console.is_terminal:
         console.out(_plain(table), highlight=False)
         return
     for part in _parts(table, console.width):
         _print_part(part, console)
+
+
+def _printable(table: Table) -> Table:
+    """The table with nothing in it that a terminal would obey: its cells may be names from data."""
+    rows = tuple(tuple(map(printable, row)) for row in table.rows)
+    return replace(
+        table, title=printable(table.title), columns=tuple(map(printable, table.columns)), rows=rows
+    )
 
 
 def _parts(table: Table, width: int) -> list[Table]:
@@ -89,7 +99,7 @@ def _print_part(table: Table, console: Console) -> None:
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for position, name in enumerate(table.columns):
         justify: Literal["left", "right"] = "right" if _has_numbers(table, position) else "left"
-        shown.add_column(name, justify=justify, no_wrap=position > 0, overflow="fold")
+        shown.add_column(Text(name), justify=justify, no_wrap=position > 0, overflow="fold")
     for i, row in enumerate(table.rows):
         shown.add_row(*(Text(cell, style=table.emphasis.get((i, j), "")) for j, cell in enumerate(row)))
     console.print(shown)
@@ -98,7 +108,7 @@ def _print_part(table: Table, console: Console) -> None:
 def _print_line(line: str, console: Console, style: str) -> None:
     from rich.text import Text
 
-    console.print(Text(line, style=style), soft_wrap=not console.is_terminal)
+    console.print(Text(printable(line), style=style), soft_wrap=not console.is_terminal)
 
 
 _NUMBER_STARTS = tuple("0123456789+-\u2212\u2013?")  # a minus, and the dash of an empty cell, among them

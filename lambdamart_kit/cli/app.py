@@ -25,7 +25,8 @@ from lambdamart_kit.cli import (
     reporting,
     simulation,
 )
-from lambdamart_kit.cli.output import Group, printable
+from lambdamart_kit.cli.output import Group
+from lambdamart_kit.runtime.terminal import printable
 from lambdamart_kit.runtime.version import __version__
 
 # Mistakes that the kit's messages explain. Anything else is a bug, and its traceback is worth having.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lambdamart_kit.cli.columns import roles
+from lambdamart_kit.cli.output import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +62,9 @@ def dpo(
         policy.plot().savefig(plot)
     print(_history_text(policy.history_))
     told = "converged" if policy.converged_ else "no minimum was reached"
-    print(f"\n{policy.n_iter_} steps, {told}", file=sys.stderr)
+    say(f"\n{policy.n_iter_} steps, {told}")
     if model is not None:
-        print(f"saved to {model}", file=sys.stderr)
+        say(f"saved to {model}")
 
 
 def _history_text(history: pd.DataFrame) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from lambdamart_kit.cli.output import Format, FormatOption, print_records, printable
+from lambdamart_kit.cli.output import Format, FormatOption, print_records
+from lambdamart_kit.runtime.terminal import printable
 
 
 def inspect(
@@ -29,7 +30,7 @@ def inspect(
         return
     records = [{"feature": name, "importance": value} for name, value in summary.importance[:features]]
     if format is Format.table:
-        print(f"{summary.kind}, {summary.n_features:,} features")
+        print(printable(f"{summary.kind}, {summary.n_features:,} features"))
         for name, value in summary.fitted.items():
             print(f"{name.replace('_', ' ')}: {value:g}")
         for name, parameter in summary.parameters.items():

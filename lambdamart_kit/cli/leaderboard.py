@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lambdamart_kit.cli.output import say
 from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
+from lambdamart_kit.runtime.terminal import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,9 +103,9 @@ def leaderboard(
         board.to_csv(out, index=False)
     if plot is not None:
         save_leaderboard(board, plot, top=top)
-    print(_board_text(board, top, n_digits=1 if elo or scale or base else 3))
+    print(printable(_board_text(board, top, n_digits=1 if elo or scale or base else 3)))
     if top is not None and top < len(board):
-        print(f"... {len(board) - top} more; --out FILE.csv has all", file=sys.stderr)
+        say(f"... {len(board) - top} more; --out FILE.csv has all")
     _print_coefficients(fitted, method)
     _print_fit(fitted)
 
@@ -163,13 +164,13 @@ def rankings(
         board.to_csv(out, index=False)
     if plot is not None:
         save_leaderboard(board, plot, top=top)
-    print(_board_text(board, top, n_digits=1 if elo or scale or base else 3))
+    print(printable(_board_text(board, top, n_digits=1 if elo or scale or base else 3)))
     if top is not None and top < len(board):
-        print(f"... {len(board) - top} more; --out FILE.csv has all", file=sys.stderr)
+        say(f"... {len(board) - top} more; --out FILE.csv has all")
     table = fitted.coefficients(method=method)
     if len(table):
-        print(f"\n{table.to_string(index=False, float_format='{:.4g}'.format)}", file=sys.stderr)
-    print(f"\n{len(read.rankings)} rankings of {len(fitted.items_)} items", file=sys.stderr)
+        say(f"\n{table.to_string(index=False, float_format='{:.4g}'.format)}")
+    say(f"\n{len(read.rankings)} rankings of {len(fitted.items_)} items")
 
 
 def _anchored(fitted: StrengthTable, anchor: str, base: float | None) -> Settings:
@@ -201,8 +202,8 @@ def _print_coefficients(fitted: BradleyTerry, method: str) -> None:
     """Order effect, covariates and tie parameter with their standard errors, where there are any."""
     table = fitted.coefficients(method=method)
     if len(table):
-        print(f"\n{table.to_string(index=False, float_format='{:.4g}'.format)}", file=sys.stderr)
+        say(f"\n{table.to_string(index=False, float_format='{:.4g}'.format)}")
 
 
 def _print_fit(fitted: BradleyTerry) -> None:
-    print(f"\n{fitted.goodness_of_fit(n_replicates=0)}", file=sys.stderr)
+    say(f"\n{fitted.goodness_of_fit(n_replicates=0)}")

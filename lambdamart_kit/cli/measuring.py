@@ -13,6 +13,7 @@ import typer
 
 from lambdamart_kit.cli.columns import DocidOption, LabelOption, LetorOption, QidOption, make_columns
 from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
+from lambdamart_kit.runtime.terminal import printable
 
 _DATA_HELP = (
     "Rows with labels, of any format, or TREC judgments (qid 0 docid relevance), which irds:NAME "
@@ -105,7 +106,7 @@ def compare(
     print_records(difference_table(differences), [asdict(d) for d in differences], format)
     if format is Format.table:
         for line in difference_notes(differences):
-            print(line)
+            print(printable(line))
 
 
 @contextmanager

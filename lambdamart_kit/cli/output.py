@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from lambdamart_kit.runtime.progress import Progress
+from lambdamart_kit.runtime.terminal import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,17 +47,6 @@ class Format(StrEnum):
 FormatOption = Annotated[
     Format, typer.Option("--format", "-f", help="Table for people, the others for machines.")
 ]
-
-
-def printable(text: str) -> str:
-    r"""Text without characters that a terminal would obey: they are shown as escapes, such as ``\x1b``.
-
-    Examples
-    --------
-    >>> print(printable("red \x1b[31mname"))
-    red \x1b[31mname
-    """
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_names(named: Sequence[tuple[str, str]]) -> None:

@@ -15,8 +15,9 @@ import typer
 from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.dpo import dpo
 from lambdamart_kit.cli.leaderboard import leaderboard, rankings
-from lambdamart_kit.cli.output import Group, print_names
+from lambdamart_kit.cli.output import Group, print_names, say
 from lambdamart_kit.core.typing import Settings
+from lambdamart_kit.runtime.terminal import printable
 
 if TYPE_CHECKING:
     from lambdamart_kit.preferences import PreferencePairs
@@ -131,10 +132,10 @@ def convert(
     with _rows_bar("read") as progress:
         pairs = _read(data, columns, layout, progress=progress)
         n_pairs = pairs.write(out)
-    print(f"wrote {n_pairs} pairs to {out}", file=sys.stderr)
+    say(f"wrote {n_pairs} pairs to {out}")
     margins = pairs.margins()
     for source in [] if margins is None else margins.to_dict("records"):
-        print(f"margins of {source['pairs']} pairs: {source['source']}", file=sys.stderr)
+        say(f"margins of {source['pairs']} pairs: {source['source']}")
 
 
 @app.command()
@@ -180,8 +181,8 @@ def fit(
     ).fit_pairs(train)
     reward.save(model)
     if test is not None:
-        print(_report_text(reward.report(test, by=by)))
-    print(f"saved to {model}", file=sys.stderr)
+        print(printable(_report_text(reward.report(test, by=by))))
+    say(f"saved to {model}")
 
 
 @app.command()
@@ -201,7 +202,7 @@ def score(
         records = score_records(reward, data, columns=roles(columns), layout=layout, progress=progress)
         n_rows = _write_rows(records, out)
     if out is not None:
-        print(f"scored {n_rows} rows, written to {out}", file=sys.stderr)
+        say(f"scored {n_rows} rows, written to {out}")
 
 
 @app.command("filter")
@@ -238,7 +239,7 @@ def filter_(
             progress=progress,
         )
     n_kept = write_records(filter_records(data, mask), out)
-    print(f"kept {n_kept} of {len(mask)} rows", file=sys.stderr)
+    say(f"kept {n_kept} of {len(mask)} rows")
 
 
 @app.command()
@@ -265,7 +266,7 @@ def select(
     pairs = _read(data, columns, layout)
     different = np.flatnonzero(pairs.chosen != pairs.rejected)
     if len(different) < len(pairs):
-        print(f"left out {len(pairs) - len(different)} pairs of two equal responses", file=sys.stderr)
+        say(f"left out {len(pairs) - len(different)} pairs of two equal responses")
     chosen = select_pairs(
         reward,
         extract(reward.extractor_, pairs),

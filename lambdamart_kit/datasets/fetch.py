@@ -65,7 +65,8 @@ def fetch(
     ConnectionError
         If the download breaks off more than `retries` times.
     ValueError
-        If the checksum is wrong, or the catalogue has no such set.
+        If the checksum is wrong, the catalogue has no such set, or has neither a checksum nor an https
+        address for it.
     """
     entry = info(name) if isinstance(name, str) else name
     place = Path(folder) if folder is not None else data_folder()
@@ -82,6 +83,12 @@ def fetch(
         raise PermissionError(
             f"{entry.name} comes under terms: {entry.terms} ({entry.homepage}); read them, then give "
             "accept_terms=True"
+        )
+    if archive.sha256 is None and not archive.url.startswith("https://"):
+        raise ValueError(
+            f"{entry.name} cannot be fetched: {archive.url} is not encrypted and the catalogue has no "
+            "checksum for it, so anybody on the way could give another file; fetch it by hand "
+            f"({entry.homepage})"
         )
     place.mkdir(parents=True, exist_ok=True)
     _unpack(_download(archive, place, retries, progress), entry, home)

@@ -10,6 +10,8 @@ import time
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from lambdamart_kit.runtime.terminal import printable
+
 Unit = Literal["", "bytes"]
 
 
@@ -105,7 +107,7 @@ class Progress:
         if self._unit == "bytes":
             count = f"{self._done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
         parts = [f"{self._label} {count}", note, f"{duration(left)} left"]
-        print("  ".join(part for part in parts if part), file=sys.stderr, flush=True)
+        print(printable("  ".join(part for part in parts if part)), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -146,4 +148,4 @@ def _plain(text: str) -> str:
     """Text that rich shows as it is: names from data and files may look like its markup."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable(text))
