@@ -477,6 +477,21 @@ def test_a_blend_of_trees_is_exported_and_another_refused(tmp_path):
         mixed.export(tmp_path / "m.txt", format="lightgbm")
 
 
+def test_explanations_of_a_blend_are_sums_of_its_members():
+    X, y, qid = make()
+    blend = auto().fit(X, y, qid=qid)  # trees and a linear function: all have contributions
+    why = blend.explain(X, qid=qid)
+    pair = why.pair(0, 1)
+    scores = blend.predict(X)
+    assert sum(pair.attributions) == pytest.approx(scores[0] - scores[1])
+    plain = blend._explainable()
+    np.testing.assert_allclose(plain.contributions(X).sum(axis=1), scores, atol=1e-6)
+    with_network = auto("fits=15").fit(X, y, qid=qid)
+    assert with_network._explainable().contributions is None
+    with pytest.raises(TypeError, match="'query_features' cannot be explained"):
+        auto("fits=1", query_features=True).fit(X, y, qid=qid).explain(X, qid=qid)
+
+
 def test_it_is_cloned_as_any_estimator():
     settings = {"budget": "fits=3", "cv": 4, "calibrate": "isotonic", "query_features": True}
     ranker = AutoRanker(**settings)

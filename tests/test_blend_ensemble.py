@@ -183,6 +183,17 @@ def test_trees_are_exported_as_one_model(tmp_path):
         blend().fit(X, y, qid=qid).export(tmp_path / "m.txt", format="lightgbm")
 
 
+def test_explanations_are_sums_of_those_of_the_members():
+    X, y, qid = make()
+    fitted = blend(weights=[1, 3]).fit(X, y, qid=qid)
+    found = fitted._explainable().contributions(X)
+    np.testing.assert_allclose(found.sum(axis=1), fitted.predict(X), atol=1e-6)
+    assert fitted.explain(X, qid=qid).pair(0, 1) is not None
+    mixed = blend([("a", trees()), ("b", LinearRegression())]).fit(X, y, qid=qid)
+    with pytest.raises(TypeError, match="'b' are no rankers of the kit"):
+        mixed.explain(X, qid=qid)
+
+
 def test_one_query():
     X, y, _ = make()
     with pytest.warns(UserWarning, match="qid=None"):

@@ -19,6 +19,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows, row_contents
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView, is_sparse
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
+from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric, noise_sentence
 from lambdamart_kit.rankers.base import BaseRanker
@@ -32,6 +33,7 @@ from lambdamart_kit.rankers.blend.leaderboard import Line, leaderboard
 from lambdamart_kit.rankers.blend.measuring import Yardstick
 from lambdamart_kit.rankers.blend.members import (
     Member,
+    explained,
     member_files,
     member_records,
     read_members,
@@ -419,6 +421,26 @@ class AutoRanker(BaseRanker):
                 if member.weight > 0:
                     scores += member.weight * member.scores(X)
         return scores if self.calibration_ is None else self.calibration_(scores)
+
+    def _explainable(self) -> Explained:
+        check_is_fitted(self)
+        if self.query_features:
+            raise TypeError(
+                "AutoRanker with 'query_features' cannot be explained: a score depends on all rows of the "
+                "query; fit without, or explain a pipeline's ranker on the rows that QueryFeatures makes"
+            )
+        name = type(self).__name__
+        if self.calibration_ is not None:  # a bent score is no sum
+            return Explained(name, self._predict_rows, self._column_names())
+        if self.distilled_ is not None:
+            return explained(name, self._predict_rows, [(self.distilled_, 1.0)])
+        parts = [
+            (fit.model, member.weight / (len(member.fits) * fit.scale))
+            for member in self.members_
+            for fit in member.fits
+            if member.weight > 0
+        ]
+        return explained(name, self._predict_rows, parts)
 
     def _exportable(self) -> TreeSum:
         check_is_fitted(self)

@@ -23,13 +23,14 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, Ids, IndexArray, RandomState
+from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric, noise_sentence
 from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.blend.folds import deal_queries
 from lambdamart_kit.rankers.blend.leaderboard import Line, leaderboard
-from lambdamart_kit.rankers.blend.members import plain_trees, read_ranker
+from lambdamart_kit.rankers.blend.members import explained, plain_trees, read_ranker
 from lambdamart_kit.rankers.blend.scale import deviation_within_queries
 from lambdamart_kit.rankers.blend.weights import Held, search_weights
 from lambdamart_kit.runtime.randomness import draw_seed
@@ -329,6 +330,24 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         tags.input_tags.allow_nan = all(found.allow_nan for found in inputs)
         tags.input_tags.sparse = all(found.sparse for found in inputs)
         return tags
+
+    def _scored_features(self, X: Features, *, name: str = "X") -> Any:
+        return self.estimators_[0]._scored_features(X, name=name)
+
+    def _explainable(self) -> Explained:
+        check_is_fitted(self)
+        other = [name for name, m in self.named_estimators_.items() if not isinstance(m, BaseRanker)]
+        if other:
+            raise TypeError(
+                f"EnsembleRanker cannot be explained: {', '.join(map(repr, other))} are no rankers of the "
+                "kit, so their columns may differ; explain the members one by one"
+            )
+        parts = list(zip(self.estimators_, (self.weights_ / self.scales_).tolist()))
+
+        def predict(rows: Any) -> FloatArray:
+            return np.asarray(sum(factor * member._predict_rows(rows) for member, factor in parts))
+
+        return explained(type(self).__name__, predict, parts)
 
     def _exportable(self) -> TreeSum:
         check_is_fitted(self)

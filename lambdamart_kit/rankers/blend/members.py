@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from lambdamart_kit.core.typing import Features, FloatArray
+from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.base import BaseRanker
@@ -78,6 +79,37 @@ class Member:
         factors = [1.0 / (len(self.fits) * fit.scale) for fit in self.fits]
         known = [trees for trees in sums if trees is not None]
         return averaged(known, factors) if len(known) == len(sums) else None
+
+
+def explained(
+    name: str, predict: Callable[[Any], FloatArray], parts: Sequence[tuple[BaseRanker, float]]
+) -> Explained:
+    """What explanations need to know of a sum of models, each times a factor.
+
+    Shapley values are linear, so those of the sum are the sum of those of its parts. If a part has none of
+    its own, explanations work on `predict`.
+
+    Parameters
+    ----------
+    name : str
+    predict : callable
+        Scores of checked rows.
+    parts : sequence of (BaseRanker, float)
+        Fitted, on the same columns.
+    """
+    known = [model._explainable() for model, _ in parts]
+    whole = Explained(name, predict, known[0].feature_names)
+    own = [part.contributions for part in known if part.contributions is not None]
+    if len(own) < len(known):
+        return whole
+    factors = [factor for _, factor in parts]
+
+    def contributions(X: Features, background: Features = None) -> FloatArray:
+        total: FloatArray = sum(f * of_part(X, background) for f, of_part in zip(factors, own))  # type: ignore[assignment]
+        return total
+
+    in_use = np.unique(np.concatenate([part.in_use for part in known]))
+    return replace(whole, contributions=contributions, columns_in_use=in_use)
 
 
 def plain_trees(model: BaseRanker) -> Sequence[PlainTree] | None:
