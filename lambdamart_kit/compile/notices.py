@@ -10,6 +10,7 @@ import threading
 import time
 
 from lambdamart_kit.compile.typing import NumbaObject
+from lambdamart_kit.runtime.interrupts import interrupts_held
 
 _PATIENCE = 1.0  # seconds of compilation a user sits through before being told why
 
@@ -54,11 +55,30 @@ collector_at_rest = _Collector()
 class _Loading:
     """Collects no cycles while Numba compiles a kernel, or reads it from disk."""
 
+    def __init__(self) -> None:
+        self._is_first = True
+
     def on_start(self, event: NumbaObject) -> None:
         collector_at_rest.__enter__()
+        if self._is_first:
+            self._is_first = False
+            _load_registries()
 
     def on_end(self, event: NumbaObject) -> None:
         collector_at_rest.__exit__()
+
+
+def _load_registries() -> None:
+    """Let Numba load what it knows of NumPy, without being interrupted.
+
+    It does so at the first kernel, and takes an entry off its list before it has loaded it. After Ctrl-C in
+    the middle, no kernel of the process that needs such an entry would compile any more.
+    """
+    from numba.core.registry import cpu_target
+
+    with interrupts_held():
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
 
 
 class _Compiling:
