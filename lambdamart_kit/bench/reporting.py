@@ -1,4 +1,4 @@
-"""Pages of the commands ``report`` and ``bench --html``."""
+"""Pages of the commands ``report`` and ``bench --html``, and what ``explain`` asks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lambdamart_kit.bench.render import Table, footer, tables
 from lambdamart_kit.bench.results import Run, chosen
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.datasets import RankingDataset
+from lambdamart_kit.explain import Explanation
 from lambdamart_kit.files import Columns, read_rows
 from lambdamart_kit.files.chunk import for_other_files
 from lambdamart_kit.files.row_files import Files, find_files
@@ -97,6 +98,34 @@ def report_file(
         lead=[f"{len(rows):,} rows and {rows.queries.n_queries:,} queries of {_named(data)}."],
         slices=[part for name in slices for part in _slices_by(name, rows, data, roles)],
     )
+
+
+def explain_file(
+    model: str | Path, data: Files, *, columns: Columns | None = None, n_jobs: int | None = None
+) -> tuple[Explanation, RankingDataset]:
+    """Questions to a saved ranker about the rows of files, and these rows.
+
+    Parameters
+    ----------
+    model : path
+        Ranker that `train` saved.
+    data : path, glob, folder or list
+        Rows, in files of any format of `lambdamart_kit.files`.
+    columns : Columns, optional
+        Which columns of tables are what.
+    n_jobs : int, optional
+        Threads of reading and scoring.
+
+    Returns
+    -------
+    (Explanation, RankingDataset)
+    """
+    ranker = load_ranker(model)
+    if "n_jobs" in ranker.get_params():
+        ranker.set_params(n_jobs=n_jobs)
+    roles = as_trained(ranker, columns or Columns(), data)
+    rows = read_rows(data, roles, n_features=ranker.n_features_in_, n_jobs=n_jobs)
+    return ranker.explain(features_of(rows), qid=rows.qid, y=rows.y), rows
 
 
 def comparison_page(comparison: Comparison, *, title: str = "Comparison of rankers") -> Page:

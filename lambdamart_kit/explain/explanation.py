@@ -104,6 +104,10 @@ class Explanation:
         renamed.model = replace(self.model, feature_names=tuple(feature_names))
         return renamed
 
+    def scores(self, numbers: ArrayLike) -> FloatArray:
+        """The model's scores of some rows, by their numbers."""
+        return self.model.predict(self._rows(np.asarray(numbers)))
+
     # ------------------------------------------------------------------------------------------ one query
 
     def pair(self, i: int, j: int, *, method: Method | None = None, n_samples: int = 400) -> PairExplanation:

@@ -79,18 +79,23 @@ class FeatureTable(ABC):
         names = [self.feature_names[j] for j in shown]
         return bar_plot(names, self._values[shown], self._head, errors=errors, ax=ax)
 
-    def _shown(self) -> tuple[str, list[str], dict[str, list[str]], FloatArray]:
-        shown = self.top[:_SHOWN]
+    def to_text(self, n_features: int = _SHOWN) -> str:
+        """The table as it prints, with the `n_features` largest values."""
+        return text_table(*self._shown(n_features))
+
+    def _shown(self, n_features: int = _SHOWN) -> tuple[str, list[str], dict[str, list[str]], FloatArray]:
+        shown = self.top[:n_features]
         columns = {
             title.replace("_", " "): [_written(v) for v in cells[shown].tolist()]
             for title, cells in self._columns().items()
         }
         left_out = len(self.top) - len(shown)
-        head = self._head + (f" {left_out} more features are not shown." if left_out else "")
+        more = f" ({left_out} smaller ones are not shown)" if left_out else ""
+        head = self._head.removesuffix(":") + more + ":"
         return head, [self.feature_names[j] for j in shown], columns, self._values[shown]
 
     def __repr__(self) -> str:
-        return text_table(*self._shown())
+        return self.to_text()
 
     def _repr_html_(self) -> str:
         return html_table(*self._shown())

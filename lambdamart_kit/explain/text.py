@@ -8,14 +8,15 @@ from html import escape
 import numpy as np
 
 from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.runtime.terminal import printable
 
 _WIDTH = 24  # characters of the longest bar
 _LONGEST_NAME = 40
 
 
-def plain(text: object) -> str:
-    """Text without characters that would steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))
+def _line(text: object) -> str:
+    """Text in one line that a terminal obeys nothing in."""
+    return printable(str(text)).replace("\n", " ").replace("\t", " ")
 
 
 def bars(values: FloatArray) -> list[str]:
@@ -41,11 +42,11 @@ def text_table(
     head: str, names: Sequence[str], columns: Mapping[str, Sequence[str]], values: FloatArray
 ) -> str:
     """A heading, and one line a name: its cells, and the bar of its value."""
-    shown = [plain(name) for name in names]
+    shown = [_line(name) for name in names]
     shown = [n if len(n) <= _LONGEST_NAME else n[: _LONGEST_NAME - 1] + "…" for n in shown]
-    cells = {"feature": shown, **{title: [plain(c) for c in cells] for title, cells in columns.items()}}
+    cells = {"feature": shown, **{title: [_line(c) for c in cells] for title, cells in columns.items()}}
     widths = {title: max([len(title), *map(len, column)]) for title, column in cells.items()}
-    lines = [plain(head), ""]
+    lines = [_line(head), ""]
     titles = [f"{t:<{w}}" if t == "feature" else f"{t:>{w}}" for t, w in widths.items()]
     lines.append("  ".join(titles))
     for row, bar in enumerate(bars(values)):
