@@ -15,11 +15,11 @@ from lambdamart_kit.boosters.gates.catboost import PARAMETER_NAMES, catboost_gat
 from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model, SumOfTrees
 from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
+from lambdamart_kit.compile.interrupts import HeldInterrupt, interrupts_held
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import CODES_END, as_csr, is_sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.runtime.interrupts import HeldInterrupt, interrupts_held
 from lambdamart_kit.trees.plain_tree import PlainTree
 
 if TYPE_CHECKING:

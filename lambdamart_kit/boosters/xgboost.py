@@ -30,11 +30,11 @@ from lambdamart_kit.boosters.xgboost_categories import named_categories
 from lambdamart_kit.boosters.xgboost_checks import check_xgboost_json
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
 from lambdamart_kit.boosters.xgboost_trees import mean_of_xgboost, plain_trees_of_xgboost
+from lambdamart_kit.compile.interrupts import interrupts_held
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import as_csr, is_sparse
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.runtime.interrupts import interrupts_held
 from lambdamart_kit.runtime.threads import library_threads
 from lambdamart_kit.trees.plain_tree import PlainTree
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.compile.interrupts import HeldInterrupt, interrupts_held
 from lambdamart_kit.core.typing import Array, IndexArray
-from lambdamart_kit.runtime.interrupts import HeldInterrupt, interrupts_held
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 
+from lambdamart_kit.compile.interrupts import interrupts_held
 from lambdamart_kit.compile.typing import NumbaObject
-from lambdamart_kit.runtime.interrupts import interrupts_held
 
 _PATIENCE = 1.0  # seconds of compilation a user sits through before being told why
 
