@@ -73,6 +73,11 @@ def query_routing() -> AbstractContextManager[None]:
     The same as ``sklearn.config_context(enable_metadata_routing=True)``; worker processes of ``n_jobs``
     inherit it.
 
+    Returns
+    -------
+    context manager
+        Yields nothing.
+
     Examples
     --------
     >>> import sklearn
@@ -237,10 +242,21 @@ class QueryShuffleSplit(_QuerySplitter):
 class RankingScorer:
     """A scikit-learn scorer that asks for `qid` and `sample_weight`; made by :func:`make_ranking_scorer`.
 
-    Attributes
+    Parameters
     ----------
     metrics : tuple of Metric
         What is measured.
+    single : bool
+        Return the value of the only metric instead of a dict by name.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyRegressor
+    >>> from lambdamart_kit.metrics import MRR
+    >>> ranker = DummyRegressor().fit([[0], [0]], [0, 1])
+    >>> scorer = RankingScorer((MRR(),), single=True)
+    >>> scorer, scorer(ranker, [[0], [0]], [0, 1], qid=["a", "a"])
+    (make_ranking_scorer('mrr'), 0.75)
     """
 
     def __init__(self, metrics: tuple[Metric, ...], *, single: bool) -> None:
@@ -267,7 +283,13 @@ class RankingScorer:
         return next(iter(values.values())) if self._single else values
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """What scikit-learn passes to the scorer when it has it."""
+        """What scikit-learn passes to the scorer when it has it.
+
+        Returns
+        -------
+        MetadataRequest
+            Asks for `qid` and `sample_weight`.
+        """
         request = MetadataRequest(owner=self)
         for name in ("qid", "sample_weight"):
             request.score.add_request(param=name, alias=True)
@@ -351,8 +373,10 @@ def permutation_importance(
         Something with ``predict(X)``, a pipeline too.
     X : (n_samples, n_features) array, DataFrame or sparse matrix
         Held-out rows; not changed.
-    y, qid, sample_weight
-        As for the metric.
+    y : (n_samples,) array-like
+        Graded relevance of each row.
+    qid : (n_samples,) array-like, optional
+        Query of each row; None is one query.
     metric : str or Metric
         What is measured.
     permute : {"rows", "within"}
@@ -361,6 +385,8 @@ def permutation_importance(
         are constant in each query, such as query length, then have importance 0 exactly.
     n_repeats : int
         Shuffles a feature.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the metric.
     random_state : int, RandomState or None
         Seed.
 

@@ -56,7 +56,18 @@ class KnownPropensities:
     clip: float = 0.02
 
     def start(self, log: Impressions) -> Debiasing:
-        """Check the propensities against the positions of the log."""
+        """Check the propensities against the positions of the log.
+
+        Parameters
+        ----------
+        log : Impressions
+            The whole log: clicks, positions, and which rows show the same document.
+
+        Returns
+        -------
+        Debiasing
+            The known propensities, relative to position 1.
+        """
         check_clicks(log.y, "known propensities")
         positions = np.arange(1, log.n_positions + 1)
         given = self.propensities(positions) if callable(self.propensities) else self.propensities
@@ -86,8 +97,10 @@ class HarvestedPropensities:
 
     Parameters
     ----------
-    correction, clip
-        As in :class:`KnownPropensities`.
+    correction : {"weights", "offset"}
+        Undo the propensities by inverse weights of clicks, or by an offset of the scores while training.
+    clip : float
+        Smaller propensities, relative to position 1, count as this. Less variance, some bias.
 
     Raises
     ------
@@ -116,7 +129,18 @@ class HarvestedPropensities:
     clip: float = 0.02
 
     def start(self, log: Impressions) -> Debiasing:
-        """Estimate the propensities, once."""
+        """Estimate the propensities, once.
+
+        Parameters
+        ----------
+        log : Impressions
+            The whole log: clicks, positions, and which rows show the same document.
+
+        Returns
+        -------
+        Debiasing
+            The estimate; it binds objectives and keeps the propensities.
+        """
         log.check_clicks("harvest")
         theta, known = harvested_propensities(log.y, log.position, log.documents(), log.n_positions)
         clicked = np.bincount(log.position[log.y > 0], minlength=log.n_positions + 1)[1:] > 0

@@ -113,10 +113,28 @@ class Debiasing(ABC):
 
 @runtime_checkable
 class PositionBias(Protocol):
-    """A correction of position bias: what the parameter 'position_bias' may hold."""
+    """A correction of position bias: what the parameter 'position_bias' may hold.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.clicks import JointPropensities
+    >>> isinstance(JointPropensities(), PositionBias)
+    True
+    """
 
     def start(self, log: Impressions) -> Debiasing:
-        """Start an estimate from the whole log."""
+        """Start an estimate from the whole log.
+
+        Parameters
+        ----------
+        log : Impressions
+            The whole log: clicks, positions, and which rows show the same document.
+
+        Returns
+        -------
+        Debiasing
+            It binds objectives to rows and keeps the propensities.
+        """
         ...
 
 

@@ -89,7 +89,18 @@ class PositionGAM:
     rate: float = 0.5
 
     def start(self, log: Impressions) -> Debiasing:
-        """All terms 0."""
+        """All terms 0.
+
+        Parameters
+        ----------
+        log : Impressions
+            The whole log: clicks, positions, and which rows show the same document.
+
+        Returns
+        -------
+        Debiasing
+            The estimate; it improves during the fit.
+        """
         if not (np.isfinite(self.reg_lambda) and self.reg_lambda >= 0):
             raise ValueError(f"'reg_lambda' must be a finite number >= 0; got {self.reg_lambda!r}")
         check_share(self.rate, "rate")
@@ -216,7 +227,18 @@ class JointPropensities:
     clip: float = 0.02
 
     def start(self, log: Impressions) -> Debiasing:
-        """All propensities 1."""
+        """All propensities 1.
+
+        Parameters
+        ----------
+        log : Impressions
+            The whole log: clicks, positions, and which rows show the same document.
+
+        Returns
+        -------
+        Debiasing
+            The estimate; it improves during the fit.
+        """
         log.check_clicks("joint")
         if not (np.isfinite(self.p) and self.p >= 0):
             raise ValueError(f"'p' must be a finite number >= 0; got {self.p!r}")

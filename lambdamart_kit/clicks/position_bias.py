@@ -38,6 +38,16 @@ POSITION_BIASES: dict[str, type] = {
 def resolve_position_bias(position_bias: Any) -> PositionBias:
     """From the parameter 'position_bias': a name, an instance, known propensities or a function of positions.
 
+    Parameters
+    ----------
+    position_bias : str, array-like, callable or PositionBias
+        A name in `POSITION_BIASES`, propensities by position or a function of positions, or an instance.
+
+    Returns
+    -------
+    PositionBias
+        An instance is returned as it is.
+
     Raises
     ------
     ValueError

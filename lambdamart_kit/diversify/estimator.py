@@ -29,11 +29,19 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         Anything with ``fit(X, y, qid=...)`` and ``predict(X)``; it is cloned.
     k : int
         Length of the diversified part of each list.
-    utility, trade_off, normalize, allow_stop, n_jobs
-        As in :func:`~lambdamart_kit.diversify.rerank`.
+    utility : {"facility", "coverage", "logdet", "mmr", "redundancy", "max-sum"}
+        What diversity means, see the table of :func:`~lambdamart_kit.diversify.rerank`.
+    trade_off : float
+        0 is relevance alone, 1 diversity alone.
     features : callable, sequence of columns, or None
         What rows are compared by: a function of X, columns of X, or all of X. For utility "coverage" it
         gives the topics.
+    normalize : bool
+        Map each query's scores to [0, 1]; False takes scores as they are.
+    allow_stop : bool
+        End a list when no row would add to its value, even before `k` rows.
+    n_jobs : int, optional
+        Threads; None for all. The result does not depend on it.
 
     Attributes
     ----------
@@ -87,14 +95,46 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         **fit_params: Any,
     ) -> Self:
-        """Fit a clone of the ranker; `fit_params` go to its ``fit``, which refuses what it does not know."""
+        """Fit a clone of the ranker; `fit_params` go to its ``fit``, which refuses what it does not know.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like
+            Features of the rows.
+        y : (n_samples,) array-like
+            Graded relevance of each row, finite and >= 0.
+        qid : (n_samples,) array-like, optional
+            Query of each row: any hashable ids in any order. None is one list.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query, the same for all its rows; given to the ranker.
+        **fit_params : keyword arguments
+            Go to the ranker's ``fit``, which refuses what it does not know.
+
+        Returns
+        -------
+        DiversifiedRanker
+            The fitted estimator itself.
+        """
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.ranker_ = clone(self.ranker).fit(X, y, qid=qid, **weights, **fit_params)
         self.n_features_in_ = np.shape(X)[1]
         return self
 
     def rerank(self, X: Features, qid: Ids = None) -> IndexArray:
-        """Rows of each query's list, in order; see :func:`~lambdamart_kit.diversify.rerank`."""
+        """Rows of each query's list, in order; see :func:`~lambdamart_kit.diversify.rerank`.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like
+            Features of the rows.
+        qid : (n_samples,) array-like, optional
+            Query of each row: any hashable ids in any order. None is one list.
+
+        Returns
+        -------
+        (n_chosen,) array of integers
+            Row numbers: the lists one after the other, in ascending order of query id.
+        """
         check_is_fitted(self, "ranker_")
         return self._rerank(X, self.ranker_.predict(X), qid)
 
@@ -104,6 +144,7 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_samples, n_features) array-like
+            Features of the rows.
         qid : (n_samples,) array-like, optional
             Query of each row; None is one list.
 
@@ -128,7 +169,24 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
     def score(
         self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Mean NDCG@k of the diversified lists."""
+        """Mean NDCG@k of the diversified lists.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like
+            Features of the rows.
+        y : (n_samples,) array-like
+            Graded relevance of each row, finite and >= 0.
+        qid : (n_samples,) array-like, optional
+            Query of each row: any hashable ids in any order. None is one list.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query in the mean, the same for all its rows. 1 by default.
+
+        Returns
+        -------
+        float
+            Mean over queries.
+        """
         return NDCG(k=self.k)(y, self.predict(X, qid), qid, sample_weight=sample_weight)
 
     def _rerank(self, X: Features, scores: Array, qid: Ids) -> IndexArray:

@@ -37,15 +37,27 @@ def intra_list_distance(
     ----------
     features : (n_samples, n_features) array-like
         Finite. Under "cosine" a zero vector is at distance 1 from everything.
-    scores, qid, k, blank, sample_weight, per_query
-        As in :mod:`lambdamart_kit.metrics`.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one list.
+    k : int, optional
+        Cut-off: only the first `k` documents of a list count. None for all.
     distance : {"cosine", "euclidean"}
         ``1 - cos(i, j)`` or ``|x_i - x_j|``.
     ties : {"average", "input"}
+        Order of equal scores: the exact mean over all orders, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a list of one document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     Raises
     ------
@@ -98,14 +110,21 @@ def catalogue_coverage(
     ----------
     items : (n_samples,) array-like
         Which item each row shows.
-    scores, qid, k, ties
-        As in :func:`intra_list_distance`.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one list.
+    k : int, optional
+        Cut-off: only the first `k` documents of a list count. None for all.
     n_items : int, optional
         Size of the catalogue; by default the distinct `items`.
+    ties : {"average", "input"}
+        Order of equal scores: the exact mean over all orders, or that of the rows.
 
     Returns
     -------
     float
+        Between 0 and 1.
 
     References
     ----------
@@ -141,12 +160,23 @@ def gini_exposure(
 
     Parameters
     ----------
-    items, scores, qid, k, n_items, ties
-        As in :func:`catalogue_coverage`.
+    items : (n_samples,) array-like
+        Which item each row shows.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one list.
+    k : int, optional
+        Cut-off: only the first `k` documents of a list count. None for all.
+    n_items : int, optional
+        Size of the catalogue; by default the number of distinct `items`.
+    ties : {"average", "input"}
+        Order of equal scores: the exact mean over all orders, or that of the rows.
 
     Returns
     -------
     float
+        Between 0 and 1 - 1/n, n the size of the catalogue.
 
     References
     ----------
@@ -192,12 +222,15 @@ def vendi_score(
         Instead of features: symmetric, positive semi-definite, with a diagonal of ones.
     order : float
         > 0; low orders count rare items more.
-    sample_weight, per_query
-        As in :mod:`lambdamart_kit.metrics`.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over sets, or with `per_query` the value of each in ascending order of set id; at least 1.
 
     Raises
     ------

@@ -50,14 +50,31 @@ def alpha_ndcg(
 
     Parameters
     ----------
-    topics, scores, qid, k, min_relevance, ties, blank, sample_weight, per_query
-        See the module.
+    topics : (n_samples, n_topics) array-like
+        Relevance of each row to each subtopic, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one list.
+    k : int, optional
+        Cut-off: only the first `k` documents of a list count. None for all.
     alpha : float
         In [0, 1]: the probability that a reader who saw a topic needs it no more.
+    min_relevance : float
+        A row covers a topic when its relevance to it is at least this.
+    ties : {"average", "input"}
+        Order of equal scores: the exact mean over all orders, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query that covers no topic is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     Raises
     ------
@@ -111,16 +128,31 @@ def err_ia(
 
     Parameters
     ----------
-    topics, scores, qid, k, ties, blank, sample_weight, per_query
-        See the module.
+    topics : (n_samples, n_topics) array-like
+        Relevance of each row to each subtopic, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one list.
+    k : int, optional
+        Cut-off: only the first `k` documents of a list count. None for all.
     max_relevance : float
         Top of the label scale; with 1, a document that covers a topic satisfies half of its readers.
     topic_weight : (n_topics,) array-like, optional
         How likely each topic is meant; uniform by default.
+    ties : {"average", "input"}
+        Order of equal scores: the exact mean over all orders, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query that covers no topic is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------
@@ -164,14 +196,31 @@ def precision_ia(
 
     Parameters
     ----------
-    topics, scores, qid, k, min_relevance, ties, blank, sample_weight, per_query
-        See the module. Without `k`, the length of the list.
+    topics : (n_samples, n_topics) array-like
+        Relevance of each row to each subtopic, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one list.
+    k : int, optional
+        Cut-off: only the first `k` documents count, and `k` is the divisor. None: the length of the list.
+    min_relevance : float
+        A row covers a topic when its relevance to it is at least this.
     topic_weight : (n_topics,) array-like, optional
         How likely each topic is meant; uniform by default.
+    ties : {"average", "input"}
+        Order of equal scores: the exact mean over all orders, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query that covers no topic is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------
@@ -208,12 +257,29 @@ def subtopic_recall(
 
     Parameters
     ----------
-    topics, scores, qid, k, min_relevance, ties, blank, sample_weight, per_query
-        See the module.
+    topics : (n_samples, n_topics) array-like
+        Relevance of each row to each subtopic, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one list.
+    k : int, optional
+        Cut-off: only the first `k` documents of a list count. None for all.
+    min_relevance : float
+        A row covers a topic when its relevance to it is at least this.
+    ties : {"average", "input"}
+        Order of equal scores: the exact mean over all orders, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query that covers no topic is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------

@@ -84,6 +84,7 @@ def rerank(
         Instead of features: symmetric; only the blocks of rows of one query are read. A callable takes the
         rows of one query (m,) and returns their (m, m) block. "logdet" needs it positive semi-definite.
     utility : {"facility", "coverage", "logdet", "mmr", "redundancy", "max-sum"}
+        What diversity means, see the table.
     trade_off : float
         0 is relevance alone, 1 diversity alone.
     normalize : bool

@@ -45,6 +45,13 @@ class Metric(ABC):
         Name without cut-off or options.
     greater_is_better : bool
         True for every metric here; early stopping and scorers ask.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.metrics import parse_metric
+    >>> metric = parse_metric("ndcg(blank=zero)@10")
+    >>> isinstance(metric, Metric), metric.k, metric.blank, str(metric)
+    (True, 10, 'zero', 'ndcg(blank=zero)@10')
     """
 
     k: int | None = None
@@ -110,6 +117,22 @@ class Metric(ABC):
 
         That is the order of ``numpy.unique(qid)`` and of ``Queries.ids``. Blank queries are NaN under
         ``blank="skip"``. Parameters as in a call of the metric.
+
+        Parameters
+        ----------
+        y : (n_samples,) array-like
+            Graded relevance of each row, finite and >= 0.
+        scores : (n_samples,) array-like
+            Score of each row; a higher one ranks first. Not NaN.
+        qid : (n_samples,) array-like, optional
+            Query of each row: any hashable ids in any order. None is one query.
+        n_jobs : int, optional
+            Threads; None for all. The result does not depend on it.
+
+        Returns
+        -------
+        (n_queries,) array
+            Value of each query.
         """
         bound, ordered = self._bind_and_order(y, scores, qid, None, n_jobs)
         return bound.per_query(ordered)
@@ -135,6 +158,22 @@ class Metric(ABC):
 
         `y` and `sample_weight` are row-aligned with the qid that made `queries`; the bound metric takes
         scores in *ordered rows* (``queries.sort(scores)``).
+
+        Parameters
+        ----------
+        y : (n_samples,) array-like
+            Graded relevance of each row, finite and >= 0, row-aligned with the qid that made `queries`.
+        queries : Queries
+            How rows are grouped by query.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query, row-aligned. 1 by default.
+        n_threads : int, optional
+            Threads; None for all. The result does not depend on it.
+
+        Returns
+        -------
+        BoundMetric
+            Takes scores in ordered rows.
 
         Examples
         --------
@@ -204,14 +243,32 @@ class BoundMetric:
 
     Made by :meth:`Metric.bind`; takes scores in ordered rows.
 
-    Attributes
+    Parameters
     ----------
     metric : Metric
-        What was bound.
-    blank : (n_queries,) bool
-        Queries without a relevant document.
+        What is bound.
+    labels : (n_samples,) array
+        Graded relevance, ordered rows.
+    queries : Queries
+        How rows are grouped by query.
     weights : (n_queries,) float64
         Query weights.
+    n_threads : int
+        Threads that work on the queries.
+
+    Attributes
+    ----------
+    blank : (n_queries,) bool
+        Queries without a relevant document.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.core.queries import Queries
+    >>> from lambdamart_kit.metrics import MRR
+    >>> bound = MRR().bind([0, 1, 1], Queries.from_qid(["a", "a", "b"], 3))
+    >>> scores = np.array([2.0, 1.0, 0.0])
+    >>> bound.per_query(scores).tolist(), bound(scores)
+    ([0.5, 1.0], 0.75)
     """
 
     def __init__(
@@ -240,7 +297,18 @@ class BoundMetric:
         return self.mean(self.per_query(scores))
 
     def per_query(self, scores: Array) -> FloatArray:
-        """Value of each query, (n_queries,), in the order of ``queries.ids``."""
+        """Value of each query, (n_queries,), in the order of ``queries.ids``.
+
+        Parameters
+        ----------
+        scores : (n_samples,) array
+            Scores of the ordered rows, not NaN.
+
+        Returns
+        -------
+        (n_queries,) array
+            NaN for a blank query under ``blank="skip"``.
+        """
         ordered = check_scores(scores, self._queries, ordered=True)
         values = self._ranked.run(ordered, self._ties)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -249,11 +317,33 @@ class BoundMetric:
         return values
 
     def sums(self, scores: Array) -> tuple[float, float]:
-        """``sum w_q m_q`` and ``sum w_q`` over the queries that count: what a mean over parts adds up."""
+        """``sum w_q m_q`` and ``sum w_q`` over the queries that count: what a mean over parts adds up.
+
+        Parameters
+        ----------
+        scores : (n_samples,) array
+            Scores of the ordered rows, not NaN.
+
+        Returns
+        -------
+        tuple of two floats
+            Weighted sum of the values, and sum of the weights.
+        """
         return weighted_sums(self.per_query(scores), self.weights)
 
     def mean(self, values: FloatArray) -> float:
-        """Weighted mean of per-query `values`; NaN values do not count."""
+        """Weighted mean of per-query `values`; NaN values do not count.
+
+        Parameters
+        ----------
+        values : (n_queries,) array
+            One value a query, as `per_query` returns them.
+
+        Returns
+        -------
+        float
+            NaN, with a warning, when no query counts.
+        """
         return weighted_mean(values, self.weights, str(self.metric))
 
 

@@ -41,14 +41,29 @@ def ndcg(
 
     Parameters
     ----------
-    y, scores, qid, k, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
     gain : {"exp2", "linear"}, table or callable
         Gain of a label: ``2**y - 1``, ``y``, ``table[y]`` or ``gain(labels)``.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------
@@ -84,14 +99,29 @@ def dcg(
 
     Parameters
     ----------
-    y, scores, qid, k, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
     gain : {"exp2", "linear"}, table or callable
         Gain of a label: ``2**y - 1``, ``y``, ``table[y]`` or ``gain(labels)``.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------
@@ -125,12 +155,29 @@ def mean_average_precision(
 
     Parameters
     ----------
-    y, scores, qid, k, min_relevance, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------
@@ -161,12 +208,29 @@ def mean_reciprocal_rank(
 
     Parameters
     ----------
-    y, scores, qid, k, min_relevance, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------
@@ -207,14 +271,29 @@ def err(
 
     Parameters
     ----------
-    y, scores, qid, k, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
     max_relevance : float
         The top of the label scale.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------
@@ -247,12 +326,29 @@ def precision(
 
     Parameters
     ----------
-    y, scores, qid, k, min_relevance, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     Examples
     --------
@@ -279,12 +375,29 @@ def recall(
 
     Parameters
     ----------
-    y, scores, qid, k, min_relevance, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    min_relevance : float
+        A document is relevant when its label is at least this.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     Examples
     --------
@@ -320,14 +433,27 @@ def kendall_tau(
 
     Parameters
     ----------
-    y, scores, qid, ties, blank, sample_weight, per_query
-        See the module.
+    y : (n_samples,) array-like
+        Graded relevance of each row, finite and >= 0.
+    scores : (n_samples,) array-like
+        Score of each row; a higher one ranks first. Not NaN.
+    qid : (n_samples,) array-like, optional
+        Query of each row: any hashable ids in any order. None is one query.
     variant : {"b", "somers"}
         What the surplus of well-ordered pairs is divided by.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    sample_weight : (n_samples,) array-like, optional
+        Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    per_query : bool
+        Return one value a query instead of the mean.
 
     Returns
     -------
     float or (n_queries,) array
+        Mean over queries, or with `per_query` the value of each in ascending order of query id.
 
     References
     ----------

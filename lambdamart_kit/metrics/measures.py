@@ -29,10 +29,19 @@ class DCG(Metric):
 
     Parameters
     ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     gain : {"exp2", "linear"}, table or callable
         Gain of a label: ``2**y - 1``, ``y``, ``table[y]`` or ``gain(labels)``.
-    k, ties, blank
-        As in :class:`Metric`.
+
+    Examples
+    --------
+    >>> round(DCG(k=2)([0, 1], [2.0, 1.0]), 4)  # gain 1 at the second rank: 1 / log2(3)
+    0.6309
     """
 
     gain: Gain = "exp2"
@@ -60,10 +69,20 @@ class NDCG(DCG):
 
     Parameters
     ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     gain : {"exp2", "linear"}, table or callable
         Gain of a label: ``2**y - 1``, ``y``, ``table[y]`` or ``gain(labels)``.
-    k, ties, blank
-        As in :class:`Metric`.
+
+    Examples
+    --------
+    >>> metric = NDCG(k=10)
+    >>> str(metric), metric([1, 2], [2.0, 2.0], ["a", "a"])
+    ('ndcg@10', 0.8983...)
     """
 
     name: ClassVar[str] = "ndcg"
@@ -96,10 +115,19 @@ class MAP(_Binary):
 
     Parameters
     ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     min_relevance : float
         A document is relevant when its label is at least this.
-    k, ties, blank
-        As in :class:`Metric`.
+
+    Examples
+    --------
+    >>> MAP()([1, 0, 1], [3.0, 2.0, 1.0])  # (1/1 + 2/3) / 2
+    0.8333...
     """
 
     name: ClassVar[str] = "map"
@@ -118,10 +146,19 @@ class MRR(_Binary):
 
     Parameters
     ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     min_relevance : float
         A document is relevant when its label is at least this.
-    k, ties, blank
-        As in :class:`Metric`.
+
+    Examples
+    --------
+    >>> MRR()([0, 1, 1], [3.0, 2.0, 1.0])  # the first relevant document is second
+    0.5
     """
 
     name: ClassVar[str] = "mrr"
@@ -136,10 +173,19 @@ class Precision(_Binary):
 
     Parameters
     ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     min_relevance : float
         A document is relevant when its label is at least this.
-    k, ties, blank
-        As in :class:`Metric`.
+
+    Examples
+    --------
+    >>> Precision(k=2)([0, 1, 1], [3.0, 2.0, 1.0])
+    0.5
     """
 
     name: ClassVar[str] = "precision"
@@ -158,10 +204,19 @@ class Recall(_Binary):
 
     Parameters
     ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     min_relevance : float
         A document is relevant when its label is at least this.
-    k, ties, blank
-        As in :class:`Metric`.
+
+    Examples
+    --------
+    >>> Recall(k=1)([1, 0, 1], [3.0, 2.0, 1.0])
+    0.5
     """
 
     name: ClassVar[str] = "recall"
@@ -180,10 +235,19 @@ class ERR(Metric):
 
     Parameters
     ----------
+    k : int, optional
+        Cut-off: only the first `k` documents count. None for all.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     max_relevance : float
         The top of the label scale.
-    k, ties, blank
-        As in :class:`Metric`.
+
+    Examples
+    --------
+    >>> ERR(max_relevance=1)([1, 0], [2.0, 1.0])  # stops at once with probability (2**1 - 1) / 2**1
+    0.5
     """
 
     max_relevance: float = 4.0
@@ -208,12 +272,19 @@ class KendallTau(Metric):
 
     Parameters
     ----------
-    variant : {"b", "somers"}
-        Divide by tau-b's denominator, or by the number of pairs with different labels (Somers' D).
     k : None
         There is no cut-off.
-    ties, blank
-        As in :class:`Metric`.
+    ties : {"average", "optimistic", "pessimistic", "input"}
+        Order of equal scores: the exact mean over all orders, the best, the worst, or that of the rows.
+    blank : {"skip", "zero", "one"}
+        What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
+    variant : {"b", "somers"}
+        Divide by tau-b's denominator, or by the number of pairs with different labels (Somers' D).
+
+    Examples
+    --------
+    >>> KendallTau()([0, 1, 2], [1.0, 3.0, 2.0])  # two pairs in order, one not
+    0.3333...
     """
 
     variant: Literal["b", "somers"] = "b"

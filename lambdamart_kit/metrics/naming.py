@@ -31,6 +31,11 @@ def parse_metric(name: str | Metric) -> Metric:
     name : str or Metric
         A metric is returned as it is.
 
+    Returns
+    -------
+    Metric
+        The metric with all its options.
+
     Raises
     ------
     ValueError
@@ -62,6 +67,16 @@ def parse_metric(name: str | Metric) -> Metric:
 
 def parse_metrics(names: str | Metric | Iterable[str | Metric]) -> list[Metric]:
     """Metrics of several names, or of one string with commas between them.
+
+    Parameters
+    ----------
+    names : str, Metric, or iterable of these
+        A string may hold several names with commas between them.
+
+    Returns
+    -------
+    list of Metric
+        In the order of the names.
 
     Raises
     ------

@@ -62,6 +62,16 @@ OBJECTIVES: dict[str, type] = {
 def resolve_objective(objective: Any) -> Objective:
     """Objective by name, by instance, or from a callable ``scores -> (gradient, hessian)``.
 
+    Parameters
+    ----------
+    objective : str, objective or callable
+        A name in `OBJECTIVES`, an instance, or a function of row-aligned scores.
+
+    Returns
+    -------
+    Objective
+        An instance is returned as it is; a name gives the objective with its defaults.
+
     Raises
     ------
     ValueError

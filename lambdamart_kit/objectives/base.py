@@ -21,10 +21,31 @@ class Bound(Protocol):
     Scores, gradient and hessian are *ordered rows* (rows sorted by query id, see
     :class:`lambdamart_kit.core.queries.Queries`). Gradient and hessian are of the loss that is minimised.
     The next call overwrites them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
+    >>> from lambdamart_kit.objectives import RankNet
+    >>> bound = RankNet().bind([1, 0], Queries.from_qid(["a", "a"], 2))
+    >>> gradient, hessian = bound.gradient_hessian(np.zeros(2, dtype=np.float32))
+    >>> gradient.tolist(), hessian.tolist()
+    ([-0.5, 0.5], [0.25, 0.25])
     """
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian at `scores`, float32 (n_samples,) each."""
+        """Gradient and hessian at `scores`, float32 (n_samples,) each.
+
+        Parameters
+        ----------
+        scores : (n_samples,) float32
+            Scores of the ordered rows.
+
+        Returns
+        -------
+        tuple of two (n_samples,) float32 arrays
+            Gradient and hessian of the minimised loss.
+        """
         ...
 
 
@@ -66,16 +87,32 @@ class Objective(Protocol):
         y : (n_samples,) array-like
             Labels, row-aligned with the qid that made `queries`.
         queries : Queries
+            How rows are grouped by query.
         sample_weight : (n_samples,) array-like, optional
             Weight of the row's query, row-aligned.
         n_threads : int, optional
             Threads of the bound objective; None for all.
+
+        Returns
+        -------
+        Bound
+            Gives gradient and hessian in ordered rows.
         """
         ...
 
 
 def names_rows(objective: Objective) -> bool:
     """Whether the objective holds data for each row as it was given to fit, so that it needs all rows.
+
+    Parameters
+    ----------
+    objective : Objective
+        Any objective, bound or not.
+
+    Returns
+    -------
+    bool
+        True if it says ``names_rows = True``.
 
     Examples
     --------
@@ -170,6 +207,15 @@ class BoundFunction:
         Takes row-aligned scores (n_samples,), returns row-aligned gradient and hessian.
     queries : Queries
         Translates between ordered and row-aligned values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
+    >>> queries = Queries.from_qid(["b", "a"], 2)
+    >>> bound = BoundFunction(lambda scores: (scores - [1.0, 0.0], np.ones(2)), queries)
+    >>> bound.gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()  # the row of query "a" first
+    [0.0, -1.0]
     """
 
     def __init__(self, function: Callable[[Any], tuple[Any, Any]], queries: Queries) -> None:
@@ -177,7 +223,18 @@ class BoundFunction:
         self._queries = queries
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian at `scores`, ordered rows."""
+        """Gradient and hessian at `scores`, ordered rows.
+
+        Parameters
+        ----------
+        scores : (n_samples,) float32
+            Scores of the ordered rows.
+
+        Returns
+        -------
+        tuple of two (n_samples,) float32 arrays
+            Gradient and hessian of the minimised loss, ordered rows.
+        """
         gradient, hessian = self._function(self._queries.unsort(scores))
         return self._ordered(gradient, "gradient"), self._ordered(hessian, "hessian")
 
@@ -200,6 +257,15 @@ class FunctionObjective:
     function : callable
         Takes row-aligned scores (n_samples,), returns row-aligned gradient and hessian of a minimised loss.
         It knows the labels it was made for, so the `y` and `sample_weight` given to ``bind`` are not used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lambdamart_kit.core.queries import Queries
+    >>> y = np.array([2.0, 0.0])
+    >>> squared = FunctionObjective(lambda scores: (scores - y, np.ones_like(y)))
+    >>> squared.bind(y, Queries.from_qid(None, 2)).gradient_hessian(np.zeros(2, dtype=np.float32))[0].tolist()
+    [-2.0, 0.0]
     """
 
     names_rows: ClassVar[bool] = True
@@ -214,7 +280,24 @@ class FunctionObjective:
         *,
         n_threads: int | None = None,
     ) -> BoundFunction:
-        """Bind to the row order of `queries`."""
+        """Bind to the row order of `queries`.
+
+        Parameters
+        ----------
+        y : (n_samples,) array-like
+            Not used: the function knows the labels it was made for.
+        queries : Queries
+            How rows are grouped by query.
+        sample_weight : (n_samples,) array-like, optional
+            Not used, for the same reason.
+        n_threads : int, optional
+            Not used: the function runs in the caller's thread.
+
+        Returns
+        -------
+        BoundFunction
+            Gives gradient and hessian in ordered rows.
+        """
         return BoundFunction(self.function, queries)
 
 

@@ -65,7 +65,24 @@ class ExplicitPairs:
         *,
         n_threads: int | None = None,
     ) -> BoundExplicitPairs:
-        """Bind to the rows of `queries`; `sample_weight` of its first row multiplies a pair's weight."""
+        """Bind to the rows of `queries`; `sample_weight` of its first row multiplies a pair's weight.
+
+        Parameters
+        ----------
+        y : (n_samples,) array-like
+            Not used: the pairs say what is preferred.
+        queries : Queries
+            How rows are grouped by query.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of each row, row-aligned; that of a pair's first row multiplies the pair's weight.
+        n_threads : int, optional
+            Threads of the bound objective; None for all.
+
+        Returns
+        -------
+        BoundExplicitPairs
+            Gives gradient and hessian in ordered rows.
+        """
         rows = np.asarray(self.pairs)
         if rows.ndim != 2 or rows.shape[1] != 2:
             raise ValueError(

@@ -49,10 +49,22 @@ class LambdaMAP(BinaryPairObjective):
 
     Parameters
     ----------
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     relevant_from : float
         Labels from this one on are relevant.
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`.
 
     References
     ----------
@@ -85,10 +97,22 @@ class LambdaMRR(BinaryPairObjective):
 
     Parameters
     ----------
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     relevant_from : float
         Labels from this one on are relevant.
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`.
 
     References
     ----------
@@ -115,12 +139,24 @@ class LambdaPrecision(BinaryPairObjective):
 
     Parameters
     ----------
-    k : int
-        Cut-off.
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     relevant_from : float
         Labels from this one on are relevant.
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`; pairs below rank k weigh nothing anyway.
+    k : int
+        Cut-off.
 
     References
     ----------
@@ -166,11 +202,23 @@ class LambdaERR(PairObjective):
 
     Parameters
     ----------
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     max_relevance : float
-        :math:`max`, the top of the label scale, as in :func:`lambdamart_kit.metrics.err`; a larger label is
-        an error. 4 is that of TREC's gdeval, MSLR and Yahoo.
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`~lambdamart_kit.objectives.pairwise.PairObjective`.
+        :math:`max`, top of the label scale, as in :func:`lambdamart_kit.metrics.err`; a larger label is an
+        error. 4 is that of TREC's gdeval, MSLR and Yahoo.
 
     References
     ----------

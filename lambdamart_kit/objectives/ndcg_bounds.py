@@ -30,10 +30,22 @@ class NDCGLoss1(NDCGObjective):
 
     Parameters
     ----------
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     gain : "exp2", "linear", table or callable
         Gain of a label.
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`; by default as published, with nothing cut or normalised.
 
     References
     ----------
@@ -61,10 +73,22 @@ class NDCGLoss2(NDCGObjective):
 
     Parameters
     ----------
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     gain : "exp2", "linear", table or callable
         Gain of a label.
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`; by default as published, with nothing cut or normalised.
 
     References
     ----------
@@ -95,12 +119,24 @@ class NDCGLoss2pp(NDCGObjective):
 
     Parameters
     ----------
-    mu : float
-        Share of the distance term; 10 as published.
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     gain : "exp2", "linear", table or callable
         Gain of a label.
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`; by default as published, with nothing cut or normalised.
+    mu : float
+        Share of the distance term; 10 as published.
 
     References
     ----------

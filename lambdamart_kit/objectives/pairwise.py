@@ -149,8 +149,20 @@ class RankNet(PairObjective):
 
     Parameters
     ----------
-    truncation_level, sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`. By default all pairs count alike and probabilities are calibrated.
+    truncation_level : int or None
+        Only pairs whose better ranked document is among the first so many count. None: all pairs.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
 
     References
     ----------
@@ -172,6 +184,16 @@ class RankNet(PairObjective):
     @classmethod
     def xgboost(cls, **options: Any) -> RankNet:
         """XGBoost's ``rank:pairwise``: 32 top documents, both normalisations, twice the hessian.
+
+        Parameters
+        ----------
+        **options : keyword arguments
+            Settings that differ from the preset.
+
+        Returns
+        -------
+        RankNet
+            The preset with `options` put in.
 
         Examples
         --------
@@ -222,10 +244,20 @@ class LambdaNDCG(NDCGObjective):
     ----------
     truncation_level : int or None, default 30
         See :class:`PairObjective`. A good value is a little above the cut-off of the metric one cares about.
+    sigma : float
+        Slope of the sigmoid, > 0.
+    normalize : bool, "scores" or "queries"
+        Divide pair weights by score differences, scale each query's gradient, both (True) or neither.
+    ties : {"expected", "input", "random"}
+        How equal scores rank: expected weight over all orders, order of the rows, or shuffled at every call.
+    n_partners : int or None
+        None pairs a document with all documents ranked below it, a number with a random run of that many.
+    hessian_factor : float
+        Multiplies the hessian, > 0.
+    random_state : int
+        Seed of random ties and partners.
     gain : "exp2", "linear", table or callable
         Gain of a label, see :func:`lambdamart_kit.core.gains.gains`; a table as a tuple.
-    sigma, normalize, ties, n_partners, hessian_factor, random_state
-        See :class:`PairObjective`. ``normalize=True`` by default, as in LightGBM.
 
     References
     ----------
@@ -247,16 +279,49 @@ class LambdaNDCG(NDCGObjective):
 
     @classmethod
     def lightgbm(cls, **options: Any) -> LambdaNDCG:
-        """LightGBM's ``lambdarank``: truncation 30, both normalisations, ties as the rows come."""
+        """LightGBM's ``lambdarank``: truncation 30, both normalisations, ties as the rows come.
+
+        Parameters
+        ----------
+        **options : keyword arguments
+            Settings that differ from the preset.
+
+        Returns
+        -------
+        LambdaNDCG
+            The preset with `options` put in.
+        """
         return replace(cls(truncation_level=30, normalize=True, ties="input"), **options)
 
     @classmethod
     def xgboost(cls, **options: Any) -> LambdaNDCG:
-        """XGBoost's ``rank:ndcg``: truncation 32, both normalisations, twice the hessian."""
+        """XGBoost's ``rank:ndcg``: truncation 32, both normalisations, twice the hessian.
+
+        Parameters
+        ----------
+        **options : keyword arguments
+            Settings that differ from the preset.
+
+        Returns
+        -------
+        LambdaNDCG
+            The preset with `options` put in.
+        """
         preset = cls(truncation_level=32, normalize=True, ties="input", hessian_factor=2.0)
         return replace(preset, **options)
 
     @classmethod
     def burges(cls, **options: Any) -> LambdaNDCG:
-        """As published by Burges in 2010: all pairs, nothing normalised."""
+        """As published by Burges in 2010: all pairs, nothing normalised.
+
+        Parameters
+        ----------
+        **options : keyword arguments
+            Settings that differ from the preset.
+
+        Returns
+        -------
+        LambdaNDCG
+            The preset with `options` put in.
+        """
         return replace(cls(truncation_level=None, normalize=False), **options)

@@ -16,7 +16,7 @@ from lambdamart_kit.trec.measures import NOT_IN_POOL, UNJUDGED, JudgedList, Trec
 class QueryValues:
     """Values of measures by query.
 
-    Attributes
+    Parameters
     ----------
     measures : tuple of TrecMeasure
         What was measured.
@@ -30,6 +30,14 @@ class QueryValues:
         Judged queries of which the run has no document; left out of `qid`, or counted as 0.
     n_not_judged : int
         Queries of the run without judgments, which cannot be counted.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.trec import evaluate_run
+    >>> qrels = Qrels(np.array(["q1", "q1"]), np.array(["a", "b"]), np.array([0, 1]))
+    >>> run = RunFile(np.array(["q1", "q1"]), np.array(["a", "b"]), np.array([2.0, 1.0]))
+    >>> evaluate_run(qrels, run, "recip_rank").means()  # the relevant document comes second
+    {'recip_rank': 0.5}
     """
 
     measures: tuple[TrecMeasure, ...]
@@ -40,7 +48,13 @@ class QueryValues:
     n_not_judged: int
 
     def means(self) -> dict[str, float]:
-        """Mean of each measure over the queries."""
+        """Mean of each measure over the queries.
+
+        Returns
+        -------
+        dict
+            From the name of each measure to its mean.
+        """
         return {str(m): float(v) for m, v in zip(self.measures, self.values.mean(axis=0))}
 
 

@@ -28,7 +28,7 @@ _NO_FLOAT32 = "does not fit float32, in which trec_eval keeps scores"
 class Qrels:
     """Which documents were judged for which query, and how.
 
-    Attributes
+    Parameters
     ----------
     qid, docid : (n,) array of str
         Query and document of each judgment.
@@ -39,6 +39,12 @@ class Qrels:
     ------
     ValueError
         If a document is judged twice for one query.
+
+    Examples
+    --------
+    >>> qrels = Qrels(np.array(["q1", "q1"]), np.array(["a", "b"]), np.array([2, 0]))
+    >>> dict(zip(qrels.docid.tolist(), qrels.relevance.tolist()))
+    {'a': 2, 'b': 0}
     """
 
     qid: Array
@@ -51,6 +57,20 @@ class Qrels:
     @classmethod
     def from_rows(cls, qid: Array, docid: Array, y: ArrayLike) -> Qrels:
         """The labels of rows of data as judgments.
+
+        Parameters
+        ----------
+        qid : (n,) array
+            Query of each row.
+        docid : (n,) array
+            Document of each row.
+        y : (n,) array-like
+            Grade of each row, a whole number.
+
+        Returns
+        -------
+        Qrels
+            One judgment a row, ids as text.
 
         Raises
         ------
@@ -71,7 +91,7 @@ class Qrels:
 class RunFile:
     """Which documents a system found for which query, with their scores.
 
-    Attributes
+    Parameters
     ----------
     qid, docid : (n,) array of str
         Query and document of each line.
@@ -84,6 +104,12 @@ class RunFile:
     ------
     ValueError
         If a document stands twice in the list of one query.
+
+    Examples
+    --------
+    >>> run = RunFile(np.array(["q1", "q1"]), np.array(["a", "b"]), np.array([0.5, 2.0]), "mine")
+    >>> run.docid[run.order()].tolist()
+    ['b', 'a']
     """
 
     qid: Array
@@ -95,7 +121,13 @@ class RunFile:
         _check_unique(self.qid, self.docid, "stands twice in the list")
 
     def order(self) -> IndexArray:
-        """Rows in trec_eval's order: queries by their id, scores as float32 descending, names descending."""
+        """Rows in trec_eval's order: queries by their id, scores as float32 descending, names descending.
+
+        Returns
+        -------
+        (n,) array of integers
+            Row numbers.
+        """
         # Ranks of names among all names: what lexsort can sort downwards.
         names = np.unique(self.docid, return_inverse=True)[1].reshape(-1)
         single = self.scores.astype(np.float32)
@@ -107,6 +139,16 @@ IR_DATASETS = "irds:"  # before the name of a data set of that package, as PyTer
 
 def read_qrels(path: str | Path) -> Qrels:
     r"""Read judgments: lines ``qid 0 docid relevance``, plain or ``.gz``; or ``irds:NAME``, see `load_qrels`.
+
+    Parameters
+    ----------
+    path : str or Path
+        File of judgments, or ``irds:NAME`` for those of the ir_datasets package.
+
+    Returns
+    -------
+    Qrels
+        One judgment a line.
 
     Raises
     ------
@@ -133,10 +175,29 @@ def read_qrels(path: str | Path) -> Qrels:
 def read_run(path: str | Path) -> RunFile:
     """Read a run: lines ``qid Q0 docid rank score tag``, plain or ``.gz``.
 
+    Parameters
+    ----------
+    path : str or Path
+        File to read, plain or ``.gz``.
+
+    Returns
+    -------
+    RunFile
+        One row a line, in the order of the file.
+
     Raises
     ------
     ValueError
         Naming the file and the line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "one.run"
+    >>> _ = path.write_text("q1 Q0 a 1 2.5 mine")
+    >>> run = read_run(path)
+    >>> run.docid.tolist(), run.scores.tolist(), run.tag
+    (['a'], [2.5], 'mine')
     """
     rows = list(_fields(Path(path), 6, "qid Q0 docid rank score tag"))
     scores = [_number(fields[4], path, number) for number, fields in rows]
@@ -151,12 +212,27 @@ def load_qrels(name: str) -> Qrels:
 
     The package downloads them, under the terms that it prints.
 
+    Parameters
+    ----------
+    name : str
+        Identifier of the data set in that package.
+
+    Returns
+    -------
+    Qrels
+        All its judgments.
+
     Raises
     ------
     ImportError
         If the package is not installed.
     ValueError
         If it has no judgments of this name.
+
+    Examples
+    --------
+    >>> load_qrels("vaswani").relevance.max()  # doctest: +SKIP
+    1
     """
     try:
         import ir_datasets  # type: ignore[import-untyped, unused-ignore]
@@ -184,6 +260,13 @@ def write_run(run: RunFile, path: str | Path) -> None:
     Queries come in the order of their first row. Documents of equal score come by name, descending, as
     trec_eval sorts them. trec_eval keeps scores as float32: where different scores would become equal, the
     lower one is written one float32 step lower, so that the order stays.
+
+    Parameters
+    ----------
+    run : RunFile
+        Documents, scores and the name of the system.
+    path : str or Path
+        File to write.
 
     Raises
     ------
@@ -228,7 +311,26 @@ def write_run(run: RunFile, path: str | Path) -> None:
 
 
 def is_run(path: str | Path) -> bool:
-    """Whether the first line has the six fields of a run, the second of which is Q0."""
+    """Whether the first line has the six fields of a run, the second of which is Q0.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to read, plain or ``.gz``.
+
+    Returns
+    -------
+    bool
+        False also for a file that does not exist or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "one.run"
+    >>> _ = path.write_text("q1 Q0 a 1 2.5 mine")
+    >>> is_run(path), is_qrels(path)
+    (True, False)
+    """
     fields = _first_fields(Path(path))
     return len(fields) == 6 and fields[1].upper() == "Q0" and ":" not in fields[4]
 
@@ -237,6 +339,21 @@ def is_qrels(path: str | Path) -> bool:
     """Whether the first line has the four fields of a judgment: LETOR has colons and CSV commas in its.
 
     So is a name such as ``irds:msmarco-passage/dev/small``, whose judgments the ir_datasets package has.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to look into, plain or ``.gz``, or an ``irds:`` name.
+
+    Returns
+    -------
+    bool
+        False also for a file that does not exist or cannot be read.
+
+    Examples
+    --------
+    >>> is_qrels("irds:msmarco-passage/dev/small"), is_qrels("no such file")
+    (True, False)
     """
     if str(path).startswith(IR_DATASETS):
         return True

@@ -172,12 +172,19 @@ _SHARED = ("map", "ndcg")
 class TrecMeasure:
     """One measure, such as ``ndcg_cut_10``.
 
-    Attributes
+    Parameters
     ----------
     kind : str
         Key of `MEASURES`.
     number : float
         Cut-off, or persistence of ``rbp``; infinite where there is none.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.trec.measures import JudgedList
+    >>> query = JudgedList(found=np.array([0, 1, 0]), judged=np.array([1, 0, 0]))
+    >>> str(TrecMeasure("P", 2)), TrecMeasure("P", 2)(query)
+    ('P_2', 0.5)
     """
 
     kind: str
@@ -228,10 +235,25 @@ def parse_measure(name: str) -> TrecMeasure:
 def parse_measures(names: str | Iterable[str]) -> list[TrecMeasure]:
     """Measures of several names, or of one string with commas between them.
 
+    Parameters
+    ----------
+    names : str or iterable of str
+        A string may hold several names with commas between them.
+
+    Returns
+    -------
+    list of TrecMeasure
+        In the order of the names.
+
     Raises
     ------
     ValueError
         Once, naming every bad name.
+
+    Examples
+    --------
+    >>> [str(measure) for measure in parse_measures("map, P@5, recip_rank")]
+    ['map', 'P_5', 'recip_rank']
     """
     parts = [part for part in names.split(",") if part.strip()] if isinstance(names, str) else list(names)
     measures = []
@@ -250,6 +272,21 @@ def is_trec_name(name: str) -> bool:
     """Whether only trec_eval has a measure of this name: ``ndcg_cut_10``, ``recip_rank``, ``P_5``.
 
     ``map`` and ``ndcg``, ``P@5`` and ``recall@5`` mean the kit's own metrics where both exist.
+
+    Parameters
+    ----------
+    name : str
+        Name of a measure, as a user writes it.
+
+    Returns
+    -------
+    bool
+        False for names of the kit's own metrics and for unknown ones.
+
+    Examples
+    --------
+    >>> is_trec_name("ndcg_cut_10"), is_trec_name("ndcg@10")
+    (True, False)
     """
     text = name.strip()
     kind = text.partition("@")[0].lower()
