@@ -244,6 +244,12 @@ def test_neural_bags_are_one_network_of_blocks(fitted):
     np.testing.assert_allclose(ranker.predict(X_TEST), by_hand, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["native", "linear"])
+def test_contributions_of_a_bag_sum_to_its_scores(name, fitted):
+    total = fitted[name].contributions(X_TEST).sum(axis=1)
+    np.testing.assert_allclose(total, fitted[name].predict(X_TEST), atol=1e-6)
+
+
 # ----------------------------------------------------------------------------------------- determinism
 
 
