@@ -13,7 +13,15 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lambdamart_kit import LambdaMART, LinearRanker, NeuralRanker, PreferencePairs, RewardModel, XGBoostRanker
+from lambdamart_kit import (
+    LambdaMART,
+    LinearRanker,
+    NeuralRanker,
+    PointwiseRanker,
+    PreferencePairs,
+    RewardModel,
+    XGBoostRanker,
+)
 from lambdamart_kit.explain import explain
 from lambdamart_kit.explain.shapley import exact_values, sampled_values
 from lambdamart_kit.metrics import ndcg
@@ -39,12 +47,13 @@ def rankers(data):
         "native": fit(LambdaMART(n_estimators=15, num_leaves=8, min_child_samples=5, random_state=0)),
         "xgboost": fit(XGBoostRanker(n_estimators=10, num_leaves=8, random_state=0)),
         "linear": fit(LinearRanker(random_state=0)),
+        "pointwise": fit(PointwiseRanker(random_state=0)),
         "bags": fit(LambdaMART(n_estimators=5, num_leaves=8, n_bags=3, random_state=0)),
         "neural": fit(NeuralRanker(hidden_layer_sizes=(8,), max_iter=20, random_state=0)),
     }
 
 
-RANKERS = ["native", "xgboost", "linear", "bags", "neural"]
+RANKERS = ["native", "xgboost", "linear", "pointwise", "bags", "neural"]
 
 
 # ------------------------------------------------------------------------------------------------- games

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
+from lambdamart_kit.boosters.protocol import Model
 from lambdamart_kit.core.typing import Array, Features, FloatArray
 
 
@@ -42,6 +44,17 @@ class Explained:
     feature_names: tuple[str, ...]
     contributions: Contributions | None = None
     columns_in_use: Array | None = None
+
+    def with_trees(self, model: Model, n_threads: int) -> Explained:
+        """The same with the contributions of the trees that make the scores.
+
+        Trees that only their library can read have none against another row, and are left out.
+        """
+        columns = model.columns_in_use()
+        if columns is None:
+            return self
+        contributions = partial(model.contributions, n_threads=n_threads)
+        return replace(self, contributions=contributions, columns_in_use=columns)
 
     @property
     def in_use(self) -> Array:

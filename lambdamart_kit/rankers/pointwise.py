@@ -21,6 +21,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import flat
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
+from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
@@ -182,6 +183,11 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
             return super().predict(X)
         validate_data(self, X, skip_check_array=True, reset=False)
         return self._predict_rows(X)
+
+    def _explainable(self) -> Explained:
+        explained = super()._explainable()
+        own_trees = self.estimator is None
+        return explained.with_trees(self.estimator_, self._n_threads()) if own_trees else explained
 
     def _predict_rows(self, X: Features) -> FloatArray:
         if self.estimator is None:

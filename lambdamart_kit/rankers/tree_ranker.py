@@ -9,7 +9,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -407,12 +406,7 @@ class TreeRanker(BaggedRanker):
         return self.model_.contributions(rows, others, n_threads=self._n_threads())
 
     def _explainable(self) -> Explained:
-        explained = super()._explainable()
-        columns = self.model_.columns_in_use()
-        if columns is None:  # trees that only their library can read: no contributions against another row
-            return explained
-        contributions = partial(self.model_.contributions, n_threads=self._n_threads())
-        return replace(explained, contributions=contributions, columns_in_use=columns)
+        return super()._explainable().with_trees(self.model_, self._n_threads())
 
     @property
     def booster_(self) -> Any:
