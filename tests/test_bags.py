@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -353,3 +355,38 @@ def test_a_ranker_without_bags_has_no_spread():
 def test_files_take_one_bag(tmp_path):
     with pytest.raises(ValueError, match="'n_bags' must be 1 to fit files"):
         LambdaMART(n_bags=2).fit_files(tmp_path / "*.txt")
+
+
+def test_a_cluster_takes_one_bag():
+    array = pytest.importorskip("dask.array")
+    from lambdamart_kit.distributed import DaskLambdaMART
+
+    ranker = DaskLambdaMART(n_bags=2)
+    with pytest.raises(ValueError, match="'n_bags' must be 1 on a cluster"):
+        ranker.fit(array.from_array(X), array.from_array(Y), qid=array.from_array(QID))
+
+
+@pytest.mark.parametrize("name", ["native", "lightgbm", "linear"])
+def test_sparse_rows_in_bags(name):
+    sparse = csr_matrix(np.where(X > 0.5, X, 0))
+    ranker = bagged(name).fit(sparse, Y, qid=QID)
+    np.testing.assert_allclose(ranker.bag_scores(sparse).mean(axis=0), ranker.predict(sparse), atol=1e-9)
+
+
+def test_categories_and_missing_values_in_bags():
+    frame = pd.DataFrame(np.where(X > 1.5, np.nan, X), columns=list("abcdefgh"))
+    frame["kind"] = pd.Categorical(np.where(X[:, 0] > 0, "x", "y"))
+    ranker = bagged("native").fit(frame, Y, qid=QID)
+    np.testing.assert_allclose(ranker.bag_scores(frame).mean(axis=0), ranker.predict(frame), atol=1e-9)
+    assert ranker.booster_.pandas_categorical == [["x", "y"]]
+
+
+def test_dropped_trees_keep_their_weights_in_bags():
+    ranker = bagged("xgboost", booster_params={"booster": "dart", "rate_drop": 0.5}).fit(X, Y, qid=QID)
+    np.testing.assert_allclose(ranker.bag_scores(X).mean(axis=0), ranker.predict(X), atol=1e-6)
+
+
+def test_queries_without_weight_are_no_reason_to_stop():
+    weight = np.where(np.isin(QID, np.unique(QID)[:12]), 2.0, 0.0)
+    ranker = bagged("native", early_stopping_rounds=2).fit(X, Y, qid=QID, sample_weight=weight)
+    assert all(np.isfinite(ranker.evals_result_["bag 0"]["ndcg@10"]))
