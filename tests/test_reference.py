@@ -24,15 +24,8 @@ CODES = {"PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03"}
 # Rooms whose docstrings are not complete yet.
 UNFINISHED: set[str] = {
     "rankers",
-    "datasets",
-    "files",
     "preferences",
-    "explain",
-    "report",
-    "export",
-    "explore",
     "distributed",
-    "bench",
 }
 
 # Names whose docstring has no example, and why.

@@ -23,7 +23,7 @@ from lambdamart_kit.runtime.threads import available_threads, resolve_n_jobs
 class Comparison:
     """A report and the runs behind it.
 
-    Attributes
+    Parameters
     ----------
     report : Report
         What to print.
@@ -31,6 +31,14 @@ class Comparison:
         Every fit, failed ones included.
     folds : tuple of TrainTestFold
         The data they were made on.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.bench import Report, Run
+    >>> failed = Run("k", "linear", "Fold1", 0, {}, error="out of memory")
+    >>> report = Report("linear", ("mrr",), ("Fold1",), 0, 0, 1, (), (), ("no model finished",), 1, {})
+    >>> Comparison(report, (failed,)).failed
+    True
     """
 
     report: Report
@@ -43,7 +51,13 @@ class Comparison:
         return any(run.error for run in self.runs)
 
     def print(self, format: str = "table") -> None:
-        """Write the report to stdout as "table", "json", "csv" or "markdown"."""
+        """Write the report to stdout as "table", "json", "csv" or "markdown".
+
+        Parameters
+        ----------
+        format : {"table", "json", "csv", "markdown"}
+            How the report is written.
+        """
         from rich.console import Console
 
         from lambdamart_kit.bench.render import FORMATS, print_report
@@ -54,7 +68,18 @@ class Comparison:
             sys.stdout.write(FORMATS[format](self.report))
 
     def write_plots(self, folder: str | Path) -> list[Path]:
-        """Write pictures; see :func:`~lambdamart_kit.bench.plots.write_plots`."""
+        """Write pictures; see :func:`~lambdamart_kit.bench.plots.write_plots`.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where the pictures go.
+
+        Returns
+        -------
+        list of Path
+            The files that were written.
+        """
         from lambdamart_kit.bench.plots import write_plots
 
         return write_plots(self.report, self.runs, folder)
@@ -125,6 +150,11 @@ def compare(
     ------
     ValueError
         If a name is unknown, or no model finished.
+
+    Examples
+    --------
+    >>> compare(models=["linear"], metrics="mrr", quick=True).report.metrics
+    ('mrr',)
     """
     specs, notes = _installed(DEFAULT_MODELS if models is None else _split(models))
     at_once = 1

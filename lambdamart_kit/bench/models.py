@@ -71,7 +71,7 @@ _QUICK_TREES: Mapping[str, Any] = {"n_estimators": 100, "early_stopping_rounds":
 class Candidate:
     """A model to compare: a name, an unfitted estimator, and what tuning may change.
 
-    Attributes
+    Parameters
     ----------
     name : str
         How reports call it.
@@ -79,6 +79,12 @@ class Candidate:
         Unfitted, with the kit's contract: ``fit(X, y, qid, X_val=, y_val=, qid_val=)`` and ``predict(X)``.
     space : dict
         Parameter name to :class:`Between`; empty when there is nothing to tune.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.rankers import LinearRanker
+    >>> Candidate("linear", LinearRanker(), {"reg_lambda": Between(0.1, 1.0)}).settings(1, seed=0)
+    [{}]
     """
 
     name: str
@@ -86,7 +92,20 @@ class Candidate:
     space: SearchSpace = field(default_factory=dict)
 
     def settings(self, n_settings: int, seed: int) -> list[Settings]:
-        """The defaults, then random draws: `n_settings` in all, or one if nothing can be tuned."""
+        """The defaults, then random draws: `n_settings` in all, or one if nothing can be tuned.
+
+        Parameters
+        ----------
+        n_settings : int
+            How many to try, the defaults included.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        list of dict
+            Parameters by name; an empty dict is the defaults.
+        """
         rng = np.random.default_rng(seed)
         drawn = [
             {name: between.draw(rng) for name, between in self.space.items()} for _ in range(n_settings - 1)

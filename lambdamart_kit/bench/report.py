@@ -78,7 +78,7 @@ class Cost:
 class Report:
     """Everything a reader needs: see :func:`summarise`.
 
-    Attributes
+    Parameters
     ----------
     baseline : str
         Model that the others are compared with.
@@ -100,6 +100,15 @@ class Report:
         Versions and core count.
     noise : str
         What a difference between two of the models is worth on so many queries, by the first metric.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.bench import Run, summarise
+    >>> runs = [Run(m, m, "Fold1", 0, {}, valid={"mrr": v}, test={"mrr": [v] * 4}, test_qid=list("abcd"))
+    ...         for m, v in (("pointwise", 0.5), ("linear", 1.0))]
+    >>> report = summarise(runs, metrics=["mrr"])
+    >>> report.baseline, report.n_queries, [row.model for row in report.quality]
+    ('pointwise', 4, ['linear', 'pointwise'])
     """
 
     baseline: str
@@ -178,6 +187,14 @@ def summarise(
     ------
     ValueError
         If no model finished every fold, or `baseline` is not among the models.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.bench import Run
+    >>> runs = [Run(m, m, "Fold1", 0, {}, valid={"mrr": v}, test={"mrr": [v] * 4}, test_qid=list("abcd"))
+    ...         for m, v in (("pointwise", 0.5), ("linear", 1.0))]
+    >>> [round(row.mean, 2) for row in summarise(runs, metrics=["mrr"]).quality]
+    [1.0, 0.5]
     """
     folds = tuple(dict.fromkeys(run.fold for run in runs))
     best: dict[str, list[Run]] = {}

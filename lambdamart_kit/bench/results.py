@@ -26,7 +26,7 @@ _FIRST_BYTES = b'{"key": "'
 class Run:
     """One fit of one model with one setting on one fold, and everything a report needs of it.
 
-    Attributes
+    Parameters
     ----------
     key : str
         :func:`run_key` of what was asked.
@@ -46,11 +46,13 @@ class Run:
         The estimator's ``evals_result_``.
     n_iterations : int or None
         Trees or epochs in the model.
-    fit_seconds, predict_seconds : float
+    fit_seconds : float
         Wall clock, after a warm-up fit on a few queries; of predicting, the fastest of three.
     fit_times : dict
         Part of the fit to its seconds, as the estimator's ``fit_times_`` has it: ``"gradient"`` is there when
         the kit computed the gradients, and not when a library did.
+    predict_seconds : float
+        Wall clock, after a warm-up fit on a few queries; of predicting, the fastest of three.
     fit_memory : int or None
         Bytes by which the peak resident memory of a process of its own grew during fit.
     n_test_documents : int
@@ -61,6 +63,12 @@ class Run:
         Why there are no numbers; empty when there are.
     environment : dict
         Versions and core count.
+
+    Examples
+    --------
+    >>> run = Run("key", "linear", "Fold1", 0, {}, test={"mrr": [1.0, None]}, test_qid=["a", "b"])
+    >>> run.per_query("mrr").tolist()
+    [1.0, nan]
     """
 
     key: str
@@ -83,20 +91,54 @@ class Run:
     environment: dict[str, Any] = field(default_factory=dict)
 
     def per_query(self, metric: str) -> FloatArray:
-        """Test values of `metric`, NaN for blank queries."""
+        """Test values of `metric`, NaN for blank queries.
+
+        Parameters
+        ----------
+        metric : str
+            Name of one of the metrics that were measured.
+
+        Returns
+        -------
+        (n_queries,) array
+            In the order of `test_qid`.
+        """
         return np.array([np.nan if v is None else v for v in self.test[metric]], dtype=np.float64)
 
     def scores(self) -> FloatArray:
-        """Scores of the test rows; empty if they were not kept."""
+        """Scores of the test rows; empty if they were not kept.
+
+        Returns
+        -------
+        (n_samples,) float64
+            In the order of the test rows.
+        """
         return np.frombuffer(base64.b64decode(self.test_scores), dtype="<f8")
 
     def to_json(self) -> str:
-        """One line, without the line break."""
+        """One line, without the line break.
+
+        Returns
+        -------
+        str
+            JSON.
+        """
         return json.dumps(asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Inverse of :meth:`to_json`; fields that this version does not know are an error."""
+        """Inverse of :meth:`to_json`; fields that this version does not know are an error.
+
+        Parameters
+        ----------
+        line : str
+            What `to_json` made.
+
+        Returns
+        -------
+        Run
+            An equal run.
+        """
         try:
             content = json.loads(line)
         except RecursionError:
@@ -214,6 +256,13 @@ class ResultsFile:
     ------
     ValueError
         If the file holds something else than runs.
+
+    Examples
+    --------
+    >>> results = ResultsFile()
+    >>> results.add(Run("key of the run", "linear", "Fold1", 0, {}))
+    >>> len(results), results.get("key of the run").model
+    (1, 'linear')
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -232,6 +281,18 @@ class ResultsFile:
         """The run with this key if it finished, and has its scores if they are needed.
 
         A run that failed is worth another try.
+
+        Parameters
+        ----------
+        key : str
+            :func:`run_key` of what was asked.
+        with_scores : bool
+            Whether the scores of the test rows are needed.
+
+        Returns
+        -------
+        Run or None
+            None if there is nothing that can be used.
         """
         run = self._runs.get(key)
         if run is None or run.error or (with_scores and not run.test_scores):
@@ -239,7 +300,13 @@ class ResultsFile:
         return run
 
     def add(self, run: Run) -> None:
-        """Remember a run and append it to the file at once."""
+        """Remember a run and append it to the file at once.
+
+        Parameters
+        ----------
+        run : Run
+            A run that finished or failed.
+        """
         line = (run.to_json() + "\n").encode()
         self._runs[run.key] = run
         if self.path is not None:

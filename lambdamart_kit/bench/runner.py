@@ -27,7 +27,7 @@ from lambdamart_kit.metrics import parse_metrics
 class Options:
     """What holds for every fit of a benchmark.
 
-    Attributes
+    Parameters
     ----------
     metrics : tuple of str
         Metric names; tuning and early stopping use the first. Made canonical, and with blank queries skipped:
@@ -40,6 +40,11 @@ class Options:
         Threads of each fit.
     keep_scores : bool
         Whether runs keep the scores of the test rows; runs that were kept without them are made again.
+
+    Examples
+    --------
+    >>> Options(metrics=("NDCG@10", "mrr"), n_settings=5).metrics
+    ('ndcg@10', 'mrr')
     """
 
     metrics: tuple[str, ...] = ("ndcg@10",)
@@ -100,6 +105,16 @@ def run_benchmark(
     ------
     ValueError
         If two candidates share a name.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.bench import Candidate
+    >>> from lambdamart_kit.bench.data import find_folds
+    >>> from lambdamart_kit.rankers import LinearRanker
+    >>> models = [Candidate("linear", LinearRanker(max_iter=2))]
+    >>> runs = run_benchmark(models, find_folds()[:1], isolated=False)
+    >>> runs[0].error, runs[0].n_iterations
+    ('', 2)
     """
     options = options or Options()
     results = ResultsFile() if results is None else results

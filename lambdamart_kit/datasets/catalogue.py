@@ -131,6 +131,16 @@ def catalogue() -> tuple[Entry, ...]:
 def info(name: str) -> Entry:
     """The set called `name`, in any case.
 
+    Parameters
+    ----------
+    name : str
+        Name of a data set, in any case.
+
+    Returns
+    -------
+    Entry
+        Where it comes from, its terms, its size and its layout.
+
     Raises
     ------
     ValueError

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class RankingDataset:
     """Features, graded labels and query ids, aligned by row.
 
-    Attributes
+    Parameters
     ----------
     X : (n_samples, n_features) float32 array or scipy.sparse CSR matrix
         One row a query-document pair.
@@ -81,18 +81,45 @@ class RankingDataset:
         return Queries.from_qid(self.qid, len(self))
 
     def subset(self, rows: BoolArray | IndexArray | slice) -> RankingDataset:
-        """The given rows, as a mask, indices or a slice."""
+        """The given rows, as a mask, indices or a slice.
+
+        Parameters
+        ----------
+        rows : mask, integers or slice
+            Which rows, in which order.
+
+        Returns
+        -------
+        RankingDataset
+            A copy of these rows.
+        """
         docid = None if self.docid is None else self.docid[rows]
         return replace(self, X=self.X[rows], y=self.y[rows], qid=self.qid[rows], docid=docid)
 
     def select(self, queries: BoolArray | IndexArray) -> RankingDataset:
-        """The rows (in their order) of the given queries: a mask over ``self.queries.ids``, or indices."""
+        """The rows (in their order) of the given queries: a mask over ``self.queries.ids``, or indices.
+
+        Parameters
+        ----------
+        queries : mask or integers
+            Which queries of ``self.queries.ids``.
+
+        Returns
+        -------
+        RankingDataset
+            A copy of their rows.
+        """
         return self.subset(self.queries.rows(queries))
 
     def to_frame(self) -> pd.DataFrame:
         """One pandas row a document: ``qid``, ``docid`` (when known), ``label``, then the features.
 
         Features without names are called ``f1``, ``f2``, ... as LETOR numbers them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a document.
         """
         import pandas as pd
         from scipy import sparse

@@ -8,14 +8,21 @@ from pathlib import Path
 class LetorFormatError(ValueError):
     """A LETOR file that cannot be read: names the file, the line and the offending text.
 
-    Attributes
+    Parameters
     ----------
-    path : str or None
+    reason : str
+        What is wrong, for the message.
+    path : str, Path or None
         The file.
     line : int or None
         Line number, counted from 1; None when the whole file is at fault.
     text : str or None
         The offending text.
+
+    Examples
+    --------
+    >>> print(LetorFormatError("no query id", path="train.txt", line=3, text="1 1:0.5"))
+    train.txt, line 3: no query id: '1 1:0.5'
     """
 
     def __init__(

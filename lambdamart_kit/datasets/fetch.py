@@ -20,7 +20,19 @@ _BLOCK = 1 << 18
 
 
 def data_folder() -> Path:
-    """Where sets are put: ``LAMBDAMART_KIT_DATA``, or ``data`` in the user's cache folder."""
+    """Where sets are put: ``LAMBDAMART_KIT_DATA``, or ``data`` in the user's cache folder.
+
+    Returns
+    -------
+    Path
+        The folder, which may not exist yet.
+
+    Examples
+    --------
+    >>> folder = data_folder()
+    >>> isinstance(folder, Path)
+    True
+    """
     declared = os.environ.get("LAMBDAMART_KIT_DATA")
     return Path(declared) if declared else user_cache_folder() / "data"
 

@@ -21,9 +21,9 @@ _ALIASES = {"vali": ("vali", "valid", "validation")}
 
 @dataclass(frozen=True)
 class Fold:
-    """One split; its three data sets are read when first asked for.
+    r"""One split; its three data sets are read when first asked for.
 
-    Attributes
+    Parameters
     ----------
     name : str
         ``Fold1`` ...
@@ -31,6 +31,14 @@ class Fold:
         ``train``, ``vali``, ``test``: the files of each.
     options : dict
         Passed to :func:`read_letor`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "train.txt"
+    >>> _ = path.write_text("1 qid:7 1:0.5\n0 qid:7 1:0.1\n")
+    >>> Fold("Fold1", {"train": (path,)}).train
+    RankingDataset(2 rows, 1 queries, 1 features)
     """
 
     name: str
@@ -85,8 +93,31 @@ def load_folds(
     ----------
     path : str or Path
         The folder.
-    docid, sparse, missing, n_features, clip, zero_based, unordered, cache, n_jobs
-        As in :func:`read_letor`.
+    docid : {"none", "id", "comment"}
+        Read no names of documents, the id in the comment of a line, or the whole comment.
+    sparse : bool
+        Return features as a sparse matrix.
+    missing : float
+        Value of a feature that a line leaves out: 0 or NaN.
+    n_features : int, optional
+        Number of columns; None for those of the widest row.
+    clip : float, optional
+        Features beyond ``-clip`` and ``clip`` become these. Without, one that does not fit float32 is an
+        error.
+    zero_based : bool
+        Feature indices count from 0.
+    unordered : bool
+        Feature indices stand in any order along a line.
+    cache : bool, str or Path
+        Keep what was read in a binary file that is read next time; True for a file in the user's cache
+        folder.
+    n_jobs : int, optional
+        Threads; None for all.
+
+    Returns
+    -------
+    iterator of Fold
+        In the order of their numbers.
 
     Yields
     ------

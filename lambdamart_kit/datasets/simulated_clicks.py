@@ -84,7 +84,18 @@ class PositionBased:
     propensities: Any = None
 
     def examination(self, n_positions: int) -> FloatArray:
-        """Probability that each of the first `n_positions` positions is examined."""
+        """Probability that each of the first `n_positions` positions is examined.
+
+        Parameters
+        ----------
+        n_positions : int
+            Length of the lists.
+
+        Returns
+        -------
+        (n_positions,) array
+            Values in (0, 1].
+        """
         if self.propensities is None:
             if not (np.isfinite(self.eta) and self.eta >= 0):
                 raise ValueError(f"'eta' must be a finite number >= 0; got {self.eta!r}")
@@ -98,7 +109,20 @@ class PositionBased:
         return _probabilities(given[:n_positions], "propensities", positive=True)
 
     def click(self, perceived: FloatArray, relevance: FloatArray, rng: np.random.Generator) -> Clicks:
-        """Each position on its own."""
+        """Each position on its own.
+
+        Parameters
+        ----------
+        perceived, relevance : (n_sessions, n_positions) array
+            Probability of a click once the document is looked at, and true relevance, both in [0, 1].
+        rng : numpy.random.Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        Clicks
+            What was clicked, and the probability that each position was looked at.
+        """
         examination = np.broadcast_to(self.examination(perceived.shape[1]), perceived.shape)
         return Clicks(rng.random(perceived.shape) < examination * perceived, examination)
 
@@ -132,7 +156,20 @@ class DynamicBayesian:
     satisfaction: float = 0.9
 
     def click(self, perceived: FloatArray, relevance: FloatArray, rng: np.random.Generator) -> Clicks:
-        """Position by position, all sessions at once."""
+        """Position by position, all sessions at once.
+
+        Parameters
+        ----------
+        perceived, relevance : (n_sessions, n_positions) array
+            Probability of a click once the document is looked at, and true relevance, both in [0, 1].
+        rng : numpy.random.Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        Clicks
+            What was clicked, and the probability that each position was looked at.
+        """
         reads_on = _probability(self.continuation, "continuation")
         stops = _probability(self.satisfaction, "satisfaction") * relevance
         return _read_down(perceived, stops, reads_on, rng)
@@ -156,7 +193,20 @@ class Cascade:
     """
 
     def click(self, perceived: FloatArray, relevance: FloatArray, rng: np.random.Generator) -> Clicks:
-        """A dynamic Bayesian model whose every click satisfies and whose users never tire."""
+        """A dynamic Bayesian model whose every click satisfies and whose users never tire.
+
+        Parameters
+        ----------
+        perceived, relevance : (n_sessions, n_positions) array
+            Probability of a click once the document is looked at, and true relevance, both in [0, 1].
+        rng : numpy.random.Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        Clicks
+            What was clicked, and the probability that each position was looked at.
+        """
         return _read_down(perceived, np.ones_like(perceived), 1.0, rng)
 
 
@@ -203,7 +253,18 @@ class TrustBias:
     minus: float = 0.65
 
     def perceived(self, relevance: FloatArray) -> FloatArray:
-        """Perceived relevance of documents at positions 1, 2, ... (axis 1)."""
+        """Perceived relevance of documents at positions 1, 2, ... (axis 1).
+
+        Parameters
+        ----------
+        relevance : (n_sessions, n_positions) array
+            True relevance of the documents, in [0, 1].
+
+        Returns
+        -------
+        (n_sessions, n_positions) array
+            Probability that a document is clicked once it is looked at.
+        """
         position = np.arange(1, relevance.shape[1] + 1)
         minus = _probability(self.minus, "minus") / np.minimum(position, 10)
         plus = _probability(self.plus, "plus")
@@ -214,7 +275,7 @@ class TrustBias:
 class ClickLog:
     """Impressions of simulated sessions, aligned by row: `X`, `y`, `qid` and `position` are what fit takes.
 
-    Attributes
+    Parameters
     ----------
     source : RankingDataset
         The labelled set that was shown.
@@ -228,6 +289,14 @@ class ClickLog:
         Where the document stood in the list, 1 = on top.
     examination : (n_impressions,) float64
         True probability that the user looked at it, given the list.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.datasets import make_letor, simulate_clicks
+    >>> data = make_letor(n_queries=5, random_state=0)
+    >>> log = simulate_clicks(data, scores=data.X[:, 0], sessions_per_query=2, random_state=0)
+    >>> log.position[:3].tolist(), log.qid[:3].tolist()
+    ([1, 2, 3], [0, 0, 0])
     """
 
     source: RankingDataset

@@ -408,6 +408,11 @@ def load_sample() -> RankingDataset:
 
     It is generated, not stored, so a NumPy release that changes its random streams may change it.
 
+    Returns
+    -------
+    RankingDataset
+        Made by :func:`make_letor`.
+
     Examples
     --------
     >>> from lambdamart_kit.datasets import load_sample

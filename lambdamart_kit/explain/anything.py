@@ -23,12 +23,19 @@ def explain(
     model : object
         A ranker or reward model of the kit; a pipeline, whose last step is explained by the features that
         the steps before it make; or anything with a method ``predict`` that scores rows of numbers.
-    X, qid, y, random_state
-        As in ``explain`` of rankers.
+    X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+        Rows to explain, in the columns that the model takes.
+    qid : (n_samples,) array-like, optional
+        Query of each row; None is one query.
+    y : (n_samples,) array-like, optional
+        Graded relevance, for explanations of a metric.
+    random_state : int, RandomState or None
+        Seed of what is sampled.
 
     Returns
     -------
     Explanation
+        Answers questions about these rows; nothing is computed before the first.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class Contributions(Protocol):
 class Explained:
     """A fitted model, as explanations see it: functions of checked rows of numbers.
 
-    Attributes
+    Parameters
     ----------
     name : str
         What a heading calls the model.
@@ -37,6 +37,12 @@ class Explained:
         The model's own exact Shapley values; None if it has none.
     columns_in_use : ndarray of int, optional
         The columns that can change a score; None for all.
+
+    Examples
+    --------
+    >>> double = Explained("double", lambda rows: 2 * rows[:, 0], ("price", "age"))
+    >>> double.column("age"), double.in_use.tolist()
+    (1, [0, 1])
     """
 
     name: str
@@ -64,6 +70,16 @@ class Explained:
 
     def column(self, feature: str | int) -> int:
         """Number of a feature that is given by name, or by number already.
+
+        Parameters
+        ----------
+        feature : str or int
+            Name or number of the feature.
+
+        Returns
+        -------
+        int
+            Number of its column.
 
         Raises
         ------

@@ -99,13 +99,35 @@ class Explanation:
         )
 
     def with_names(self, feature_names: Sequence[str]) -> Explanation:
-        """The same explanation with other names for its columns."""
+        """The same explanation with other names for its columns.
+
+        Parameters
+        ----------
+        feature_names : sequence of str
+            One a column.
+
+        Returns
+        -------
+        Explanation
+            A copy; what it explains is shared.
+        """
         renamed = copy.copy(self)
         renamed.model = replace(self.model, feature_names=tuple(feature_names))
         return renamed
 
     def scores(self, numbers: ArrayLike) -> FloatArray:
-        """The model's scores of some rows, by their numbers."""
+        """The model's scores of some rows, by their numbers.
+
+        Parameters
+        ----------
+        numbers : (n,) array of integers
+            Rows of X.
+
+        Returns
+        -------
+        (n,) array
+            Their scores.
+        """
         return self.model.predict(self._rows(np.asarray(numbers)))
 
     # ------------------------------------------------------------------------------------------ one query
@@ -130,6 +152,7 @@ class Explanation:
         Returns
         -------
         PairExplanation
+            Attributions, both scores, and how they were computed.
         """
         if method not in ("contributions", "interventional", None):
             raise ValueError(f"'method' must be 'contributions', 'interventional' or None; got {method!r}")
@@ -175,6 +198,7 @@ class Explanation:
         Returns
         -------
         ListExplanation
+            Attributions with standard errors, and the value of the order.
 
         References
         ----------
@@ -229,6 +253,7 @@ class Explanation:
         Parameters
         ----------
         metric : str or Metric
+            What is measured; greater is better.
         n_repeats : int
             Random exchanges of each feature, to average over.
         groups : (n_samples,) array-like, optional
@@ -237,6 +262,7 @@ class Explanation:
         Returns
         -------
         Importance
+            Loss of each feature, with its spread over queries.
         """
         labels = self._given_labels("importance")
         order = self._queries.order
@@ -276,6 +302,7 @@ class Explanation:
         Returns
         -------
         Effect or JointEffect
+            Curve of one feature, or surface of two.
         """
         column = self.model.column(feature)
         if second is None:
@@ -294,6 +321,7 @@ class Explanation:
         Returns
         -------
         Interactions
+            Strength of each pair.
         """
         sample = self._sample()
         if features is None:
@@ -313,6 +341,7 @@ class Explanation:
         Returns
         -------
         Monotone
+            Direction of each feature, and how often scores go the other way.
         """
         return directions(self.model, self._sample(), self.model.in_use, n_points)
 
@@ -323,10 +352,12 @@ class Explanation:
         ----------
         kind : {"importance", "pair", "list", "effect", "interactions", "monotone"}
             The method to call with the other arguments.
-        *arguments, **options
-            Of that method.
+        *arguments : objects
+            Positional arguments of that method.
         ax : matplotlib.axes.Axes, optional
             Where to draw; None makes a figure.
+        **options : objects
+            Named arguments of that method.
 
         Returns
         -------

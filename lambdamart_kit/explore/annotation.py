@@ -64,6 +64,7 @@ def select_pairs(
     k : int
         Pairs to choose; fewer when there are fewer candidates or a limit binds.
     method : {"d-optimal", "double-thompson", "uncertainty", "random"}
+        How pairs are chosen, see above.
     prompt : (n_candidates,) array-like, optional
         Prompt of each candidate, any ids; needed by `max_per_prompt`, and used by "double-thompson" (without
         it, all candidates answer one prompt).
@@ -80,6 +81,7 @@ def select_pairs(
     reg_lambda : float
         > 0.
     random_state : int, Generator or None
+        Seed of the draws; None draws differently every time.
 
     Returns
     -------

@@ -28,11 +28,14 @@ def leaf_features(model: Any, X: ArrayLike, *, n_components: int = 512) -> spars
     model : fitted ranker or reward model
         With trees of any booster.
     X : (n_samples, n_features) array-like
+        Rows as the model was fitted on.
     n_components : int
+        Number of columns to hash to.
 
     Returns
     -------
     (n_samples, n_components) CSR array
+        Rows of length 1, but for collisions of the hash.
 
     Raises
     ------

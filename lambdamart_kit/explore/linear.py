@@ -143,6 +143,7 @@ class EpsilonGreedy(LinearPolicy):
     arms : sequence, optional
         Labels of arms with a model each; None shares one model of the candidates' features.
     random_state : int, Generator or None
+        Seed of the draws; None draws differently every time.
 
     References
     ----------
@@ -239,7 +240,18 @@ class LinUCB(LinearPolicy):
         self.random_state = random_state
 
     def upper_bounds(self, candidates: ArrayLike) -> FloatArray:
-        """The bound of each candidate (or arm): (n_candidates,), or (n_lists, n_candidates)."""
+        """The bound of each candidate (or arm): (n_candidates,), or (n_lists, n_candidates).
+
+        Parameters
+        ----------
+        candidates : (n_candidates, n_features) or (n_lists, n_candidates, n_features) array-like
+            Features of the candidates of one list, or of several.
+
+        Returns
+        -------
+        (n_candidates,) or (n_lists, n_candidates) array
+            Mean plus `alpha` standard deviations.
+        """
         lists, single = self._lists(candidates)
         bounds = self._bounds(lists)
         return bounds[0] if single else bounds

@@ -13,13 +13,19 @@ from lambdamart_kit.core.typing import FloatArray, IndexArray
 class Propensities(NamedTuple):
     """Probability that a policy puts an item at a position, and how well it is known.
 
-    Attributes
+    Parameters
     ----------
     values : float64
         Of `Policy.probabilities`: (..., n_candidates, k), item by position. Of `Policy.select`: (..., k), of
         the items that were selected.
     standard_errors : float64, same shape
         Zero where the values are exact; otherwise the standard error of the Monte Carlo estimate.
+
+    Examples
+    --------
+    >>> chances = Propensities.exact(np.array([[0.7, 0.3], [0.3, 0.7]]))  # item by position
+    >>> chances.of(np.array([1, 0])).values.tolist()
+    [0.3, 0.3]
     """
 
     values: FloatArray
@@ -27,7 +33,18 @@ class Propensities(NamedTuple):
 
     @classmethod
     def exact(cls, values: FloatArray) -> Propensities:
-        """Values that are known exactly."""
+        """Values that are known exactly.
+
+        Parameters
+        ----------
+        values : array
+            Probabilities.
+
+        Returns
+        -------
+        Propensities
+            Their standard errors are 0.
+        """
         return cls(values, np.zeros_like(values))
 
     @classmethod
@@ -36,12 +53,35 @@ class Propensities(NamedTuple):
 
         ``(count + 1/2) / (n + 1)`` is never 0, so it can be divided by; the error is the posterior's
         standard deviation.
+
+        Parameters
+        ----------
+        counts : array
+            How often each event came.
+        n_draws : int
+            Number of draws.
+
+        Returns
+        -------
+        Propensities
+            Estimates with their standard errors.
         """
         values = (counts + 0.5) / (n_draws + 1.0)
         return cls(values, np.sqrt(values * (1.0 - values) / (n_draws + 2.0)))
 
     def of(self, items: IndexArray) -> Propensities:
-        """Those of the selected `items`, (..., k)."""
+        """Those of the selected `items`, (..., k).
+
+        Parameters
+        ----------
+        items : (..., k) array of integers
+            Number of the candidate at each position.
+
+        Returns
+        -------
+        Propensities
+            One value a position.
+        """
         taken = (np.take_along_axis(part, items[..., None, :], axis=-2) for part in self)
         return Propensities(*(part[..., 0, :] for part in taken))
 

@@ -57,6 +57,7 @@ class RankerPolicy(Policy):
     n_propensity_draws : int
         Draws behind estimated propensities ("thompson" on one ranker); all others are exact.
     random_state : int, Generator or None
+        Seed of the draws; None draws differently every time.
 
     Attributes
     ----------
@@ -104,6 +105,18 @@ class RankerPolicy(Policy):
 
         The ranker itself learns by being fitted again on the log; `rewards` are accepted, so that policies
         can be exchanged, and not used.
+
+        Parameters
+        ----------
+        contexts : (n_samples, n_features) array-like
+            Rows that were shown.
+        rewards : (n_samples,) array-like, optional
+            Not used.
+
+        Returns
+        -------
+        RankerPolicy
+            The policy itself.
 
         Raises
         ------

@@ -29,6 +29,7 @@ def boltzmann(scores: ArrayLike, *, beta: float = 1.0) -> FloatArray:
     Returns
     -------
     (..., n_items) float64
+        Probabilities, which sum to 1 over the last axis.
 
     Raises
     ------
@@ -71,6 +72,7 @@ def sample_slates(
     size : int
         Slates to draw.
     random_state : int, Generator or None
+        Seed of the draws; None draws differently every time.
 
     Returns
     -------
@@ -112,13 +114,16 @@ def slate_log_prob(scores: ArrayLike, slates: ArrayLike, *, beta: float = 1.0) -
     Parameters
     ----------
     scores : (n_items,) array-like
+        Minus infinity excludes an item.
     slates : (n_slates, k) or (k,) array-like
         Different items, first choice first.
     beta : float
+        > 0: how random the choice is, as in :func:`boltzmann`.
 
     Returns
     -------
     (n_slates,) float64, or a 0-d array for one slate
+        Log-probability of each slate, at most 0.
 
     Raises
     ------

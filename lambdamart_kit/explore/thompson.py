@@ -46,7 +46,9 @@ class LinearThompson(LinearPolicy):
     coupled : bool
         One draw of z for all candidates of a list.
     n_propensity_draws : int
+        Draws of the posterior behind each estimate of propensities.
     random_state : int, Generator or None
+        Seed of the draws; None draws differently every time.
 
     References
     ----------
@@ -140,7 +142,9 @@ class LogisticThompson(LinearThompson):
     coupled : bool
         As in :class:`LinearThompson`.
     n_propensity_draws : int
+        Draws of the posterior behind each estimate of propensities.
     random_state : int, Generator or None
+        Seed of the draws; None draws differently every time.
 
     References
     ----------
@@ -173,7 +177,18 @@ class LogisticThompson(LinearThompson):
         self.random_state = random_state
 
     def predict_proba(self, candidates: ArrayLike) -> FloatArray:
-        """Predictive probability of a reward, ``sigma(mu / sqrt(1 + pi s^2 / 8))``: (..., n_candidates)."""
+        """Predictive probability of a reward, ``sigma(mu / sqrt(1 + pi s^2 / 8))``: (..., n_candidates).
+
+        Parameters
+        ----------
+        candidates : (n_candidates, n_features) or (n_lists, n_candidates, n_features) array-like
+            Features of the candidates of one list, or of several.
+
+        Returns
+        -------
+        (n_candidates,) or (n_lists, n_candidates) array
+            Values in (0, 1).
+        """
         lists, single = self._lists(candidates)
         variance = self._widths(lists) ** 2
         probability: FloatArray = expit(self._means(lists) / np.sqrt(1.0 + np.pi * variance / 8.0))

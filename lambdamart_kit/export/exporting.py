@@ -25,7 +25,7 @@ Shift = float | Literal["positive"]
 class Exported:
     """What was written.
 
-    Attributes
+    Parameters
     ----------
     path : Path
         The model.
@@ -37,6 +37,12 @@ class Exported:
         What is worth knowing: renamed features, scores that differ by a constant.
     check : Check or None
         How scores compare, where rows to compare on were given.
+
+    Examples
+    --------
+    >>> written = Exported(Path("model.txt"), None, ("bm25",), ("scores differ by a constant",))
+    >>> written.feature_names, written.check
+    (('bm25',), None)
     """
 
     path: Path
@@ -65,7 +71,9 @@ def export_model(
     Parameters
     ----------
     model : TreeSum, LinearSum or Network
-    path : path
+        What rankers make of themselves to be exported.
+    path : str or Path
+        File to write.
     format : str
         A name in `EXPORTS`.
     flavour : str
@@ -90,6 +98,7 @@ def export_model(
     Returns
     -------
     Exported
+        Paths, names of features and notes.
 
     Raises
     ------

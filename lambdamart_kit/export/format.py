@@ -209,10 +209,25 @@ class LinearFormat(Format):
 def find_format(name: str) -> Format:
     """The format of that name.
 
+    Parameters
+    ----------
+    name : str
+        A key of `EXPORTS`.
+
+    Returns
+    -------
+    Format
+        It writes models.
+
     Raises
     ------
     ValueError
         Naming the formats there are.
+
+    Examples
+    --------
+    >>> find_format("ranklib").title
+    'RankLib'
     """
     if name not in EXPORTS:
         raise ValueError(f"'format' must be one of {', '.join(EXPORTS)}; got {name!r}")

@@ -44,17 +44,29 @@ class Chunk:
 
 @dataclass(frozen=True)
 class LetorRules:
-    """How the lines of LETOR files are written, where they are not as LETOR has them.
+    r"""How the lines of LETOR files are written, where they are not as LETOR has them.
 
-    Attributes
+    Parameters
     ----------
-    zero_based, unordered : bool
-        Feature indices count from 0, or stand in any order along a line.
+    zero_based : bool
+        Feature indices count from 0.
+    unordered : bool
+        Feature indices stand in any order along a line.
     missing : float
         Value of a feature that a line leaves out: 0 or NaN.
     query_file : str or None
         File with the number of rows of each query, for lines without ``qid:``. None looks for ``NAME.query``
         and ``NAME.group`` beside each file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from lambdamart_kit.files import Columns, read_rows
+    >>> path = Path(tempfile.mkdtemp()) / "rows.txt"
+    >>> _ = path.write_text("1 qid:7 0:0.5 1:2\n")
+    >>> read_rows(path, Columns(letor=LetorRules(zero_based=True))).X.tolist()
+    [[0.5, 2.0]]
     """
 
     zero_based: bool = False
@@ -69,9 +81,9 @@ class LetorRules:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table are what, and how values are read. LETOR lines name their parts themselves.
+    r"""Which columns of a table are what, and how values are read. LETOR lines name their parts themselves.
 
-    Attributes
+    Parameters
     ----------
     y, qid, sample_weight, docid : str or None
         Names of the columns; None reads none. A column that is named is not a feature.
@@ -91,6 +103,16 @@ class Columns:
     ------
     ValueError
         If `clip` is no positive number that fits float32.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from lambdamart_kit.files import read_rows
+    >>> path = Path(tempfile.mkdtemp()) / "rows.csv"
+    >>> _ = path.write_text("query,grade,note,price\na,1,good,2.5\na,0,bad,3\n")
+    >>> read_rows(path, Columns(y="grade", qid="query", ignore=("note",))).feature_names
+    ('price',)
     """
 
     y: str | None = "label"

@@ -47,6 +47,7 @@ def read_rows(
     Returns
     -------
     RankingDataset
+        The rows in the order of the files.
 
     Raises
     ------
@@ -141,7 +142,24 @@ def _read_chunks(
 
 
 def write_rows(data: RankingDataset, path: str | Path) -> None:
-    """Write `data` in the format that the suffix of `path` names; see `FORMATS`."""
+    r"""Write `data` in the format that the suffix of `path` names; see `FORMATS`.
+
+    Parameters
+    ----------
+    data : RankingDataset
+        The rows.
+    path : str or Path
+        File to write; ``.txt`` is LETOR, ``.csv`` and ``.parquet`` are tables.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> data = RankingDataset(np.array([[2.5]], np.float32), np.array([1], np.float32), np.array([7]))
+    >>> path = Path(tempfile.mkdtemp()) / "rows.txt"
+    >>> write_rows(data, path)
+    >>> path.read_text()
+    '1 qid:7 1:2.5\n'
+    """
     target = Path(path)
     FORMATS[kind_of(target)].write(data, target)
 
@@ -149,7 +167,18 @@ def write_rows(data: RankingDataset, path: str | Path) -> None:
 def convert(
     source: Files, target: str | Path, columns: Columns | None = None, *, n_jobs: int | None = None
 ) -> RankingDataset:
-    """Read `source`, write `target`; the suffixes say the formats. Comments of LETOR lines are kept whole.
+    r"""Read `source`, write `target`; the suffixes say the formats. Comments of LETOR lines are kept whole.
+
+    Parameters
+    ----------
+    source : path, glob, folder, or list of them
+        Files to read, all of one format.
+    target : str or Path
+        File to write.
+    columns : Columns, optional
+        Which columns of tables are what, and how values and LETOR lines are read.
+    n_jobs : int, optional
+        Threads; None for all.
 
     Returns
     -------
@@ -162,6 +191,14 @@ def convert(
         If `source` cannot be read, or `target` cannot be written or is one of the sources.
     ImportError
         If a format needs a package that is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "rows.txt").write_text("1 qid:7 1:2.5\n")
+    >>> convert(folder / "rows.txt", folder / "rows.csv")
+    RankingDataset(1 rows, 1 queries, 1 features)
     """
     paths = find_files(source)
     refuse_overwriting(target, paths)

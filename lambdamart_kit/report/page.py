@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Section:
     """A part of a page.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Short, unique in the page: the address of the section.
@@ -31,6 +31,12 @@ class Section:
         Its heading.
     parts : list of Markup
         Paragraphs, tables and charts.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.report.page import paragraph
+    >>> Section("health", "Health of the data", [paragraph("No row is twice in it.")]).title
+    'Health of the data'
     """
 
     name: str
@@ -42,7 +48,7 @@ class Section:
 class Page:
     """A report that opens anywhere.
 
-    Attributes
+    Parameters
     ----------
     title : str
         The heading of the page.
@@ -52,6 +58,13 @@ class Page:
         In the order of reading.
     data : dict of str to str
         What scripts unpack: id of the element, and base64 text.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.report.page import paragraph
+    >>> page = Page("Results", ["One test."], [Section("all", "All", [paragraph("It works.")])])
+    >>> "It works." in page.to_html()
+    True
     """
 
     title: str
@@ -60,7 +73,13 @@ class Page:
     data: Mapping[str, str] = field(default_factory=dict)
 
     def to_html(self) -> str:
-        """The whole page; the same content is always the same text."""
+        """The whole page; the same content is always the same text.
+
+        Returns
+        -------
+        str
+            HTML with style and scripts in it.
+        """
         return _template().render(
             page=self,
             style=Markup(_asset("report.css")),
@@ -70,6 +89,11 @@ class Page:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file, which appears only when it is whole.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write.
 
         Raises
         ------

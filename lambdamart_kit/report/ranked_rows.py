@@ -18,7 +18,7 @@ from lambdamart_kit.metrics import Metric
 class RankedRows:
     """Rows of a test set with the scores that one or several models give them.
 
-    Attributes
+    Parameters
     ----------
     data : RankingDataset
         Features, labels, query ids, and names of documents where they are known.
@@ -66,17 +66,45 @@ class RankedRows:
         return [str(name) for name in np.asarray(self.queries.ids)]
 
     def per_query(self, metric: Metric) -> dict[str, FloatArray]:
-        """Value of each query by model, in the order of ``queries.ids``; NaN for blank queries."""
+        """Value of each query by model, in the order of ``queries.ids``; NaN for blank queries.
+
+        Parameters
+        ----------
+        metric : Metric
+            What is measured.
+
+        Returns
+        -------
+        dict
+            From the name of a model to an array with one value a query.
+        """
         bound = metric.bind(self.data.y, self.queries)
         sort = self.queries.sort
         return {name: bound.per_query(sort(np.asarray(held))) for name, held in self.scores.items()}
 
     def ranks(self, model: str) -> IndexArray:
-        """Place of each row among the rows of its query, from 1; equal scores share the first place."""
+        """Place of each row among the rows of its query, from 1; equal scores share the first place.
+
+        Parameters
+        ----------
+        model : str
+            Name of one of the models.
+
+        Returns
+        -------
+        (n_samples,) array of integers
+            In the order of the rows.
+        """
         return competition_ranks(np.asarray(self.scores[model]), self.queries)
 
     def ideal_ranks(self) -> IndexArray:
-        """Places if documents were in the order of their labels."""
+        """Places if documents were in the order of their labels.
+
+        Returns
+        -------
+        (n_samples,) array of integers
+            In the order of the rows.
+        """
         return competition_ranks(np.asarray(self.data.y), self.queries)
 
 
