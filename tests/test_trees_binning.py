@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.trees.bin_search import _round_up
 from lambdamart_kit.trees.binning import BinMapper
 
 floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -109,3 +110,71 @@ def test_bad_parameters():
         BinMapper.fit(X, max_bin=256)
     with pytest.raises(ValueError, match="'X' must have 2 columns"):
         BinMapper.fit(X).transform(X[:, :1])
+
+
+doubles = st.one_of(
+    st.floats(-3e38, 3e38) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0]),
+    st.integers(0, 5).map(lambda i: 1e9 + i),  # one float32
+    st.integers(-3, 3).map(lambda i: i * 1e-47),  # float32 knows zero only
+    st.integers(0, 9).map(lambda i: i / 10),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(arrays(np.float64, st.integers(1, 60), elements=doubles), st.integers(2, 12))
+@pytest.mark.filterwarnings("ignore:'X' has")
+def test_the_bin_of_a_double_says_how_many_edges_lie_below(column, max_bin):
+    mapper = BinMapper.fit(column[:, None], max_bin=max_bin)
+    edges = mapper.edges[0].astype(np.float64)
+    assert len(edges) <= max_bin - 1
+    assert (np.diff(edges) > 0).all()
+    expected = np.where(np.isnan(column), len(edges) + 1, (column[:, None] > edges[None]).sum(axis=1))
+    assert np.array_equal(mapper.transform(column[:, None]).columns[0], expected)
+    stored = sparse.csr_matrix(column[:, None])
+    assert np.array_equal(mapper.transform(stored).columns[0], expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(np.float64, st.integers(1, 40), elements=doubles))
+@pytest.mark.filterwarnings("ignore:'X' has")
+def test_few_doubles_have_a_bin_each(column):
+    values = np.unique(column[~np.isnan(column)])
+    assume(not {-np.inf, np.finfo(np.float64).min} <= set(values))
+    bins = BinMapper.fit(column[:, None]).transform(values[:, None]).columns[0]
+    assert bins.tolist() == list(range(len(values)))
+
+
+def test_a_double_is_rounded_up_to_the_next_single():
+    tiny = np.nextafter(np.float32(0), np.float32(1))
+    largest = np.finfo(np.float32).max
+    given = np.array([[0.1, -0.1, 0.5, 1e-60, -1e-60, 0.0, 1e39, -1e39, np.inf, -np.inf, np.nan]]).T
+    expected = [np.float32(0.1), np.nextafter(np.float32(-0.1), np.float32(0)), 0.5, tiny, 0.0, 0.0]
+    expected += [np.inf, -largest, np.inf, -np.inf, np.nan]
+    assert float(np.float32(0.1)) > 0.1
+    assert float(np.float32(-0.1)) < -0.1
+    singles = np.empty(11, np.float32)
+    _round_up(given[:, 0].copy(), singles)
+    assert np.array_equal(singles, np.array(expected, np.float32), equal_nan=True)
+
+
+def test_a_heavy_single_that_is_many_doubles_is_told_apart(rng):
+    """One value in five lies between two float32 numbers: bins of its own, though 20,000 values share 255."""
+    column = rng.normal(size=20_000)
+    merged = 1e9 + rng.integers(0, 30, 5000)  # float32 knows every 64th whole number here
+    mapper = BinMapper.fit(np.concatenate([column, merged])[:, None])
+    assert mapper.edges[0].dtype == np.float64
+    assert len(np.unique(mapper.transform(np.unique(merged)[:, None]).columns[0])) == 30
+    assert BinMapper.fit(column[:, None]).edges[0].dtype == np.float32
+
+
+def test_a_column_of_doubles_costs_its_neighbours_nothing(rng):
+    """Edges of a column do not depend on what else there is, nor on the eight that are read together."""
+    X = np.c_[rng.normal(size=(300, 9)), 1e9 + rng.integers(0, 40, 300), rng.integers(0, 9, (300, 9))]
+    mapper = BinMapper.fit(X)
+    assert [e.dtype == np.float64 for e in mapper.edges] == [j == 9 for j in range(19)]
+    for j in range(19):
+        alone = BinMapper.fit(X[:, [j]])
+        assert np.array_equal(alone.edges[0], mapper.edges[j])
+        assert np.array_equal(alone.transform(X[:, [j]]).columns[0], mapper.transform(X).columns[j])
+    again = BinMapper.of_arrays(mapper.to_arrays())
+    assert np.array_equal(again.transform(X, n_threads=2).columns, mapper.transform(X).columns)

@@ -10,7 +10,7 @@ the codes by frequency.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,17 @@ import numpy as np
 from scipy import sparse
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.precision import TINY, feature_dtype, floor_single
+from lambdamart_kit.core.precision import TINY
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
 from lambdamart_kit.core.rows import RowView
-from lambdamart_kit.core.typing import Array, Features, IndexArray
+from lambdamart_kit.core.typing import Array, Features, Float32Array, IndexArray
 from lambdamart_kit.runtime.threads import run_tasks
+from lambdamart_kit.trees.bin_search import N_EDGES, bins_of, merges, nearest_columns
 
 MAX_BIN = 255
 SAMPLE_ROWS = 200_000  # rows that edges are taken from, as in LightGBM
-_BLOCK = 256  # rows transposed at a time: they fit in the second cache level
+_COLUMNS = 8  # columns read at a time: so many doubles lie in one line of the cache
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class BinMapper:
     ) -> BinMapper:
         """Choose edges at quantiles of all rows of a sample; see `fit`."""
         n_features = sample.shape[1]
-        edges: list[Array] = [np.empty(0, feature_dtype(sample.source.dtype))] * n_features
+        edges: list[Array] = [np.empty(0, np.float32)] * n_features
         n_tiny = np.zeros(n_features, dtype=np.int64)
         categories: list[Array | None] = [None] * n_features
         for j in categorical:
@@ -143,11 +144,13 @@ class BinMapper:
 
         # NumPy sorts without the interpreter's lock, so threads gain although these are Python functions.
         def fit_columns(start: int, stop: int) -> None:
-            for j in range(start, stop):
+            for j, singles, (changed, zeroed) in _nearest(sample, start, stop):
                 if categories[j] is None:
-                    ordered = np.sort(sample.column(j))
-                    n_tiny[j] = _n_tiny(ordered)
-                    edges[j] = _quantile_edges(ordered, max_bin)
+                    values, counts = _counted(np.sort(singles))
+                    if zeroed or (changed and _needs_doubles(sample, j, singles, values, counts, max_bin)):
+                        values, counts = _counted(np.sort(sample.column(j)))
+                    n_tiny[j] = _n_tiny(values)
+                    edges[j] = _quantile_edges(values, counts, max_bin)
 
         run_tasks(fit_columns, np.linspace(0, n_features, 4 * n_threads + 1).astype(np.intp), n_threads)
         if n_tiny.any():
@@ -207,20 +210,7 @@ class BinMapper:
         if X.shape[1] != self.n_features:
             raise ValueError(f"'X' must have {self.n_features} columns, as at fit; got {X.shape[1]}")
         view = RowView.of(X)
-        n_samples = view.shape[0]
-        columns = np.empty((self.n_features, n_samples), dtype=np.uint8)
-        dtype = feature_dtype(view.source.dtype)
-        table = _edge_table(self.edges, dtype)
-        nan_bin = self.n_value_bins.astype(np.uint8)
-        if sparse.issparse(view.source):
-            by_column = view.gather().tocsc()
-            bounds = np.linspace(0, self.n_features, 4 * n_threads + 1).astype(np.intp)
-            run_tasks(_transform_sparse, bounds, n_threads, by_column, table, nan_bin, columns)
-        else:
-            args = (np.asarray(view.source, dtype=dtype), view.rows, table, nan_bin, columns)
-            bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
-            scratch = [(np.empty(_BLOCK, dtype=dtype),) for _ in range(n_threads)]
-            run_tasks(_transform_rows, bounds, n_threads, *args, scratch=scratch)
+        columns = bins_of(view, self.edges, self.n_value_bins.astype(np.uint8), n_threads)
         for j, codes in enumerate(self.categories):
             if codes is not None:
                 columns[j] = _category_bins(view.column(j), codes)
@@ -267,13 +257,6 @@ def _sample_rows(view: RowView, queries: Queries | None) -> RowView:
     return RowView.of(view.gather().tocsc()) if sparse.issparse(view.source) else view
 
 
-def _n_tiny(ordered: Array) -> int:
-    """Distinct values of an ascending array that are within 1e-35 of zero, zero left out."""
-    start = np.searchsorted(ordered, -TINY, side="left")
-    stop = np.searchsorted(ordered, TINY, side="right")
-    return int(np.count_nonzero(np.unique(ordered[start:stop])))
-
-
 def _frequent_codes(column: Array, j: int, most: int) -> Array:
     codes = column[~np.isnan(column)]
     bad = codes[(codes < 0) | (codes != np.floor(codes)) | np.isinf(codes)]
@@ -299,18 +282,74 @@ def _category_bins(column: Array, codes: Array) -> Array:
     return np.where(found, order[position] + 1, 0).astype(np.uint8)
 
 
-def _quantile_edges(ordered: Array, max_bin: int) -> Array:
-    """Edges of an ascending sample, NaN last: bins of about equal weight; a heavy value has its own."""
+def _nearest(sample: RowView, start: int, stop: int) -> Iterator[tuple[int, Float32Array, list[int]]]:
+    """Columns ``start:stop``: the number, the values in float32, and what was lost; see `nearest_columns`."""
+    step = 1 if sparse.issparse(sample.source) else _COLUMNS
+    for a in range(start, stop, step):
+        if sparse.issparse(sample.source):
+            singles, lost = nearest_columns(RowView.of(sample.column(a)[:, None]), 0, 1)
+        else:
+            singles, lost = nearest_columns(sample, a, min(a + step, stop))
+        yield from zip(range(a, a + step), singles, lost.tolist())
+
+
+def _needs_doubles(
+    sample: RowView, j: int, singles: Float32Array, values: Array, counts: Array, max_bin: int
+) -> bool:
+    """Whether edges of a column of doubles must be chosen among doubles, not among the nearest float32.
+
+    Two things are lost among float32 numbers. No edge lies between doubles that became one of them. And where
+    no float32 lies between two of them, or the higher is infinite, the edge is the lower one, and doubles
+    that became the lower one may lie above it. Both move no more than the rows of one value, so they matter
+    where a value has a bin to itself: where there are few values, or it is heavy.
+
+    Parameters
+    ----------
+    sample, j : RowView and int
+        The column.
+    singles : ndarray (n_samples,)
+        Its values in float32.
+    values, counts : ndarray (n_values,)
+        Their distinct values, ascending, and how often each occurs.
+    """
+    if _n_tiny(values):  # rare, and float32 knows few numbers there
+        return True
+    has_own_bin = np.ones(len(values), dtype=bool)
+    if len(values) > max_bin:
+        has_own_bin = counts >= _heavy_from(counts, max_bin)
+    beside = np.flatnonzero(has_own_bin[1:] | has_own_bin[:-1])
+    if (_between_floats(values[beside], values[beside + 1]) == values[beside]).any():
+        return True
+    several = values[has_own_bin & (counts > 1) & (values != 0)]
+    if not len(several):
+        return False
+    table = np.full(N_EDGES, np.inf, np.float32)
+    table[: len(several)] = several
+    return bool(merges(sample.column(j), singles, table, np.full(N_EDGES, np.nan)))
+
+
+def _n_tiny(values: Array) -> int:
+    """How many of the values are within 1e-35 of zero, zero left out."""
+    return int(np.count_nonzero((np.abs(values) <= TINY) & (values != 0)))
+
+
+def _counted(ordered: Array) -> tuple[Array, Array]:
+    """Distinct values of an ascending array with NaN last, which is left out, and their counts."""
     ordered = ordered[: len(ordered) - np.count_nonzero(np.isnan(ordered))]
-    if not len(ordered):
-        return np.empty(0, ordered.dtype)
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    values = ordered[starts]
-    counts = np.diff(np.append(starts, len(ordered)))
+    is_first = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    starts = np.flatnonzero(is_first)
+    return ordered[starts], np.diff(np.append(starts, len(ordered)))
+
+
+def _quantile_edges(values: Array, counts: Array, max_bin: int) -> Array:
+    """Edges between ascending values: bins of about equal weight; a heavy value has its own."""
+    if not len(values):
+        return np.empty(0, values.dtype)
     # Every distinct value gets a bin of its own as long as there are enough bins.
     if len(values) > max_bin:
         last = np.empty(max_bin - 1, dtype=np.int64)
-        last = last[: _last_of_bins(counts, max_bin, last)]
+        last = last[: _last_of_bins(counts, max_bin, _heavy_from(counts, max_bin), last)]
     else:
         last = np.arange(len(values) - 1)
     return _between(values[last], values[last + 1])
@@ -340,14 +379,12 @@ def _between_floats(low: Array, high: Array) -> Array:
 
 
 @kernel(borrows=True)
-def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
-    """Fill `last` (max_bin - 1,) with the last distinct value of each bin but the last; returns how many.
+def _heavy_from(counts: Array, max_bin: int) -> float:
+    """The count from which on a distinct value fills a bin by itself.
 
-    Values are given by their index; bins are filled to the mean of what remains.
+    A value that weighs at least the mean of a bin is heavy. What it weighs, and its bin, are taken out before
+    the mean of the others is computed.
     """
-    # A value that weighs at least the mean of a bin is heavy and fills a bin by itself. What it weighs, and
-    # its bin, are taken out before the mean of the others is computed.
-    n = len(counts)
     light = np.int64(0)
     for count in counts:  # counts.sum() would compile for as long as the rest
         light += count
@@ -359,6 +396,24 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
                 light -= count
                 light_bins -= 1
         heavy_from, mean = mean, float(light / max(light_bins, 1))
+    return heavy_from
+
+
+@kernel(borrows=True)
+def _last_of_bins(counts: Array, max_bin: int, heavy_from: float, last: Array) -> int:
+    """Fill `last` (max_bin - 1,) with the last distinct value of each bin but the last; returns how many.
+
+    Values are given by their index; bins are filled to the mean of what remains. Values from the count
+    `heavy_from` on have a bin each.
+    """
+    n = len(counts)
+    light = np.int64(0)
+    light_bins = max_bin
+    for count in counts:
+        if count >= heavy_from:
+            light_bins -= 1
+        else:
+            light += count
     made = 0
     inside = 0
     # A bin is closed in three cases: its value is heavy, or the bin has reached its share of what remains,
@@ -378,67 +433,3 @@ def _last_of_bins(counts: Array, max_bin: int, last: Array) -> int:
                 light_bins -= 1
             inside = 0
     return made
-
-
-def _edge_table(edges: tuple[Array, ...], dtype: Any) -> Array:
-    """Edges padded with infinity, which no value is above, to the 255 that the search below expects.
-
-    They are in the precision of the values to come, where they decide as they do in their own.
-    """
-    table = np.full((len(edges), 255), np.inf, dtype=dtype)
-    for row, e in zip(table, edges):
-        # A float32 x is at most e just when it is at most the largest float32 that is not above e.
-        row[: len(e)] = floor_single(e) if dtype == np.float32 and e.dtype != np.float32 else e
-    return table
-
-
-@kernel(borrows=True)
-def _search(edges: Array, values: Array, nan_bin: int, out: Array) -> None:
-    """``out`` = number of edges below each value; NaN goes to its own bin. Eight steps without a branch."""
-    for i in range(len(values)):
-        x = values[i]
-        position = np.uint64(0)
-        step = np.uint64(128)
-        for _ in range(8):
-            # Invariant: `position` edges are known to lie below x. If the edge
-            # that is `step` further on is below x as well, so are all before it.
-            # The steps 128, 64, ..., 1 add up to 255, the length of the table.
-            position += step * np.uint64(edges[position + step - np.uint64(1)] < x)
-            step >>= np.uint64(1)
-        out[i] = nan_bin if x != x else position
-
-
-@kernel(borrows=True)
-def _transform_rows(
-    start: int,
-    stop: int,
-    values: Array,
-    X: Array,
-    rows: IndexArray,
-    table: Array,
-    nan_bin: Array,
-    columns: Array,
-) -> None:
-    # A row of X lies side by side in memory, and so does a column of bins. A block of rows stays in the
-    # cache while it is read column by column.
-    for a in range(start, stop, _BLOCK):
-        b = min(a + _BLOCK, stop)
-        for j in range(X.shape[1]):
-            for i in range(b - a):
-                values[i] = X[rows[a + i], j]
-            _search(table[j], values[: b - a], nan_bin[j], columns[j, a:b])
-
-
-def _transform_sparse(
-    start: int, stop: int, X: Features, table: Array, nan_bin: Array, columns: Array
-) -> None:
-    zero = np.zeros(1, dtype=table.dtype)
-    for j in range(start, stop):
-        _search(table[j], zero, nan_bin[j], columns[j, :1])
-        # What a sparse matrix does not store is 0: the column is filled with the bin of 0, and then the
-        # stored values are put in.
-        columns[j] = columns[j, 0]
-        rows, values = X.indices[X.indptr[j] : X.indptr[j + 1]], X.data[X.indptr[j] : X.indptr[j + 1]]
-        codes = np.empty(len(rows), dtype=np.uint8)
-        _search(table[j], np.ascontiguousarray(values, dtype=table.dtype), nan_bin[j], codes)
-        columns[j, rows] = codes
