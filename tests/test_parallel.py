@@ -1,11 +1,19 @@
 import os
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
 
-from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run, run_tasks, threads_used
+from lambdamart_kit.runtime.threads import (
+    balanced_bounds,
+    library_threads,
+    resolve_n_jobs,
+    run,
+    run_tasks,
+    threads_used,
+)
 
 
 def test_run_calls_once_per_thread():
@@ -64,6 +72,19 @@ def test_usable_after_fork():
         run(lambda t, n: done.append(t), 2)
         os._exit(0 if sorted(done) == [0, 1] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_forked_process_says_once_that_libraries_get_one_thread():
+    pid = os.fork()
+    if pid == 0:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            threads = [library_threads(n) for n in (1, 3, 4)]
+        said = [str(one.message) for one in caught]
+        right = threads == [1, 1, 1] and len(said) == 1 and said[0].startswith("'n_jobs' is 3, and LightGBM")
+        os._exit(0 if right else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert library_threads(3) == 3
 
 
 def test_n_jobs():

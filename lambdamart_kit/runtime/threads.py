@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -72,7 +73,25 @@ def library_threads(n_threads: int) -> int:
         # Libraries also start threads where they take no number of them, as when they write a model.
         threadpoolctl.threadpool_limits(limits=1, user_api="openmp")
         _local.openmp_is_limited = True
+    if n_threads > 1:
+        _warn_of_fork(n_threads)
     return 1
+
+
+_warned_of_fork = False
+
+
+def _warn_of_fork(n_threads: int) -> None:
+    """Say once a process that a library gets fewer threads than asked for."""
+    global _warned_of_fork
+    if not _warned_of_fork:
+        _warned_of_fork = True
+        warnings.warn(
+            f"'n_jobs' is {n_threads}, and LightGBM and XGBoost use 1 thread in a forked process, where more "
+            "would wait forever; start processes by 'spawn' or 'forkserver', or set n_jobs=1",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def run(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
