@@ -102,6 +102,9 @@ def test_judgments_that_are_no_text_or_no_numbers(tmp_path):
     path.write_bytes(b"q1 0 d1 1\nq1 0 d\xff 1\n")
     with pytest.raises(ValueError, match=r"a\.qrels, line 2: must be UTF-8"):
         read_qrels(path)
+    path.write_text(f"q1 0 d1 {2**63}\n")
+    with pytest.raises(ValueError, match="line 1: the relevance must be a whole number"):
+        read_qrels(path)
     for number in ("1_0", "٣"):
         path.write_text(f"q1 0 d1 {number}\n")
         with pytest.raises(ValueError, match="line 1: the relevance must be a whole number"):

@@ -24,6 +24,8 @@ import numba
 import numpy as np
 import threadpoolctl
 
+MOST_THREADS = 192  # blocks of the native booster's layout have room for a feature up to here
+
 Bounds = np.ndarray[Any, np.dtype[np.intp]]
 
 _local = threading.local()
@@ -41,12 +43,16 @@ def available_threads() -> int:
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
-    """Number of threads for scikit-learn's ``n_jobs``: None = all available, -1 = all, -2 = all but one."""
+    """Number of threads for scikit-learn's ``n_jobs``: None = all available, -1 = all, -2 = all but one.
+
+    More than there are cores are taken too, up to `MOST_THREADS`.
+    """
     if n_jobs is None:
-        return available_threads()
+        return min(available_threads(), MOST_THREADS)
     if n_jobs == 0:
         raise ValueError("'n_jobs' must not be 0; use None for all cores or a positive number of threads")
-    return n_jobs if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
+    asked = n_jobs if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
+    return min(asked, MOST_THREADS)
 
 
 _forked = False

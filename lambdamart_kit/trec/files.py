@@ -410,7 +410,10 @@ def _fields(path: Path, n: int, form: str) -> Iterator[tuple[int, list[str]]]:
 
 def _whole_number(text: str, path: str | Path, number: int) -> int:
     try:
-        return int(text if text.isascii() and "_" not in text else "")
+        value = int(text if text.isascii() and "_" not in text else "")
+        if not -(2**63) <= value < 2**63:
+            raise ValueError("does not fit 64 bits")
+        return value
     except ValueError:
         raise ValueError(
             f"{path}, line {number}: the relevance must be a whole number; got {text!r}"

@@ -1,0 +1,98 @@
+"""More threads than cores, stopped processes and forks: slower at most, and the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lambdamart_kit import LambdaMART
+from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.runtime.threads import MOST_THREADS, resolve_n_jobs
+
+DATA = make_letor(n_queries=12, random_state=0)
+SETTINGS = {"n_estimators": 3, "random_state": 0}
+
+
+def scores(**settings):
+    ranker = LambdaMART(**SETTINGS, **settings).fit(DATA.X, DATA.y, qid=DATA.qid)
+    return ranker.predict(DATA.X)
+
+
+@pytest.mark.parametrize("grow_policy", ["leafwise", "symmetric"])
+@pytest.mark.parametrize("n_jobs", [16, 10_000])
+def test_more_threads_than_cores_give_the_same_trees(n_jobs, grow_policy):
+    """With 10,000 a block of the layout had no room for a feature, and the search for one never ended."""
+    extra = {"grow_policy": grow_policy}
+    np.testing.assert_array_equal(
+        scores(n_jobs=n_jobs, booster_params=extra), scores(n_jobs=1, booster_params=extra)
+    )
+
+
+def test_n_jobs_is_capped():
+    assert resolve_n_jobs(10**9) == MOST_THREADS
+    assert resolve_n_jobs(3) == 3
+
+
+PROGRAM = """
+import os, sys
+import numpy as np
+from lambdamart_kit import LambdaMART
+from lambdamart_kit.datasets import make_letor
+
+data = make_letor(n_queries=12, random_state=0)
+booster = sys.argv[1]
+
+def fit():
+    ranker = LambdaMART(booster=booster, n_estimators=3, random_state=0, n_jobs=4)
+    return ranker.fit(data.X, data.y, qid=data.qid).predict(data.X)
+
+expected = fit()
+children = []
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(fit(), expected) else 3)
+    children.append(child)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
+def test_three_forked_children_at_once_fit_what_their_parent_fits(booster):
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, booster]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]
+
+
+STOPPED = (
+    PROGRAM.split("expected = fit()")[0]
+    + """
+print("ready", flush=True)
+for _ in range(60):
+    result = fit()
+print(result.tobytes().hex(), flush=True)
+"""
+)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system stops no process")
+def test_a_fit_that_is_stopped_for_a_while_goes_on():
+    """All its threads stand still wherever they are, also in the middle of waiting for each other."""
+    command = [sys.executable, "-W", "ignore", "-c", STOPPED, "native"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(5):
+            process.send_signal(signal.SIGSTOP)
+            subprocess.run([sys.executable, "-c", "pass"], check=True)  # takes a moment, on any machine
+            process.send_signal(signal.SIGCONT)
+            subprocess.run([sys.executable, "-c", "pass"], check=True)
+        found = np.frombuffer(bytes.fromhex(process.stdout.readline().strip()))
+    assert process.returncode == 0
+    np.testing.assert_array_equal(found, scores(n_jobs=4))
