@@ -371,6 +371,20 @@ def test_every_answer_has_a_table_and_a_picture(data, rankers, tmp_path):
     assert "with labels" in repr(why)
 
 
+def test_queries_that_say_nothing():
+    first = SimpleNamespace(predict=lambda X: X[:, 0])
+    why = explain(first, np.eye(5), qid=["a", "b", "b", "b", "b"], y=[1, 0, 0, 0, 0])
+    assert not why.list("a").attributions.any()  # one document has one order
+    with pytest.raises(ValueError, match="query 'b' must have a relevant document"):
+        why.list("b")
+    found = why.importance()
+    assert not found.losses.any()
+    assert np.isnan(found.standard_errors).all()  # of one query that counts
+    blank = explain(first, np.eye(5), y=np.zeros(5))
+    with pytest.raises(ValueError, match="'y' must have a relevant document in at least one query"):
+        blank.importance()
+
+
 def test_mistakes_are_named(data, rankers):
     why = rankers["native"].explain(data.X, qid=data.qid)
     with pytest.raises(ValueError, match=r"'i' must be the number of a row, 0 \.\. 359; got 360"):

@@ -215,9 +215,12 @@ class Explanation:
         rows = self._rows(numbers)
         if of == "metric":
             labels = self._given_labels("the attribution of a metric")[numbers]
-            # A query without a relevant document has no order that is better than another.
-            metric: Metric = NDCG(k=k, blank="zero")
-            measure = metric_of_orders(metric, labels)
+            if not (labels > 0).any():
+                raise ValueError(
+                    f"query {q!r} must have a relevant document to explain NDCG: all its labels are 0, and "
+                    "no order is better than another; of='agreement' explains the model's own order"
+                )
+            measure = metric_of_orders(NDCG(k=k), labels)
             name = "ndcg" if k is None else f"ndcg@{k}"
         else:
             measure = agreement_with(self.model.predict(rows), k)

@@ -30,6 +30,11 @@ def permutation_importance(
     canonical = Queries.from_qid(np.repeat(np.arange(queries.n_queries), queries.sizes), queries.n_samples)
     bound = metric.bind(labels, canonical)
     before = bound.per_query(model.predict(rows))
+    if np.isnan(before).all():
+        raise ValueError(
+            f"'y' must have a relevant document in at least one query to explain {metric}; all "
+            f"{queries.n_queries} queries are blank"
+        )
     n_features = rows.shape[1]
     per_query = np.zeros((queries.n_queries, n_features))
     per_query[np.isnan(before)] = np.nan
@@ -41,12 +46,14 @@ def permutation_importance(
             per_query[:, column] += (before - bound.per_query(model.predict(changed))) / n_repeats
         changed[:, column] = rows[:, column]
     counted = per_query[~np.isnan(before)]
+    alone = len(counted) < 2  # one query says nothing of how much queries differ
+    spread = np.full(n_features, np.nan) if alone else counted.std(axis=0, ddof=1)
     return Importance(
         metric=str(metric),
         value=bound.mean(before),
         feature_names=model.feature_names,
         losses=counted.mean(axis=0),
-        standard_errors=counted.std(axis=0, ddof=1) / np.sqrt(len(counted)),
+        standard_errors=spread / np.sqrt(len(counted)),
         query_ids=np.asarray(queries.ids),
         per_query=per_query,
         groups=groups,
