@@ -23,6 +23,7 @@ class DaskLambdaMART(DaskRanker, LambdaMART):
     objective : str or objective
         As in `LambdaMART`. Not a function of all rows, nor `ExplicitPairs`: no worker has all rows.
     booster : {"xgboost", "lightgbm"}
+        Whose trees.
     shuffle : bool
         Whether to move rows so that each query is on one worker. With False, partitions must be whole queries
         (which is checked) and go to workers as they are.
@@ -34,10 +35,59 @@ class DaskLambdaMART(DaskRanker, LambdaMART):
     retries : int
         How often to go on by itself when a worker is lost, with the workers there are, instead of raising
         `WorkerLostError`.
-    **parameters
-        Those of `LambdaMART`, by the same names. `n_jobs` is threads a worker, None for the worker's own
-        number. `validation_fraction` draws each query by its id, so the draw does not depend on the number
-        of workers; it is not the local draw.
+    n_estimators : int
+        Number of trees, at most.
+    learning_rate : float
+        Factor on the values of each tree's leaves, > 0.
+    num_leaves : int
+        Leaves of a tree, at most.
+    max_depth : int, optional
+        Depth of a tree; None for no limit.
+    min_child_samples : int, optional
+        Smallest number of documents in a leaf; None for the library's own.
+    min_child_weight : float
+        Smallest sum of hessians in a leaf.
+    min_split_gain : float
+        Smallest gain for which a leaf is split, >= 0.
+    reg_lambda : float
+        L2 penalty on leaf values, >= 0.
+    reg_alpha : float
+        L1 penalty on leaf values, >= 0.
+    subsample : float
+        Share of the rows drawn for each tree, in (0, 1].
+    colsample_bytree : float
+        Share of the features drawn for each tree, in (0, 1].
+    colsample_bynode : float
+        Share of the features drawn for each split, in (0, 1].
+    max_bin : int
+        Bins a feature is cut into.
+    monotone_constraints : array-like of {-1, 0, 1} or dict, optional
+        Direction of each column, or by feature name.
+    categorical_features : "auto", array-like or None
+        Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
+    split_criterion : {"newton", "least_squares"}
+        What splits maximise; "least_squares" is for native trees only.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries, whose mean is the fitted one.
+    early_stopping_rounds : int, optional
+        Stop after so many rounds without a better `eval_metric` on held-out queries.
+    validation_fraction : float, optional
+        Share of the queries to hold out. Each is drawn by its id, so the draw does not depend on the number
+        of workers.
+    eval_metric : str or Metric
+        Measured on held-out queries after every round.
+    booster_params : dict, optional
+        Further settings in the library's own names.
+    position_bias : str, array-like, callable or PositionBias
+        How to learn from clicks, when fit gets `position`.
+    warm_start : bool
+        Keep the trees of the last fit and add to them up to `n_estimators`.
+    random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
+    n_jobs : int, optional
+        Threads of each worker; None for the worker's own number.
+    verbose : int
+        1 shows progress and the running metric on stderr.
 
     Attributes
     ----------
@@ -101,14 +151,78 @@ class DaskXGBoostRanker(DaskRanker, XGBoostRanker):
     Parameters
     ----------
     objective : {"rank:ndcg", "rank:pairwise", "rank:map"}
-    shuffle, checkpoint, checkpoint_trees, retries
-        As in `DaskLambdaMART`.
-    **parameters
-        Those of `XGBoostRanker`, by the same names.
+        As in `XGBoostRanker`.
+    shuffle : bool
+        Whether to move rows so that each query is on one worker; False takes partitions of whole queries as
+        they are.
+    checkpoint : path, optional
+        File of the client to save the trees to while they grow, from which a fit goes on.
+    checkpoint_trees : int
+        How many trees a lost worker may cost.
+    retries : int
+        How often to go on by itself when a worker is lost.
+    n_estimators : int
+        Number of trees, at most.
+    learning_rate : float
+        Factor on the values of each tree's leaves, > 0.
+    num_leaves : int
+        Leaves of a tree, at most.
+    max_depth : int, optional
+        Depth of a tree; None for no limit.
+    min_child_weight : float
+        Smallest sum of hessians in a leaf.
+    min_split_gain : float
+        Smallest gain for which a leaf is split, >= 0.
+    reg_lambda : float
+        L2 penalty on leaf values, >= 0.
+    reg_alpha : float
+        L1 penalty on leaf values, >= 0.
+    subsample : float
+        Share of the rows drawn for each tree, in (0, 1].
+    colsample_bytree : float
+        Share of the features drawn for each tree, in (0, 1].
+    colsample_bynode : float
+        Share of the features drawn for each split, in (0, 1].
+    max_bin : int
+        Bins a feature is cut into.
+    monotone_constraints : array-like of {-1, 0, 1} or dict, optional
+        Direction of each column, or by feature name.
+    categorical_features : "auto", array-like or None
+        Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries, whose mean is the fitted one.
+    early_stopping_rounds : int, optional
+        Stop after so many rounds without a better `eval_metric` on held-out queries.
+    validation_fraction : float, optional
+        Share of the queries to hold out. Each is drawn by its id, so the draw does not depend on the number
+        of workers.
+    eval_metric : str or Metric
+        Measured on held-out queries after every round.
+    booster_params : dict, optional
+        Further settings in the library's own names.
+    warm_start : bool
+        Keep the trees of the last fit and add to them up to `n_estimators`.
+    random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
+    n_jobs : int, optional
+        Threads of each worker; None for the worker's own number.
+    verbose : int
+        1 shows progress and the running metric on stderr.
 
     See Also
     --------
     DaskLambdaMART : what is guaranteed.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from distributed import Client
+    >>> X, qid = np.random.default_rng(0).normal(size=(400, 3)), np.repeat(np.arange(40), 10)
+    >>> dX, dy, dqid = (da.from_array(a, chunks=100) for a in (X, (X[:, 0] > 0).astype(int), qid))
+    >>> with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None):
+    ...     DaskXGBoostRanker(n_estimators=5, random_state=0).fit(dX, dy, qid=dqid).to_local()
+    XGBoostRanker(n_estimators=5, random_state=0)
     """
 
     _local: ClassVar[type[TreeRanker]] = XGBoostRanker
@@ -127,14 +241,80 @@ class DaskLightGBMRanker(DaskRanker, LightGBMRanker):
     Parameters
     ----------
     objective : {"lambdarank", "rank_xendcg", "regression"}
-    shuffle, checkpoint, checkpoint_trees, retries
-        As in `DaskLambdaMART`.
-    **parameters
-        Those of `LightGBMRanker`, by the same names.
+        As in `LightGBMRanker`.
+    shuffle : bool
+        Whether to move rows so that each query is on one worker; False takes partitions of whole queries as
+        they are.
+    checkpoint : path, optional
+        File of the client to save the trees to while they grow, from which a fit goes on.
+    checkpoint_trees : int
+        How many trees a lost worker may cost.
+    retries : int
+        How often to go on by itself when a worker is lost.
+    n_estimators : int
+        Number of trees, at most.
+    learning_rate : float
+        Factor on the values of each tree's leaves, > 0.
+    num_leaves : int
+        Leaves of a tree, at most.
+    max_depth : int, optional
+        Depth of a tree; None for no limit.
+    min_child_samples : int, optional
+        Smallest number of documents in a leaf; None for the library's own.
+    min_child_weight : float
+        Smallest sum of hessians in a leaf.
+    min_split_gain : float
+        Smallest gain for which a leaf is split, >= 0.
+    reg_lambda : float
+        L2 penalty on leaf values, >= 0.
+    reg_alpha : float
+        L1 penalty on leaf values, >= 0.
+    subsample : float
+        Share of the rows drawn for each tree, in (0, 1].
+    colsample_bytree : float
+        Share of the features drawn for each tree, in (0, 1].
+    colsample_bynode : float
+        Share of the features drawn for each split, in (0, 1].
+    max_bin : int
+        Bins a feature is cut into.
+    monotone_constraints : array-like of {-1, 0, 1} or dict, optional
+        Direction of each column, or by feature name.
+    categorical_features : "auto", array-like or None
+        Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries, whose mean is the fitted one.
+    early_stopping_rounds : int, optional
+        Stop after so many rounds without a better `eval_metric` on held-out queries.
+    validation_fraction : float, optional
+        Share of the queries to hold out. Each is drawn by its id, so the draw does not depend on the number
+        of workers.
+    eval_metric : str or Metric
+        Measured on held-out queries after every round.
+    booster_params : dict, optional
+        Further settings in the library's own names.
+    warm_start : bool
+        Keep the trees of the last fit and add to them up to `n_estimators`.
+    random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
+    n_jobs : int, optional
+        Threads of each worker; None for the worker's own number.
+    verbose : int
+        1 shows progress and the running metric on stderr.
 
     See Also
     --------
     DaskLambdaMART : what is guaranteed.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from distributed import Client
+    >>> X, qid = np.random.default_rng(0).normal(size=(400, 3)), np.repeat(np.arange(40), 10)
+    >>> dX, dy, dqid = (da.from_array(a, chunks=100) for a in (X, (X[:, 0] > 0).astype(int), qid))
+    >>> with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None):
+    ...     DaskLightGBMRanker(n_estimators=5, random_state=0).fit(dX, dy, qid=dqid).to_local()
+    LightGBMRanker(n_estimators=5, random_state=0)
     """
 
     _local: ClassVar[type[TreeRanker]] = LightGBMRanker

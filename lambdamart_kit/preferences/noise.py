@@ -35,12 +35,19 @@ def label_noise(
     Parameters
     ----------
     pairs : PreferencePairs
+        Pairs with features or texts.
     model : RewardModel, optional
         Unfitted; trees on the pairs' features, or hand features of their texts, when left out.
-    n_splits, by, random_state
-        As in :meth:`PreferencePairs.folds`.
-    flip_below, drop_below : float
-        ``0 <= flip_below <= drop_below <= 0.5``.
+    n_splits : int
+        Number of folds, as in :meth:`PreferencePairs.folds`.
+    by : str, optional
+        Column whose values stay in one fold, as in :meth:`PreferencePairs.folds`.
+    flip_below : float
+        Suggest to flip labels of a lower probability; ``0 <= flip_below <= drop_below``.
+    drop_below : float
+        Suggest to drop pairs whose label has a lower probability; at most 0.5.
+    random_state : int or None
+        Seed of the folds.
 
     Returns
     -------
@@ -111,7 +118,29 @@ def cross_fitted(
 
 
 def cleaned(pairs: PreferencePairs, noise: pd.DataFrame) -> PreferencePairs:
-    """The pairs with the suggestions of :func:`label_noise` carried out: flipped, dropped, down-weighted."""
+    """The pairs with the suggestions of :func:`label_noise` carried out: flipped, dropped, down-weighted.
+
+    Parameters
+    ----------
+    pairs : PreferencePairs
+        The pairs that `noise` is about.
+    noise : DataFrame
+        What :func:`label_noise` returned, perhaps edited.
+
+    Returns
+    -------
+    PreferencePairs
+        The pairs with a weight above 0.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.preferences import PreferencePairs
+    >>> pairs = PreferencePairs.from_indices(np.eye(4), chosen=[0, 2], rejected=[1, 3])
+    >>> noise = pd.DataFrame({"pair": [0, 1], "suggestion": ["flip", "drop"], "weight": [1.0, 0.0]})
+    >>> better = cleaned(pairs, noise)
+    >>> better.chosen.tolist(), better.rejected.tolist()
+    ([1], [0])
+    """
     by_pair = noise.set_index("pair").sort_index()
     if len(by_pair) != len(pairs):
         raise ValueError(f"'noise' must have one row per pair, {len(pairs)}; got {len(by_pair)}")

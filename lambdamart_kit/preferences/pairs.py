@@ -28,6 +28,37 @@ class PreferencePairs(PairTable):
     :meth:`from_arrays` or :meth:`from_indices`. The attributes are those of
     :class:`lambdamart_kit.preferences.pair_table.PairTable`.
 
+    Parameters
+    ----------
+    chosen : (n_pairs,) integers
+        Response that was preferred.
+    rejected : (n_pairs,) integers
+        Response that was not.
+    prompt : (n_pairs,) integers
+        Prompt of each pair.
+    target : (n_pairs,) float64
+        Probability that the chosen response is the better one; 0.5 is a tie.
+    weight : (n_pairs,) float64
+        Weight of each pair.
+    margin : (n_pairs,) float64
+        By how much the reward of the chosen response should exceed that of the rejected one.
+    prompts : (n_prompts,) array of str
+        Text or id of each prompt.
+    responses : (n_responses,) array of str
+        Text of each response; empty where texts were not kept.
+    response_prompt : (n_responses,) integers
+        Prompt that each response answers.
+    columns : DataFrame
+        Further columns of the file, one row a pair.
+    features : (n_responses, n_features) array, sparse matrix or None
+        Features of each response.
+    rows : (n_pairs, 2) integers
+        Rows of the file that each pair was made of.
+    chosen_shown_first : (n_pairs,) int8
+        Whether the chosen response was shown first: 1, 0, or -1 where that is not known.
+    facts : DataFrame or None
+        What is kept of the texts for audits.
+
     Examples
     --------
     >>> rows = [{"prompt": "2+2?", "chosen": "4", "rejected": "5"},
@@ -117,11 +148,18 @@ class PreferencePairs(PairTable):
         Parameters
         ----------
         X : (n_responses, n_features) array or sparse matrix
+            Features of the responses.
         chosen, rejected : (n_pairs,) integers
             Rows of X.
         prompt : (n_pairs,) ids, optional
             Prompt of each pair; every pair its own when left out.
-        target, weight, margin : (n_pairs,) arrays, optional
+        target : (n_pairs,) array, optional
+            Probability that the chosen response is the better one; 1 when left out.
+        weight : (n_pairs,) array, optional
+            Weight of each pair; 1 when left out.
+        margin : (n_pairs,) array, optional
+            By how much the reward of the chosen response should exceed that of the rejected one; 0 when left
+            out.
         """
         X = X if hasattr(X, "iloc") else as_matrix(X, "X")
         n_responses = X.shape[0]
@@ -158,6 +196,17 @@ class PreferencePairs(PairTable):
 
         The matrices are stacked, so responses that stand in several pairs are stored several times;
         :meth:`from_indices` avoids that. `options` are its ``target``, ``weight`` and ``margin``.
+
+        Parameters
+        ----------
+        X_chosen : (n_pairs, n_features) array or sparse matrix
+            Features of the preferred response of each pair.
+        X_rejected : (n_pairs, n_features) array or sparse matrix
+            Features of the other one.
+        prompt : (n_pairs,) ids, optional
+            Prompt of each pair; every pair its own when left out.
+        **options : arrays
+            ``target``, ``weight`` and ``margin`` of :meth:`from_indices`.
         """
         X_chosen, X_rejected = as_matrix(X_chosen, "X_chosen"), as_matrix(X_rejected, "X_rejected")
         if X_chosen.shape != X_rejected.shape:
@@ -175,12 +224,17 @@ class PreferencePairs(PairTable):
 
         Parameters
         ----------
-        features : one or two
+        *features : one or two
             One matrix (n_responses, n_features), in the order of `responses`; or two, for the chosen and the
             rejected response of each pair, (n_pairs, n_features) each; or a scikit-learn transformer, which
             gets the list of responses (or, if it has a true attribute ``uses_prompt``, the frame `texts`).
             A transformer that is not fitted is cloned and fitted on these pairs: to keep test prompts out of
             the fit, give the transformer to ``RewardModel(features=...)`` instead.
+
+        Returns
+        -------
+        PreferencePairs
+            A copy that shares everything else.
 
         Raises
         ------
@@ -203,7 +257,18 @@ class PreferencePairs(PairTable):
         return dataclasses.replace(self, features=matrix)
 
     def audit(self, other: PreferencePairs | None = None) -> AuditReport:
-        """What is wrong with these pairs; see :func:`lambdamart_kit.preferences.auditing.audit.audit`."""
+        """What is wrong with these pairs; see :func:`lambdamart_kit.preferences.auditing.audit.audit`.
+
+        Parameters
+        ----------
+        other : PreferencePairs, optional
+            The other side of a split, to look for prompts on both sides.
+
+        Returns
+        -------
+        AuditReport
+            Rows with each problem, and facts such as the length bias.
+        """
         return audit(self, other)
 
     def _scatter(self, X_chosen: Any, X_rejected: Any) -> Any:

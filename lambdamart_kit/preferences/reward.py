@@ -52,11 +52,15 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
     grow_policy : {"symmetric", "leafwise"}, optional
         Symmetric trees ask one question a level: on noisy labels they came much closer to known rewards than
         leaf-wise ones of any size. None for symmetric with native trees, leaf-wise with those of libraries.
-    n_estimators, min_child_samples : int
+    n_estimators : int
         Trees at most, and responses in a leaf at least.
+    learning_rate : float
+        Step, and shares of responses and of features drawn for each tree.
     num_leaves : int, optional
         Leaves of a tree; None for 64 of a symmetric tree and 6 of a leaf-wise one.
-    learning_rate, subsample, colsample_bytree : float
+    min_child_samples : int
+        Trees at most, and responses in a leaf at least.
+    subsample, colsample_bytree : float
         Step, and shares of responses and of features drawn for each tree.
     early_stopping_rounds : int
         Stop after so many rounds without a lower log loss (of rewards scaled best) on held-out prompts.
@@ -91,8 +95,11 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         Columns whose effect (length, style) is fitted, linearly and together with the others, and left out of
         the rewards.
     random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
     n_jobs : int, optional
+        Threads; None for all.
     verbose : int
+        1 shows progress on stderr.
 
     Attributes
     ----------
@@ -184,6 +191,16 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
     def fit_pairs(self, pairs: PreferencePairs) -> RewardModel:
         """Fit to preference pairs.
 
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs with features, or with texts that `features` describes.
+
+        Returns
+        -------
+        RewardModel
+            The fitted model itself.
+
         Raises
         ------
         ValueError
@@ -208,12 +225,18 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         Parameters
         ----------
         X : (n, n_features) array or sparse matrix
+            Features of the responses.
         y : (n,) array
             0/1 or graded.
         qid : (n,) ids, optional
             Prompt of each response.
         sample_weight : (n,) array, optional
             Weight of each prompt, constant within it.
+
+        Returns
+        -------
+        RewardModel
+            The fitted model itself.
         """
         first, second, prompt, weight = pairs_of_labels(y, qid, sample_weight)
         ones, zeros = np.ones(len(first)), np.zeros(len(first))
@@ -287,7 +310,18 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         return dataclasses.replace(pairs, X=self.kept_columns(pairs.X), margin=pairs.margin - offset)
 
     def kept_columns(self, X: Features) -> Any:
-        """The columns of X that the scorers see: all but the nuisance columns."""
+        """The columns of X that the scorers see: all but the nuisance columns.
+
+        Parameters
+        ----------
+        X : (n_responses, n_features) array or sparse matrix
+            Features of the responses.
+
+        Returns
+        -------
+        array or sparse matrix
+            X itself where there are no nuisance columns.
+        """
         if self.nuisance_coef_ is None:
             return X
         return X[:, np.setdiff1d(np.arange(self.n_features_in_), self.nuisance)]
@@ -321,15 +355,15 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         Parameters
         ----------
         X : (n, n_features) array or sparse matrix
+            Features of the responses.
         return_std : bool
             Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
 
         Returns
         -------
-        rewards : (n,) float64
-        std : (n,) float64
-            With `return_std` only: standard deviation of the bags' rewards, with ``n_bags - 1`` below. A
-            level that a bag adds to all rewards cancels in every comparison and does not count.
+        (n_responses,) float64, or tuple of two such arrays
+            Rewards. With `return_std` also the standard deviation of the bags' rewards, with ``n_bags - 1``
+            below. A level that a bag adds to all rewards cancels in every comparison and does not count.
         """
         check_is_fitted(self)
         matrix = as_matrix(X, "X")
@@ -342,20 +376,64 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         return rewards, bag_std(self.rewards_, kept, self.bag_levels_) / self.temperature_
 
     def predict_responses(self, pairs: PreferencePairs, *, return_std: bool = False) -> Any:
-        """Reward of each response, (n_responses,), from the pairs' features or texts; as :meth:`predict`."""
+        """Reward of each response, (n_responses,), from the pairs' features or texts; as :meth:`predict`.
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+        return_std : bool
+            Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
+
+        Returns
+        -------
+        (n_responses,) float64, or tuple of two such arrays
+            In the order of the pairs' responses.
+        """
         check_is_fitted(self)
         return self.predict(prediction_features(self.extractor_, pairs), return_std=return_std)
 
     def predict_proba_pairs(self, pairs: PreferencePairs) -> FloatArray:
-        """Probability that the chosen response is the better one, (n_pairs,)."""
+        """Probability that the chosen response is the better one, (n_pairs,).
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+
+        Returns
+        -------
+        (n_pairs,) array
+            Values in (0, 1).
+        """
         return expit(self._margin(pairs))
 
     def score(self, X: Features, y: ArrayLike, qid: Ids = None) -> float:
-        """Share of the pairs within prompts that the rewards order as the labels do; ties count half."""
+        """Share of the pairs within prompts that the rewards order as the labels do; ties count half.
+
+        Parameters
+        ----------
+        X : (n_responses, n_features) array or sparse matrix
+            Features of the responses.
+        y : (n_responses,) array
+            Labels of the responses, 0/1 or graded.
+        qid : (n_responses,) ids, optional
+            Prompt of each response; None is one prompt.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
         return label_accuracy(self.predict(X), y, qid)
 
     def score_pairs(self, pairs: PreferencePairs) -> pd.DataFrame:
         """Rewards and probability of each pair, with RewardBench's columns.
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
 
         Returns
         -------
@@ -383,6 +461,15 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
 
     def report(self, pairs: PreferencePairs, *, by: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Quality on pairs, overall and for each value of the column `by`.
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+        by : str, optional
+            Column of the pairs, for a row of its own for each value.
+        level : float
+            Confidence of the intervals, in (0, 1).
 
         Returns
         -------

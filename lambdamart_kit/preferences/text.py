@@ -65,12 +65,36 @@ class TextFeatures(TransformerMixin, BaseEstimator):
     )
 
     def fit(self, texts: pd.DataFrame, y: Any = None) -> TextFeatures:
-        """Learn nothing."""
+        """Learn nothing.
+
+        Parameters
+        ----------
+        texts : DataFrame
+            Columns ``prompt`` and ``response``, one row a response.
+        y : object
+            Not used.
+
+        Returns
+        -------
+        TextFeatures
+            The transformer itself.
+        """
         _columns(texts)
         return self
 
     def transform(self, texts: pd.DataFrame) -> Float32Array:
-        """Features of each response, (n_responses, 22) float32."""
+        """Features of each response, (n_responses, 22) float32.
+
+        Parameters
+        ----------
+        texts : DataFrame
+            Columns ``prompt`` and ``response``, one row a response.
+
+        Returns
+        -------
+        (n_responses, 22) float32
+            Columns as `get_feature_names_out` names them.
+        """
         prompts, responses = _columns(texts)
         words_of: dict[str, set[str]] = {}
         rows = np.empty((len(responses), len(self.names)), dtype=np.float32)
@@ -81,7 +105,18 @@ class TextFeatures(TransformerMixin, BaseEstimator):
         return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the features."""
+        """Names of the features.
+
+        Parameters
+        ----------
+        input_features : object
+            Not used.
+
+        Returns
+        -------
+        (22,) array of str
+            In the order of the columns.
+        """
         return np.array(self.names, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -159,7 +194,20 @@ class TfidfFeatures(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, texts: pd.DataFrame, y: Any = None) -> TfidfFeatures:
-        """Learn the terms and the subspace."""
+        """Learn the terms and the subspace.
+
+        Parameters
+        ----------
+        texts : DataFrame
+            Columns ``prompt`` and ``response``, one row a response.
+        y : object
+            Not used.
+
+        Returns
+        -------
+        TfidfFeatures
+            The fitted transformer itself.
+        """
         _, responses = _columns(texts)
         self.vectorizer_ = TfidfVectorizer(
             sublinear_tf=True, max_features=self.max_features, ngram_range=(1, 2), dtype=np.float32
@@ -172,7 +220,18 @@ class TfidfFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, texts: pd.DataFrame) -> Float32Array:
-        """Coordinates of each response, (n_responses, n_components) float32."""
+        """Coordinates of each response, (n_responses, n_components) float32.
+
+        Parameters
+        ----------
+        texts : DataFrame
+            Columns ``prompt`` and ``response``, one row a response.
+
+        Returns
+        -------
+        (n_responses, n_components) float32
+            In the order of the rows.
+        """
         _, responses = _columns(texts)
         return np.asarray(self.svd_.transform(self.vectorizer_.transform(responses)), dtype=np.float32)
 
@@ -187,11 +246,19 @@ class SentenceEmbeddings(TransformerMixin, BaseEstimator):
     model : str
         Name or path that ``sentence_transformers.SentenceTransformer`` takes.
     batch_size : int
+        Texts that are embedded at a time.
 
     Raises
     ------
     ImportError
         At the first transform, if sentence-transformers is not installed.
+
+    Examples
+    --------
+    >>> embeddings = SentenceEmbeddings("all-MiniLM-L6-v2", batch_size=16)
+    >>> texts = pd.DataFrame({"prompt": ["2+2?"], "response": ["4"]})
+    >>> embeddings.transform(texts).shape  # doctest: +SKIP
+    (1, 384)
     """
 
     uses_prompt: ClassVar[bool] = True
@@ -201,11 +268,35 @@ class SentenceEmbeddings(TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
 
     def fit(self, texts: pd.DataFrame, y: Any = None) -> SentenceEmbeddings:
-        """Learn nothing."""
+        """Learn nothing.
+
+        Parameters
+        ----------
+        texts : DataFrame
+            Columns ``prompt`` and ``response``, one row a response.
+        y : object
+            Not used.
+
+        Returns
+        -------
+        SentenceEmbeddings
+            The transformer itself.
+        """
         return self
 
     def transform(self, texts: pd.DataFrame) -> Float32Array:
-        """Embedding of "prompt, blank line, response" of each row, (n_responses, dimension) float32."""
+        """Embedding of "prompt, blank line, response" of each row, (n_responses, dimension) float32.
+
+        Parameters
+        ----------
+        texts : DataFrame
+            Columns ``prompt`` and ``response``, one row a response.
+
+        Returns
+        -------
+        (n_responses, dimension) float32
+            In the order of the rows.
+        """
         try:
             encoders = importlib.import_module("sentence_transformers")
         except ImportError:

@@ -38,10 +38,31 @@ __all__ = [*sorted(_HOME), "load_ranker"]
 def load_ranker(path: str | os.PathLike[str]) -> BaseRanker:
     """Read any ranker that ``save`` wrote, whatever its class.
 
+    Parameters
+    ----------
+    path : str or Path
+        File to read.
+
+    Returns
+    -------
+    BaseRanker
+        A fitted ranker of the class that was saved.
+
     Raises
     ------
     ModelFormatError
         If the file is not a ranker of this package, is damaged, or was written by a newer version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lambdamart_kit.datasets import make_letor
+    >>> from lambdamart_kit.rankers import LinearRanker
+    >>> data = make_letor(n_queries=20, random_state=0)
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.zip")
+    >>> LinearRanker(max_iter=5).fit(data.X, data.y, qid=data.qid).save(path)
+    >>> load_ranker(path)
+    LinearRanker(max_iter=5)
     """
     from lambdamart_kit.rankers import base, saving
 

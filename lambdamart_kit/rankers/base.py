@@ -53,6 +53,15 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
     Metadata routing needs no ``set_fit_request``: a ranker asks for ``qid`` and ``sample_weight`` in
     ``fit`` and ``score``, and for ``X_val``, ``y_val``, ``qid_val``, ``position`` and ``position_val`` in
     ``fit``.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.datasets import make_letor
+    >>> from lambdamart_kit.rankers import LambdaMART
+    >>> data = make_letor(n_queries=20, random_state=0)
+    >>> ranker = LambdaMART(n_estimators=3).fit(data.X, data.y, qid=data.qid)
+    >>> isinstance(ranker, BaseRanker), ranker.predict(data.X).shape == data.y.shape
+    (True, True)
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = _FIT
@@ -117,7 +126,8 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
 
         Returns
         -------
-        self
+        BaseRanker
+            The fitted ranker itself.
 
         Raises
         ------
@@ -243,6 +253,16 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
     def hold_out(self, rows: OrderedRows) -> tuple[OrderedRows, OrderedRows | None]:
         """Training rows, and the queries that `validation_fraction` asks to hold out.
 
+        Parameters
+        ----------
+        rows : OrderedRows
+            Checked rows in canonical order.
+
+        Returns
+        -------
+        tuple of OrderedRows, and OrderedRows or None
+            Rows to train on, and rows that are held out.
+
         Raises
         ------
         ValueError
@@ -267,7 +287,8 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
 
         Returns
         -------
-        self
+        BaseRanker
+            The fitted ranker itself.
         """
         with watch("data"):
             self.query_traces_ = self._trace(train)
@@ -286,7 +307,13 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         return traces if earlier is None else earlier.updated(traces)
 
     def find_metric(self) -> Metric:
-        """The metric of the parameter 'eval_metric'; NDCG@10 for a ranker that has no such parameter."""
+        """The metric of the parameter 'eval_metric'; NDCG@10 for a ranker that has no such parameter.
+
+        Returns
+        -------
+        Metric
+            The metric with all its options.
+        """
         return parse_metric(getattr(self, "eval_metric", "ndcg@10"))
 
     # --------------------------------------------------------------------------------------- predicting
@@ -297,6 +324,7 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
 
         Returns
         -------
@@ -326,6 +354,7 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
         y : (n_samples,) array-like
             Graded relevance.
         qid : (n_samples,) array-like
@@ -336,6 +365,7 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         Returns
         -------
         float
+            NaN, with a warning, when no query counts.
 
         Raises
         ------
@@ -377,6 +407,11 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
 
         No pickle is involved, so the file is safe to open and readable by later versions.
 
+        Parameters
+        ----------
+        path : str or Path
+            File to write.
+
         Raises
         ------
         TypeError
@@ -385,7 +420,13 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         saving.write(path, *self._parts())
 
     def to_bytes(self) -> bytes:
-        """Content of the file that `save` writes, to put into another one."""
+        """Content of the file that `save` writes, to put into another one.
+
+        Returns
+        -------
+        bytes
+            A zip file.
+        """
         return saving.pack(*self._parts())
 
     def _parts(self) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, bytes]]:
@@ -408,6 +449,11 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a ranker that `save` wrote.
 
+        Parameters
+        ----------
+        path : str or Path
+            File to read.
+
         Raises
         ------
         ModelFormatError
@@ -419,6 +465,18 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
     @classmethod
     def of_content(cls, content: saving.Content, where: str) -> Self:
         """The ranker of a file's content; `where` is how errors call the file.
+
+        Parameters
+        ----------
+        content : Content
+            Parts of the file.
+        where : str
+            How errors call the file.
+
+        Returns
+        -------
+        BaseRanker
+            The fitted ranker.
 
         Raises
         ------

@@ -52,6 +52,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
     n_estimators : int
         Number of trees, at most.
     learning_rate : float
+        Factor on the values of each tree's leaves, > 0.
     num_leaves : int
         Leaves of a tree.
     max_depth : int, optional
@@ -62,6 +63,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
     min_child_weight : float
         Smallest sum of hessians in a leaf.
     min_split_gain : float
+        Smallest gain for which a leaf is split, >= 0.
     reg_lambda, reg_alpha : float
         L2 and L1 penalty on leaf values.
     subsample : float
@@ -104,6 +106,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
     warm_start : bool
         Keep the trees of the last fit and add to them up to `n_estimators`.
     random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
     n_jobs : int, optional
         Threads; None for all.
     verbose : int
@@ -294,7 +297,8 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
 
         Returns
         -------
-        self
+        LambdaMART
+            The fitted ranker itself.
 
         Raises
         ------
@@ -333,5 +337,18 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         return bind_rows(objective, train, n_threads=self._n_threads())
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> Bound:
-        """The objective bound to whole queries of a larger set; see `TreeRanker.bind_part`."""
+        """The objective bound to whole queries of a larger set; see `TreeRanker.bind_part`.
+
+        Parameters
+        ----------
+        train : OrderedRows
+            The whole queries to bind to.
+        labels : (n_samples,) array
+            Labels of all rows, of other parts too, by which labels are checked and mapped.
+
+        Returns
+        -------
+        Bound
+            Gives gradient and hessian of these rows.
+        """
         return bind_rows(resolve_objective(self.objective), train, n_threads=self._n_threads())

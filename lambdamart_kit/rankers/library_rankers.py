@@ -47,8 +47,44 @@ class XGBoostRanker(TreeRanker):
     ----------
     objective : {"rank:ndcg", "rank:pairwise", "rank:map"}
         "rank:map" needs labels 0 and 1.
+    n_estimators : int
+        Number of trees, at most.
+    learning_rate : float
+        Factor on the values of each tree's leaves, > 0.
+    num_leaves : int
+        Leaves of a tree, at most.
+    max_depth : int, optional
+        Depth of a tree; None for no limit.
+    min_child_weight, min_split_gain : float
+        Smallest sum of hessians in a leaf, and smallest gain for which a leaf is split.
+    reg_lambda, reg_alpha : float
+        L2 and L1 penalty on leaf values, >= 0.
+    subsample, colsample_bytree, colsample_bynode : float
+        Shares, in (0, 1], of the rows and features drawn for each tree, and of the features for each split.
+    max_bin : int
+        Bins a feature is cut into.
+    monotone_constraints : array-like of {-1, 0, 1} or dict, optional
+        Direction of each column, or by feature name.
+    categorical_features : "auto", array-like or None
+        Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries, whose mean is the fitted one.
+    early_stopping_rounds : int, optional
+        Stop after so many rounds without a better `eval_metric` on held-out queries.
+    validation_fraction : float, optional
+        Share of the queries to hold out when fit gets no X_val.
+    eval_metric : str or Metric
+        Measured on held-out queries after every round.
     booster_params : dict, optional
         Further settings in XGBoost's names, such as ``{"lambdarank_num_pair_per_sample": 10}``.
+    warm_start : bool
+        Keep the trees of the last fit and add to them up to `n_estimators`.
+    random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
+    n_jobs : int, optional
+        Threads; None for all.
+    verbose : int
+        1 shows progress and the running metric on stderr.
 
     See Also
     --------
@@ -131,7 +167,20 @@ class XGBoostRanker(TreeRanker):
         return "xgboost"
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
-        """See `TreeRanker.bind_part`."""
+        """See `TreeRanker.bind_part`.
+
+        Parameters
+        ----------
+        train : OrderedRows
+            The whole queries to bind to.
+        labels : (n_samples,) array
+            Labels of all rows, of other parts too, by which labels are checked and mapped.
+
+        Returns
+        -------
+        LibraryObjective
+            Name, labels and settings for the library.
+        """
         y = train.y
         options: dict[str, Any] = {}
         if self.objective == "rank:map" and labels.max() > 1:
@@ -162,8 +211,46 @@ class LightGBMRanker(TreeRanker):
         "rank_xendcg" (Bruch 2021) draws random numbers, seeded by `random_state`. "regression" is the
         pointwise baseline: L2 regression of the label, blind to queries except that it can stop early by
         them.
+    n_estimators : int
+        Number of trees, at most.
+    learning_rate : float
+        Factor on the values of each tree's leaves, > 0.
+    num_leaves : int
+        Leaves of a tree, at most.
+    max_depth : int, optional
+        Depth of a tree; None for no limit.
+    min_child_samples : int, optional
+        Smallest number of documents in a leaf; None for the library's own.
+    min_child_weight, min_split_gain : float
+        Smallest sum of hessians in a leaf, and smallest gain for which a leaf is split.
+    reg_lambda, reg_alpha : float
+        L2 and L1 penalty on leaf values, >= 0.
+    subsample, colsample_bytree, colsample_bynode : float
+        Shares, in (0, 1], of the rows and features drawn for each tree, and of the features for each split.
+    max_bin : int
+        Bins a feature is cut into.
+    monotone_constraints : array-like of {-1, 0, 1} or dict, optional
+        Direction of each column, or by feature name.
+    categorical_features : "auto", array-like or None
+        Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries, whose mean is the fitted one.
+    early_stopping_rounds : int, optional
+        Stop after so many rounds without a better `eval_metric` on held-out queries.
+    validation_fraction : float, optional
+        Share of the queries to hold out when fit gets no X_val.
+    eval_metric : str or Metric
+        Measured on held-out queries after every round.
     booster_params : dict, optional
         Further settings in LightGBM's names, such as ``{"lambdarank_truncation_level": 20}``.
+    warm_start : bool
+        Keep the trees of the last fit and add to them up to `n_estimators`.
+    random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
+    n_jobs : int, optional
+        Threads; None for all.
+    verbose : int
+        1 shows progress and the running metric on stderr.
 
     See Also
     --------
@@ -254,7 +341,20 @@ class LightGBMRanker(TreeRanker):
         return "lightgbm"
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
-        """See `TreeRanker.bind_part`."""
+        """See `TreeRanker.bind_part`.
+
+        Parameters
+        ----------
+        train : OrderedRows
+            The whole queries to bind to.
+        labels : (n_samples,) array
+            Labels of all rows, of other parts too, by which labels are checked and mapped.
+
+        Returns
+        -------
+        LibraryObjective
+            Name, labels and settings for the library.
+        """
         y = train.y
         weight = train.sample_weight
         sizes = train.queries.sizes
@@ -289,13 +389,47 @@ class CatBoostRanker(TreeRanker):
     loss : str
         "YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QuerySoftMax", "QueryRMSE",
         "StochasticRank:metric=NDCG", or another that CatBoost knows; options after a colon, as in CatBoost.
+    n_estimators : int
+        Number of trees, at most.
+    learning_rate : float
+        Factor on the values of each tree's leaves, > 0.
     num_leaves : int, optional
         None for symmetric trees of `max_depth` levels (6 unless given), CatBoost's own default; a number for
         trees grown leaf by leaf, which the "...Pairwise" losses do not have.
+    max_depth : int, optional
+        Depth of a tree; None for no limit.
+    min_child_samples : int, optional
+        Smallest number of documents in a leaf; None for the library's own.
     reg_lambda : float
         L2 penalty; 3 as in CatBoost.
+    subsample : float
+        Share of the rows drawn for each tree, in (0, 1].
+    colsample_bynode : float
+        Share of the features drawn for each split, in (0, 1].
+    max_bin : int
+        Bins a feature is cut into.
+    monotone_constraints : array-like of {-1, 0, 1} or dict, optional
+        Direction of each column, or by feature name.
+    categorical_features : "auto", array-like or None
+        Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
+    n_bags : int
+        Number of models, each fitted on a draw of the queries, whose mean is the fitted one.
+    early_stopping_rounds : int, optional
+        Stop after so many rounds without a better `eval_metric` on held-out queries.
+    validation_fraction : float, optional
+        Share of the queries to hold out when fit gets no X_val.
+    eval_metric : str or Metric
+        Measured on held-out queries after every round.
     booster_params : dict, optional
         Further settings in CatBoost's names.
+    warm_start : bool
+        Keep the trees of the last fit and add to them up to `n_estimators`.
+    random_state : int, RandomState or None
+        Seed of all draws; None draws differently every time.
+    n_jobs : int, optional
+        Threads; None for all.
+    verbose : int
+        1 shows progress and the running metric on stderr.
 
     See Also
     --------
@@ -309,6 +443,14 @@ class CatBoostRanker(TreeRanker):
     ----------
     Gulin, Kuralenok and Pavlov (2011), Winning the transfer learning track of Yahoo!'s learning to rank
     challenge with YetiRank, JMLR W&CP 14.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, qid = np.random.default_rng(0).normal(size=(200, 3)), np.repeat(np.arange(20), 10)
+    >>> ranker = CatBoostRanker(n_estimators=10, random_state=0)
+    >>> ranker.fit(X, X[:, 0] > 0, qid=qid).score(X, X[:, 0] > 0, qid=qid) > 0.9
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -376,7 +518,18 @@ class CatBoostRanker(TreeRanker):
         return "catboost"
 
     def booster_settings(self, n_estimators: int) -> BoosterParams:
-        """See `TreeRanker.booster_settings`."""
+        """See `TreeRanker.booster_settings`.
+
+        Parameters
+        ----------
+        n_estimators : int
+            Number of trees to grow.
+
+        Returns
+        -------
+        BoosterParams
+            The estimator's parameters, checked.
+        """
         params = super().booster_settings(n_estimators)
         if params.num_leaves is None and params.min_child_samples is not None:
             raise ValueError(
@@ -385,7 +538,20 @@ class CatBoostRanker(TreeRanker):
         return params
 
     def bind_part(self, train: OrderedRows, labels: FloatArray) -> LibraryObjective:
-        """See `TreeRanker.bind_part`."""
+        """See `TreeRanker.bind_part`.
+
+        Parameters
+        ----------
+        train : OrderedRows
+            The whole queries to bind to.
+        labels : (n_samples,) array
+            Labels of all rows, of other parts too, by which labels are checked and mapped.
+
+        Returns
+        -------
+        LibraryObjective
+            Name, labels and settings for the library.
+        """
         return LibraryObjective(self.loss, train.y, train.queries, train.sample_weight, {})
 
 

@@ -204,6 +204,7 @@ class LinearRanker(GradientRanker):
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
         background : (n_samples, n_features) array-like, DataFrame or sparse matrix, optional
             For each row of X the row to compare it with. None for the mean of the training rows, which
             scaled features have at 0. With ``input_transform=None`` and sparse matrices, which are not

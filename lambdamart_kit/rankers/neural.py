@@ -49,17 +49,18 @@ class NeuralRanker(GradientRanker):
     objective : str, objective or callable
         As in `LambdaMART`: a name in `lambdamart_kit.objectives.OBJECTIVES`, an objective, or a function.
         A function and `ExplicitPairs`, which speak of rows, train on all rows at once.
-    position_bias : str, array-like, callable or PositionBias
-        What to do about positions when fit gets them, as in `LambdaMART`; a round is an epoch.
     hidden_layer_sizes : int or array-like of int
         Neurons in each hidden layer.
     activation : {"relu", "tanh", "logistic", "identity"}
+        What each hidden neuron makes of its weighted sum.
     learning_rate : float
         Of Adam.
     reg_lambda : float
         L2 penalty: ``reg_lambda / 2 * sum(w ** 2)`` against the mean loss of a query.
     batch_size : int
         Queries in a mini-batch. Which queries go together is drawn once, their order anew in every epoch.
+    position_bias : str, array-like, callable or PositionBias
+        What to do about positions when fit gets them, as in `LambdaMART`; a round is an epoch.
     max_iter : int
         Epochs, at most.
     input_transform : {"standard", "log1p", "quantile"} or None

@@ -102,6 +102,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
         y : (n_samples,) array-like
             Graded relevance: finite and >= 0.
         qid : (n_samples,) array-like, optional
@@ -113,7 +114,8 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
 
         Returns
         -------
-        self
+        PointwiseRanker
+            The fitted ranker itself.
 
         Raises
         ------
@@ -173,10 +175,12 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
 
         Returns
         -------
         (n_samples,) float64
+            In the order of the rows of X.
         """
         check_is_fitted(self)
         if self.estimator is None:

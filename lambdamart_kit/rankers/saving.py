@@ -62,7 +62,21 @@ RANKERS = {
 
 
 class ModelFormatError(ValueError):
-    """A model file that cannot be used, and why."""
+    """A model file that cannot be used, and why.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lambdamart_kit.rankers import load_ranker
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.zip")
+    >>> with open(path, "w") as file:
+    ...     _ = file.write("not a model")
+    >>> try:
+    ...     load_ranker(path)
+    ... except ModelFormatError:
+    ...     print("not a model file")
+    not a model file
+    """
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | 
     Parameters
     ----------
     pairs : PreferencePairs
+        The pairs to look at.
     other : PreferencePairs, optional
         The other side of a split: prompts on both sides are reported, exact ones and near ones.
     annotator : str, optional
@@ -33,6 +34,14 @@ def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | 
     Returns
     -------
     AuditReport
+        Rows with each problem, and facts such as the length bias.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.preferences import PreferencePairs
+    >>> rows = [{"prompt": "p", "chosen": c, "rejected": r} for c, r in ["ab", "ba", "cc"]]
+    >>> audit(PreferencePairs.read(rows)).rows["chosen_equals_rejected"].tolist()
+    [2]
     """
     judged = pairs.annotators(annotator)
     judges = None if judged is None else judged[1]

@@ -45,9 +45,14 @@ MEANING = {
 class AuditReport:
     """What was found.
 
-    Attributes
+    Parameters
     ----------
-    n_pairs, n_prompts, n_responses : int
+    n_pairs : int
+        Number of pairs.
+    n_prompts : int
+        Number of different prompts.
+    n_responses : int
+        Number of different responses.
     rows : dict of str to (n,) intp
         Pairs with each problem; empty arrays for problems that were looked for and not found.
     facts : dict of str to float
@@ -85,7 +90,13 @@ class AuditReport:
     prompt_clusters: pd.DataFrame | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """``problem``, ``pairs``, ``share``, ``first`` (first pair with it, or -1), ``meaning``."""
+        """``problem``, ``pairs``, ``share``, ``first`` (first pair with it, or -1), ``meaning``.
+
+        Returns
+        -------
+        DataFrame
+            One row a problem that was looked for.
+        """
         return pd.DataFrame(
             [
                 {
@@ -100,7 +111,13 @@ class AuditReport:
         )
 
     def to_dict(self) -> Settings:
-        """All of it as JSON can say it."""
+        """All of it as JSON can say it.
+
+        Returns
+        -------
+        dict
+            Numbers, texts, lists and dicts only.
+        """
         return {
             "pairs": self.n_pairs,
             "prompts": self.n_prompts,
@@ -115,7 +132,13 @@ class AuditReport:
         }
 
     def to_markdown(self) -> str:
-        """The report as Markdown."""
+        """The report as Markdown.
+
+        Returns
+        -------
+        str
+            Tables with a heading each.
+        """
         lines = [
             "# Audit of preference pairs",
             "",

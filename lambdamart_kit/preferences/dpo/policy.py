@@ -151,6 +151,7 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         Parameters
         ----------
         pairs : PreferencePairs
+            Pairs with features, or with texts that `features` describes.
         ref_logps : (n_responses,) array or "columns", optional
             Log-probs of the responses by the reference, made to sum to 1 over each prompt's responses.
             ``"columns"`` takes the pairs' ``ref_chosen_logps`` and ``ref_rejected_logps``. Uniform when left
@@ -162,6 +163,11 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         eval_pairs : PreferencePairs, optional
             Held-out pairs for the history, over the same responses as `pairs` (as `PreferencePairs.split`
             makes them) where arrays are given.
+
+        Returns
+        -------
+        DPOPolicy
+            The fitted policy itself.
 
         Raises
         ------
@@ -211,12 +217,18 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         Parameters
         ----------
         X : (n, n_features) array or sparse matrix
+            Features of the responses.
         y : (n,) array
             0/1 or graded.
         qid : (n,) ids, optional
             Prompt of each response.
         sample_weight : (n,) array, optional
             Weight of each prompt, constant within it.
+
+        Returns
+        -------
+        DPOPolicy
+            The fitted policy itself.
         """
         matrix = as_matrix(X, "X")
         first, second, prompt, weight = pairs_of_labels(y, qid, sample_weight)
@@ -265,7 +277,18 @@ class DPOPolicy(PolicyFile, BaseEstimator):
     # ---------------------------------------------------------------------------------------- predicting
 
     def predict(self, X: Features) -> FloatArray:
-        """Implicit reward ``beta * theta' phi`` of each row, up to a constant per prompt, (n,)."""
+        """Implicit reward ``beta * theta' phi`` of each row, up to a constant per prompt, (n,).
+
+        Parameters
+        ----------
+        X : (n_responses, n_features) array or sparse matrix
+            Features of the responses.
+
+        Returns
+        -------
+        (n_responses,) array
+            In the order of the rows of X.
+        """
         check_is_fitted(self)
         matrix = as_matrix(X, "X")
         if matrix.shape[1] != self.n_features_in_:
@@ -273,23 +296,67 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         return np.asarray(self.beta * (matrix @ self.coef_))
 
     def predict_responses(self, pairs: PreferencePairs) -> FloatArray:
-        """Implicit reward of each response, (n_responses,), from the pairs' features or texts."""
+        """Implicit reward of each response, (n_responses,), from the pairs' features or texts.
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+
+        Returns
+        -------
+        (n_responses,) array
+            In the order of the pairs' responses.
+        """
         check_is_fitted(self)
         return self.predict(self._features(pairs))
 
     def predict_proba_pairs(self, pairs: PreferencePairs) -> FloatArray:
-        """Probability that the chosen response is the better one by the implicit rewards, (n_pairs,)."""
+        """Probability that the chosen response is the better one by the implicit rewards, (n_pairs,).
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+
+        Returns
+        -------
+        (n_pairs,) array
+            Values in (0, 1).
+        """
         rewards = self.predict_responses(pairs)
         return expit(rewards[pairs.chosen] - rewards[pairs.rejected])
 
     def score(self, X: Features, y: ArrayLike, qid: Ids = None) -> float:
-        """Share of the pairs within prompts that the rewards order as the labels do; ties count half."""
+        """Share of the pairs within prompts that the rewards order as the labels do; ties count half.
+
+        Parameters
+        ----------
+        X : (n_responses, n_features) array or sparse matrix
+            Features of the responses.
+        y : (n_responses,) array
+            Labels of the responses, 0/1 or graded.
+        qid : (n_responses,) ids, optional
+            Prompt of each response; None is one prompt.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
         return label_accuracy(self.predict(X), y, qid)
 
     def predict_policy(
         self, pairs: PreferencePairs, *, ref_logps: ArrayLike | str | None = None
     ) -> pd.DataFrame:
         """The policy over the responses of each prompt.
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+        ref_logps : (n_responses,) array or "columns", optional
+            Log-probs of the responses by the reference, as in :meth:`fit_pairs`.
 
         Returns
         -------
@@ -317,6 +384,18 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         """Log-probs of each pair under TRL's names, one row a pair; ``PairLogps(**frame)`` reads them.
 
         They are log-probs among the responses to the prompt that stand in its pairs.
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+        ref_logps : (n_responses,) array or "columns", optional
+            Log-probs of the responses by the reference, as in :meth:`fit_pairs`.
+
+        Returns
+        -------
+        DataFrame
+            ``chosen_logps``, ``rejected_logps``, ``ref_chosen_logps`` and ``ref_rejected_logps``.
         """
         batch = self._batch(pairs, ref_logps, None)
         log_policy = batch.log_policy(self.coef_)
@@ -335,6 +414,15 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         self, pairs: PreferencePairs, n_samples: int = 1, *, ref_logps: ArrayLike | str | None = None
     ) -> pd.DataFrame:
         """Responses drawn from the policy, `n_samples` a prompt.
+
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+        n_samples : int
+            Draws for each prompt, with replacement.
+        ref_logps : (n_responses,) array or "columns", optional
+            Log-probs of the responses by the reference, as in :meth:`fit_pairs`.
 
         Returns
         -------
@@ -369,6 +457,17 @@ class DPOPolicy(PolicyFile, BaseEstimator):
     ) -> pd.DataFrame:
         """What the policy does on pairs.
 
+        Parameters
+        ----------
+        pairs : PreferencePairs
+            Pairs of responses, with features or texts where a model needs them.
+        ref_logps : (n_responses,) array or "columns", optional
+            Log-probs of the responses by the reference, as in :meth:`fit_pairs`.
+        lengths : (n_responses,) array, optional
+            Token counts of the responses.
+        rewards : (n_responses,) array, optional
+            A known reward, by which the policy is judged.
+
         Returns
         -------
         DataFrame
@@ -394,6 +493,11 @@ class DPOPolicy(PolicyFile, BaseEstimator):
         """A picture of the training: loss, rewards, log-probs, and win rate against KL.
 
         Needs matplotlib (``pip install "lambdamart-kit[plot]"``).
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Four charts.
         """
         from lambdamart_kit.preferences.dpo.plot import training_figure
 

@@ -103,6 +103,7 @@ def krippendorff_alpha(
     Returns
     -------
     Agreement
+        Alpha, with its interval where it was asked for.
 
     Raises
     ------

@@ -96,6 +96,11 @@ class CrowdBradleyTerry(BaseEstimator):
         judges : (n,) array
             Who voted.
 
+        Returns
+        -------
+        CrowdBradleyTerry
+            The fitted estimator itself.
+
         Raises
         ------
         ValueError
@@ -143,6 +148,11 @@ class CrowdBradleyTerry(BaseEstimator):
         r"""``judge``, ``votes``, ``reliability`` and its ``se``, the least reliable first.
 
         The standard error takes strengths as known: :math:`1 / \sqrt{\sum (2p - 1)^2 / (q (1 - q))}`.
+
+        Returns
+        -------
+        DataFrame
+            One row a judge.
         """
         check_is_fitted(self)
         table = pd.DataFrame(

@@ -124,6 +124,19 @@ def judge_report(pairs: PairTable, *, annotator: str | None = None) -> JudgeRepo
         ``rejected_model``; which response was shown first in ``chosen_shown_first``.
     annotator : str, optional
         Column that says who judged.
+
+    Returns
+    -------
+    JudgeReport
+        A test is None where the columns do not allow it.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.preferences import PreferencePairs
+    >>> rows = [{"prompt": p, "chosen": "a", "rejected": "b", "judge": j} for p in "pq" for j in ("x", "y")]
+    >>> report = judge_report(PreferencePairs.read(rows))
+    >>> report.position is None  # no column says which response was shown first
+    True
     """
     votes = JudgedPairs.of(pairs, annotator)
     return JudgeReport(

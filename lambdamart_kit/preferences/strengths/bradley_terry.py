@@ -156,6 +156,11 @@ class BradleyTerry(StrengthTable):
         groups : (n,) array, optional
             Cluster of each row (annotator, day) for ``method="clustered"`` and the bootstrap.
 
+        Returns
+        -------
+        BradleyTerry
+            The fitted estimator itself.
+
         Raises
         ------
         ValueError
@@ -199,6 +204,18 @@ class BradleyTerry(StrengthTable):
         Columns follow `classes_`. NaN for items of different components. `covariates` are as in `fit` and
         taken as zero when left out.
 
+        Parameters
+        ----------
+        pairs : (n, 2) array or DataFrame
+            Ids of the two items compared.
+        covariates : (n, q) array or DataFrame, optional
+            First item's value less the second's, as in `fit`; zero when left out.
+
+        Returns
+        -------
+        (n, 2) or (n, 3) array
+            Each row sums to 1.
+
         Raises
         ------
         ValueError
@@ -220,7 +237,20 @@ class BradleyTerry(StrengthTable):
         return probabilities
 
     def predict(self, pairs: Ids, *, covariates: Any = None) -> FloatArray:
-        """Expected outcome for the first item, (n,): P(win) + P(tie) / 2."""
+        """Expected outcome for the first item, (n,): P(win) + P(tie) / 2.
+
+        Parameters
+        ----------
+        pairs : (n, 2) array or DataFrame
+            Ids of the two items compared.
+        covariates : (n, q) array or DataFrame, optional
+            First item's value less the second's, as in `fit`; zero when left out.
+
+        Returns
+        -------
+        (n,) array
+            Values in [0, 1]; NaN for items of different components.
+        """
         probabilities = self.predict_proba(pairs, covariates=covariates)
         expected: FloatArray = probabilities @ self.classes_
         return expected
@@ -281,6 +311,11 @@ class BradleyTerry(StrengthTable):
 
         Flows are of the smoothed votes themselves, whatever the fit; see
         :func:`lambdamart_kit.preferences.strengths.goodness.vote_flow`.
+
+        Returns
+        -------
+        HodgeDecomposition
+            Potentials of the items and the flow that is left.
         """
         check_is_fitted(self)
         with self._threads():

@@ -113,6 +113,11 @@ class PlackettLuce(StrengthTable):
         groups : (n,) array, optional
             Cluster of each ranking (annotator, day) for ``method="clustered"`` and the bootstrap.
 
+        Returns
+        -------
+        PlackettLuce
+            The fitted estimator itself.
+
         Raises
         ------
         ValueError
@@ -151,6 +156,11 @@ class PlackettLuce(StrengthTable):
         ----------
         alternatives : list of lists
             Item ids of each set.
+
+        Returns
+        -------
+        list of arrays
+            One array a set; it sums to 1.
 
         Raises
         ------

@@ -389,6 +389,7 @@ class AutoRanker(BaseRanker):
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
         qid : (n_samples,) array-like, optional
             Query of each row; needed with `query_features`, and not looked at otherwise.
 

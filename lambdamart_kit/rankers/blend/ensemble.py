@@ -147,12 +147,34 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         self.n_jobs = n_jobs
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters; with `deep`, those of the members too, as ``name__parameter``."""
+        """Parameters; with `deep`, those of the members too, as ``name__parameter``.
+
+        Parameters
+        ----------
+        deep : bool
+            Whether to add the parameters of the members.
+
+        Returns
+        -------
+        dict
+            Parameters by name.
+        """
         params: dict[str, Any] = self._get_params("estimators", deep=deep)
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, members by their name, or parameters of members as ``name__parameter``."""
+        """Set parameters, members by their name, or parameters of members as ``name__parameter``.
+
+        Parameters
+        ----------
+        **params : objects
+            New values by name.
+
+        Returns
+        -------
+        EnsembleRanker
+            The estimator itself.
+        """
         self._set_params("estimators", **params)
         return self
 
@@ -182,14 +204,25 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
             Graded relevance: finite and >= 0.
         qid : (n_samples,) array-like, optional
             Query of each row. None takes all rows as one query, and warns.
-        sample_weight, X_val, y_val, qid_val, position, position_val
-            Passed on to the members that take them; see the notes of the class.
-        **elsewhere
-            Nothing: arguments of other libraries' rankers are refused with what they are called here.
+        sample_weight : (n_samples,) array-like, optional
+            Weight of the row's query; passed on to the members that take weights.
+        X_val : (n_val, n_features) array-like, DataFrame or sparse matrix, optional
+            Held-out rows; passed on to the members that take them, see the notes of the class.
+        y_val : (n_val,) array-like, optional
+            Graded relevance of the held-out rows.
+        qid_val : (n_val,) array-like, optional
+            Query of each held-out row.
+        position : (n_samples,) array-like of int, optional
+            Positions of a click log; passed on to the members that take them, see the notes of the class.
+        position_val : (n_val,) array-like of int, optional
+            Positions of the held-out rows.
+        **elsewhere : objects
+            Names that scikit-learn calls otherwise; an error names what is meant.
 
         Returns
         -------
-        self
+        EnsembleRanker
+            The fitted ensemble itself.
 
         Raises
         ------
@@ -311,7 +344,18 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
     # --------------------------------------------------------------------------------------- predicting
 
     def predict(self, X: Features) -> FloatArray:
-        """Weighted mean of the members' scores on one scale, (n_samples,) float64."""
+        """Weighted mean of the members' scores on one scale, (n_samples,) float64.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
+
+        Returns
+        -------
+        (n_samples,) float64
+            In the order of the rows of X.
+        """
         check_is_fitted(self)
         return self._predict_rows(X)  # each member checks X
 

@@ -71,9 +71,16 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_samples, n_features) array-like or DataFrame
-        y : ignored
+            Features of the rows, in the columns of the fit.
+        y : None
+            Not used.
         qid : ignored
             The query of each row; here so that it may be passed on by a pipeline.
+
+        Returns
+        -------
+        QueryFeatures
+            The fitted transformer itself.
         """
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not (self.kinds or self.passthrough):
@@ -88,8 +95,14 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_samples, n_features) array-like or DataFrame of numbers
+            Features of the rows, in the columns of the fit.
         qid : (n_samples,) array-like, optional
             Query of each row. None takes all rows as one query.
+
+        Returns
+        -------
+        (n_samples, n_columns) float32
+            In the order of the rows; `get_feature_names_out` names the columns.
         """
         check_is_fitted(self)
         _refuse_sparse(X)
@@ -101,11 +114,37 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
         )
 
     def fit_transform(self, X: Features, y: Any = None, qid: Ids = None) -> Float32Array:
-        """`fit`, then `transform`."""
+        """`fit`, then `transform`.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+            Features of the rows, in the columns of the fit.
+        y : None
+            Not used.
+        qid : (n_samples,) array-like, optional
+            Query of each row. None takes all rows as one query.
+
+        Returns
+        -------
+        (n_samples, n_columns) float32
+            In the order of the rows; `get_feature_names_out` names the columns.
+        """
         return self.fit(X, y).transform(X, qid=qid)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the columns of `transform`: those of X, then such as ``bm25_rank``."""
+        """Names of the columns of `transform`: those of X, then such as ``bm25_rank``.
+
+        Parameters
+        ----------
+        input_features : sequence of str, optional
+            Names of the columns of X; those of the fit when left out.
+
+        Returns
+        -------
+        (n_columns,) array of str
+            In the order of the columns.
+        """
         check_is_fitted(self)
         names = [str(name) for name in _check_feature_names_in(self, input_features)]
         return np.array(names_within_queries(names, self.kinds, passthrough=self.passthrough), dtype=object)
