@@ -22,11 +22,7 @@ validate = pytest.importorskip("numpydoc.validate").validate
 CODES = {"PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03"}
 
 # Rooms whose docstrings are not complete yet.
-UNFINISHED: set[str] = {
-    "rankers",
-    "preferences",
-    "distributed",
-}
+UNFINISHED: set[str] = set()
 
 # Names whose docstring has no example, and why.
 WITHOUT_EXAMPLE: dict[str, str] = {}
