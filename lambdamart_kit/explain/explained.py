@@ -55,6 +55,18 @@ class Explained:
         """The same with the contributions of the trees that make the scores.
 
         Trees that only their library can read have none against another row, and are left out.
+
+        Parameters
+        ----------
+        model : Model
+            The trees behind the scores, as their booster's model.
+        n_threads : int
+            Threads that compute contributions.
+
+        Returns
+        -------
+        Explained
+            A copy, or this one where the trees have no contributions.
         """
         columns = model.columns_in_use()
         if columns is None:
