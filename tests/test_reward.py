@@ -17,7 +17,8 @@ from lambdamart_kit.core.pairs import PairLoss
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.objectives import ExplicitPairs, RankNet
 from lambdamart_kit.preferences import PreferencePairs, RewardModel, TextFeatures, TfidfFeatures
-from lambdamart_kit.preferences.scorers import HeldOutLoss, LinearScorer, PairSet
+from lambdamart_kit.preferences.rewards.pair_view import PairView
+from lambdamart_kit.preferences.rewards.scorers import HeldOutLoss, LinearScorer
 from lambdamart_kit.preferences.scoring import (
     accuracy,
     calibration_slope,
@@ -92,7 +93,7 @@ def test_linear_is_logistic_regression_on_differences(make):
     pairs, _ = synthetic(400)
     X, ones = pairs.features.astype(float), np.ones(len(pairs))
     prompt = np.arange(len(pairs))
-    train = PairSet(make(X), pairs.chosen, pairs.rejected, ones, ones, 0 * ones, prompt)
+    train = PairView(make(X), pairs.chosen, pairs.rejected, ones, ones, 0 * ones, prompt)
     found = LinearScorer(1e-6).fit(train, None, seed=0).coef
     difference = X[pairs.chosen] - X[pairs.rejected]
     both = np.vstack([difference, -difference])
@@ -106,7 +107,7 @@ def test_linear_rewards_know_the_penalty():
     """At the optimum the gradient of the summed loss is minus the penalty's, in units of a deviation."""
     pairs, _ = synthetic(300)
     X, ones = pairs.features.astype(float), np.ones(len(pairs))
-    train = PairSet(X, pairs.chosen, pairs.rejected, ones, ones, 0 * ones, np.arange(len(pairs)))
+    train = PairView(X, pairs.chosen, pairs.rejected, ones, ones, 0 * ones, np.arange(len(pairs)))
     coef = LinearScorer(30.0).fit(train, None, seed=0).coef
     gradient = X.T @ train.loss().gradient_hessian(X @ coef)[0]
     np.testing.assert_allclose(gradient, -30.0 * X.var(axis=0) * coef, rtol=2e-3, atol=1e-2)
@@ -293,7 +294,7 @@ def test_held_out_loss_is_taken_at_the_best_scale():
     """Scores that are three times too large lose nothing by it, scores without order do."""
     pairs, truth = synthetic(500)
     zeros, ones = np.zeros(500), np.ones(500)
-    held_out = HeldOutLoss(PairSet(None, pairs.chosen, pairs.rejected, ones, ones, zeros, pairs.prompt))
+    held_out = HeldOutLoss(PairView(None, pairs.chosen, pairs.rejected, ones, ones, zeros, pairs.prompt))
     loss = held_out(truth)
     assert held_out(3 * truth) == pytest.approx(loss)
     assert held_out(np.zeros(1000)) == pytest.approx(np.log(2))
@@ -303,7 +304,7 @@ def test_held_out_loss_is_taken_at_the_best_scale():
 def test_pairs_that_are_all_right_do_not_fit_for_ever():
     """Without a floor the loss would fall until the last tree: nothing held out is ever wrong."""
     first, second, ones = np.arange(5), np.arange(5, 10), np.ones(5)
-    held_out = HeldOutLoss(PairSet(None, first, second, ones, ones, np.zeros(5), first))
+    held_out = HeldOutLoss(PairView(None, first, second, ones, ones, np.zeros(5), first))
     right = np.where(np.arange(10) < 5, 1.0, -1.0)
     assert held_out(0.5 * right) == pytest.approx(np.log1p(np.exp(-1)))  # as they are: above the floor
     assert held_out(10 * right) == held_out(100 * right) == pytest.approx(np.log(7 / 6))

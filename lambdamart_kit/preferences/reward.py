@@ -14,15 +14,16 @@ from sklearn.utils.validation import check_is_fitted
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
-from lambdamart_kit.preferences.bags import bag_levels, bag_of, bag_std, mean_reward
 from lambdamart_kit.preferences.explaining import RewardExplain
 from lambdamart_kit.preferences.exporting import RewardExport
 from lambdamart_kit.preferences.features import prediction_features, training_features
 from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
 from lambdamart_kit.preferences.margins import margins_that_count
 from lambdamart_kit.preferences.pairs import PreferencePairs
+from lambdamart_kit.preferences.rewards.bags import bag_levels, bag_of, bag_std, mean_reward
+from lambdamart_kit.preferences.rewards.pair_view import PairView
+from lambdamart_kit.preferences.rewards.scorers import Reward, linear_scorer, scorer_of
 from lambdamart_kit.preferences.saving import RewardFile
-from lambdamart_kit.preferences.scorers import PairSet, Reward, linear_scorer, scorer_of
 from lambdamart_kit.preferences.scoring import accuracy, calibration_slope, preference_report
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
@@ -213,9 +214,7 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         """
         self.extractor_, X = training_features(self.features, pairs, owner="RewardModel")
         margin = margins_that_count(pairs, self.use_margins)
-        return self._fit(
-            PairSet(X, pairs.chosen, pairs.rejected, pairs.target, pairs.weight, margin, pairs.prompt)
-        )
+        return self._fit(PairView.of(pairs, X, margin=margin))
 
     def fit(
         self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
@@ -242,14 +241,14 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         ones, zeros = np.ones(len(first)), np.zeros(len(first))
         self.extractor_ = None
         matrix = as_matrix(X, "X")
-        return self._fit(PairSet(matrix, first, second, ones, weight, zeros, prompt))
+        return self._fit(PairView(matrix, first, second, ones, weight, zeros, prompt))
 
-    def _fit(self, pairs: PairSet) -> RewardModel:
+    def _fit(self, pairs: PairView) -> RewardModel:
         self._check_parameters()
         with unchanged_on_failure(self):
             return self._fit_rewards(pairs)
 
-    def _fit_rewards(self, pairs: PairSet) -> RewardModel:
+    def _fit_rewards(self, pairs: PairView) -> RewardModel:
         rng = make_rng(self.random_state)
         self.n_features_in_ = int(pairs.X.shape[1])
         train, held_out = self._hold_out(pairs, rng)
@@ -265,7 +264,7 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         return self
 
     def _bags(
-        self, train: PairSet, validation: PairSet | None, rng: np.random.Generator, like: list[Any]
+        self, train: PairView, validation: PairView | None, rng: np.random.Generator, like: list[Any]
     ) -> list[Reward]:
         """One scorer a bag; as large as those of `like`, where there are any."""
         scorer, rewards = scorer_of(self), []
@@ -275,7 +274,7 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
             rewards.append(scorer.fit(bag, validation, seed=seed, like=earlier))
         return rewards
 
-    def _hold_out(self, pairs: PairSet, rng: np.random.Generator) -> tuple[PairSet, PairSet | None]:
+    def _hold_out(self, pairs: PairView, rng: np.random.Generator) -> tuple[PairView, PairView | None]:
         prompts, code = np.unique(pairs.prompt, return_inverse=True)
         wanted = self.validation_fraction > 0 and (self.calibrate or self.scorer == "trees")
         if not wanted or len(prompts) < 2:
@@ -287,7 +286,7 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         held_out[rng.permutation(len(prompts))[:n_held_out]] = True
         return pairs.take(~held_out[code]), pairs.take(held_out[code])
 
-    def _nuisance(self, train: PairSet) -> FloatArray | None:
+    def _nuisance(self, train: PairView) -> FloatArray | None:
         """Effect of the nuisance columns in a linear model of all columns."""
         if self.nuisance is None:
             return None
@@ -306,7 +305,7 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         if pairs is None or self.nuisance_coef_ is None:
             return pairs
         effect = np.asarray(pairs.X @ self.nuisance_coef_).ravel()
-        offset = effect[pairs.first] - effect[pairs.second]
+        offset = effect[pairs.chosen] - effect[pairs.rejected]
         return dataclasses.replace(pairs, X=self.kept_columns(pairs.X), margin=pairs.margin - offset)
 
     def kept_columns(self, X: Features) -> Any:
@@ -326,12 +325,12 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
             return X
         return X[:, np.setdiff1d(np.arange(self.n_features_in_), self.nuisance)]
 
-    def _calibrated(self, validation: PairSet, nuisance: FloatArray) -> float:
+    def _calibrated(self, validation: PairView, nuisance: FloatArray) -> float:
         """Temperature at which the held-out log loss is lowest, the nuisance columns' part left as it is."""
         rows = validation.compact()
         rewards = self._mean_reward(rows.X)
         slope = calibration_slope(
-            rewards[rows.first] - rewards[rows.second], rows.target, rows.weight, offset=nuisance
+            rewards[rows.chosen] - rewards[rows.rejected], rows.target, rows.weight, offset=nuisance
         )
         return 1.0 / slope if np.isfinite(slope) and slope > 0 else 1.0
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.core.typing import Array, Features, FloatArray, Settings
-from lambdamart_kit.preferences.scorers import LinearReward
+from lambdamart_kit.preferences.rewards.scorers import LinearReward
 from lambdamart_kit.preferences.text import SentenceEmbeddings, TextFeatures, TfidfFeatures
 from lambdamart_kit.rankers import saving
 

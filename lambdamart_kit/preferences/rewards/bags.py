@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from lambdamart_kit.core.typing import Features, FloatArray
-from lambdamart_kit.preferences.scorers import PairSet, Reward
+from lambdamart_kit.preferences.rewards.pair_view import PairView
+from lambdamart_kit.preferences.rewards.scorers import Reward
 
 
-def bag_of(train: PairSet, rng: np.random.Generator) -> PairSet:
+def bag_of(train: PairView, rng: np.random.Generator) -> PairView:
     """Prompts drawn with replacement, as weights; prompts not drawn drop out."""
     prompts, code = np.unique(train.prompt, return_inverse=True)
     drawn = np.bincount(rng.integers(0, len(prompts), len(prompts)), minlength=len(prompts))[code]

@@ -12,11 +12,11 @@ from sklearn.base import clone
 from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, find_booster
 from lambdamart_kit.boosters.rounds import EvalSet
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.pairs import PairLoss, pair_terms
+from lambdamart_kit.core.pairs import pair_terms
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView
-from lambdamart_kit.core.typing import Features, FloatArray, Ids, IndexArray
-from lambdamart_kit.objectives import ExplicitPairs
+from lambdamart_kit.core.typing import Features, FloatArray
+from lambdamart_kit.preferences.rewards.pair_view import PairView
 from lambdamart_kit.preferences.scoring import calibration_slope
 from lambdamart_kit.rankers import LambdaMART, LinearRanker, NeuralRanker
 from lambdamart_kit.rankers.columns.categories import FeatureColumns
@@ -24,56 +24,6 @@ from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _MOST_STEPS, _TOLERANCE = 100, 1e-5  # of linear rewards: the tolerance is what float32 features allow
-
-
-@dataclass(frozen=True, eq=False)
-class PairSet:
-    """Explicit pairs of rows of a feature matrix, with all that the loss needs.
-
-    Attributes
-    ----------
-    X : (n, n_features) array or CSR
-    first, second : (n_pairs,) intp
-        Rows of X.
-    target, weight, margin : (n_pairs,) float64
-    prompt : (n_pairs,) intp
-    """
-
-    X: Features
-    first: IndexArray
-    second: IndexArray
-    target: FloatArray
-    weight: FloatArray
-    margin: FloatArray
-    prompt: IndexArray
-
-    def take(self, pairs: Ids) -> PairSet:
-        """Some of the pairs, over the same rows."""
-        names = ("first", "second", "target", "weight", "margin", "prompt")
-        return PairSet(self.X, *(getattr(self, name)[pairs] for name in names))
-
-    def compact(self) -> PairSet:
-        """The same pairs over only the rows that they need."""
-        rows, code = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
-        first, second = code[: len(self.first)], code[len(self.first) :]
-        X = self.X if len(rows) == self.X.shape[0] else self.X[rows]
-        return PairSet(X, first, second, self.target, self.weight, self.margin, self.prompt)
-
-    def objective(self, flip_rate: float = 0.0, correction: str = "smoothed") -> ExplicitPairs:
-        """The Bradley-Terry objective on these pairs."""
-        return ExplicitPairs(
-            np.column_stack([self.first, self.second]),
-            weight=self.weight,
-            target=self.target,
-            margin=self.margin,
-            flip_rate=flip_rate,
-            correction=correction,
-        )
-
-    def loss(self, n_threads: int | None = None, **noise: Any) -> PairLoss:
-        """The same as a function of one score a row; `noise` are the flip rate and its correction."""
-        queries = Queries.from_qid(None, self.X.shape[0])
-        return self.objective(**noise).bind(np.zeros(self.X.shape[0]), queries, n_threads=n_threads).pair_loss
 
 
 class Reward(Protocol):
@@ -87,7 +37,7 @@ class Reward(Protocol):
 class Scorer(Protocol):
     """Fits a reward to pairs; `validation` may stop it early."""
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
+    def fit(self, train: PairView, validation: PairView | None, *, seed: int, like: Any = None) -> Reward:
         """Fit on `train`; where nothing stops it, to the size of the reward `like`."""
         ...
 
@@ -107,7 +57,7 @@ class TreeScorer:
     ranker: LambdaMART
     noise: dict[str, Any] = field(default_factory=dict)
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
+    def fit(self, train: PairView, validation: PairView | None, *, seed: int, like: Any = None) -> Reward:
         """Grow trees until the held-out log loss has not fallen for `early_stopping_rounds` rounds."""
         pairs = train.compact()
         rows = _as_ordered_rows(pairs.X)
@@ -131,7 +81,7 @@ def _as_ordered_rows(X: Features) -> OrderedRows:
     return OrderedRows(RowView.of(_float32(X)), np.zeros(n_rows), queries, sample_weight=None)
 
 
-def _held_out_loss(validation: PairSet) -> EvalSet:
+def _held_out_loss(validation: PairView) -> EvalSet:
     held_out = validation.compact()
     loss = HeldOutLoss(held_out)
     return EvalSet("validation", _float32(held_out.X), "log_loss", loss, greater_is_better=False)
@@ -146,15 +96,15 @@ class HeldOutLoss:
     Laplace's rule of succession gives the next pair.
     """
 
-    def __init__(self, pairs: PairSet) -> None:
+    def __init__(self, pairs: PairView) -> None:
         self._pairs = pairs
         self._factor = 1.0
-        self._least_if_all_right = float(np.log1p(1.0 / (len(pairs.first) + 1)))
+        self._least_if_all_right = float(np.log1p(1.0 / (len(pairs.chosen) + 1)))
 
     def __call__(self, scores: FloatArray) -> float:
         """Loss at the scores of the pairs' rows."""
         p = self._pairs
-        difference = np.asarray(scores[p.first] - scores[p.second], dtype=np.float64)
+        difference = np.asarray(scores[p.chosen] - scores[p.rejected], dtype=np.float64)
         factor = calibration_slope(difference, p.target, p.weight, offset=-p.margin, start=self._factor)
         # No usable factor (all scores equal, all pairs right or wrong): judge the scores as they are.
         usable = np.isfinite(factor) and factor > 0
@@ -210,7 +160,7 @@ class LinearScorer:
     noise: dict[str, Any] = field(default_factory=dict)
     n_threads: int | None = None
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
+    def fit(self, train: PairView, validation: PairView | None, *, seed: int, like: Any = None) -> Reward:
         """Newton's method; nothing is held out."""
         rows = train.compact()
         ranker = LinearRanker(
@@ -233,7 +183,7 @@ class RankerScorer:
     ranker: Any
     noise: dict[str, Any] = field(default_factory=dict)
 
-    def fit(self, train: PairSet, validation: PairSet | None, *, seed: int, like: Any = None) -> Reward:
+    def fit(self, train: PairView, validation: PairView | None, *, seed: int, like: Any = None) -> Reward:
         """Fit a clone; its own parameters decide how long."""
         rows = train.compact()
         ranker = clone(self.ranker)
@@ -243,7 +193,7 @@ class RankerScorer:
             **({"random_state": seed} if known.get("random_state", 0) is None else {}),
         )
         prompt = np.zeros(rows.X.shape[0], dtype=np.intp)
-        prompt[rows.second], prompt[rows.first] = rows.prompt, rows.prompt
+        prompt[rows.rejected], prompt[rows.chosen] = rows.prompt, rows.prompt
         fitted: Reward = ranker.fit(rows.X, np.zeros(len(prompt)), qid=prompt)
         return fitted
 
