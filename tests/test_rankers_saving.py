@@ -218,3 +218,12 @@ def test_files_of_other_kinds(tmp_path):
         load_ranker(tmp_path / "text")
     with pytest.raises(FileNotFoundError):
         load_ranker(tmp_path / "missing")
+
+
+def test_trees_of_one_leaf_are_read_back(tmp_path):
+    """LightGBM writes a constant as a tree of one leaf, which has no parent."""
+    X = np.arange(12, dtype=np.float32)[:, None]
+    ranker = PointwiseRanker(n_jobs=1).fit(X, np.arange(12) % 3, qid=np.repeat([1, 2], 6))
+    assert len(set(ranker.predict(X))) == 1  # twelve rows are too few for a split
+    ranker.save(tmp_path / "m.lmk")
+    np.testing.assert_array_equal(PointwiseRanker.load(tmp_path / "m.lmk").predict(X), ranker.predict(X))

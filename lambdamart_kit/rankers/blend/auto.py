@@ -89,7 +89,8 @@ class AutoRanker(BaseRanker):
         "isotonic" turns scores into expected labels, learned on out-of-fold scores. The order stays.
     distill : bool
         Whether one LambdaMART model is trained on the scores of the blend, and takes its place in `predict`,
-        `save` and `export`: smaller and faster. The leaderboard shows what that costs.
+        `save` and `export`: smaller and faster. The leaderboard shows what that costs, with a measure that
+        flatters it; on a fold of MQ2008 it cost .007 of NDCG@10 on test queries.
     categorical_features : "auto", array-like or None
         As in `LambdaMART`. Data with categories or missing values has trees only.
     position_bias : str, array-like, callable or PositionBias

@@ -25,8 +25,8 @@ from lambdamart_kit.rankers.blend.scale import deviation_within_queries
 from lambdamart_kit.rankers.columns.categories import FeatureColumns
 from lambdamart_kit.runtime.progress import Progress
 
-# How often the whole portfolio is fitted, each time on other folds. What more repeats would add was below
-# .001 on every data set.
+# How often the whole portfolio is fitted, each time on other folds: with five folds, at most twenty models a
+# member. Every repeat makes the blend larger and slower.
 _MOST_REPEATS = 4
 _ROUNDS_WITHOUT_FOLDS = 100  # trees of a model that nothing is held out for
 
@@ -253,7 +253,8 @@ class Run:
         """Take finished models into their member, all of a repeat on one scale.
 
         One scale for all folds, because a model that stopped after a few trees has small scores, and should
-        count for little. A scale for each model was measured to lose .012 on the MSLR sample.
+        count for little. A scale for each model gained .002 on MQ2008 and lost .012 on the MSLR sample, out of
+        fold.
         """
         scale = deviation_within_queries(scores, self.plan.rows.queries)
         fits = [CrossFit(model, repeat, fold, scale, seconds) for fold, (model, seconds) in enumerate(done)]

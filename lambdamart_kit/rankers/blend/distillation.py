@@ -37,7 +37,9 @@ def distil(plan: Plan, blended: FloatArray) -> tuple[BaseRanker, FloatArray]:
     model : LambdaMART
         Fitted on all rows.
     scores : (n_samples,) float64
-        Scores of the models of the folds on the queries that they had not seen.
+        Scores of the models of the folds on the queries that they had not seen. Their teachers had seen them,
+        so a measure of these scores is flattered: on a fold of MQ2008 it was .008 above the blend's, and on
+        test queries .007 below.
     """
     rows = plan.rows
     targets = _targets(rows, blended)
