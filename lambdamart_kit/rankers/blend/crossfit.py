@@ -253,8 +253,8 @@ class Run:
         """Take finished models into their member, all of a repeat on one scale.
 
         One scale for all folds, because a model that stopped after a few trees has small scores, and should
-        count for little. A scale for each model gained .002 on MQ2008 and lost .012 on the MSLR sample, out of
-        fold.
+        count for little. A scale for each model gained .002 on MQ2008 and lost .012 on the MSLR sample (out
+        of fold).
         """
         scale = deviation_within_queries(scores, self.plan.rows.queries)
         fits = [CrossFit(model, repeat, fold, scale, seconds) for fold, (model, seconds) in enumerate(done)]
