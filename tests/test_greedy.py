@@ -26,7 +26,7 @@ def value(kind, vectors, chosen):
     S = X @ X.T
     pairs = list(itertools.combinations(chosen, 2))
     if kind == "facility":
-        return np.maximum(S[:, chosen], 0).max(axis=1).sum()
+        return (np.maximum(S[:, chosen], 0).max(axis=1) ** 2).sum()
     if kind == "coverage":
         return (1 - np.prod(1 - X[chosen], axis=0)).sum()
     if kind == "logdet":

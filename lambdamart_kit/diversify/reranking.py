@@ -52,7 +52,7 @@ def rerank(
     ============ ================================================== ========== ======== ====================
     `utility`    U(A), before scaling                               submodular monotone greedy reaches
     ============ ================================================== ========== ======== ====================
-    "facility"   sum over rows v of max over i in A of sim(v, i)+   yes        yes      1 - (1 - 1/k)^k
+    "facility"   sum over rows v of w_v max over i of sim(v, i)+^2  yes        yes      1 - (1 - 1/k)^k
     "coverage"   sum over topics t of 1 - prod over A of (1 - p_it) yes        yes      1 - (1 - 1/k)^k
     "logdet"     log det(I + S_A)                                   yes        yes      1 - (1 - 1/k)^k
     "redundancy" - sum over pairs in A of sim(i, j)+                yes        no       no bound; allow_stop
@@ -64,8 +64,15 @@ def rerank(
     all), since relevance >= 0 keeps F monotone. For "max-sum", d is half the distance of the unit vectors
     (``sqrt(s_ii + s_jj - 2 s_ij) / 2``), a metric; the next row is chosen by half its relevance plus its
     distances, which is what the 1/2 needs (Borodin et al. 2012). "mmr" is the rule of Carbonell and
-    Goldstein, not a set function. The first three utilities are scaled so that the best single row of a
-    query is worth 1, as the most relevant row is; then `trade_off` means the same for all queries.
+    Goldstein, not a set function. All are scaled so that a row is worth at most about 1, as the most relevant
+    row is, and `trade_off` means the same for all queries and utilities: for "coverage" and "logdet" the best
+    single row is worth 1. For "facility" the row that is least like the others has weight 1, and each row
+    v has the weight ``w_v`` = its crowding over that of v, where the crowding is the sum of squared
+    similarities to all rows of the query. Ten near-copies therefore share about one row's worth.
+
+    "redundancy" is worse than submodular: each copy costs its similarity to every chosen row, so the fifth
+    copy costs four times the second. It is for readers whom repetition tires (fatigue), not only bores. A
+    row can then be worth less than nothing, and `allow_stop` ends the list there.
 
     Parameters
     ----------
@@ -165,9 +172,9 @@ class _Lists:
         counts = np.zeros(len(self.sizes), dtype=np.intp)
         n_rows = np.diff(self.ptr)
         facility = self.kind == greedy.FACILITY
-        singles = greedy.NO_FLOATS
+        singles = np.empty((2, 0))
         if facility and n_rows.max(initial=0) > _GRAM_ROWS:
-            singles = _facility_singles(vectors, self.ptr)
+            singles = np.stack(_facility_singles(vectors, self.ptr))
         bounds = balanced_bounds(n_rows**2 if facility else n_rows, n_threads)
         run_tasks(
             _choose_for_queries,
@@ -199,7 +206,7 @@ class _Lists:
             else:
                 task = greedy.problem(self.kind, modular=modular, similarity=block)
             chosen = np.empty(min(self.limit.k, stop - start), dtype=np.intp)
-            n_chosen = _choose(task, self.trade_off, greedy.NO_FLOATS, self.limit, chosen)
+            n_chosen = _choose(task, self.trade_off, np.empty((2, 0)), self.limit, chosen)
             rows.append(of_query[chosen[:n_chosen]])
         return np.concatenate(rows) if rows else np.empty(0, dtype=np.intp)
 
@@ -238,7 +245,8 @@ def _choose_for_queries(
             np.empty(0),
         )
         into = chosen[ends[q] : ends[q + 1]]
-        alone = singles[a:b] if len(singles) and len(matrix) == 0 else np.empty(0)
+        known = singles.shape[1] > 0 and b - a > _GRAM_ROWS
+        alone = singles[:, a:b] if known else np.empty((2, 0))
         counts[q] = _choose(task, trade_off, alone, limit, into)
         into += a
 
@@ -249,29 +257,51 @@ def _choose(
 ) -> int:
     """One list into `chosen`: scale the utility, then maximise; how many were chosen.
 
-    `singles` are upper bounds of the utility of each row by itself; computed when empty.
+    `singles` are the weight of each row and an upper bound of its utility by itself, for "facility" on lists
+    too long for a matrix; computed when empty.
     """
     zero = np.zeros(len(task.modular))
-    if len(singles) == 0:
-        singles = greedy.first_gains(_with_modular(task, zero, 1.0))
+    weight = task.weight
+    if singles.shape[1]:
+        weight = singles[0]
+        alone = singles[1]
+    else:
+        alone = greedy.first_gains(_with(task, zero, 1.0, weight))
+        if task.kind == greedy.FACILITY:
+            weight = _weights_by_crowding(alone)
+            alone = greedy.first_gains(_with(task, zero, 1.0, weight))
     scale = trade_off
     modular = task.modular
     if task.kind == greedy.MAX_SUM:
         scale *= 2.0 / max(len(chosen) - 1, 1)
         modular = task.modular / 2
-    elif task.kind <= greedy.LOGDET:
-        scale *= 1.0 / singles.max() if singles.max() > 0 else 0.0
-    scaled = _with_modular(task, modular, scale)
-    bounds = modular + scale * singles
+    elif task.kind == greedy.COVERAGE or task.kind == greedy.LOGDET:
+        scale *= 1.0 / alone.max() if alone.max() > 0 else 0.0
+    scaled = _with(task, modular, scale, weight)
+    bounds = modular + scale * alone
     n_chosen, _ = greedy.maximise_into(scaled, limit, bounds, chosen, np.empty(len(chosen)))
     return int(n_chosen)
 
 
 @inner
-def _with_modular(task: greedy.Problem, modular: FloatArray, scale: float) -> greedy.Problem:
+def _with(task: greedy.Problem, modular: FloatArray, scale: float, weight: FloatArray) -> greedy.Problem:
     return greedy.Problem(
-        task.kind, modular, scale, task.vectors, task.similarity, task.first, task.second, task.weight
+        task.kind, modular, scale, task.vectors, task.similarity, task.first, task.second, weight
     )
+
+
+@kernel
+def _weights_by_crowding(crowding: FloatArray) -> FloatArray:
+    """Weight of each row: the smallest crowding over its own; 0 where a row is similar to nothing."""
+    least = np.inf
+    for value in crowding:
+        if value > 0:
+            least = min(least, value)
+    weights = np.zeros(len(crowding))
+    for v in range(len(crowding)):
+        if crowding[v] > 0:
+            weights[v] = least / crowding[v]
+    return weights
 
 
 @kernel
@@ -293,19 +323,35 @@ def _gram(rows: Float32Array) -> FloatArray:
     return matrix
 
 
-def _facility_singles(vectors: Float32Array, ptr: IndexArray) -> FloatArray:
-    """Bounds of ``sum over v of sim(v, i)+`` in lists too long for an n x n matrix, in blocks of one."""
-    sums = np.zeros(len(vectors))
+def _facility_singles(vectors: Float32Array, ptr: IndexArray) -> tuple[FloatArray, FloatArray]:
+    """Weights of the rows of lists too long for an n x n matrix, and bounds of what each row is worth alone.
+
+    Both are made from blocks of the matrix.
+    """
+    weights = np.zeros(len(vectors))
+    bounds = np.zeros(len(vectors))
     for start, stop in itertools.pairwise(ptr):
         if stop - start <= _GRAM_ROWS:
             continue
-        for a in range(start, stop, _BLOCK_ROWS):
-            b = min(a + _BLOCK_ROWS, stop)
-            block = vectors[a:b] @ vectors[a:stop].T
-            np.maximum(block, 0.0, out=block)
-            sums[a:b] += block.sum(axis=1)
-            sums[b:stop] += block[:, b - a :].sum(axis=0)
-    return sums * (1.0 + _SINGLE_PRECISION_SLACK)
+        rows = vectors[start:stop]
+        weights[start:stop] = _weights_by_crowding(_sums_of_squares(rows, np.ones(len(rows))))
+        bounds[start:stop] = _sums_of_squares(rows, weights[start:stop])
+    return weights, bounds * (1.0 + _SINGLE_PRECISION_SLACK)
+
+
+def _sums_of_squares(rows: Float32Array, weights: FloatArray) -> FloatArray:
+    """``sum over v of w_v sim(v, i)+^2`` of each row i, from blocks of float32 similarities."""
+    sums = np.zeros(len(rows))
+    light = weights.astype(np.float32)
+    # The matrix is symmetric, so only blocks on and above its diagonal are made, and each serves twice.
+    for a in range(0, len(rows), _BLOCK_ROWS):
+        b = min(a + _BLOCK_ROWS, len(rows))
+        block = rows[a:b] @ rows[a:].T
+        np.maximum(block, 0.0, out=block)
+        np.square(block, out=block)
+        sums[a:b] += block @ light[a:]
+        sums[b:] += light[a:b] @ block[:, b - a :]
+    return sums
 
 
 def _filled(chosen: IndexArray, ends: IndexArray, counts: IndexArray) -> IndexArray:

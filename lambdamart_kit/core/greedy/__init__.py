@@ -9,7 +9,7 @@ with a modular part m (relevance; zero when annotating) and a set utility U:
 ============ ========================================================== ========== ======== ===============
 `kind`       U(A)                                                       submodular monotone greedy reaches
 ============ ========================================================== ========== ======== ===============
-FACILITY     sum over rows v of max over i in A of sim(v, i)+           yes        yes      1 - (1 - 1/k)^k
+FACILITY     sum over rows v of w_v max over i in A of sim(v, i)+^2     yes        yes      1 - (1 - 1/k)^k
 COVERAGE     sum over topics t of w_t (1 - prod over i in A (1 - p_it)) yes        yes      1 - (1 - 1/k)^k
 LOGDET       log det(I + sum over i in A of w_i z_i z_i')               yes        yes      1 - (1 - 1/k)^k
 REDUNDANCY   - sum over pairs in A of sim(i, j)+                        yes        no       no bound

@@ -44,7 +44,8 @@ class Problem(NamedTuple):
     first, second : (n,) intp or (0,)
         When given, item i is the difference of two vectors, ``vectors[first[i]] - vectors[second[i]]``.
     weight : (n,) or (n_topics,) float64, or (0,)
-        Weight of each item's rank-one term (LOGDET) or of each topic (COVERAGE); ones when empty.
+        Weight of each item's rank-one term (LOGDET), of each row to be covered (FACILITY) or of each topic
+        (COVERAGE); ones when empty.
     """
 
     kind: int

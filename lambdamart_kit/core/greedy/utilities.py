@@ -138,17 +138,30 @@ def _extend_basis(task: Problem, state: State, n_chosen: int, i: int) -> None:
 
 @_summing
 def _facility_gain(task: Problem, level: FloatArray, i: int) -> float:
-    """By how much item i is nearer to the rows than all chosen items, summed over the rows."""
+    """By how much item i raises the squared similarity of the rows to what is chosen, in their weighted sum.
+
+    The square is what keeps many weak similarities, which random directions have, from counting as much as
+    the few strong ones of near-copies.
+    """
     total = 0.0
-    if len(task.similarity):
-        # Similarities are symmetric, so row i serves as column i, and
-        # its numbers lie side by side in memory.
+    weighted = len(task.weight) > 0
+    # Similarities are symmetric, so row i serves as column i, and
+    # its numbers lie side by side in memory.
+    if len(task.similarity) and weighted:
         row = task.similarity[i]
         for v in range(len(level)):
-            total += max(row[v] - level[v], 0.0)
+            nearest = max(row[v], level[v])
+            total += task.weight[v] * (nearest - level[v]) * (nearest + level[v])
+    elif len(task.similarity):
+        row = task.similarity[i]
+        for v in range(len(level)):
+            nearest = max(row[v], level[v])
+            total += (nearest - level[v]) * (nearest + level[v])
     else:
         for v in range(len(level)):
-            total += max(_dot(task.vectors[v], task.vectors[i]) - level[v], 0.0)
+            nearest = max(_dot(task.vectors[v], task.vectors[i]), level[v])
+            weight = task.weight[v] if weighted else 1.0
+            total += weight * (nearest - level[v]) * (nearest + level[v])
     return total
 
 
