@@ -18,6 +18,7 @@ ROOMS = {
     "report": "Reports",
     "export": "Export",
     "explore": "Exploration",
+    "explore.evaluation": "Off-policy evaluation",
     "diversify": "Diversity",
     "clicks": "Clicks",
     "trec": "TREC",

@@ -4,7 +4,8 @@ Policies score lists of candidates, return slates with ``select`` (and logged pr
 closed form exists, else estimated with a stated error), and learn with ``partial_fit``:
 :class:`EpsilonGreedy`, :class:`LinUCB`, :class:`LinearThompson`, :class:`LogisticThompson`, and
 :class:`RankerPolicy` on top of a fitted ranker. :func:`select_pairs` chooses preference pairs to annotate.
-:func:`boltzmann`, :func:`sample_slates` and :func:`slate_log_prob` sample from scores.
+:func:`boltzmann`, :func:`sample_slates` and :func:`slate_log_prob` sample from scores. The package
+``explore.evaluation`` tells from a log what another policy would have earned.
 """
 
 from lambdamart_kit.explore.annotation import select_pairs
