@@ -14,7 +14,7 @@ from lambdamart_kit.diversify.reranking import rerank
 class TradeOff(NamedTuple):
     """What :func:`choose_trade_off` found.
 
-    Attributes
+    Parameters
     ----------
     trade_off : float
         The smallest one tried whose lists are no more alike than wanted.
@@ -24,6 +24,12 @@ class TradeOff(NamedTuple):
         Share of the discounted relevance of the undiversified lists that is kept at `trade_off`.
     curve : (n_tried, 3) float64
         Trade-off, similarity and relevance kept, of each trade-off that was tried.
+
+    Examples
+    --------
+    >>> found = choose_trade_off([1.0, 0.9, 0.0], [[1, 0], [1, 0], [0, 1]], 1.0, k=2)
+    >>> found.trade_off, found.curve.shape
+    (0.0, (21, 3))
     """
 
     trade_off: float
@@ -50,14 +56,16 @@ def choose_trade_off(
 
     Parameters
     ----------
-    scores, qid
-        As in :func:`rerank`, of past queries.
+    scores : (n_samples,) array-like
+        Relevance of the rows of past queries.
     features : (n_samples, n_features) array-like
         What rows are compared by.
     similarity : float
         The wanted mean similarity, in [-1, 1].
     k : int
         Length of the lists.
+    qid : (n_samples,) array-like, optional
+        Query of each row; None is one list.
     grid : (n_tried,) array-like, optional
         Trade-offs to try; 0, 0.05, ..., 1 by default.
     **options
@@ -66,6 +74,7 @@ def choose_trade_off(
     Returns
     -------
     TradeOff
+        The trade-off, what it costs, and the curve it was read from.
 
     Raises
     ------

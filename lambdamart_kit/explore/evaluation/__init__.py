@@ -1,7 +1,7 @@
 """Off-policy evaluation: what a policy would have earned, from the log of another one.
 
-:func:`evaluate_policy` and :func:`evaluate_slates` give a value with an interval, and refuse where the log says
-too little (:func:`overlap`).
+:func:`evaluate_policy` and :func:`evaluate_slates` give a value with an interval, and refuse where the log
+says too little (:func:`overlap`).
 """
 
 from lambdamart_kit.explore.evaluation.estimators import ESTIMATORS

@@ -17,13 +17,19 @@ from lambdamart_kit.explore.evaluation.weights import Overlap, importance_weight
 
 
 class PoorOverlap(ValueError):
-    """The log says too little about the policy for a number that anybody should trust."""
+    """The log says too little about the policy for a number that anybody should trust.
+
+    Examples
+    --------
+    >>> issubclass(PoorOverlap, ValueError)
+    True
+    """
 
 
 class Estimate(NamedTuple):
     """A policy's value.
 
-    Attributes
+    Parameters
     ----------
     value : float
         Estimated expected reward of a row (or slate).
@@ -31,6 +37,11 @@ class Estimate(NamedTuple):
         Confidence interval.
     overlap : Overlap
         How well the log covers the policy.
+
+    Examples
+    --------
+    >>> Estimate(0.6, 0.5, 0.7, overlap([1.0, 1.0])).value
+    0.6
     """
 
     value: float
@@ -42,7 +53,7 @@ class Estimate(NamedTuple):
 class Log(NamedTuple):
     """What was shown, with which probability, and what came of it.
 
-    Attributes
+    Parameters
     ----------
     candidates : (n, n_candidates, d) float64
         What could be shown. For a policy with `arms`: contexts, (n, d).
@@ -51,8 +62,14 @@ class Log(NamedTuple):
     propensities : (n,) float64
         Probability with which it was shown.
     rewards : (n,) float64
+        What came of it.
     logging : (n, n_candidates) float64 or None
         Probability of every candidate, where it was kept; then unsupported actions are found.
+
+    Examples
+    --------
+    >>> Log(np.zeros((2, 3, 1)), [0, 2], [0.5, 0.25], [1.0, 0.0]).propensities
+    [0.5, 0.25]
     """
 
     candidates: FloatArray
@@ -83,6 +100,7 @@ def evaluate_policy(
     Parameters
     ----------
     log : Log
+        Of rows that the policy did not learn from.
     policy : Policy or callable
         A policy of the kit, which is not changed, or a function from candidates to the (n, n_candidates)
         probabilities of showing each.
@@ -93,9 +111,11 @@ def evaluate_policy(
     limit : float, optional
         Largest weight (or the constant of "shrinkage"), > 0.
     interval : {"normal", "bootstrap", "bernstein"}
+        See :func:`interval_of_mean`.
     width : float, optional
         Range of the terms; for "bernstein".
     confidence : float
+        In (0, 1).
     check_overlap : bool
         Refuse where :meth:`Overlap.problems` finds a reason. The model of "direct" is not excused: there it
         extrapolates.
@@ -105,6 +125,7 @@ def evaluate_policy(
     Returns
     -------
     Estimate
+        The value, its interval and the overlap.
 
     Raises
     ------
@@ -171,13 +192,23 @@ def evaluate_slates(
     rewards : (n, k) array-like
         Reward at each position.
     estimator : {"standard", "independent", "cascade", "pseudo-inverse"}
-    interval, width, confidence, check_overlap, random_state
-        As in :func:`evaluate_policy`. Overlap is that of the whole slate for "standard" and "cascade", and of
+        What a reward is assumed to depend on.
+    interval : {"normal", "bootstrap", "bernstein"}
+        See :func:`interval_of_mean`.
+    width : float, optional
+        Range of the terms; for "bernstein".
+    confidence : float
+        In (0, 1).
+    check_overlap : bool
+        Refuse where :meth:`Overlap.problems` finds a reason. Overlap is that of the whole slate for "standard" and "cascade", and of
         the worst position for the other two.
+    random_state : int, Generator or None
+        For "bootstrap".
 
     Returns
     -------
     Estimate
+        The value, its interval and the overlap.
 
     References
     ----------

@@ -30,6 +30,7 @@ def interval_of_mean(
     Parameters
     ----------
     terms : (n,) float64
+        Independent, with one expectation.
     kind : {"normal", "bootstrap", "bernstein"}
     confidence : float
         In (0, 1).
@@ -38,6 +39,12 @@ def interval_of_mean(
     width : float, optional
         Largest minus smallest possible term; needed for "bernstein". What was seen is no bound.
     random_state : int, Generator or None
+        For "bootstrap".
+
+    Returns
+    -------
+    (low, high) : tuple of float
+        Ends of the interval.
 
     Raises
     ------

@@ -53,6 +53,17 @@ def cascade_doubly_robust(
     ----------
     Kiyohara et al. (2022), "Doubly robust off-policy evaluation for ranking policies under the cascade
     behavior model", WSDM.
+
+    Returns
+    -------
+    (n,) float64
+        One number a slate, whose mean is the estimate.
+
+    Examples
+    --------
+    >>> w, r = np.array([[2.0, 0.5]]), np.array([[1.0, 1.0]])
+    >>> cascade_doubly_robust(w, r, np.array([[0.5, 0.5]]), np.array([[0.6, 0.4]])).round(9).tolist()
+    [2.9]
     """
     upto = np.cumprod(w, axis=1)
     before = np.concatenate((np.ones((len(w), 1)), upto[:, :-1]), axis=1)

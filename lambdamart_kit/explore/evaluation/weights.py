@@ -12,7 +12,7 @@ from lambdamart_kit.core.typing import ArrayLike, FloatArray
 class Overlap(NamedTuple):
     """How well a log covers what another policy would do.
 
-    Attributes
+    Parameters
     ----------
     effective_sample_size : float
         ``(sum w)^2 / sum w^2``: rows that a log of equal weights would need for the same precision.
@@ -24,6 +24,11 @@ class Overlap(NamedTuple):
         1 in expectation if the propensities are right and cover the policy.
     unsupported : float
         Share of the policy's probability on actions that the log could not show; NaN if it is not known.
+
+    Examples
+    --------
+    >>> overlap([1.0] * 99 + [40.0]).problems()
+    ['the effective sample size is 11.4, below 30', 'one row has 29% of all weight, more than 20%']
     """
 
     effective_sample_size: float
@@ -39,7 +44,20 @@ class Overlap(NamedTuple):
         most_largest: float = 0.2,
         most_unsupported: float = 0.01,
     ) -> list[str]:
-        """Reasons not to trust an estimate made from these weights; empty if there is none."""
+        """Reasons not to trust an estimate made from these weights; empty if there is none.
+
+        Parameters
+        ----------
+        least_effective : float
+            Smallest effective sample size, in rows.
+        most_largest, most_unsupported : float
+            Largest shares, in [0, 1].
+
+        Returns
+        -------
+        list of str
+            One sentence a reason.
+        """
         found = []
         if not self.effective_sample_size >= least_effective:
             found.append(
@@ -68,6 +86,7 @@ def importance_weights(target: ArrayLike, logged: ArrayLike) -> FloatArray:
     Returns
     -------
     float64 of the same shape
+        Weights >= 0.
 
     Raises
     ------
@@ -111,6 +130,7 @@ def overlap(
     Returns
     -------
     Overlap
+        Effective sample size, shares and the mean weight.
 
     Raises
     ------
