@@ -200,8 +200,8 @@ def evaluate_slates(
     confidence : float
         In (0, 1).
     check_overlap : bool
-        Refuse where :meth:`Overlap.problems` finds a reason. Overlap is that of the whole slate for "standard" and "cascade", and of
-        the worst position for the other two.
+        Refuse where :meth:`Overlap.problems` finds a reason. Overlap is that of the whole slate for "standard"
+        and "cascade", and of the worst position for the other two.
     random_state : int, Generator or None
         For "bootstrap".
 
