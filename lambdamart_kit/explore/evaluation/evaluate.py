@@ -200,7 +200,7 @@ def evaluate_slates(
     confidence : float
         In (0, 1).
     check_overlap : bool
-        Refuse where :meth:`Overlap.problems` finds a reason. Overlap is that of the whole slate for "standard"
+        Refuse where :meth:`Overlap.problems` finds a reason. Overlap is of the whole slate for "standard"
         and "cascade", and of the worst position for the other two.
     random_state : int, Generator or None
         For "bootstrap".
