@@ -119,8 +119,8 @@ CALLS = {
     "search": (
         "import lambdamart_kit as lk\nfrom sklearn.model_selection import GridSearchCV\n"
         "from lambdamart_kit.model_selection import QueryKFold\n"
-        "grid = GridSearchCV(lk.LambdaMART(n_estimators=2), {'num_leaves': [3, 7]}, cv=QueryKFold(2))\\n"
-        "def search():\\n    with lk.query_routing():\\n"
+        "grid = GridSearchCV(lk.LambdaMART(n_estimators=2), {'num_leaves': [3, 7]}, cv=QueryKFold(2))\n"
+        "def search():\n    with lk.query_routing():\n"
         "        return grid.fit(data.X, data.y, qid=data.qid).predict(data.X)",
         "search()",
     ),
