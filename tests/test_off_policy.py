@@ -178,7 +178,8 @@ def test_intervals_follow_their_formulas(rng):
         ({"limit": 2.0}, "estimator='snips' does not use 'limit'"),
         ({"estimator": "clipped"}, "estimator='clipped' needs 'limit'"),
         ({"estimator": "clipped", "limit": 0.0}, "'limit' must be > 0; got 0.0"),
-        ({"interval": "bernstein"}, "'width' must be given for kind='bernstein'"),
+        ({"interval": "bernstein"}, "holds for means of independent terms"),
+        ({"estimator": "ips", "interval": "bernstein"}, "'width' must be given for kind='bernstein'"),
         ({"estimator": "dr", "expected": np.zeros((60, 3))}, "'expected' must be finite and"),
     ],
 )

@@ -154,6 +154,11 @@ def evaluate_policy(
     """
     check_choice(estimator, tuple(ESTIMATORS), name="estimator")
     _check_used(estimator, expected, limit)
+    if interval == "bernstein" and estimator in ("snips", "sndr"):
+        raise ValueError(
+            f"interval='bernstein' holds for means of independent terms; {estimator!r} is a ratio; "
+            "use 'normal' or 'bootstrap', or estimator 'ips', 'clipped', 'dr', 'switch' or 'shrinkage'"
+        )
     probabilities = _probabilities(policy, log.candidates)
     actions, rewards = _check_log(log, probabilities)
     row = np.arange(len(actions))
