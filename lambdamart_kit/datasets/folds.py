@@ -117,12 +117,8 @@ def load_folds(
     Returns
     -------
     iterator of Fold
-        In the order of their numbers.
-
-    Yields
-    ------
-    Fold
-        ``fold.name``, and ``fold.train``, ``fold.vali``, ``fold.test``, each read on first use.
+        In the order of their numbers: ``fold.name``, and ``fold.train``, ``fold.vali``, ``fold.test``, each
+        read on first use.
 
     Raises
     ------

@@ -265,7 +265,7 @@ class Explanation:
         Returns
         -------
         Importance
-            Loss of each feature, with its spread over queries.
+            Mean loss of each feature with its standard error, and the loss of each query.
         """
         labels = self._given_labels("importance")
         order = self._queries.order
@@ -344,7 +344,7 @@ class Explanation:
         Returns
         -------
         Monotone
-            Direction of each feature, and how often scores go the other way.
+            Share of the steps on which scores rise and fall, and the largest steps, by feature.
         """
         return directions(self.model, self._sample(), self.model.in_use, n_points)
 

@@ -29,7 +29,9 @@ class LinearPolicy(Policy):
     coef_ : (n_models, d) float64
         ``theta = A^-1 b``.
     n_observations_ : int
+        Rewards seen so far.
     n_features_in_ : int
+        Columns that fit saw.
     """
 
     reg_lambda: float

@@ -64,6 +64,7 @@ class RankerPolicy(Policy):
     information_ : Information
         H.
     n_observations_ : int
+        Rows that were shown so far.
 
     References
     ----------

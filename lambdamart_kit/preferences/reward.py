@@ -115,6 +115,7 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
     nuisance_coef_ : (n_features,) float64 or None
         Linear effect of each nuisance column; zero elsewhere.
     n_features_in_ : int
+        Columns that fit saw.
 
     References
     ----------

@@ -173,7 +173,9 @@ class TfidfFeatures(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     vectorizer_ : TfidfVectorizer
+        The terms and their weights.
     svd_ : TruncatedSVD or None
+        The subspace of the terms.
 
     References
     ----------

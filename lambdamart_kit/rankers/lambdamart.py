@@ -145,6 +145,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
     unclick_propensities_ : (n_positions,) float64, or None
         With ``position_bias="joint"``: the same for documents that were not clicked.
     n_features_in_, n_queries_in_ : int
+        Columns and queries that fit saw.
     feature_names_in_ : (n_features,) array of str
         When X had column names.
 

@@ -106,6 +106,7 @@ class LinearRanker(GradientRanker):
     fit_times_ : dict
         Seconds spent on "data", "gradient", "evaluation" and "solver".
     n_features_in_, n_queries_in_ : int
+        Columns and queries that fit saw.
 
     Notes
     -----

@@ -104,6 +104,7 @@ class NeuralRanker(GradientRanker):
     fit_times_ : dict
         Seconds spent on "data", "gradient", "evaluation" and "network".
     n_features_in_, n_queries_in_ : int
+        Columns and queries that fit saw.
 
     Notes
     -----

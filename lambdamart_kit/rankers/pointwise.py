@@ -54,6 +54,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
     fit_times_ : dict
         Seconds spent on "data" and "fit".
     n_features_in_, n_queries_in_ : int
+        Columns and queries that fit saw.
 
     Notes
     -----

@@ -85,6 +85,7 @@ class DPOPolicy(PolicyFile, BaseEstimator):
     extractor_ : transformer or None
         What makes features of texts.
     n_features_in_ : int
+        Columns that fit saw.
 
     Notes
     -----

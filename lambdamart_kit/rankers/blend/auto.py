@@ -122,11 +122,13 @@ class AutoRanker(BaseRanker):
     best_score_ : float
         The blend's mean on the leaderboard.
     n_fits_ : int
+        Models that were fitted during the search.
     distilled_ : LambdaMART
         With `distill`.
     fit_times_ : dict
         Seconds spent on "data", "members", "weights" and "distillation".
     n_features_in_, n_queries_in_ : int
+        Columns and queries that fit saw.
 
     Notes
     -----

@@ -86,6 +86,7 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
     noise_ : str
         What a difference in the leaderboard is worth on so many queries.
     n_features_in_, n_queries_in_ : int
+        Columns and queries that fit saw.
 
     Notes
     -----

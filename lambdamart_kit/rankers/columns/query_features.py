@@ -40,6 +40,7 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     n_features_in_ : int
+        Columns that fit saw.
     feature_names_in_ : (n_features,) array of str
         Only if X has column names.
 
