@@ -120,3 +120,18 @@ def test_a_category_never_seen_is_missing_for_the_library_too(name):
     ranker = RANKERS[name]().fit(frame, frame["colour"] == "red", qid=np.arange(400) // 20)
     later = frame_of(rng, 60, ["green", "purple"])
     assert np.array_equal(ranker.booster_.predict(later, raw_score=True), ranker.predict(later))
+
+
+def test_onnx_of_a_booster_driven_by_our_gradients_is_converted_without_help():
+    onnxmltools = pytest.importorskip("onnxmltools")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4)).astype(np.float32)
+    ranker = LambdaMART(booster="lightgbm", n_estimators=10, n_jobs=1)
+    ranker.fit(X, (X[:, 0] > 0).astype(int), qid=np.repeat(np.arange(20), 10))
+    types = [("X", FloatTensorType([None, 4]))]
+    model = onnxmltools.convert_lightgbm(ranker.booster_, initial_types=types)
+    (scores,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"X": X})
+    np.testing.assert_allclose(scores.ravel(), ranker.predict(X), rtol=0, atol=2e-6)

@@ -72,7 +72,7 @@ class LightGBMBooster(Booster):
             )
         except lgb.basic.LightGBMError as error:
             raise ValueError(f"LightGBM does not take 'booster_params' or the data: {error}") from error
-        return LightGBMModel(raw)
+        return LightGBMModel(raw if own_objective else _named_objective(raw))
 
     def average(self, models: Sequence[LightGBMModel]) -> LightGBMModel:
         """See `Booster.average`."""
@@ -109,6 +109,19 @@ def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -
             extra["interaction_constraints"], params.feature_names
         )
     return {**settings, "force_row_wise": not extra.get("force_col_wise", False), **extra, **params.network}
+
+
+def _named_objective(raw: lgb.Booster) -> lgb.Booster:
+    """The model with the name of an objective that converters know, such as those to ONNX.
+
+    LightGBM writes none where a function gave the gradient. Scores are raw sums of leaves in either case.
+    """
+    text = raw.model_to_string(num_iteration=-1)
+    header, features, trees = text.partition("\nfeature_names=")
+    if "\nobjective=" in header:
+        return raw
+    trees = trees.replace("\n[objective: custom]\n", "\n[objective: lambdarank]\n")
+    return lgb.Booster(model_str=f"{header}\nobjective=lambdarank{features}{trees}")
 
 
 def _as_lightgbm_objective(bound: Bound) -> Any:

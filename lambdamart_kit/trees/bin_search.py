@@ -47,6 +47,7 @@ def bins_of(view: RowView, edges: tuple[Array, ...], nan_bin: Array, n_threads: 
     ndarray (n_features, n_samples), uint8
     """
     n_samples, n_features = view.shape
+    # Column by column, as histograms read bins.
     columns = np.empty((n_features, n_samples), dtype=np.uint8)
     dtype = feature_dtype(view.source.dtype)
     tables = _Tables.of(edges, dtype)
@@ -55,6 +56,7 @@ def bins_of(view: RowView, edges: tuple[Array, ...], nan_bin: Array, n_threads: 
         bounds = np.linspace(0, n_features, 4 * n_threads + 1).astype(np.intp)
         run_tasks(_bin_sparse, bounds, n_threads, by_column, tables, nan_bin, columns)
         return columns
+    # More pieces than threads, so that a thread that is slowed down leaves its share to the others.
     bounds = np.linspace(0, n_samples, 8 * n_threads + 1).astype(np.intp)
     X = np.asarray(view.source, dtype=dtype)
     singles = [np.empty(_BLOCK, dtype=np.float32) for _ in range(n_threads)]

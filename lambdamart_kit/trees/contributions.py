@@ -173,6 +173,7 @@ class TreeContributions:
         ValueError
             If a tree does not say how many training rows came through its nodes.
         """
+        # Columns that no tree asks have contribution 0 and are not even copied.
         features = [tree.feature for tree in trees]
         columns = np.unique(np.concatenate([np.empty(0, np.int64), *features])).astype(np.int64)
         splits = _splits(trees, columns)
@@ -214,6 +215,7 @@ class TreeContributions:
     def _sums(self, rows: FloatArray, others: FloatArray, n_threads: int) -> FloatArray:
         """Contributions of the columns in use, and the score of the background row."""
         sums = np.zeros((len(rows), len(self.columns) + 1))
+        # Rows go to threads in whole tiles, so a row is added up in the same order however many there are.
         n_tiles = -(-len(rows) // _WIDTH)
         bounds = np.linspace(0, n_tiles, 1 if n_threads == 1 else 8 * n_threads + 1).astype(np.intp)
         bounds = np.unique(np.append(bounds, n_tiles))
@@ -227,6 +229,7 @@ class TreeContributions:
         part = X[:, self.columns]
         dense = part.toarray() if sparse.issparse(part) else part
         values = np.array(dense, dtype=np.float32 if self.single else np.float64, order="C")
+        # XGBoost takes an entry that a sparse matrix does not store for a missing one.
         if self.zero_is_missing:
             values[values == 0] = np.nan
         return values.astype(np.float64, copy=False)
@@ -265,6 +268,7 @@ def _words(codes: Array | None) -> Array:
     """Bit set of category codes, at least one word; no word for a split on a threshold."""
     if codes is None:
         return np.empty(0, np.uint32)
+    # The bits of a word are in the order of the codes, the lowest code in the lowest bit.
     bits = np.zeros((int(codes.max(initial=0)) // 32 + 1) * 32, dtype=np.uint8)
     bits[codes] = 1
     return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
@@ -278,6 +282,8 @@ def _paths(trees: Sequence[PlainTree], splits: Splits) -> Paths:
     leaf = np.arange(len(value))
     at = n_nodes + leaf
     levels: list[tuple[Array, Array, Array, FloatArray]] = []
+    # In each round every leaf that has not arrived at its root goes up one split, which is one step of its
+    # path. So there are as many rounds as the deepest tree has levels, and no loop over leaves.
     while len(leaf) or not levels:
         above = parent[at]
         leaf = leaf[above >= 0]
@@ -291,6 +297,7 @@ def _paths(trees: Sequence[PlainTree], splits: Splits) -> Paths:
     leaf = leaf[order]
     column = column[order]
     node = node[order]
+    # An entry begins where the leaf or the column changes.
     begins = np.flatnonzero(np.diff(leaf, prepend=-1) | np.diff(column, prepend=-1))
     tree = np.searchsorted(splits.node_ptr, node, side="right") - 1
     return Paths(
