@@ -22,7 +22,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lambdamart_kit.core.typing import Settings
-from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.runtime.atomic_file import atomic_file
 from lambdamart_kit.runtime.version import __version__
 
@@ -346,6 +345,9 @@ def _encode(value: Any, what: str) -> Any:
         return [_encode(v, what) for v in value]
     if isinstance(value, dict):
         return {"$dict": [[_encode(k, what), _encode(v, what)] for k, v in value.items()]}
+    # Imported here, because metrics bring Numba, and `lambdamart_kit.rankers` reads names from this module.
+    from lambdamart_kit.metrics import Metric
+
     if isinstance(value, Metric):
         return {"$metric": str(value)}
     if dataclasses.is_dataclass(value) and _registered(type(value)):
@@ -370,6 +372,8 @@ def _decode(value: Any) -> Any:
     if kind == "$dict":
         return {_decode(k): _decode(v) for k, v in content}
     if kind == "$metric":
+        from lambdamart_kit.metrics import parse_metric
+
         return parse_metric(content)
     if kind == "$objective":
         name, fields = content
