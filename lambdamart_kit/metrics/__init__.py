@@ -8,6 +8,7 @@ is answered by :mod:`lambdamart_kit.metrics.significance`.
 """
 
 from lambdamart_kit.metrics.base import BoundMetric, Metric
+from lambdamart_kit.metrics.custom import make_metric
 from lambdamart_kit.metrics.functions import (
     dcg,
     err,
@@ -39,6 +40,7 @@ __all__ = [
     "err",
     "holm",
     "kendall_tau",
+    "make_metric",
     "mean_average_precision",
     "mean_reciprocal_rank",
     "ndcg",

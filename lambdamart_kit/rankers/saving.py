@@ -103,8 +103,8 @@ class UnsavedCallable:
     def __call__(self, *_: Any) -> Any:
         """Raise: there is nothing to call."""
         raise ValueError(
-            f"the objective was the callable {self.name!r}, which a saved model does not contain; "
-            "set_params(objective=...) before fitting again"
+            f"the objective or metric was the callable {self.name!r}, which a saved model does not contain; "
+            "set_params(objective=...) or set_params(eval_metric=...) before fitting again"
         )
 
 
@@ -346,10 +346,12 @@ def _encode(value: Any, what: str) -> Any:
     if isinstance(value, dict):
         return {"$dict": [[_encode(k, what), _encode(v, what)] for k, v in value.items()]}
     # Imported here, because metrics bring Numba, and `lambdamart_kit.rankers` reads names from this module.
-    from lambdamart_kit.metrics import Metric
+    from lambdamart_kit.metrics import METRICS, Metric
 
-    if isinstance(value, Metric):
+    if isinstance(value, Metric) and type(value) in METRICS.values():
         return {"$metric": str(value)}
+    if isinstance(value, Metric):  # made of a function, which no file can hold
+        return {"$callable": str(value)}
     if dataclasses.is_dataclass(value) and _registered(type(value)):
         fields = {f.name: _encode(getattr(value, f.name), what) for f in dataclasses.fields(value) if f.init}
         return {"$objective": [type(value).__name__, fields]}

@@ -29,6 +29,7 @@ def maximise(task: Problem, limit: Limits, *, bounds: FloatArray | None = None) 
     --------
     Two topics; the second document repeats the first, so the third is worth more:
 
+    >>> from lambdamart_kit.core.greedy.task import COVERAGE, limits, problem
     >>> topics = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.5]])
     >>> chosen = maximise(problem(COVERAGE, topics), limits(2))
     >>> chosen.items.tolist(), chosen.gains.tolist()

@@ -237,7 +237,7 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
             self._warn_single_query()
         with unchanged_on_failure(self):
             validate_data(self, X, y, skip_check_array=True, reset=True)
-            if np.iscomplexobj(y):
+            if np.iscomplexobj(np.asarray(y)):
                 raise ValueError("Complex data not supported: 'y' must hold real numbers")
             labels = check_relevance(flat(y))
             given = Given(X, labels, qid, sample_weight, position, (X_val, y_val, qid_val, position_val))
