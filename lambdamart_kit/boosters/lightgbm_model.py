@@ -34,7 +34,7 @@ class LightGBMModel(SumOfTrees):
         self._raw = raw
         self._n_scored = 0
         self._is_mean: bool | None = None
-        self._forests: dict[str, Forest | None] = {}  # by the precision of rows
+        self._forests: dict[np.dtype[Any], Forest | None] = {}  # by the precision of rows
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LightGBMModel, (self.raw,)
@@ -86,9 +86,9 @@ class LightGBMModel(SumOfTrees):
         if dtype not in (np.float32, np.float64) or X.shape[1] != self.n_features:
             return None
         self._n_scored += X.shape[0]
-        if str(dtype) not in self._forests and self._n_scored >= self._worth_a_forest():
-            self._forests[str(dtype)] = self._lay_out(dtype)
-        return self._forests.get(str(dtype))
+        if dtype not in self._forests and self._n_scored >= self._worth_a_forest():
+            self._forests[dtype] = self._lay_out(dtype)
+        return self._forests.get(dtype)
 
     def _worth_a_forest(self) -> int:
         """Number of scored rows after which a `Forest` pays off: laying out the trees takes as long."""

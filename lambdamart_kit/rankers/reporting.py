@@ -17,8 +17,9 @@ from lambdamart_kit.report.explorer import Contributions
 
 if TYPE_CHECKING:
     from lambdamart_kit.report.page import Page
-    from lambdamart_kit.report.ranking_page import ModelFacts
+    from lambdamart_kit.report.ranking_page import FeatureEffect, ModelFacts
 
+_EFFECTS = 4  # features whose effect is drawn
 _EXPLAINED_ROWS = 200_000  # rows whose contributions are computed; more would take minutes
 
 
@@ -133,14 +134,14 @@ def ranker_page(
         RankedRows(data, scores),
         metric=metric,
         title=title or f"Report of {name}",
-        facts=facts_of(ranker, name, X),
+        facts=facts_of(ranker, name, X, data),
         train=train,
         **options,
     )
 
 
-def facts_of(ranker: Any, name: str, X: Features) -> ModelFacts:
-    """Settings, importance, learning curves and contributions of a fitted ranker, as far as it has them."""
+def facts_of(ranker: Any, name: str, X: Features, data: RankingDataset) -> ModelFacts:
+    """Settings, importance, effects, learning curves and contributions, as far as a ranker has them."""
     from lambdamart_kit.report.ranking_page import ModelFacts
 
     summary = summarise_ranker(ranker)
@@ -152,6 +153,7 @@ def facts_of(ranker: Any, name: str, X: Features) -> ModelFacts:
         summary.importance_of,
         _learning_curves(ranker),
         _contributions(ranker, name, X),
+        _effects(ranker, [feature for feature, _ in summary.importance[:_EFFECTS]], data),
     )
 
 
@@ -173,6 +175,30 @@ def _contributions(ranker: Any, name: str, X: Features) -> Contributions | None:
         return None
     names = _column_names(X) or tuple(f"feature {j + 1}" for j in range(ranker.n_features_in_))
     return Contributions(name, np.asarray(ranker.contributions(X))[:, :-1], names)
+
+
+def _effects(ranker: Any, features: list[str], data: RankingDataset) -> list[FeatureEffect]:
+    """Effects of the most important features; of numbers only, for values of categories have no order."""
+    from lambdamart_kit.report.ranking_page import FeatureEffect
+
+    numbers_only = isinstance(data.X, np.ndarray) and not getattr(ranker, "categorical_columns_", ())
+    if not features or not numbers_only or not hasattr(ranker, "contributions"):
+        return []
+    if data.feature_names is not None or getattr(ranker, "feature_names_in_", None) is not None:
+        import pandas as pd
+
+        rows: Any = pd.DataFrame(data.X, columns=list(data.feature_names or ranker.feature_names_in_))
+    else:
+        rows = data.X
+    why = ranker.explain(rows, qid=data.qid)
+    found = []
+    for feature in features:
+        column: str | int = feature if hasattr(rows, "columns") else int(feature) - 1
+        held = why.effect(column)
+        if len(held.grid) > 1:
+            label = feature if hasattr(rows, "columns") else f"feature {feature}"
+            found.append(FeatureEffect(label, held.grid, held.effect, held.standard_errors))
+    return found
 
 
 def _plain_rows(X: Features) -> Any:

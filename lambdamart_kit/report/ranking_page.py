@@ -28,6 +28,26 @@ _STRIP = Scale(0.0, 1.0, 6.0, 114.0)  # the pixels of an interval inside a table
 
 
 @dataclass(frozen=True, eq=False)
+class FeatureEffect:
+    """How a feature moves a document's score within its query, all other features as they are.
+
+    Attributes
+    ----------
+    feature : str
+        Name of the feature.
+    grid : (n_points,) float64
+        Values of the feature.
+    effect, standard_errors : (n_points,) float64
+        Change of the score against the mean document, and its standard error over queries.
+    """
+
+    feature: str
+    grid: FloatArray
+    effect: FloatArray
+    standard_errors: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class ModelFacts:
     """What is known of a model beside its scores; every part may be missing.
 
@@ -43,6 +63,8 @@ class ModelFacts:
         The metric on validation queries by round, with the spread over folds.
     contributions : Contributions, optional
         For the explorer.
+    effects : list of FeatureEffect
+        How the most important features move scores within queries.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +72,7 @@ class ModelFacts:
     importance_of: str = ""
     learning_curves: Sequence[Line] = ()
     contributions: Contributions | None = None
+    effects: Sequence[FeatureEffect] = ()
 
 
 def ranking_page(
@@ -353,7 +376,22 @@ def _importance(facts: ModelFacts) -> Section | None:
     largest = max(abs(value) for _, value in first)
     rows = [[text(name), Cell(f"{value:.4f}", bar(value, largest))] for name, value in first]
     table = html_table(f"{len(first):,} features by importance", ["feature", facts.importance_of], rows)
-    return Section("importance", "Features", [table])
+    charts = [_effect_chart(number, effect) for number, effect in enumerate(facts.effects)]
+    return Section("importance", "Features", [table, side_by_side(*charts)] if charts else [table])
+
+
+def _effect_chart(number: int, held: FeatureEffect) -> Markup:
+    half = 2.0 * held.standard_errors
+    return line_chart(
+        f"effect-{number}",
+        f"Effect of {held.feature} within queries",
+        held.grid,
+        [Line("effect", held.effect, held.effect - half, held.effect + half)],
+        x_label=held.feature,
+        y_label="score against the mean document",
+        note="The band is two standard errors over queries to either side." if number == 0 else "",
+        dots=True,
+    )
 
 
 def _health(rows: RankedRows, train: RankingDataset | None) -> Section:
