@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lambdamart_kit import LambdaMART, LinearRanker
+from lambdamart_kit import AutoRanker, LambdaMART, LinearRanker
 from lambdamart_kit.bench import compare
 from lambdamart_kit.bench.reporting import comparison_page
 from lambdamart_kit.cli.app import app
@@ -329,3 +329,11 @@ def test_an_audit_page_draws_the_intervals_of_judges(tmp_path):
     html = path.read_text()
     assert "Position: log-odds of the response shown first" in html
     assert html.count('class="strip') >= 4
+
+
+def test_blends_write_reports_too(data, tmp_path):
+    auto = AutoRanker(budget="fits=2", cv=2, random_state=0, n_jobs=1).fit(data.X, data.y, qid=data.qid)
+    auto.report(tmp_path / "auto.html", data.X, data.y, qid=data.qid)
+    html = (tmp_path / "auto.html").read_text()
+    assert f"{auto.score(data.X, data.y, qid=data.qid):.4f}" in html
+    assert "AutoRanker" in html

@@ -15,6 +15,7 @@ from dask.distributed import Client, LocalCluster
 from lambdamart_kit import LambdaMART
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.distributed import DaskLambdaMART
+from lambdamart_kit.metrics import ndcg
 
 train = make_letor(n_queries=100, random_state=0)
 test = make_letor(n_queries=100, random_state=1)
@@ -38,8 +39,10 @@ local = LambdaMART(objective="ndcg", booster="lightgbm", n_estimators=30, random
 local.fit(train.X, train.y, qid=train.qid)
 
 # %%
-# Sums are added up in another order on a cluster, so the scores differ in their last digits, and a few trees may split
-# elsewhere.
+# Each worker sets its part of the bins from its own rows, and sums are added up in another order. On so few rows the trees
+# therefore differ, and so do the scores of single documents; what agrees is how well they rank.
+print(f"local {ndcg(test.y, local.predict(test.X), test.qid, k=10):.4f}")
+print(f"two workers {ndcg(test.y, scores, test.qid, k=10):.4f}")
 figure, axes = plt.subplots(figsize=(4, 4), layout="constrained")
 axes.plot(local.predict(test.X), scores, ".", markersize=3)
 axes.set(xlabel="score of the local model", ylabel="score of the distributed model")

@@ -24,7 +24,11 @@ pairs = PreferencePairs.from_indices(
 )
 train, test = pairs.split(test_size=0.3, random_state=0)
 policy = DPOPolicy(beta=0.1, loss="sigmoid").fit_pairs(train, rewards=reward, eval_pairs=test)
-policy.plot()
+history = policy.history_[policy.history_["pairs"] == "train"]
+figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
+for panel, column in zip(axes, ("margin", "displaced", "kl")):
+    panel.plot(history["step"], history[column])
+    panel.set(xlabel="step", title=column)
 plt.show()
 
 # %%
