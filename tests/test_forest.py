@@ -146,12 +146,12 @@ def test_a_model_changes_over_without_a_difference(rows):
     expected = model.raw.predict(X, raw_score=True)
     for _ in range(2 * model._worth_a_forest() // len(X)):
         assert np.array_equal(model.predict(X), expected)
-    assert model._forests["float32"] is not None
+    assert model._forests[np.dtype(np.float32)] is not None
     again = pickle.loads(pickle.dumps(model))
     assert not again._forests
     assert np.array_equal(again.predict(X), expected)
     assert np.array_equal(model.predict(X.astype(np.float64)), expected)
-    assert model._forests["float64"] is not None
+    assert model._forests[np.dtype(np.float64)] is not None
     with pytest.raises(lightgbm.basic.LightGBMError):
         model.predict(X[:, :3])
 
