@@ -88,7 +88,7 @@ def test_one_model_is_compared_with_the_order_of_the_labels(data):
 
 def test_large_sets_keep_the_queries_that_changed_most(rows, monkeypatch):
     monkeypatch.setattr("lambdamart_kit.report.explorer._MOST_ROWS", 400)
-    shown = explorer(rows, NDCG(k=10), "b")
+    shown = explorer(rows, NDCG(k=10), rows.per_query(NDCG(k=10)), "b")
     content = json.loads(gzip.decompress(base64.b64decode(shown.data)))
     assert sum(content["queries"]["size"]) <= 400
     assert "are left out" in shown.note
@@ -99,14 +99,14 @@ def test_large_sets_keep_the_queries_that_changed_most(rows, monkeypatch):
 
 
 def test_contributions_are_those_of_the_first_documents(rows):
-    values = np.random.default_rng(1).normal(size=(len(rows.data), 6))
-    held = Contributions("a", values, [f"f{j}" for j in range(6)])
-    content = json.loads(
-        gzip.decompress(base64.b64decode(explorer(rows, NDCG(k=10), "b", contributions=held).data))
-    )
+    parts = np.random.default_rng(1).normal(size=(len(rows.data), 6))
+    held = Contributions("a", parts, [f"f{j}" for j in range(6)])
+    values = rows.per_query(NDCG(k=10))
+    shown = explorer(rows, NDCG(k=10), values, "b", contributions=held)
+    content = json.loads(gzip.decompress(base64.b64decode(shown.data)))
     taken = rows.queries.rows(np.arange(rows.queries.n_queries))
     for document, features, strengths in zip(*[content["why"][n] for n in ("document", "feature", "value")]):
-        row = values[taken[document]]
+        row = parts[taken[document]]
         assert features == np.argsort(-np.abs(row), kind="stable")[:4].tolist()
         np.testing.assert_allclose(strengths, row[features], rtol=6e-3)
         assert content["documents"]["ranks"][0][document] <= 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,6 +35,21 @@ class Intervals(StrEnum):
     bootstrap = "bootstrap"
 
 
+# Options of both commands.
+IntervalsOption = Annotated[
+    Intervals | None, typer.Option(help="Where intervals come from; clustered with --groups.")
+]
+EloOption = Annotated[bool, typer.Option(help="Give strengths on the Elo scale, around 1500.")]
+ScaleOption = Annotated[float | None, typer.Option(help="Points of a unit of strength.")]
+BaseOption = Annotated[float | None, typer.Option(help="Points of the mean strength.")]
+AnchorOption = Annotated[
+    str | None, typer.Option(metavar="ITEM=POINTS", help="The item that has so many points.")
+]
+TopOption = Annotated[int | None, typer.Option(help="Print only so many items, the best first.")]
+PlotOption = Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")]
+
+
 def leaderboard(
     data: Annotated[str, typer.Argument(metavar="FILE", help="Votes: two items and a winner in each row.")],
     columns: Annotated[
@@ -59,27 +74,21 @@ def leaderboard(
     on_disconnected: Annotated[
         str, typer.Option("--on-disconnected", "--disconnected", help="raise, components or prior.")
     ] = "raise",
-    intervals: Annotated[
-        Intervals | None, typer.Option(help="Where intervals come from; clustered with --groups.")
-    ] = None,
-    elo: Annotated[bool, typer.Option(help="Give strengths on the Elo scale, around 1500.")] = False,
-    scale: Annotated[float | None, typer.Option(help="Points of a unit of strength.")] = None,
-    base: Annotated[float | None, typer.Option(help="Points of the mean strength.")] = None,
-    anchor: Annotated[
-        str | None, typer.Option(metavar="ITEM=POINTS", help="The item that has so many points.")
-    ] = None,
-    top: Annotated[int | None, typer.Option(help="Print only so many items, the best first.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")] = None,
+    intervals: IntervalsOption = None,
+    elo: EloOption = False,
+    scale: ScaleOption = None,
+    base: BaseOption = None,
+    anchor: AnchorOption = None,
+    top: TopOption = None,
+    plot: PlotOption = None,
+    out: OutOption = None,
 ) -> None:
     """Rank items by Bradley-Terry strength, with intervals, and say whether one scale fits the votes."""
     from lambdamart_kit.cli.columns import roles
     from lambdamart_kit.preferences import BradleyTerry
     from lambdamart_kit.preferences.judges.controls import read_controlled_votes
-    from lambdamart_kit.preferences.strengths.leaderboard import save_leaderboard
 
-    if elo and scale is not None:
-        raise typer.BadParameter("must be left out with --elo, which has its own scale", param_hint="--scale")
+    _check_scale(elo, scale)
     named = {"first": first, "second": second, "outcome": winner}
     given = {**(roles(columns) or {}), **{role: name for role, name in named.items() if name is not None}}
     votes = read_controlled_votes(
@@ -92,20 +101,12 @@ def leaderboard(
     fitted = BradleyTerry(
         ties=ties.value, order_effect=order_effect, prior=prior, on_disconnected=on_disconnected
     ).fit(votes.pairs, votes.outcomes, votes.weight, covariates=votes.covariates, groups=votes.groups)
-    points: dict[str, Any] = {"scale": "elo" if elo else scale or "logit", "base": base}
-    if anchor is not None:
-        points |= _anchored(fitted, anchor, base)
+    points = _points(fitted, elo, scale, base, anchor)
     method = intervals.value if intervals else "clustered" if groups else "sandwich"
     with warnings.catch_warnings():  # whether one scale fits the votes is said below
         warnings.filterwarnings("ignore", message=".*single scale does not describe")
         board = fitted.leaderboard(method=method, **points)
-    if out is not None:
-        board.to_csv(out, index=False)
-    if plot is not None:
-        save_leaderboard(board, plot, top=top)
-    print(printable(_board_text(board, top, n_digits=1 if elo or scale or base else 3)))
-    if top is not None and top < len(board):
-        say(f"... {len(board) - top} more; --out FILE.csv has all")
+    _show(board, out, plot, top, n_digits=1 if elo or scale or base else 3)
     _print_coefficients(fitted, method)
     _print_fit(fitted)
 
@@ -129,48 +130,60 @@ def rankings(
     n_pseudo: Annotated[
         float, typer.Option(help="Wins and losses of every item against a ghost; 0.5 keeps strengths finite.")
     ] = 0.0,
-    intervals: Annotated[
-        Intervals | None, typer.Option(help="Where intervals come from; clustered with --groups.")
-    ] = None,
-    elo: Annotated[bool, typer.Option(help="On the Elo scale, around 1500.")] = False,
-    scale: Annotated[float | None, typer.Option(help="Points of a unit of strength.")] = None,
-    base: Annotated[float | None, typer.Option(help="Points of the mean strength.")] = None,
-    anchor: Annotated[
-        str | None, typer.Option(metavar="ITEM=POINTS", help="The item that has so many points.")
-    ] = None,
-    top: Annotated[int | None, typer.Option(help="Only so many.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")] = None,
+    intervals: IntervalsOption = None,
+    elo: EloOption = False,
+    scale: ScaleOption = None,
+    base: BaseOption = None,
+    anchor: AnchorOption = None,
+    top: TopOption = None,
+    plot: PlotOption = None,
+    out: OutOption = None,
 ) -> None:
     """Rank items by Plackett-Luce strength from rankings of several, or from choices of the best."""
     from lambdamart_kit.cli.columns import roles
     from lambdamart_kit.preferences import PlackettLuce
     from lambdamart_kit.preferences.reading.rankings import read_rankings
-    from lambdamart_kit.preferences.strengths.leaderboard import save_leaderboard
 
-    if elo and scale is not None:
-        raise typer.BadParameter("must be left out with --elo, which has its own scale", param_hint="--scale")
+    _check_scale(elo, scale)
     named = (roles(columns) or {}) | ({} if groups is None else {"groups": groups})
     read = read_rankings(data, columns=named, wide=wide)
     fitted = PlackettLuce(n_pseudo=n_pseudo).fit(
         read.rankings, read.alternatives, read.weight, groups=read.groups
     )
-    points: dict[str, Any] = {"scale": "elo" if elo else scale or "logit", "base": base}
-    if anchor is not None:
-        points |= _anchored(fitted, anchor, base)
+    points = _points(fitted, elo, scale, base, anchor)
     method = intervals.value if intervals else "sandwich" if read.groups is None else "clustered"
     board = fitted.leaderboard(method=method, **points)
+    _show(board, out, plot, top, n_digits=1 if elo or scale or base else 3)
+    _print_coefficients(fitted, method)
+    say(f"\n{len(read.rankings)} rankings of {len(fitted.items_)} items")
+
+
+def _check_scale(elo: bool, scale: float | None) -> None:
+    if elo and scale is not None:
+        raise typer.BadParameter("must be left out with --elo, which has its own scale", param_hint="--scale")
+
+
+def _points(
+    fitted: StrengthTable, elo: bool, scale: float | None, base: float | None, anchor: str | None
+) -> Settings:
+    """What a leaderboard is told of its scale."""
+    points: Settings = {"scale": "elo" if elo else scale or "logit", "base": base}
+    return points if anchor is None else points | _anchored(fitted, anchor, base)
+
+
+def _show(
+    board: pd.DataFrame, out: Path | None, plot: Path | None, top: int | None, *, n_digits: int
+) -> None:
+    """Write the board, draw it, and print it or the best of it."""
+    from lambdamart_kit.preferences.strengths.leaderboard import save_leaderboard
+
     if out is not None:
         board.to_csv(out, index=False)
     if plot is not None:
         save_leaderboard(board, plot, top=top)
-    print(printable(_board_text(board, top, n_digits=1 if elo or scale or base else 3)))
+    print(printable(_board_text(board, top, n_digits=n_digits)))
     if top is not None and top < len(board):
         say(f"... {len(board) - top} more; --out FILE.csv has all")
-    table = fitted.coefficients(method=method)
-    if len(table):
-        say(f"\n{table.to_string(index=False, float_format='{:.4g}'.format)}")
-    say(f"\n{len(read.rankings)} rankings of {len(fitted.items_)} items")
 
 
 def _anchored(fitted: StrengthTable, anchor: str, base: float | None) -> Settings:
@@ -198,7 +211,7 @@ def _board_text(board: pd.DataFrame, top: int | None, *, n_digits: int) -> str:
     return str(shown.to_string(index=False))
 
 
-def _print_coefficients(fitted: BradleyTerry, method: str) -> None:
+def _print_coefficients(fitted: StrengthTable, method: str) -> None:
     """Order effect, covariates and tie parameter with their standard errors, where there are any."""
     table = fitted.coefficients(method=method)
     if len(table):

@@ -184,11 +184,7 @@ class Metric(ABC):
         >>> round(bound(queries.sort(np.array([2.0, 0.0, 1.0]))), 4)
         0.8155
         """
-        labels = check_relevance(y)
-        if len(labels) != queries.n_samples:
-            raise ValueError(f"'y' has {len(labels)} rows but 'qid' has {queries.n_samples}; they must agree")
-        if not len(labels):
-            raise ValueError(f"{self} needs at least one row; got an empty 'y'")
+        labels = self._checked_labels(y, queries)
         return BoundMetric(
             self,
             queries.sort(labels),
@@ -196,6 +192,15 @@ class Metric(ABC):
             query_weights(sample_weight, queries),
             resolve_n_jobs(n_threads),
         )
+
+    def _checked_labels(self, y: ArrayLike, queries: Queries) -> FloatArray:
+        """Labels that can be bound: usable ones, at least one, and as many as there are rows of queries."""
+        labels = check_relevance(y)
+        if len(labels) != queries.n_samples:
+            raise ValueError(f"'y' has {len(labels)} rows but 'qid' has {queries.n_samples}; they must agree")
+        if not len(labels):
+            raise ValueError(f"{self} needs at least one row; got an empty 'y'")
+        return labels
 
     @abstractmethod
     def _values(self, labels: FloatArray) -> FloatArray:

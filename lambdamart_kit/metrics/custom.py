@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray
 from lambdamart_kit.metrics.base import BLANK_VALUE, BoundMetric, Metric, check_scores
@@ -55,10 +54,6 @@ def make_metric(name: str, function: QueryFunction) -> FunctionMetric:
     return FunctionMetric(label=name, function=function)
 
 
-def _nothing(labels: FloatArray, scores: FloatArray) -> float:
-    return float("nan")
-
-
 @dataclass(frozen=True, kw_only=True)
 class FunctionMetric(Metric):
     """What `make_metric` makes.
@@ -71,8 +66,8 @@ class FunctionMetric(Metric):
         Of labels and scores of a query.
     """
 
-    label: str = "function"
-    function: QueryFunction = field(default=_nothing)
+    label: str
+    function: QueryFunction
 
     name = "function"
 
@@ -88,9 +83,7 @@ class FunctionMetric(Metric):
         n_threads: int | None = None,
     ) -> BoundMetric:
         """Prepare for evaluating many score vectors of the same rows; see `Metric.bind`."""
-        labels = check_relevance(y)
-        if len(labels) != queries.n_samples:
-            raise ValueError(f"'y' has {len(labels)} rows but 'qid' has {queries.n_samples}; they must agree")
+        labels = self._checked_labels(y, queries)
         return _BoundFunction(self, queries.sort(labels), queries, query_weights(sample_weight, queries))
 
     def _values(self, labels: FloatArray) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,7 +153,7 @@ def facts_of(ranker: Any, name: str, X: Features, data: RankingDataset) -> Model
         summary.importance_of,
         _learning_curves(ranker),
         _contributions(ranker, name, X),
-        _effects(ranker, [feature for feature, _ in summary.importance[:_EFFECTS]], data),
+        _effects(ranker, [feature for feature, _ in summary.importance[:_EFFECTS]], X, data),
     )
 
 
@@ -177,26 +177,21 @@ def _contributions(ranker: Any, name: str, X: Features) -> Contributions | None:
     return Contributions(name, np.asarray(ranker.contributions(X))[:, :-1], names)
 
 
-def _effects(ranker: Any, features: list[str], data: RankingDataset) -> list[FeatureEffect]:
+def _effects(ranker: Any, features: Sequence[str], X: Features, data: RankingDataset) -> list[FeatureEffect]:
     """Effects of the most important features; of numbers only, for values of categories have no order."""
     from lambdamart_kit.report.ranking_page import FeatureEffect
 
     numbers_only = isinstance(data.X, np.ndarray) and not getattr(ranker, "categorical_columns_", ())
     if not features or not numbers_only or not hasattr(ranker, "contributions"):
         return []
-    if data.feature_names is not None or getattr(ranker, "feature_names_in_", None) is not None:
-        import pandas as pd
-
-        rows: Any = pd.DataFrame(data.X, columns=list(data.feature_names or ranker.feature_names_in_))
-    else:
-        rows = data.X
-    why = ranker.explain(rows, qid=data.qid)
+    names = getattr(ranker, "feature_names_in_", None)
+    known = None if names is None else list(map(str, names))
+    why = ranker.explain(X, qid=data.qid)
     found = []
     for feature in features:
-        column: str | int = feature if hasattr(rows, "columns") else int(feature) - 1
-        held = why.effect(column)
+        held = why.effect(int(feature) - 1 if known is None else known.index(feature))
         if len(held.grid) > 1:
-            label = feature if hasattr(rows, "columns") else f"feature {feature}"
+            label = f"feature {feature}" if known is None else feature
             found.append(FeatureEffect(label, held.grid, held.effect, held.standard_errors))
     return found
 

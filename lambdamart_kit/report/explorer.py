@@ -65,6 +65,7 @@ class Explorer:
 def explorer(
     rows: RankedRows,
     metric: Metric,
+    values: Mapping[str, FloatArray],
     baseline: str,
     *,
     contributions: Contributions | None = None,
@@ -77,6 +78,8 @@ def explorer(
         What to show.
     metric : Metric
         Measures each query.
+    values : dict of str to (n_queries,) array
+        What it gave by model: ``rows.per_query(metric)``.
     baseline : str
         Model on the right at first; ``IDEAL`` is the order of the labels.
     contributions : Contributions, optional
@@ -88,7 +91,6 @@ def explorer(
         Its note says which queries are left out where all would make the page too large: those whose value
         differs least from the baseline's.
     """
-    values = rows.per_query(metric)
     change = changes(rows, values, baseline)
     kept = _kept(rows, change)
     taken = rows.queries.rows(kept)

@@ -116,6 +116,22 @@ def sentences(texts: Sequence[str]) -> Markup:
     return element("ul", *[element("li", text) for text in texts], class_="sentences")
 
 
+def card(name: str, value: str, note: str) -> Markup:
+    """A number that is read first: what it is, the number, and what qualifies it."""
+    return element(
+        "div",
+        element("p", name, class_="name"),
+        element("p", value, class_="value"),
+        element("p", note, class_="range"),
+        class_="card",
+    )
+
+
+def cards(*held: Markup) -> Markup:
+    """Cards in a row, or below each other on a narrow screen."""
+    return element("div", *held, class_="cards")
+
+
 def side_by_side(*figures: Markup) -> Markup:
     """Figures next to each other where the screen is wide enough."""
     return element("div", *figures, class_="figures")

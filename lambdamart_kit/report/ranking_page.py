@@ -15,11 +15,10 @@ from lambdamart_kit.metrics.significance import bootstrap_interval, sign_flip_te
 from lambdamart_kit.report.charts import Line, bar, difference_chart, interval_strip, line_chart
 from lambdamart_kit.report.explorer import IDEAL, Contributions, explorer
 from lambdamart_kit.report.health import drift, health_sentences
-from lambdamart_kit.report.page import Page, Section, paragraph, sentences, side_by_side
+from lambdamart_kit.report.page import Page, Section, card, cards, paragraph, sentences, side_by_side
 from lambdamart_kit.report.ranked_rows import RankedRows
 from lambdamart_kit.report.scale import Scale, written
 from lambdamart_kit.report.slices import Slice, SliceResult, measure_slices, standard_slices
-from lambdamart_kit.report.svg import element
 from lambdamart_kit.report.tables import Cell, html_table, text
 
 _CUTS = (1, 2, 3, 5, 10, 15, 20, 30, 50)
@@ -137,7 +136,7 @@ def ranking_page(
     values = rows.per_query(measured)
     if not np.isfinite(values[rows.models[0]]).any():
         raise ValueError(f"{measured} is undefined: no query has a relevant document")
-    shown = explorer(rows, measured, compared, contributions=facts.contributions)
+    shown = explorer(rows, measured, values, compared, contributions=facts.contributions)
     sections = [
         headline or _headline(rows, measured, values, compared, seed),
         _curves(rows, measured, values, compared),
@@ -176,24 +175,17 @@ def _headline(
     note = f"Mean over {int(counted.sum()):,} queries"
     note += f"; {blank:,} without a relevant document are left out. " if blank else ". "
     note += "Intervals are 95 % bootstrap intervals over queries."
-    parts = [_card(rows.models[0], metric, means[0], low[0], high[0])] if len(rows.models) < 3 else []
+    parts = [_mean_card(rows.models[0], metric, means[0], low[0], high[0])] if len(rows.models) < 3 else []
     if len(rows.models) == 2:
         parts += _difference_cards(rows, table, baseline, seed)
-    cards = element("div", *parts, class_="cards")
-    content = [cards]
+    content = [cards(*parts)]
     if len(rows.models) > 1:
         content.append(html_table(str(metric), ["model", "mean", "95 % interval"], lines))
     return Section("headline", "Headline", [*content, paragraph(note, kind="muted")])
 
 
-def _card(model: str, metric: Metric, mean: float, low: float, high: float) -> Markup:
-    return element(
-        "div",
-        element("p", f"{metric} of {model}", class_="name"),
-        element("p", f"{mean:.4f}", class_="value"),
-        element("p", f"95 % interval {_range(low, high)}", class_="range"),
-        class_="card",
-    )
+def _mean_card(model: str, metric: Metric, mean: float, low: float, high: float) -> Markup:
+    return card(f"{metric} of {model}", f"{mean:.4f}", f"95 % interval {_range(low, high)}")
 
 
 def _difference_cards(rows: RankedRows, table: FloatArray, baseline: str, seed: int) -> list[Markup]:
@@ -207,21 +199,19 @@ def _difference_cards(rows: RankedRows, table: FloatArray, baseline: str, seed: 
     worse = int((differences < 0).sum())
     alike = len(differences) - better - worse
     said = "p < .0001" if pvalue < 1e-4 else f"p = {pvalue:.4f}"
-    first = element(
-        "div",
-        element("p", f"{model} against {baseline}", class_="name"),
-        element("p", _signed(float(differences.mean())), class_="value"),
-        element("p", f"95 % interval {_range(low[0], high[0], signed=True)}; {said}", class_="range"),
-        class_="card",
-    )
-    second = element(
-        "div",
-        element("p", "Queries better, alike, worse", class_="name"),
-        element("p", f"{better:,} / {alike:,} / {worse:,}", class_="value"),
-        element("p", f"of {len(differences):,} that count", class_="range"),
-        class_="card",
-    )
-    return [first, second]
+    limits = _range(low[0], high[0], signed=True)
+    return [
+        card(
+            f"{model} against {baseline}",
+            _signed(float(differences.mean())),
+            f"95 % interval {limits}; {said}",
+        ),
+        card(
+            "Queries better, alike, worse",
+            f"{better:,} / {alike:,} / {worse:,}",
+            f"of {len(differences):,} that count",
+        ),
+    ]
 
 
 def _curves(rows: RankedRows, metric: Metric, values: Mapping[str, FloatArray], baseline: str) -> Section:

@@ -13,7 +13,7 @@ from lambdamart_kit.preferences.auditing.report import MEANING, AuditReport
 from lambdamart_kit.preferences.judges.report import TITLES
 from lambdamart_kit.preferences.pair_table import PairTable
 from lambdamart_kit.report.charts import bar, difference_chart, interval_strip
-from lambdamart_kit.report.page import Page, Section, paragraph, side_by_side
+from lambdamart_kit.report.page import Page, Section, card, cards, paragraph, side_by_side
 from lambdamart_kit.report.scale import MINUS, Scale
 from lambdamart_kit.report.svg import element
 from lambdamart_kit.report.tables import Cell, html_table, text
@@ -94,17 +94,7 @@ def _cards(report: AuditReport) -> Markup:
             f"{agreement.alpha:.3f}",
             f"Krippendorff's alpha, 95 % interval {agreement.lower:.3f} to {agreement.upper:.3f}",
         )
-    cards = [
-        element(
-            "div",
-            element("p", name, class_="name"),
-            element("p", value, class_="value"),
-            element("p", note, class_="range"),
-            class_="card",
-        )
-        for name, (value, note) in facts.items()
-    ]
-    return element("div", *cards, class_="cards")
+    return cards(*[card(name, value, note) for name, (value, note) in facts.items()])
 
 
 def _examples(report: AuditReport, pairs: PairTable) -> Section | None:
