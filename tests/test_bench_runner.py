@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import multiprocessing
 import os
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
+from lambdamart_kit.bench.data import find_folds
 from lambdamart_kit.bench.fitting import FoldData
 from lambdamart_kit.bench.models import Between, Candidate
 from lambdamart_kit.bench.results import ResultsFile, Run, chosen, run_key
 from lambdamart_kit.bench.runner import Options, run_benchmark
 from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.rankers import LinearRanker
 
 
 class Ridge(BaseEstimator):
@@ -271,3 +274,34 @@ def test_run_key_ignores_order_and_sees_values():
 def test_bad_input(call, names):
     with pytest.raises(ValueError, match=names):
         call()
+
+
+def test_measures_of_trec_eval_follow_in_its_conventions():
+    """Blank queries count as 0, and values are those of the measure on the same scores."""
+    models = [Candidate("linear", LinearRanker(max_iter=2))]
+    options = Options(metrics=("ndcg@10", "P_5", "recip_rank"), keep_scores=True)
+    assert options.metrics == ("ndcg@10", "P_5", "recip_rank")
+    fold = find_folds()[0]
+    (run,) = run_benchmark(models, [fold], options, isolated=False)
+    test = fold.load().test
+    scores = np.frombuffer(base64.b64decode(run.test_scores))
+    values = run.test["P_5"]
+    for at, qid in enumerate(test.queries.ids):
+        rows = np.flatnonzero(test.qid == qid)
+        best = rows[np.argsort(-scores[rows], kind="stable")][:5]
+        assert values[at] == pytest.approx((test.y[best] > 0).sum() / 5)
+    blank = np.array([v is None for v in run.test["ndcg@10"]])
+    assert blank.any()
+    assert not np.array(run.test["recip_rank"])[blank].any()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("P_5", "ndcg@10"), "must begin with a metric of the kit"),
+        (("ndcg@10", "P_x"), "unknown metric 'P_x'"),
+    ],
+)
+def test_a_measure_of_trec_eval_cannot_tune(names, message):
+    with pytest.raises(ValueError, match=message):
+        Options(metrics=names)

@@ -31,6 +31,7 @@ from lambdamart_kit.distributed import (
 )
 from lambdamart_kit.distributed import metrics as over_partitions
 from lambdamart_kit.distributed.shuffling import deal, draw_queries, find_split_query
+from lambdamart_kit.files import LetorRules
 from lambdamart_kit.metrics import METRICS
 from lambdamart_kit.objectives import OBJECTIVES, ExplicitPairs
 from lambdamart_kit.rankers import load_ranker
@@ -250,6 +251,25 @@ def test_folders_of_files(client, rows, tmp_path, kind):
         np.testing.assert_array_equal(fitted.model_.predict(rows.X), same.model_.predict(rows.X))
     held_out = DaskLambdaMART(early_stopping_rounds=3, **SMALL).fit_files(tmp_path, eval_files=tmp_path)
     assert len(held_out.evals_result_["validation"]["ndcg@10"]) >= 4
+
+
+def test_workers_read_letor_files_by_the_rules_that_are_given(client, rows, tmp_path):
+    """Features counted from 0, a value beyond float32, and a table with a column to leave out."""
+    lines = []
+    for y, qid, x in zip(rows.y, rows.qid, rows.X):
+        values = [f"{j}:{value!r}" for j, value in enumerate(x.tolist())]
+        values[0] = "0:1e300" if y > 1 else values[0]
+        lines.append(f"{y:g} qid:{qid} {' '.join(values)}\n")
+    (tmp_path / "0.txt").write_text("".join(lines))
+    rules = LetorRules(zero_based=True)
+    fitted = DaskLambdaMART(**SMALL).fit_files(tmp_path / "0.txt", clip=100.0, letor=rules)
+    X = rows.X.copy()
+    X[rows.y > 1, 0] = 100.0
+    local = LambdaMART(booster="xgboost", n_jobs=1, **SMALL).fit(X, rows.y, qid=rows.qid)
+    np.testing.assert_allclose(fitted.predict(X), local.predict(X), rtol=1e-5)
+    frame_of(rows, rows.qid).assign(number=np.arange(len(rows))).to_csv(tmp_path / "0.csv", index=False)
+    named = DaskLambdaMART(**SMALL).fit_files(tmp_path / "0.csv", ignore=["number"])
+    assert named.n_features_in_ == 6
 
 
 def test_files_without_rows_or_labels(client, rows, tmp_path):

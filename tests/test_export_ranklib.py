@@ -1,6 +1,7 @@
 """RankLib itself reads what is exported for it, and scores as the ranker does.
 
-Needs Java, and RankLib in the environment variable RANKLIB_CLASSPATH (its jar, or its classes and commons-math3).
+Needs Java, and RankLib in the environment variable RANKLIB_CLASSPATH: its jar, or its classes and those of
+commons-math3.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from lambdamart_kit.bench.results import ResultsFile, Run
 from lambdamart_kit.bench.runner import Options, Progress, run_benchmark
 from lambdamart_kit.files import Columns
 from lambdamart_kit.files.checks import doubtful_columns, seen_before
-from lambdamart_kit.metrics import parse_metrics
+from lambdamart_kit.metrics.naming import split_names
 from lambdamart_kit.runtime.threads import available_threads, resolve_n_jobs
 
 
@@ -114,7 +114,8 @@ def compare(
         Model specs, such as ``"lambdamart,xgboost:pairwise"``; by default ``DEFAULT_MODELS``, without those
         that are not installed. See :mod:`lambdamart_kit.bench.models`.
     metrics : str or list of str
-        Metric names; the first one tunes and stops early.
+        Metric names; the first one tunes and stops early. Measures of trec_eval may follow, in its
+        conventions: ties by the name of the document, blank queries count as 0.
     n_settings : int
         Settings tried a model and fold: the defaults, then random draws.
     n_bags : int
@@ -162,7 +163,7 @@ def compare(
         n_jobs, at_once = 1, min(2, available_threads())
         if at_once > 1:
             notes.append(f"{at_once} fits at a time, of one thread each")
-    options = Options(tuple(map(str, parse_metrics(metrics))), n_settings, seed, n_jobs, keep_scores)
+    options = Options(tuple(split_names(metrics)), n_settings, seed, n_jobs, keep_scores)
     reference = _baseline(baseline, specs)
     found = find_folds(data, folds=folds, seed=seed, columns=columns)
     found = found[:1] if quick else found

@@ -11,7 +11,7 @@ from lambdamart_kit.bench.fitting import fit_with_validation
 from lambdamart_kit.bench.models import parse_model
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.files import Columns, read_rows
-from lambdamart_kit.files.checks import describe, doubtful_columns, seen_before
+from lambdamart_kit.files.checks import describe, doubtful_columns, seen_before, shown
 from lambdamart_kit.files.chunk import for_other_files, reading_of
 from lambdamart_kit.files.row_files import Files
 
@@ -101,7 +101,7 @@ def _fit(
     if stream or work_dir is not None:
         if not hasattr(estimator, "fit_files"):
             raise ValueError(f"--stream and --work-dir need the ranker lambdamart; got {spec!r}")
-        return estimator.fit_files(
+        fitted = estimator.fit_files(
             train,
             **roles.roles,
             features=roles.features,
@@ -111,12 +111,19 @@ def _fit(
             eval_files=valid,
             work_dir=work_dir,
         )
+        names = getattr(fitted, "feature_names_in_", None)
+        listed = "" if names is None else f": {shown(names.tolist())}"
+        say(
+            f"{fitted.n_queries_in_:,} queries, {fitted.n_features_in_:,} features{listed}; with --stream "
+            "columns are not looked through for ids and constants"
+        )
+        return fitted
     rows = read_rows(train, roles, names=False, n_jobs=n_jobs)
     say(describe(rows))
     for sentence in doubtful_columns(rows):
         say(f"warning: {sentence}")
     if valid is None:
-        return estimator.fit(features_of(rows), rows.y, rows.qid)
+        return estimator.fit(features_of(rows), rows.y, rows.qid, sample_weight=rows.sample_weight)
     known = for_other_files(replace(roles, features=rows.feature_names))
     width = rows.X.shape[1]
     held_out = read_rows(valid, known, n_features=width, names=False, n_jobs=n_jobs)

@@ -18,11 +18,13 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import sparse
 
+from lambdamart_kit.bench.measuring import measure_as_run
 from lambdamart_kit.bench.results import Run
 from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, Settings
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.metrics import parse_metric
+from lambdamart_kit.trec import is_trec_name
 
 _WARM_UP_ROWS = 400
 _PREDICTIONS = 3  # the fastest counts: some models are laid out anew on the way
@@ -144,12 +146,17 @@ def fit_with_validation(
     """
     X = features(train)
     X_val = features(valid)
+    weight = train.sample_weight
     if not getattr(estimator, "holds_out_itself", False):
-        return estimator.fit(X, train.y, train.qid, X_val=X_val, y_val=valid.y, qid_val=valid.qid)
+        return estimator.fit(
+            X, train.y, train.qid, sample_weight=weight, X_val=X_val, y_val=valid.y, qid_val=valid.qid
+        )
     # Queries are numbered anew: a query of the one part is not the query of that name in the other.
     parts = [data.queries.unsort(data.queries.query_of_ordered_row) for data in (train, valid)]
     qid = np.concatenate((parts[0], parts[1] + train.queries.n_queries))
-    return estimator.fit(_stacked(X, X_val), np.concatenate((train.y, valid.y)), qid)
+    if weight is not None and valid.sample_weight is not None:
+        weight = np.concatenate((weight, valid.sample_weight))
+    return estimator.fit(_stacked(X, X_val), np.concatenate((train.y, valid.y)), qid, sample_weight=weight)
 
 
 def _stacked(first: Features, second: Features) -> Features:
@@ -199,6 +206,9 @@ def _first_queries(data: RankingDataset) -> RankingDataset:
 
 
 def _per_query(metric: str, data: RankingDataset, scores: Array) -> FloatArray:
+    """Values in the order of the ids of the queries."""
+    if is_trec_name(metric):
+        return measure_as_run(data, scores, [metric]).values[:, 0]
     return parse_metric(metric).per_query(data.y, scores, data.qid)
 
 

@@ -137,7 +137,7 @@ def _of_rows(
 ) -> Measured:
     names = split_names(metrics)
     theirs = [name for name in names if is_trec_name(name)]
-    ours = {name: parse_metrics(name)[0] for name in _checked(names, theirs)}
+    ours = {name: parse_metrics(name)[0] for name in checked_names(names, theirs)}
     # Features are not needed, so a column, or a value in LETOR, that could not be one is no matter here.
     rows = read_rows(data, replace(columns, features=(), clip=LARGEST), names=bool(theirs) or is_run(scores))
     values = read_scores(scores, rows)
@@ -147,7 +147,7 @@ def _of_rows(
             f"{data} has {len(rows):,} rows"
         )
     labels, held, blank = [], [], []
-    of_trec = None if not theirs else _as_run(rows, values, theirs, min_relevance)
+    of_trec = None if not theirs else measure_as_run(rows, values, theirs, min_relevance)
     for name in names:
         if of_trec is not None and name in theirs:
             column = theirs.index(name)
@@ -164,7 +164,7 @@ def _of_rows(
     )
 
 
-def _checked(names: Sequence[str], theirs: Sequence[str]) -> list[str]:
+def checked_names(names: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """The names that are the kit's; every unknown name is refused at once."""
     ours = [name for name in names if name not in theirs]
     try:
@@ -175,7 +175,9 @@ def _checked(names: Sequence[str], theirs: Sequence[str]) -> list[str]:
     return ours
 
 
-def _as_run(rows: RankingDataset, scores: FloatArray, names: Sequence[str], min_relevance: int) -> Measured:
+def measure_as_run(
+    rows: RankingDataset, scores: FloatArray, names: Sequence[str], min_relevance: int = 1
+) -> Measured:
     """Trec_eval's measures of rows, in the order of ``rows.queries.ids``."""
     qid = np.asarray(rows.qid).astype(str)
     docid = rows.docid

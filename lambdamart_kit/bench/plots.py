@@ -72,7 +72,7 @@ def comparison_figure(report: Report, metric: str) -> Figure:
     left.set_ylim(-0.6, len(rows) - 0.3)
     left.set_title(metric, **_TITLE)
     _differences(right, heights, rows, report.baseline)
-    notes = [f"{counted_queries(report)}; {CONFIDENCE:.0%} bootstrap intervals over queries"]
+    notes = [f"{counted_queries(report, metric)}; {CONFIDENCE:.0%} bootstrap intervals over queries"]
     if any(_is_significant(row) for row in rows):
         notes.append(f"blue: p < {1 - CONFIDENCE:.2f}, paired permutation test, Holm-corrected")
     text = ". ".join(note[0].upper() + note[1:] for note in notes)

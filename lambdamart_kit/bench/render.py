@@ -21,6 +21,7 @@ from lambdamart_kit.bench.report import (
 )
 from lambdamart_kit.bench.score_comparison import ScoreDifference
 from lambdamart_kit.runtime.terminal import printable
+from lambdamart_kit.trec import is_trec_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -267,14 +268,14 @@ def _unmeasured(report: Report) -> list[str]:
     return [f"predict µs is measured on {FEWEST_DOCUMENTS:,} test documents or more."]
 
 
-def counted_queries(report: Report) -> str:
-    """How many queries a mean is over, as tables and pictures alike say it."""
+def counted_queries(report: Report, metric: str) -> str:
+    """How many queries the mean of a metric is over, as tables and pictures alike say it."""
     n_folds = len(report.folds)
-    left_out = f" ({report.n_blank:,} blank, left out)" if report.n_blank else ""
-    return (
-        f"mean over {report.n_queries - report.n_blank:,} test queries in {n_folds} "
-        f"fold{'s' * (n_folds != 1)}{left_out}"
-    )
+    are_zero = is_trec_name(metric)  # in trec_eval's conventions
+    counted = report.n_queries - (0 if are_zero else report.n_blank)
+    what = "counted as 0" if are_zero else "left out"
+    blank = f" ({report.n_blank:,} blank, {what})" if report.n_blank else ""
+    return f"mean over {counted:,} test queries in {n_folds} fold{'s' * (n_folds != 1)}{blank}"
 
 
 def _quality_table(report: Report, metric: str, rows: list[Quality]) -> Table:
@@ -296,7 +297,10 @@ def _mean_table(report: Report, metric: str, rows: list[Quality]) -> Table:
         for row in rows
     ]
     return Table(
-        f"{metric}, {counted_queries(report)}", columns, tuple(cells), {(0, 0): "bold", (0, 1): "bold"}
+        f"{metric}, {counted_queries(report, metric)}",
+        columns,
+        tuple(cells),
+        {(0, 0): "bold", (0, 1): "bold"},
     )
 
 

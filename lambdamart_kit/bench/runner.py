@@ -18,9 +18,11 @@ from multiprocessing.connection import Connection
 from typing import Any, TextIO, cast
 
 from lambdamart_kit.bench.fitting import FitTask, TrainTestFold, environment, fit_and_measure
+from lambdamart_kit.bench.measuring import checked_names
 from lambdamart_kit.bench.models import Candidate
 from lambdamart_kit.bench.results import ResultsFile, Run, run_key
 from lambdamart_kit.metrics import parse_metrics
+from lambdamart_kit.trec import is_trec_name, parse_measures
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Options:
     Parameters
     ----------
     metrics : tuple of str
-        Metric names; tuning and early stopping use the first. Made canonical, and with blank queries skipped:
+        Metric names; tuning and early stopping use the first. Measures of trec_eval, such as
+        ``ndcg_cut_10``, may follow, and come last. Made canonical, and with blank queries skipped:
         what they would be worth as 0 is reported beside it.
     n_settings : int
         Settings tried a model and fold: the defaults and ``n_settings - 1`` random draws.
@@ -58,7 +61,15 @@ class Options:
             raise ValueError(f"'n_settings' must be at least 1 (the defaults); got {self.n_settings!r}")
         if not self.metrics:
             raise ValueError("'metrics' must name at least one metric, e.g. ndcg@10")
-        canonical = (str(replace(metric, blank="skip")) for metric in parse_metrics(self.metrics))
+        theirs = [name for name in self.metrics if isinstance(name, str) and is_trec_name(name)]
+        if self.metrics[0] in theirs:
+            raise ValueError(
+                "'metrics' must begin with a metric of the kit, which tunes and stops early, such as "
+                f"ndcg@10,{theirs[0]}; got {theirs[0]!r} first"
+            )
+        parsed = parse_metrics(checked_names(self.metrics, theirs))
+        canonical = [str(replace(metric, blank="skip")) for metric in parsed]
+        canonical += map(str, parse_measures(theirs) if theirs else ())
         object.__setattr__(self, "metrics", tuple(dict.fromkeys(canonical)))
 
 

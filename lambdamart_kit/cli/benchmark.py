@@ -36,7 +36,12 @@ def bench(
         ),
     ] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", "-k", help="Such as ndcg@10,map. The first one tunes and stops early.")
+        str,
+        typer.Option(
+            "--metrics",
+            "-k",
+            help="Such as ndcg@10,map. The first one tunes and stops early; trec_eval's may follow: P_5.",
+        ),
     ] = "ndcg@10",
     tune: Annotated[
         int, typer.Option(min=1, help="Settings tried a model: the defaults, then random draws.")

@@ -134,14 +134,25 @@ def merged_columns(X: Features, names: Sequence[str] | None = None) -> list[str]
     return merged
 
 
-def warn_of_merged_values(X: Features, names: Sequence[str] | None, reader: str) -> None:
+_USE_FLOAT64 = (
+    "subtract the column's smallest value, or use booster='native' or 'lightgbm', which read float64"
+)
+
+
+def warn_of_merged_values(
+    X: Features,
+    names: Sequence[str] | None,
+    reader: str,
+    *,
+    remedy: str = _USE_FLOAT64,
+) -> None:
     """Warn if `reader`, who takes features as float32, would see distinct values of a column as one."""
     merged = merged_columns(X, names)
     if merged:
         more = f" and {len(merged) - 5} more columns" if len(merged) > 5 else ""
         warnings.warn(
             f"{reader} takes features as float32, which merges values of {', '.join(merged[:5])}{more}; "
-            "subtract the column's smallest value, or use booster='native' or 'lightgbm', which read float64",
+            f"{remedy}",
             UserWarning,
             stacklevel=2,
         )

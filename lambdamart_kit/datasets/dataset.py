@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lambdamart_kit.core.precision import merged_columns
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import Array, BoolArray, Features, Float32Array, IndexArray
+from lambdamart_kit.core.typing import Array, BoolArray, Features, Float32Array, FloatArray, IndexArray
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+WEIGHT_COLUMN = "sample_weight"  # what tables that the kit writes call weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +25,7 @@ class RankingDataset:
 
     Parameters
     ----------
-    X : (n_samples, n_features) float32 array or scipy.sparse CSR matrix
+    X : (n_samples, n_features) float32 or float64 array, or scipy.sparse CSR matrix
         One row a query-document pair.
     y : (n_samples,) float32
         Graded relevance, 0 = not relevant.
@@ -31,6 +35,8 @@ class RankingDataset:
         Name of each document.
     feature_names : tuple of str, or None
         Name of each column.
+    sample_weight : (n_samples,) float64, or None
+        Weight of the row's query.
 
     Raises
     ------
@@ -53,10 +59,12 @@ class RankingDataset:
     qid: Array
     docid: Array | None = None
     feature_names: tuple[str, ...] | None = None
+    sample_weight: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n_samples, n_features = self.X.shape
-        for name, rows in (("y", self.y), ("qid", self.qid), ("docid", self.docid)):
+        for name in ("y", "qid", "docid", "sample_weight"):
+            rows = getattr(self, name)
             if rows is not None and rows.shape != (n_samples,):
                 raise ValueError(
                     f"{name!r} must have one entry a row of 'X': expected shape ({n_samples},), "
@@ -93,8 +101,11 @@ class RankingDataset:
         RankingDataset
             A copy of these rows.
         """
-        docid = None if self.docid is None else self.docid[rows]
-        return replace(self, X=self.X[rows], y=self.y[rows], qid=self.qid[rows], docid=docid)
+        optional = {
+            name: None if (whole := getattr(self, name)) is None else whole[rows]
+            for name in ("docid", "sample_weight")
+        }
+        return replace(self, X=self.X[rows], y=self.y[rows], qid=self.qid[rows], **optional)
 
     def select(self, queries: BoolArray | IndexArray) -> RankingDataset:
         """The rows (in their order) of the given queries: a mask over ``self.queries.ids``, or indices.
@@ -112,7 +123,9 @@ class RankingDataset:
         return self.subset(self.queries.rows(queries))
 
     def to_frame(self) -> pd.DataFrame:
-        """One pandas row a document: ``qid``, ``docid`` (when known), ``label``, then the features.
+        """One pandas row a document: ``qid``, ``docid``, ``sample_weight``, ``label``, then the features.
+
+        Names of documents and weights are there where they are known.
 
         Features without names are called ``f1``, ``f2``, ... as LETOR numbers them.
 
@@ -129,14 +142,23 @@ class RankingDataset:
             features = pd.DataFrame.sparse.from_spmatrix(self.X, columns=names)
         else:
             features = pd.DataFrame(self.X, columns=names)
-        keys = {"qid": self.qid} | ({} if self.docid is None else {"docid": self.docid})
+        known = {"qid": self.qid, "docid": self.docid, WEIGHT_COLUMN: self.sample_weight}
+        keys = {name: values for name, values in known.items() if values is not None}
         return pd.concat([pd.DataFrame(keys | {"label": self.y}), features], axis=1)
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, *, label: str = "label", qid: str = "qid", docid: str | None = None
+        cls,
+        frame: pd.DataFrame,
+        *,
+        label: str = "label",
+        qid: str = "qid",
+        docid: str | None = None,
+        sample_weight: str | None = None,
     ) -> RankingDataset:
         """The inverse of :meth:`to_frame`: every other column is a feature, and keeps its name.
+
+        Features are float32, and float64 where that would merge values of a column.
 
         Parameters
         ----------
@@ -144,17 +166,23 @@ class RankingDataset:
             One row a document.
         label, qid : str
             Columns with the relevance and the query id.
-        docid : str, optional
-            Column with the document's name; by default a column called ``docid``, if there is one.
+        docid, sample_weight : str, optional
+            Columns with the document's name and with the weight of its query; by default columns of these
+            names, if there are any.
 
         Raises
         ------
         ValueError
             If a named column is missing, or a feature is not numeric.
         """
-        if docid is None and "docid" in frame.columns:
-            docid = "docid"
-        keys = {"label": label, "qid": qid} | ({} if docid is None else {"docid": docid})
+        optional = {"docid": docid, "sample_weight": sample_weight}
+        # A column that has the parameter's own name needs no mention.
+        given = {
+            name: column or name
+            for name, column in optional.items()
+            if column is not None or name in frame.columns
+        }
+        keys = {"label": label, "qid": qid, **given}
         for parameter, column in keys.items():
             if column not in frame.columns:
                 raise ValueError(
@@ -165,10 +193,14 @@ class RankingDataset:
         text = [str(c) for c, kind in features.dtypes.items() if getattr(kind, "kind", "O") not in "biuf"]
         if text:
             raise ValueError(f"'frame' must have numeric feature columns; {', '.join(text[:5])} are not")
+        values = features.to_numpy(dtype=np.float64)
+        weight = given.get("sample_weight")
+        names = given.get("docid")
         return cls(
-            np.ascontiguousarray(features.to_numpy(dtype=np.float32)),
+            np.ascontiguousarray(values, dtype=np.float64 if merged_columns(values) else np.float32),
             frame[label].to_numpy(dtype=np.float32),
             frame[qid].to_numpy(),
-            None if docid is None else frame[docid].to_numpy().astype(str),
+            None if names is None else frame[names].to_numpy().astype(str),
             tuple(map(str, features.columns)),
+            None if weight is None else frame[weight].to_numpy(dtype=np.float64),
         )

@@ -200,6 +200,7 @@ def concatenate(parts: list[RankingDataset], *, missing: float = 0.0) -> Ranking
     if len(unique) < len(ids):
         raise ValueError(f"query ids must not repeat across files; {unique[times > 1].tolist()[0]!r} does")
     width = max(part.X.shape[1] for part in parts)
+    weighted = all(part.sample_weight is not None for part in parts)
     named = all(part.docid is not None for part in parts)
     return RankingDataset(
         _stacked([part.X for part in parts], width, missing),
@@ -207,6 +208,7 @@ def concatenate(parts: list[RankingDataset], *, missing: float = 0.0) -> Ranking
         np.concatenate([part.qid for part in parts]),
         np.concatenate([part.docid for part in parts if part.docid is not None]) if named else None,
         parts[0].feature_names,
+        np.concatenate([w for part in parts if (w := part.sample_weight) is not None]) if weighted else None,
     )
 
 

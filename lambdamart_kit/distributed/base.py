@@ -27,7 +27,7 @@ from lambdamart_kit.distributed.metrics import evaluate
 from lambdamart_kit.distributed.parts import Source, collect, columns_of, delayed_partitions, from_files
 from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.distributed.worker import Fitted
-from lambdamart_kit.files.chunk import Columns
+from lambdamart_kit.files.chunk import Columns, LetorRules
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES
 from lambdamart_kit.rankers.columns.categories import FeatureColumns, categorical_columns, learn_categories
@@ -153,6 +153,9 @@ class DaskRanker(TreeRanker):
         sample_weight: str | None = None,
         features: Sequence[str] | None = None,
         docid: str | None = "docid",
+        ignore: Sequence[str] = (),
+        clip: float | None = None,
+        letor: LetorRules | None = None,
         eval_files: Files | None = None,
     ) -> Self:
         """Fit on the rows of Parquet, CSV or LETOR files, which workers read: one file is one partition.
@@ -167,6 +170,12 @@ class DaskRanker(TreeRanker):
             Columns of Parquet and CSV files; LETOR lines say it themselves.
         features : sequence of str, optional
             Columns to learn from; all others by default.
+        ignore : sequence of str
+            Columns to leave out.
+        clip : float, optional
+            Features beyond ``-clip`` and ``clip`` become these.
+        letor : LetorRules, optional
+            How LETOR lines are written.
         eval_files : path, folder, glob or list of them, optional
             Held-out queries.
 
@@ -175,7 +184,8 @@ class DaskRanker(TreeRanker):
         self
         """
         chosen = None if features is None else tuple(features)
-        columns = Columns(y, qid, sample_weight, docid, chosen)
+        rules = LetorRules() if letor is None else letor
+        columns = Columns(y, qid, sample_weight, docid, chosen, tuple(ignore), clip=clip, letor=rules)
         found = RowFiles(files, columns)
         if len(found.sources) > len(found.paths):
             raise ValueError(

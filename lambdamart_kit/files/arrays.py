@@ -1,4 +1,7 @@
-"""NumPy archives (``.npz``) of the arrays X, y and qid, and docid and feature_names where they are known."""
+"""NumPy archives (``.npz``) of arrays: X, y, qid, and what else is known.
+
+That is docid, feature_names and sample_weight.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.core.precision import as_features
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.files.chunk import Chunk, Columns
 from lambdamart_kit.runtime.atomic_file import atomic_file
@@ -17,11 +21,7 @@ class ArraysReader:
     """Rows of NumPy archives, one chunk an archive."""
 
     def __init__(self, paths: Sequence[Path], columns: Columns, n_jobs: int | None = None) -> None:
-        if columns.sample_weight is not None:
-            raise ValueError(
-                "'sample_weight' must be None with .npz files, which have no columns; got "
-                f"{columns.sample_weight!r}"
-            )
+        self._weight = columns.sample_weight
         self._paths = paths
         self._required = columns.required
         self.feature_names = self._names(paths[0])
@@ -33,11 +33,20 @@ class ArraysReader:
             absent = [name for name in ("X", "y", "qid") if name not in arrays]
             if absent and (self._required or "X" in absent):
                 raise ValueError(f"{path}: must hold arrays X, y and qid; {', '.join(absent)} missing")
-            X = np.ascontiguousarray(arrays["X"], dtype=np.float32)
+            X = as_features(arrays["X"])
+            weight = None
+            if self._weight is not None:
+                weight = arrays.get(self._weight)
+                if weight is None:
+                    raise ValueError(
+                        f"{path}: 'sample_weight' must name an array; got {self._weight!r}, there are "
+                        f"{', '.join(arrays)}"
+                    )
+                weight = weight.astype(np.float64)
             y = arrays.get("y")
             labels = None if y is None else y.astype(np.float64)
             n_bytes = path.stat().st_size
-            yield Chunk(path, X, labels, arrays.get("qid"), None, arrays.get("docid"), n_bytes)
+            yield Chunk(path, X, labels, arrays.get("qid"), weight, arrays.get("docid"), n_bytes)
 
     def _names(self, path: Path) -> tuple[str, ...] | None:
         names = _load(path).get("feature_names")
@@ -50,6 +59,8 @@ def write_arrays(data: RankingDataset, path: Path) -> None:
     arrays: dict[str, Any] = {"X": X, "y": data.y, "qid": data.qid}
     if data.docid is not None:
         arrays["docid"] = data.docid.astype(str)
+    if data.sample_weight is not None:
+        arrays["sample_weight"] = data.sample_weight
     if data.feature_names is not None:
         arrays["feature_names"] = np.array(data.feature_names)
     with atomic_file(path) as stream:

@@ -15,6 +15,14 @@ LARGEST = float(np.finfo(np.float32).max)
 CHUNK_BYTES = 32 << 20  # of a chunk's features as float32
 
 
+def refuse_weight(sample_weight: str | None) -> None:
+    """Raise if a column of weights is named for LETOR files, which have none."""
+    if sample_weight is not None:
+        raise ValueError(
+            f"'sample_weight' must be None with LETOR files, which have no such column; got {sample_weight!r}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Chunk:
     """Consecutive rows of one file.

@@ -20,7 +20,7 @@ from lambdamart_kit.datasets.letor.reading import (
     read_query_sizes,
 )
 from lambdamart_kit.datasets.letor.text_file import Text, open_text, sidecar
-from lambdamart_kit.files.chunk import Chunk, Columns
+from lambdamart_kit.files.chunk import Chunk, Columns, refuse_weight
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 _SECTION_BLOCKS = 32  # blocks of 512 KiB: as text, rows take at least the room of their float32
@@ -32,11 +32,7 @@ class LetorReader:
     feature_names = None
 
     def __init__(self, paths: Sequence[Path], columns: Columns, n_jobs: int | None) -> None:
-        if columns.sample_weight is not None:
-            raise ValueError(
-                f"'sample_weight' must be None with LETOR files, which have no such column; got "
-                f"{columns.sample_weight!r}"
-            )
+        refuse_weight(columns.sample_weight)
         self._paths, self._n_threads = paths, resolve_n_jobs(n_jobs)
         rules = columns.letor
         if rules.query_file is not None and len(paths) > 1:

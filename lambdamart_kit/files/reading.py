@@ -13,7 +13,7 @@ from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.cache import Cache
 from lambdamart_kit.datasets.letor.files import read_letor
 from lambdamart_kit.files.checks import refuse_overwriting
-from lambdamart_kit.files.chunk import LARGEST, Columns, stack
+from lambdamart_kit.files.chunk import LARGEST, Columns, refuse_weight, stack
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.row_files import Files, RowFiles, find_files
 
@@ -86,6 +86,7 @@ def _read_letor(
     n_jobs: int | None = None,
 ) -> RankingDataset:
     """One LETOR file, read as `columns` says; several go through `LetorReader`."""
+    refuse_weight(columns.sample_weight)
     rules = columns.letor
     return read_letor(
         path,
@@ -134,11 +135,12 @@ def _read_chunks(
     y = _joined([chunk.y for chunk in chunks])
     qid = _joined([chunk.qid for chunk in chunks])
     docid = _joined([chunk.docid for chunk in chunks])
+    weight = _joined([chunk.sample_weight for chunk in chunks])
     labels = np.full(len(X), np.nan) if y is None else y
     ids = np.zeros(len(X), dtype=np.int64) if qid is None else qid
     of_documents = None if docid is None else docid.astype(str)
     texts = ids.astype(str) if ids.dtype == object else ids
-    return RankingDataset(X, labels.astype(np.float32), texts, of_documents, opened.feature_names)
+    return RankingDataset(X, labels.astype(np.float32), texts, of_documents, opened.feature_names, weight)
 
 
 def write_rows(data: RankingDataset, path: str | Path) -> None:

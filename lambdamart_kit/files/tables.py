@@ -15,6 +15,7 @@ import numpy as np
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.precision import feature_dtype, merged_columns
 from lambdamart_kit.core.typing import Array, FloatArray, Settings
+from lambdamart_kit.datasets.dataset import WEIGHT_COLUMN
 from lambdamart_kit.datasets.letor.text_file import check_encoding
 from lambdamart_kit.files.checks import NUMBER_REMEDY, check_header, number_remedy
 from lambdamart_kit.files.chunk import CHUNK_BYTES, Chunk, Columns
@@ -46,6 +47,11 @@ class _TableReader(ABC):
         if unknown:
             raise ValueError(f"'ignore' must name columns; {paths[0]} has no {', '.join(map(repr, unknown))}")
         others = tuple(name for name in names if name not in self._roles.values() and name not in ignored)
+        if columns.features is None and WEIGHT_COLUMN in others:
+            raise ValueError(
+                f"{paths[0]}: the column {WEIGHT_COLUMN!r} must have a role: name it as 'sample_weight', or "
+                "in 'ignore' if it is not to be used"
+            )
         self.feature_names = columns.features if columns.features is not None else others
         if not self.feature_names and columns.features is None:
             raise ValueError(f"{paths[0]}: no column is left for the features; it has {', '.join(names)}")

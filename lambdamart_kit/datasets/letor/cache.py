@@ -75,7 +75,9 @@ class Cache:
         try:
             X = arrays["X"] if "X" in arrays else _csr(arrays, notes["shape"])
             names = tuple(arrays["feature_names"].tolist()) if "feature_names" in arrays else None
-            return RankingDataset(X, arrays["y"], arrays["qid"], arrays.get("docid"), names)
+            return RankingDataset(
+                X, arrays["y"], arrays["qid"], arrays.get("docid"), names, arrays.get("sample_weight")
+            )
         except (KeyError, ValueError, TypeError, IndexError):
             return None
 
@@ -147,6 +149,8 @@ def _parts(data: RankingDataset) -> dict[str, Array]:
     parts = {"y": data.y, "qid": data.qid}
     if data.docid is not None:
         parts["docid"] = data.docid
+    if data.sample_weight is not None:
+        parts["sample_weight"] = data.sample_weight
     if data.feature_names is not None:
         parts["feature_names"] = np.array(data.feature_names)
     if isinstance(data.X, np.ndarray):

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ _BLOCK = 1 << 19  # fits the second-level cache: the copy out of the page cache 
 _BOM = b"\xef\xbb\xbf"
 _LOOKED_AT = 1 << 16  # bytes at the start of a file that say what ends its lines
 _COMPRESSED = (".gz", ".zst")
+_UNREAD = (".weight", ".position", ".init", ".base_margin")  # what the libraries would read beside their data
 _SIDECARS = (".query", ".group")  # how LightGBM and XGBoost call the file with the sizes of the queries
 _START = 4096  # bytes of a file in which "qid:" stands if it stands anywhere
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -143,9 +145,18 @@ def _check_line_ends(start: bytes, path: Path) -> None:
 def sidecar(path: Path) -> Path | None:
     """The file beside a LETOR file that has the sizes of its queries, if the lines have no query ids.
 
-    It is called as the file, or as the file unpacked, with ``.query`` or ``.group`` behind.
+    It is called as the file, or as the file unpacked, with ``.query`` or ``.group`` behind. Files that
+    LightGBM or XGBoost would read too, such as ``.weight``, are named in a warning: they are not read here.
     """
     names = [path] if path.suffix not in _COMPRESSED else [path, path.with_suffix("")]
+    unread = [Path(f"{name}{suffix}") for name in names for suffix in _UNREAD]
+    for place in filter(Path.is_file, unread):
+        warnings.warn(
+            f"{place} is not read, though LightGBM or XGBoost would take it into account; pass what it "
+            "holds to fit in an array, or put it into a column of a table",
+            UserWarning,
+            stacklevel=3,
+        )
     places = [Path(f"{name}{suffix}") for name in names for suffix in _SIDECARS]
     found = [place for place in places if place.is_file()]
     if not found:

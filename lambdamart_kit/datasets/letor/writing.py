@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.typing import Array, Features, IndexArray
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.decimals import put_digits, put_number
@@ -26,6 +27,13 @@ def write_rows(data: RankingDataset, path: Path) -> None:
     from lambdamart_kit.core.rows import as_csr, as_matrix
     from lambdamart_kit.core.rows import is_sparse as takes_no_zeros
 
+    if data.sample_weight is not None:
+        raise ValueError(
+            "'sample_weight' must be None: LETOR has no place for weights; write a table, such as .parquet"
+        )
+    warn_of_merged_values(
+        data.X, data.feature_names, "LETOR", remedy="write a table, such as .parquet, which keeps them"
+    )
     X: Features = as_matrix(data.X, "X")
     is_sparse = takes_no_zeros(X)
     X = as_csr(X) if is_sparse else X
