@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ Ties = StrEnum("Ties", {name.replace("-", "_"): name for name in TIE_MODELS})  #
 
 
 _HALF = Ties("half")
+_COUNTS = ("wins", "ties", "losses")
 
 
 class Intervals(StrEnum):
@@ -181,7 +183,11 @@ def _show(
         board.to_csv(out, index=False)
     if plot is not None:
         save_leaderboard(board, plot, top=top)
-    print(printable(_board_text(board, top, n_digits=n_digits)))
+    shown = _board_shown(board, top, n_digits=n_digits)
+    if sys.stdout.isatty():
+        _print_board(shown, n_digits)
+    else:
+        print(printable(shown.to_string(index=False)))
     if top is not None and top < len(board):
         say(f"... {len(board) - top} more; --out FILE.csv has all")
 
@@ -200,15 +206,35 @@ def _anchored(fitted: StrengthTable, anchor: str, base: float | None) -> Setting
     return {"anchor": item, "base": points}
 
 
-def _board_text(board: pd.DataFrame, top: int | None, *, n_digits: int) -> str:
-    """The board as text, without columns that say nothing."""
+def _print_board(board: pd.DataFrame, n_digits: int) -> None:
+    """Write the board for a person: what belongs together in one column, in parts on a narrow terminal."""
+    from rich.console import Console
+
+    from lambdamart_kit.bench.render import Table, print_table
+
+    number = f"{{:.{n_digits}f}}".format
+    columns = {
+        "item": [str(item) for item in board["item"]],
+        "rank": board["rank"].astype(str),
+        "strength": board["strength"].map(number),
+        "95% interval": board["lower"].map(number) + " to " + board["upper"].map(number),
+        "its ranks": board["rank_lower"].astype(str) + " to " + board["rank_upper"].astype(str),
+        "won/tied/lost": ["/".join(map(str, row)) for row in board[list(_COUNTS)].to_numpy()],
+    }
+    if "component" in board:
+        columns["component"] = board["component"].astype(str)
+    print_table(Table("", tuple(columns), tuple(zip(*columns.values())), {}), Console())
+
+
+def _board_shown(board: pd.DataFrame, top: int | None, *, n_digits: int) -> pd.DataFrame:
+    """What is shown of the board: the best, rounded, without columns that say nothing."""
     shown = board.head(top or len(board)).round(n_digits)
-    whole = shown[["wins", "ties", "losses"]]
+    whole = shown[list(_COUNTS)]
     if (whole == whole.round()).all(axis=None):
         shown = shown.astype(dict.fromkeys(whole, int))
     if (board["component"] == 0).all():
         shown = shown.drop(columns="component")
-    return str(shown.to_string(index=False))
+    return shown
 
 
 def _print_coefficients(fitted: StrengthTable, method: str) -> None:

@@ -59,8 +59,14 @@ def print_names(named: Sequence[tuple[str, str]]) -> None:
 
 
 def say(line: str) -> None:
-    """Tell a person something on stderr."""
-    print(printable(line), file=sys.stderr, flush=True)
+    """Tell a person something on stderr; on a terminal, long lines are broken between words."""
+    lines = printable(line).split("\n")
+    if sys.stderr.isatty():
+        room = max(shutil.get_terminal_size().columns, 40)
+        lines = [
+            textwrap.fill(text, room, break_long_words=False) if len(text) > room else text for text in lines
+        ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 @contextmanager
