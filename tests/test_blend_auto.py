@@ -423,7 +423,7 @@ def test_sample_weight_weighs_queries():
 
 def test_validation_rows_are_refused_with_what_to_do():
     X, y, qid = make()
-    with pytest.raises(ValueError, match="'X_val' must be None: AutoRanker holds out queries itself"):
+    with pytest.raises(ValueError, match="'X_val' must be None with AutoRanker: it holds out queries itself"):
         auto().fit(X, y, qid=qid, X_val=X, y_val=y, qid_val=qid)
 
 
@@ -504,9 +504,9 @@ def test_large_rows_thin_what_networks_see(monkeypatch):
     fit_rows = LambdaMART.fit_rows
     from lambdamart_kit import LinearRanker
 
-    def watched(self, train, validation, watch):
-        seen.setdefault(type(self).__name__, []).append(len(train.y))
-        return fit_rows(self, train, validation, watch)
+    def watched(self, data, watch):
+        seen.setdefault(type(self).__name__, []).append(len(data.train.y))
+        return fit_rows(self, data, watch)
 
     monkeypatch.setattr(LinearRanker, "fit_rows", watched)
     monkeypatch.setattr(LambdaMART, "fit_rows", watched)

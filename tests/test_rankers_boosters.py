@@ -20,6 +20,7 @@ from lambdamart_kit.boosters.rounds import (
     EarlyStopping,
     EvalSet,
     History,
+    Measure,
     RoundsProgress,
     Stopwatch,
     finish_round,
@@ -83,7 +84,7 @@ def test_eval_sets_see_the_scores_that_predict_gives(name, rows):
         rounds.append((n_rounds, dict(evaluation)))
         return n_rounds == 4
 
-    eval_sets = [EvalSet("held out", held_out, "ndcg@10", measure)]
+    eval_sets = [EvalSet("held out", held_out, (Measure("ndcg@10", measure),))]
     model = fit(name, rows, eval_sets=eval_sets, callbacks=[callback])
     assert rounds == [(n, {"held out ndcg@10": float(n)}) for n in range(1, 5)]
     assert model.n_trees == 4

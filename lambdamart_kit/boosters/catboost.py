@@ -163,15 +163,17 @@ class CatBoostBooster(Booster):
         names = safe_names(params.feature_names)
         held_out = None
         if eval_sets:
-            (eval_set,) = eval_sets
             # The kit measures held-out rows itself, so their labels and groups do not matter here.
-            held_out = cb.Pool(
-                _table(eval_set.X, params.categorical_features, names),
-                np.arange(eval_set.X.shape[0]) % 2,
-                cat_features=list(params.categorical_features),
-                group_id=np.zeros(eval_set.X.shape[0], dtype=np.int64),
-                feature_names=names,
-            )
+            held_out = [
+                cb.Pool(
+                    _table(eval_set.X, params.categorical_features, names),
+                    np.arange(eval_set.X.shape[0]) % 2,
+                    cat_features=list(params.categorical_features),
+                    group_id=np.zeros(eval_set.X.shape[0], dtype=np.int64),
+                    feature_names=names,
+                )
+                for eval_set in eval_sets
+            ]
         train = cb.Pool(
             _table(X, params.categorical_features, names),
             bound.y,
@@ -224,7 +226,9 @@ def _look_at_rounds(
         n_trees = n_before + n_rounds
         for eval_set, so_far in zip(eval_sets, scores):
             so_far += model.predict(eval_set.X, iteration_range=(n_trees - 1, n_trees), n_threads=n_threads)
-        evaluation = {e.key: float(e.metric(so_far)) for e, so_far in zip(eval_sets, scores)}
+        evaluation: dict[str, float] = {}
+        for eval_set, so_far in zip(eval_sets, scores):
+            evaluation |= eval_set.evaluate(so_far)
         if finish_round(callbacks, n_rounds, evaluation):
             return model.truncate(n_trees)
     return model
@@ -276,7 +280,7 @@ class _Measure:
     """CatBoost's custom metric, called after each round with the training rows, then the held-out ones."""
 
     def __init__(self, eval_sets: Sequence[EvalSet]) -> None:
-        self._eval_set = eval_sets[0] if eval_sets else None
+        self._eval_sets = eval_sets
         self._n_calls = 0
         self.evaluation: dict[str, float] = {}
 
@@ -287,12 +291,14 @@ class _Measure:
         return True
 
     def evaluate(self, approxes: Sequence[Array], target: Array, weight: Array | None) -> tuple[float, float]:
+        at = self._n_calls % (1 + len(self._eval_sets))
         self._n_calls += 1
-        if self._eval_set is None or self._n_calls % 2 == 1:
+        if at == 0:
+            self.evaluation = {}
             return 0.0, 1.0
-        value = float(self._eval_set.metric(np.array(approxes[0])))
-        self.evaluation = {self._eval_set.key: value}
-        return value, 1.0
+        found = self._eval_sets[at - 1].evaluate(np.array(approxes[0]))
+        self.evaluation |= found
+        return next(iter(found.values())), 1.0
 
     def get_final_error(self, error: float, weight: float) -> float:
         return error

@@ -65,7 +65,7 @@ class LightGBMBooster(Booster):
                 train,
                 num_boost_round=params.n_estimators,
                 valid_sets=held_out,
-                valid_names=[e.key for e in eval_sets],
+                valid_names=[e.name for e in eval_sets],
                 feval=_Measure(held_out, eval_sets) if eval_sets else None,
                 callbacks=[_AfterRound(callbacks, n_before)],
                 init_model=start.raw if start is not None else None,
@@ -132,14 +132,17 @@ def _as_lightgbm_objective(bound: Bound) -> Any:
 
 
 class _Measure:
-    """LightGBM's `feval`: a data set and its scores to (name, value, greater is better)."""
+    """LightGBM's `feval`: a data set and its scores to (name, value, greater is better) of each measure."""
 
     def __init__(self, data: Sequence[lgb.Dataset], eval_sets: Sequence[EvalSet]) -> None:
         self._pairs = list(zip(data, eval_sets))
 
-    def __call__(self, scores: FloatArray, data: lgb.Dataset) -> tuple[str, float, bool]:
+    def __call__(self, scores: FloatArray, data: lgb.Dataset) -> list[tuple[str, float, bool]]:
         eval_set = next(e for d, e in self._pairs if d is data)
-        return eval_set.key, eval_set.metric(scores), eval_set.greater_is_better
+        found = eval_set.evaluate(scores)
+        return [
+            (key, value, m.greater_is_better) for m, (key, value) in zip(eval_set.measures, found.items())
+        ]
 
 
 class _AfterRound:

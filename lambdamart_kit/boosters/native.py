@@ -127,8 +127,8 @@ class NativeBooster(Booster):
     fits_in_threads = True
 
     def share_rows(
-        self, train: RowView, queries: Queries, validation: RowView | None, params: BoosterParams
-    ) -> tuple[RowView, RowView | None]:
+        self, train: RowView, queries: Queries, held_out: Sequence[RowView], params: BoosterParams
+    ) -> list[RowView]:
         """Rows cut into bins, with edges from all training rows."""
         n_threads = params.n_threads
         mapper = BinMapper.fit(
@@ -138,9 +138,7 @@ class NativeBooster(Booster):
             categorical=params.categorical_features,
             n_threads=n_threads,
         )
-        binned = RowView.of(mapper.transform(train, n_threads=n_threads))
-        held_out = None if validation is None else mapper.transform(validation, n_threads=n_threads)
-        return binned, None if held_out is None else RowView.of(held_out)
+        return [RowView.of(mapper.transform(view, n_threads=n_threads)) for view in (train, *held_out)]
 
     def average(self, models: Sequence[LightGBMModel]) -> LightGBMModel:
         """See `Booster.average`."""

@@ -218,10 +218,10 @@ class Booster(Protocol):
     fits_in_threads: bool = False
 
     def share_rows(
-        self, train: RowView, queries: Queries, validation: RowView | None, params: BoosterParams
-    ) -> tuple[RowView, RowView | None]:
-        """Training and held-out rows in a form that several fits can share; here as they are."""
-        return train, validation
+        self, train: RowView, queries: Queries, held_out: Sequence[RowView], params: BoosterParams
+    ) -> list[RowView]:
+        """Training rows, then held-out rows, in a form that several fits can share; here as they are."""
+        return [train, *held_out]
 
     def average(self, models: Sequence[Any]) -> Model:
         """One model whose scores are the mean of those of `models`, their trees one after the other."""

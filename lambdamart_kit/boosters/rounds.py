@@ -21,7 +21,10 @@ from lambdamart_kit.runtime.progress import Progress
 Evaluation: TypeAlias = Mapping[str, float]
 Callback: TypeAlias = Callable[[int, Evaluation], bool]
 MakeBytes: TypeAlias = Callable[[], bytes]
+Results: TypeAlias = Mapping[str, Mapping[str, list[float]]]
 F = TypeVar("F", bound=Callable[..., Any])
+
+_ROUNDING = 1e-12  # of a mean: two means this close are one
 
 
 class Stopwatch:
@@ -72,54 +75,116 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, eq=False)
+class Measure:
+    """A measure of the scores of some rows.
+
+    Attributes
+    ----------
+    name : str
+        Key in ``evals_result_``, such as "ndcg@10".
+    function : callable
+        Takes scores, (n_samples,), and returns a float.
+    greater_is_better : bool
+        Whether a greater value is a better one; early stopping asks.
+    """
+
+    name: str
+    function: Callable[[Array], float]
+    greater_is_better: bool = True
+
+
+@dataclass(frozen=True, eq=False)
 class EvalSet:
-    """Held-out rows and the measure taken on them after each round.
+    """Held-out rows and the measures taken on them after each round.
 
     Attributes
     ----------
     name : str
         Key in ``evals_result_``.
     X : (n_samples, n_features) float32 array or CSR matrix
-    metric_name : str
-    metric : callable
-        Takes scores of the rows of X, (n_samples,), and returns a float.
-    greater_is_better : bool
-        Whether a greater value is a better one; early stopping asks.
+    measures : tuple of Measure
+        At least one.
+
+    Examples
+    --------
+    >>> largest = Measure("largest", max)
+    >>> EvalSet("held out", None, (largest,)).evaluate([1.0, 2.0])
+    {'held out largest': 2.0}
     """
 
     name: str
     X: Features
-    metric_name: str
-    metric: Callable[[Array], float]
-    greater_is_better: bool = True
+    measures: tuple[Measure, ...]
 
-    @property
-    def key(self) -> str:
-        """Name in reports: ``"validation ndcg@10"``."""
-        return f"{self.name} {self.metric_name}"
+    def key(self, measure: Measure) -> str:
+        """Name of one of the measures in an evaluation: ``"validation ndcg@10"``."""
+        return f"{self.name} {measure.name}"
+
+    def evaluate(self, scores: Array) -> dict[str, float]:
+        """All measures of the scores of the rows of X, by key."""
+        return {self.key(measure): float(measure.function(scores)) for measure in self.measures}
 
 
 @dataclass(eq=False)
 class History:
-    """Callback that keeps the measure after each round, and the best round.
+    """Callback that keeps all measures after each round, and the best round by the first of them.
 
-    A later round counts as better only if its measure is better by more than 1e-12, the rounding of a mean.
+    Attributes
+    ----------
+    greater_is_better : bool
+        Of the first measure of the first set, which decides.
+    min_delta : float
+        A later round counts as better only if it is better by more than this: at least 1e-12, the rounding
+        of a mean.
+    best_round : int
+        0 before the first round.
+    best_value : float
+    by_key : dict of str to list of float
+        Values of each measure, one a round.
     """
 
-    values: list[float] = field(default_factory=list)
     greater_is_better: bool = True
+    min_delta: float = 0.0
     best_round: int = 0
     best_value: float = math.nan
+    by_key: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, eval_sets: Sequence[EvalSet], min_delta: float = 0.0) -> History:
+        """An empty history of the measures of `eval_sets`."""
+        greater_is_better = eval_sets[0].measures[0].greater_is_better if eval_sets else True
+        return cls(greater_is_better, min_delta)
+
+    @property
+    def values(self) -> list[float]:
+        """The deciding measure, one value a round."""
+        return next(iter(self.by_key.values()), [])
 
     def __call__(self, n_rounds: int, evaluation: Evaluation) -> bool:
-        """Record the measure; never stops."""
-        for value in evaluation.values():
-            self.values.append(value)
+        """Record the measures; never stops."""
+        for key, value in evaluation.items():
+            self.by_key.setdefault(key, []).append(value)
+        if evaluation:
+            value = next(iter(evaluation.values()))
             sign = 1.0 if self.greater_is_better else -1.0
-            if math.isnan(self.best_value) or sign * (value - self.best_value) > 1e-12:
+            gain = sign * (value - self.best_value)
+            if math.isnan(self.best_value) or gain > max(self.min_delta, _ROUNDING):
                 self.best_value = value
                 self.best_round = n_rounds
         return False
+
+    def results(
+        self, eval_sets: Sequence[EvalSet], earlier: Results | None = None
+    ) -> dict[str, dict[str, list[float]]]:
+        """The measures as ``evals_result_``: by set, then by measure; after those of `earlier` rounds."""
+        known = earlier or {}
+        return {
+            e.name: {
+                m.name: [*known.get(e.name, {}).get(m.name, []), *self.by_key.get(e.key(m), [])]
+                for m in e.measures
+            }
+            for e in eval_sets
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -300,5 +300,7 @@ class _AfterRound(xgb.callback.TrainingCallback):
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         self._n_rounds += 1
-        evaluation = {e.key: e.metric(_scores(model, d, e.X)) for d, e in self._pairs}
+        evaluation: dict[str, float] = {}
+        for data, eval_set in self._pairs:
+            evaluation |= eval_set.evaluate(_scores(model, data, eval_set.X))
         return finish_round(self._callbacks, self._n_rounds, evaluation, XGBoostModel(model).to_bytes)

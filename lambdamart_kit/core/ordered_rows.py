@@ -9,6 +9,7 @@ features, two cores: 20 ms for the hash, 60 ms for the sort, 55 ms for a copy.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -79,6 +80,8 @@ class OrderedRows:
         Where each document stood when `y`, a click, was logged; 1 = on top.
     debiasing : AllowsForPosition, or None
         What allows for that.
+    init_score : (n_samples,) float64, or None
+        Score that each row starts from; the learner's own score is added to it.
     """
 
     view: RowView
@@ -87,6 +90,7 @@ class OrderedRows:
     sample_weight: FloatArray | None
     position: IndexArray | None = None
     debiasing: AllowsForPosition | None = None
+    init_score: FloatArray | None = None
 
     @cached_property
     def X(self) -> Any:
@@ -115,7 +119,8 @@ class OrderedRows:
         part = Queries(np.arange(len(rows), dtype=np.intp), ptr, queries.ids[chosen])
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         position = None if self.position is None else self.position[rows]
-        return OrderedRows(self.view.take(rows), self.y[rows], part, weight, position, self.debiasing)
+        start = None if self.init_score is None else self.init_score[rows]
+        return OrderedRows(self.view.take(rows), self.y[rows], part, weight, position, self.debiasing, start)
 
     def comparable(self) -> BoolArray:
         """Queries that prefer something: those with two different labels, (n_queries,) bool."""
@@ -130,6 +135,7 @@ def order_rows(
     qid: Ids,
     sample_weight: ArrayLike | None,
     position: ArrayLike | None = None,
+    init_score: ArrayLike | None = None,
     *,
     n_threads: int = 1,
     suffix: str = "",
@@ -139,7 +145,7 @@ def order_rows(
     Parameters
     ----------
     X : (n_samples, n_features) float32 or float64 array or CSR matrix
-    y, qid, sample_weight, position : row-aligned with X
+    y, qid, sample_weight, position, init_score : row-aligned with X
     n_threads : int
     suffix : str
         Added to parameter names in errors: ``"_val"`` for validation data.
@@ -152,23 +158,77 @@ def order_rows(
         )
     queries = Queries.from_qid(qid, n_samples)
     content = row_contents(X, labels, n_threads=n_threads)
-    if position is None:
-        return arrange_rows(X, labels, queries, sample_weight, content)
-    places = check_position(position, n_samples, suffix)
-    # The position belongs to the content: rows that differ in nothing but their position must not be tied,
-    # or their order would depend on how they came.
-    rows = arrange_rows(X, labels, queries, sample_weight, mix(content ^ mix(places.view(np.uint64))))
-    return replace(rows, position=places[rows.order])
+    places = None
+    if position is not None:
+        places = check_position(position, n_samples, suffix)
+        # The position belongs to the content: rows that differ in nothing but their position must not be
+        # tied, or their order would depend on how they came.
+        content = mix(content ^ mix(places.view(np.uint64)))
+    start = None
+    if init_score is not None:
+        start = check_init_score(init_score, queries, suffix)
+    rows = arrange_rows(X, labels, queries, sample_weight, content, start, suffix=suffix)
+    return rows if places is None else replace(rows, position=places[rows.order])
 
 
 def arrange_rows(
-    X: Features, labels: FloatArray, queries: Queries, sample_weight: ArrayLike | None, content: Array
+    X: Features,
+    labels: FloatArray,
+    queries: Queries,
+    sample_weight: ArrayLike | None,
+    content: Array,
+    init_score: FloatArray | None = None,
+    *,
+    suffix: str = "",
 ) -> OrderedRows:
     """Rows of anything that has rows, in canonical order; see `order_rows` and `row_contents`."""
-    weight = _row_weights(sample_weight, queries)
-    order = canonical_order(queries, content)
+    weight = _row_weights(sample_weight, queries, f"sample_weight{suffix}")
+    order = canonical_order(queries, content, init_score)
     ordered = Queries(np.arange(len(labels), dtype=np.intp), queries.ptr, queries.ids)
-    return OrderedRows(RowView(X, order), labels[order], ordered, None if weight is None else weight[order])
+    return OrderedRows(
+        RowView(X, order),
+        labels[order],
+        ordered,
+        None if weight is None else weight[order],
+        init_score=None if init_score is None else init_score[order],
+    )
+
+
+def check_init_score(init_score: ArrayLike, queries: Queries, suffix: str = "") -> FloatArray:
+    """Starting scores as finite numbers, one a row, (n_samples,) float64.
+
+    Objectives take scores as float32. It warns if different scores of a query become one there.
+    """
+    name = f"init_score{suffix}"
+    given = flat(init_score)
+    if given.dtype.kind not in "iufb":
+        raise ValueError(f"{name!r} must hold numbers; got dtype {given.dtype}")
+    if given.shape != (queries.n_samples,):
+        raise ValueError(
+            f"{name!r} must hold one score per row of 'X{suffix}': expected shape ({queries.n_samples},), "
+            f"got {given.shape}"
+        )
+    scores = np.ascontiguousarray(given, dtype=np.float64) + 0.0  # -0.0 becomes 0.0
+    with np.errstate(over="ignore"):
+        bad = np.flatnonzero(~np.isfinite(scores.astype(np.float32)))
+    if len(bad):
+        raise ValueError(
+            f"{name!r} must be finite and within 3.4e38 of zero; row {bad[0]} has {scores[bad[0]]} "
+            f"({len(bad)} such rows)"
+        )
+    ordered = queries.sort(scores)
+    order = np.lexsort((ordered, queries.query_of_ordered_row))
+    same_query = np.diff(queries.query_of_ordered_row[order]) == 0
+    differs = np.diff(ordered[order]) > 0
+    merged = same_query & differs & (np.diff(ordered[order].astype(np.float32)) == 0)
+    if merged.sum() > 0.01 * max(1, (same_query & differs).sum()):
+        warnings.warn(
+            f"{name!r} has scores that float32 merges: {merged.sum()} of {(same_query & differs).sum()} "
+            "differences within queries are lost; subtract the mean of each query, which changes no order",
+            UserWarning,
+            stacklevel=3,
+        )
+    return scores
 
 
 def check_position(position: ArrayLike, n_samples: int, suffix: str = "") -> IndexArray:
@@ -206,20 +266,25 @@ def row_contents(X: Features, labels: FloatArray, *, n_threads: int = 1) -> Arra
     return np.where(exact == rounded, content, content & ~_LOW_BITS | exact & _LOW_BITS)
 
 
-def canonical_order(queries: Queries, content: Array) -> IndexArray:
-    """Rows sorted by query and, within a query, by `content`, (n_samples,) intp."""
+def canonical_order(queries: Queries, content: Array, tie_breaker: Array | None = None) -> IndexArray:
+    """Rows sorted by query and, within a query, by `content` and then by `tie_breaker`, (n_samples,) intp.
+
+    What breaks ties cannot change the order of rows that differ, so it leaves the model of such rows as it
+    is.
+    """
     query_of_row = np.empty(queries.n_samples, dtype=np.intp)
     query_of_row[queries.order] = queries.query_of_ordered_row
     # `lexsort` sorts by its last key first. Only rows with equal hashes, which are copies of each other,
     # stay in the order they came in.
-    return np.lexsort((content, query_of_row)).astype(np.intp, copy=False)
+    keys = (content, query_of_row) if tie_breaker is None else (tie_breaker, content, query_of_row)
+    return np.lexsort(keys).astype(np.intp, copy=False)
 
 
-def _row_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArray | None:
+def _row_weights(sample_weight: ArrayLike | None, queries: Queries, name: str) -> FloatArray | None:
     if sample_weight is None:
         return None
-    weights = query_weights(sample_weight, queries)
+    weights = query_weights(sample_weight, queries, name=name)
     if not weights.any():
-        raise ValueError("'sample_weight' must hold at least one non-zero weight; all weights are zero")
+        raise ValueError(f"{name!r} must hold at least one non-zero weight; all weights are zero")
     rows: FloatArray = queries.unsort(weights[queries.query_of_ordered_row])
     return rows

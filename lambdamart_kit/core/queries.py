@@ -251,8 +251,12 @@ def _factorize_sorted(ids: Array) -> tuple[Array, IndexArray]:
     return unique, code.astype(np.intp)
 
 
-def query_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArray:
+def query_weights(
+    sample_weight: ArrayLike | None, queries: Queries, *, name: str = "sample_weight"
+) -> FloatArray:
     """Weight ``w_q`` of each query, (n_queries,) float64, from row-aligned `sample_weight`; None is all ones.
+
+    Errors call the weights `name`.
 
     Raises
     ------
@@ -269,14 +273,13 @@ def query_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArr
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.shape != (queries.n_samples,):
         raise ValueError(
-            f"'sample_weight' must hold one weight per row: expected shape ({queries.n_samples},), "
+            f"{name!r} must hold one weight per row: expected shape ({queries.n_samples},), "
             f"got {weights.shape}; for one weight per query use weights[query_index_of_row]"
         )
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         raise ValueError(
-            f"'sample_weight' must be finite and >= 0; row {bad[0]} has {weights[bad[0]]} "
-            f"({len(bad)} such rows)"
+            f"{name!r} must be finite and >= 0; row {bad[0]} has {weights[bad[0]]} ({len(bad)} such rows)"
         )
     ordered = queries.sort(weights)
     # The first row of a query speaks for the query, and every other row must say the same.
@@ -285,10 +288,10 @@ def query_weights(sample_weight: ArrayLike | None, queries: Queries) -> FloatArr
     differing = np.flatnonzero(ordered != per_query[query_of_row])
     if len(differing):
         query = query_of_row[differing[0]]
-        name = queries.ids.tolist()[query]
+        qid = queries.ids.tolist()[query]
         raise ValueError(
-            "'sample_weight' must be the same for all rows of a query, because it is the query's weight; "
-            f"query {name!r} has both {per_query[query]:g} and {ordered[differing[0]]:g}; "
+            f"{name!r} must be the same for all rows of a query, because it is the query's weight; "
+            f"query {qid!r} has both {per_query[query]:g} and {ordered[differing[0]]:g}; "
             "give every row of a query one weight (PointwiseRanker alone takes a weight per row)"
         )
     return per_query

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,9 @@ class Progression:
         ranker = copy.copy(self.ranker)
         ranker.__dict__.pop("model_", None)  # it travels as bytes
         history = self._history()
-        return ranker, self.model, History([], history.greater_is_better, *self._best(history))
+        best_round, best_value = self._best(history)
+        fresh = replace(history, best_round=best_round, best_value=best_value, by_key={})
+        return ranker, self.model, fresh
 
     def save(self, report: Settings) -> None:
         """Take over a report that holds a model, and write it to the file."""
@@ -138,7 +141,7 @@ class Progression:
         )
 
     def _history(self) -> History:
-        history = History(greater_is_better=self.ranker.find_metric().greater_is_better)
+        history = History(self.ranker.find_metric().greater_is_better, self.ranker.min_delta)
         for n_rounds, value in enumerate(self._values, start=1):
             history(n_rounds, {"": value})
         return history

@@ -76,6 +76,12 @@ class DaskLambdaMART(DaskRanker, LambdaMART):
         of workers.
     eval_metric : str or Metric
         Measured on held-out queries after every round.
+    min_delta : float
+        With early stopping, a round is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Must be False on a cluster.
+    callbacks : None
+        Not on a cluster.
     booster_params : dict, optional
         Further settings in the library's own names.
     position_bias : str, array-like, callable or PositionBias
@@ -198,6 +204,12 @@ class DaskXGBoostRanker(DaskRanker, XGBoostRanker):
         of workers.
     eval_metric : str or Metric
         Measured on held-out queries after every round.
+    min_delta : float
+        With early stopping, a round is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Must be False on a cluster.
+    callbacks : None
+        Not on a cluster.
     booster_params : dict, optional
         Further settings in the library's own names.
     warm_start : bool
@@ -290,6 +302,12 @@ class DaskLightGBMRanker(DaskRanker, LightGBMRanker):
         of workers.
     eval_metric : str or Metric
         Measured on held-out queries after every round.
+    min_delta : float
+        With early stopping, a round is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Must be False on a cluster.
+    callbacks : None
+        Not on a cluster.
     booster_params : dict, optional
         Further settings in the library's own names.
     warm_start : bool

@@ -18,7 +18,7 @@ from xgboost.core import XGBoostError
 
 from lambdamart_kit.boosters.protocol import LibraryObjective
 from lambdamart_kit.boosters.registry import capabilities, read_model
-from lambdamart_kit.boosters.rounds import EvalSet, Evaluation, History, MakeBytes, Stopwatch
+from lambdamart_kit.boosters.rounds import EvalSet, Evaluation, History, MakeBytes, Measure, Stopwatch
 from lambdamart_kit.core.typing import FloatArray, Settings
 from lambdamart_kit.distributed.errors import WorkerLostError
 from lambdamart_kit.distributed.group import (
@@ -188,7 +188,8 @@ def _eval_sets(rows: WorkerRows, metric: BoundMetric | None, group: Group, watch
         return []
     mean = watch.timed("evaluation", GroupMetric(metric, group).__call__)
     greater_is_better = metric.metric.greater_is_better
-    return [EvalSet("validation", rows.held_out.X, str(metric.metric), mean, greater_is_better)]
+    measure = Measure(str(metric.metric), mean, greater_is_better)
+    return [EvalSet("validation", rows.held_out.X, (measure,))]
 
 
 def _check_counts(rows: WorkerRows, metric: BoundMetric | None, group: Group) -> None:

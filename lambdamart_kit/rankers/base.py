@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -22,21 +22,26 @@ from lambdamart_kit.core.typing import ArrayLike, Features, Float32Array, FloatA
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.explain.mixin import CanExplain
 from lambdamart_kit.export.mixin import CanExport
-from lambdamart_kit.metrics import Metric, parse_metric
-from lambdamart_kit.rankers import saving
-from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
-from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, bind_metric, split_queries
+from lambdamart_kit.metrics import Metric
+from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, split_queries
 from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
 from lambdamart_kit.rankers.reporting import CanReport
+from lambdamart_kit.rankers.savable import CanSave
+from lambdamart_kit.rankers.steering.arguments import refuse_foreign_arguments
+from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
+from lambdamart_kit.rankers.steering.given import FitInput, HeldOutInput, held_out_inputs
+from lambdamart_kit.rankers.steering.training_set import HeldOutRows, TrainingSet
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
-_FIT = dict.fromkeys(("qid", "sample_weight", "X_val", "y_val", "qid_val", "position", "position_val"), True)
+_ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score")
+_OF_HELD_OUT = (*(f"{name}_val" for name in ("X", "y", *_ROW_ALIGNED)), "names_val")
+_FIT = dict.fromkeys((*_ROW_ALIGNED, *_OF_HELD_OUT), True)
 
 
-class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, ABC):
+class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, ABC):
     """A scikit-learn estimator that scores the rows of each query.
 
     A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in
@@ -51,8 +56,7 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
     outside of `lambdamart_kit.rankers` uses no private attribute of a ranker; a test makes sure of it.
 
     Metadata routing needs no ``set_fit_request``: a ranker asks for ``qid`` and ``sample_weight`` in
-    ``fit`` and ``score``, and for ``X_val``, ``y_val``, ``qid_val``, ``position`` and ``position_val`` in
-    ``fit``.
+    ``fit`` and ``score``, and for all other arguments of ``fit``, ``init_model`` aside, in ``fit``.
 
     Examples
     --------
@@ -75,7 +79,6 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         "single_query_",
         "fit_times_",
     )
-    """Fitted attributes that `save` writes beside the model."""
 
     single_query_: bool
     fit_times_: dict[str, float]
@@ -83,7 +86,7 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
 
     # ------------------------------------------------------------------------------------------ fitting
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
         X: Features,
@@ -91,10 +94,16 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         qid: Ids = None,
         sample_weight: ArrayLike | None = None,
         X_val: Features = None,
-        y_val: ArrayLike | None = None,
-        qid_val: Ids = None,
+        y_val: Any = None,
+        qid_val: Any = None,
         position: ArrayLike | None = None,
-        position_val: ArrayLike | None = None,
+        position_val: Any = None,
+        *,
+        init_score: ArrayLike | None = None,
+        init_score_val: Any = None,
+        sample_weight_val: Any = None,
+        names_val: str | Sequence[str] | None = None,
+        init_model: Any = None,
         **elsewhere: Any,
     ) -> Self:
         """Fit the ranker; the result does not depend on the order of the rows.
@@ -113,14 +122,27 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         sample_weight : (n_samples,) array-like, optional
             Weight of the row's query, the same for all its rows.
         X_val, y_val, qid_val : optional
-            Held-out queries to measure on after every round; they win over `validation_fraction`. In a
-            Pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms them like X.
+            Held-out queries to measure on after every round; they win over `validation_fraction`. For
+            several sets a list each: ``X_val=[A, B], y_val=[..], qid_val=[..]``; early stopping looks at the
+            first. In a Pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms X_val like X, and
+            several sets are tuples.
         position : (n_samples,) array-like of int, optional
             For click logs, where `y` says 1 = clicked and `qid` is one list shown once: the position of the
             document in it, 1 = on top. The ranker's `position_bias` says what is done about it.
         position_val : array-like of int, optional
             The same for X_val; held-out clicks then count by their inverse propensity. Leave it out if y_val
             is relevance.
+        init_score : (n_samples,) array-like, optional
+            Score that each row starts from, such as that of the ranker in production. The ranker learns what
+            to add to it. Pass those of other rows to `predict` and `score`.
+        init_score_val, sample_weight_val : optional
+            The same for X_val, and the weights of its queries; of several sets a list each.
+        names_val : str or list of str, optional
+            What ``evals_result_`` calls the held-out sets; "validation", "validation 2", ... by default.
+        init_model : model, ranker or path, optional
+            Trees to go on from, of the ranker's own kind of trees: `n_estimators` are added to them. A
+            ``lightgbm.Booster`` (also for native trees), ``xgboost.Booster`` or ``catboost.CatBoost``, an
+            estimator of these libraries or of the kit, or a file of the library's.
         **elsewhere
             Nothing: arguments of other libraries' rankers are refused with what they are called here.
 
@@ -136,57 +158,73 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
             and a row.
         """
         refuse_foreign_arguments(type(self).__name__, elsewhere)
-        watch = Stopwatch()
-        with unchanged_on_failure(self), self._head_start(X):
-            with watch("data"):
-                if qid is None:
-                    self._warn_single_query()
-                rows = self._training_rows(X, y, qid, sample_weight, position)
-                train, validation = self._hold_out(rows, X_val, y_val, qid_val, qid is None, position_val)
-            self.fit_rows(train, validation, watch)
+        held_out = held_out_inputs(
+            X_val,
+            y_val,
+            qid_val,
+            sample_weight_val,
+            init_score_val,
+            position_val,
+            names_val,
+            single=qid is None,
+        )
+        given = FitInput(X, y, qid, sample_weight, position, init_score, init_model, held_out)
+        if given.has_one_query:
+            self._warn_single_query()
+        with unchanged_on_failure(self):
+            self._fit_given(given)
         return self
 
+    def _fit_given(self, given: FitInput) -> None:
+        """Fit on what `fit` got; a ranker that passes its input on to others does so here."""
+        given.refuse("init_model", by=type(self).__name__, remedy="it is not built yet")
+        if getattr(self, "callbacks", None):
+            raise NotImplementedError("'callbacks' are not built yet")
+        watch = Stopwatch()
+        with self._head_start(given.X):
+            with watch("data"):
+                data = self._hold_out(self._training_rows(given), given)
+            self.fit_rows(data, watch)
+
     def _head_start(self, X: Features) -> AbstractContextManager[object]:
-        """Context manager around `fit`.
+        """Context manager around the fit.
 
         A subclass may compile kernels in the background while the rows are checked. Here it does nothing.
         """
         return nullcontext()
 
     @abstractmethod
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_ordered(self, data: TrainingSet, watch: Stopwatch) -> None:
         """Fit on rows in canonical order, and record the seconds of each part on `watch`."""
 
     @abstractmethod
     def _predict_rows(self, X: Features) -> FloatArray:
         """Scores of the rows of a checked array or CSR matrix, float32 or float64."""
 
-    def _debias(
-        self, train: OrderedRows, validation: OrderedRows | None
-    ) -> tuple[OrderedRows, OrderedRows | None]:
+    def _debias(self, data: TrainingSet) -> TrainingSet:
         """Give the rows what corrects clicks for position bias; by default a ranker has no correction."""
-        if train.position is not None:
+        if data.train.position is not None:
             raise ValueError(
                 f"'position' must be None with {type(self).__name__}, which does not allow for position "
                 "bias; use LambdaMART, NeuralRanker or LinearRanker"
             )
-        return train, validation
+        return data
 
     def _keep_estimates(self, train: OrderedRows) -> None:
         """Keep the propensities that were estimated during the fit. Here there are none."""
 
-    def _training_rows(
-        self, X: Features, y: ArrayLike, qid: Ids, sample_weight: Any, position: Any = None
-    ) -> OrderedRows:
-        X = plain_frame(X)
+    def _training_rows(self, given: FitInput) -> OrderedRows:
+        """The training rows, checked and in canonical order."""
+        X = plain_frame(given.X)
         continues = getattr(self, "warm_start", False) and hasattr(self, "fit_times_")
         if not continues:
             self._learn_categories(X)
         checked = self.training_features(X)
-        validate_data(self, X, y, skip_check_array=True, reset=not continues)
-        rows = order_rows(checked, y, qid, sample_weight, position, n_threads=self._n_threads())
+        validate_data(self, X, given.y, skip_check_array=True, reset=not continues)
+        n_threads = self._n_threads()
+        rows = order_rows(checked, given.y, **given.aligned(), n_threads=n_threads)
         self.n_queries_in_ = rows.queries.n_queries
-        self.single_query_ = qid is None
+        self.single_query_ = given.has_one_query
         return rows
 
     def _warn_single_query(self) -> None:
@@ -197,50 +235,47 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
             stacklevel=4,
         )
 
-    def _hold_out(
-        self,
-        rows: OrderedRows,
-        X_val: Features,
-        y_val: Any,
-        qid_val: Ids,
-        single: bool,
-        position_val: Any = None,
-    ) -> tuple[OrderedRows, OrderedRows | None]:
-        """Training and held-out rows; the latter are those given, else a share of the queries, else None."""
-        if position_val is not None and (X_val is None or rows.position is None):
+    def _hold_out(self, rows: OrderedRows, given: FitInput) -> TrainingSet:
+        """Training and held-out rows; the latter are those given, else a share of the queries, else none."""
+        with_positions = [part.position is not None for part in given.held_out]
+        if any(with_positions) and rows.position is None:
             raise ValueError("'position_val' must be given with 'X_val' and 'position' only")
-        if X_val is None and (y_val is not None or qid_val is not None):
-            raise ValueError("'X_val' must be given with 'y_val' and 'qid_val'; got None")
-        if X_val is not None:
-            if y_val is None:
-                raise ValueError("'y_val' must be given with 'X_val'; got None")
-            if qid_val is None and not single:
-                raise ValueError("'qid_val' must be given with 'X_val', because 'qid' was; got None")
-            checked = self._check_features(X_val, name="X_val")
-            validate_data(self, X_val, skip_check_array=True, reset=False)
-            n_threads = self._n_threads()
-            held_out = order_rows(
-                checked, y_val, qid_val, None, position_val, n_threads=n_threads, suffix="_val"
-            )
-            if qid_val is not None and not single:
-                trained = QueryTraces.of(rows.queries)
-                trained.warn_if_cut(held_out.queries, measured="'X_val'", stacklevel=4)
-            return rows, held_out
-        return self.hold_out(rows)
+        if not given.held_out:
+            data = self.hold_out(rows)
+        else:
+            trained = None if given.has_one_query else QueryTraces.of(rows.queries)
+            held_out = [self._held_out_rows(part, rows, trained) for part in given.held_out]
+            data = TrainingSet(rows, tuple(held_out))
+        return replace(data, init_model=given.init_model)
 
-    def _eval_sets(self, validation: OrderedRows | None, watch: Stopwatch) -> list[EvalSet]:
-        """The held-out rows with the eval metric bound to them; an error if no query counts."""
-        if validation is None:
-            return []
-        metric = self.find_metric()
-        bound = bind_metric(metric, validation, n_threads=self._n_threads())
-        if metric.blank == "skip" and bound.blank.all():
+    def _held_out_rows(
+        self, part: HeldOutInput, train: OrderedRows, trained: QueryTraces | None
+    ) -> HeldOutRows:
+        """One set of held-out rows, checked; it warns if training queries are among them in part."""
+        name = f"X{part.suffix}"
+        checked = self._check_features(part.X, name=name)
+        validate_data(self, part.X, skip_check_array=True, reset=False)
+        if (part.init_score is None) != (train.init_score is None):
+            given = "'init_score' was" if part.init_score is None else "'init_score' was not"
             raise ValueError(
-                "the held-out queries must have a relevant document, or there is nothing to stop on; all "
-                f"{validation.queries.n_queries} are blank; hold out more queries"
+                f"'init_score{part.suffix}' must be given with 'init_score' and only then, so that held-out "
+                f"rows are scored as training rows are; {given} given"
             )
-        measure = watch.timed("evaluation", bound)
-        return [EvalSet("validation", validation.X, str(metric), measure, metric.greater_is_better)]
+        n_threads = self._n_threads()
+        rows = order_rows(checked, part.y, **part.aligned(), n_threads=n_threads, suffix=part.suffix)
+        if part.qid is not None and trained is not None:
+            trained.warn_if_cut(rows.queries, measured=repr(name), stacklevel=6)
+        return HeldOutRows(part.name, rows)
+
+    def _eval_sets(self, data: TrainingSet, watch: Stopwatch) -> list[EvalSet]:
+        """The held-out rows with the eval metrics bound to them; an error if no query counts."""
+        return eval_sets(
+            data,
+            self.find_metrics(),
+            watch,
+            n_threads=self._n_threads(),
+            track_training=getattr(self, "track_training", False),
+        )
 
     def _rng(self) -> np.random.Generator:
         return make_rng(self.random_state)
@@ -250,7 +285,7 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
 
     # ---------------------------------------------------------------------------------- the training seam
 
-    def hold_out(self, rows: OrderedRows) -> tuple[OrderedRows, OrderedRows | None]:
+    def hold_out(self, rows: OrderedRows) -> TrainingSet:
         """Training rows, and the queries that `validation_fraction` asks to hold out.
 
         Parameters
@@ -260,8 +295,8 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
 
         Returns
         -------
-        tuple of OrderedRows, and OrderedRows or None
-            Rows to train on, and rows that are held out.
+        TrainingSet
+            Rows to train on, and rows that are held out, if any.
 
         Raises
         ------
@@ -270,18 +305,18 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         """
         fraction = getattr(self, "validation_fraction", None)
         if fraction is not None:
-            return split_queries(rows, fraction, self._rng())
+            return TrainingSet.of(*split_queries(rows, fraction, self._rng()))
         if getattr(self, "early_stopping_rounds", None) is not None:
             raise ValueError(EARLY_STOPPING_NEEDS_QUERIES)
-        return rows, None
+        return TrainingSet.of(rows)
 
-    def fit_rows(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> Self:
+    def fit_rows(self, data: TrainingSet, watch: Stopwatch) -> Self:
         """Fit on checked rows in canonical order; `columns` must be known.
 
         Parameters
         ----------
-        train, validation : OrderedRows
-            Rows to learn from, and held-out rows or None.
+        data : TrainingSet
+            Rows to learn from, and held-out rows.
         watch : Stopwatch
             Has the seconds spent so far; its sums become `fit_times_`.
 
@@ -291,10 +326,10 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
             The fitted ranker itself.
         """
         with watch("data"):
-            self.query_traces_ = self._trace(train)
-            train, validation = self._debias(train, validation)
-        self._fit_ordered(train, validation, watch)
-        self._keep_estimates(train)
+            self.query_traces_ = self._trace(data.train)
+            data = self._debias(data)
+        self._fit_ordered(data, watch)
+        self._keep_estimates(data.train)
         self.fit_times_ = dict(watch.seconds)
         return self
 
@@ -312,9 +347,19 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         Returns
         -------
         Metric
-            The metric with all its options.
+            The metric with all its options; the first one of several.
         """
-        return parse_metric(getattr(self, "eval_metric", "ndcg@10"))
+        return self.find_metrics()[0]
+
+    def find_metrics(self) -> list[Metric]:
+        """All metrics of the parameter 'eval_metric', the first of which decides when to stop.
+
+        Returns
+        -------
+        list of Metric
+            The metrics with all their options.
+        """
+        return parse_metrics(getattr(self, "eval_metric", "ndcg@10"))
 
     # --------------------------------------------------------------------------------------- predicting
 
@@ -400,101 +445,6 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         tags.input_tags.sparse = self._accepts_sparse
         return tags
 
-    # ------------------------------------------------------------------------------------------- saving
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted ranker to one file: a zip of JSON and the model in its library's text format.
-
-        No pickle is involved, so the file is safe to open and readable by later versions.
-
-        Parameters
-        ----------
-        path : str or Path
-            File to write.
-
-        Raises
-        ------
-        TypeError
-            If a parameter has no JSON form (a callable objective is kept by name only).
-        """
-        saving.write(path, *self._parts())
-
-    def to_bytes(self) -> bytes:
-        """Content of the file that `save` writes, to put into another one.
-
-        Returns
-        -------
-        bytes
-            A zip file.
-        """
-        return saving.pack(*self._parts())
-
-    def _parts(self) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, bytes]]:
-        """What a file holds: name of the class, parameters, fitted attributes and parts of the model."""
-        check_is_fitted(self)
-        files = self._files()
-        state = {name: getattr(self, name) for name in self.saved_attributes}
-        if hasattr(self, "feature_names_in_"):
-            state["feature_names_in_"] = self.feature_names_in_.tolist()
-        if getattr(self, "reading_", None):  # set by who read files, so that others are read alike
-            state["reading_"] = self.reading_
-        return type(self).__name__, self._saved_params(), state, files
-
-    def _saved_params(self) -> dict[str, Any]:
-        """Parameters as a file holds them."""
-        params: dict[str, Any] = self.get_params(deep=False)
-        return params
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a ranker that `save` wrote.
-
-        Parameters
-        ----------
-        path : str or Path
-            File to read.
-
-        Raises
-        ------
-        ModelFormatError
-            If the file is not one, is damaged, was written by a newer version, or holds another class.
-        """
-        remedy = "; use {found}.load or lambdamart_kit.rankers.load_ranker"
-        return cls.of_content(saving.read_model(path, cls, remedy=remedy), os.fspath(path))
-
-    @classmethod
-    def of_content(cls, content: saving.Content, where: str) -> Self:
-        """The ranker of a file's content; `where` is how errors call the file.
-
-        Parameters
-        ----------
-        content : Content
-            Parts of the file.
-        where : str
-            How errors call the file.
-
-        Returns
-        -------
-        BaseRanker
-            The fitted ranker.
-
-        Raises
-        ------
-        ModelFormatError
-            If the content is damaged.
-        """
-        with saving.restoring(where):
-            ranker = cls(**content.params)
-            state = dict(content.state)
-            if "feature_names_in_" in state:
-                ranker.feature_names_in_ = np.array(state.pop("feature_names_in_"), dtype=object)
-            saving.check_state(state, ranker.saved_attributes, cls.__name__)
-            for name, value in state.items():
-                setattr(ranker, name, value)
-            ranker._restore(content.files)
-            saving.try_out(ranker.n_features_in_, ranker._predict_rows)
-        return ranker
-
     # --------------------------------------------------------------------------- explaining and exporting
 
     def _explainable(self) -> Explained:
@@ -507,11 +457,3 @@ class BaseRanker(CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, AB
         validate_data(self, X, skip_check_array=True, reset=False)
         rows = np.ascontiguousarray(checked.toarray() if is_sparse(checked) else checked, dtype=np.float32)
         return rows, self._predict_rows(rows)
-
-    def _files(self) -> dict[str, bytes]:
-        """Name and content of each part of the fitted model, in a format that is safe to read."""
-        raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")
-
-    def _restore(self, files: dict[str, bytes]) -> None:
-        """Set the fitted attributes from what `_files` returned."""
-        raise TypeError(f"{type(self).__name__} has no file format; use joblib or skops to store it")

@@ -8,6 +8,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import warn_of_amounts
 from lambdamart_kit.core.ordered_rows import OrderedRows
+from lambdamart_kit.core.typing import Float32Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows, resolve_objective
 
@@ -58,8 +59,34 @@ def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bo
     if names_rows(objective):
         y, queries, sample_weight = train.as_given()
     if train.debiasing is None or train.position is None:
-        return objective.bind(y, queries, sample_weight, n_threads=n_threads)
-    return train.debiasing.bind(objective, y, queries, train.position, sample_weight, n_threads=n_threads)
+        bound = objective.bind(y, queries, sample_weight, n_threads=n_threads)
+    else:
+        bound = train.debiasing.bind(
+            objective, y, queries, train.position, sample_weight, n_threads=n_threads
+        )
+    return bound if train.init_score is None else BoundFrom(bound, train.init_score)
+
+
+class BoundFrom:
+    """A bound objective whose rows start from scores: it gets what a learner adds to them.
+
+    Parameters
+    ----------
+    bound : Bound
+    start : (n_samples,) float64
+        Starting scores of the ordered rows.
+    """
+
+    def __init__(self, bound: Bound, start: FloatArray) -> None:
+        self._bound = bound
+        self._start = start
+        if hasattr(bound, "skip_calls"):
+            self.skip_calls = bound.skip_calls
+
+    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient and hessian at the starting scores plus `scores`."""
+        total = (self._start + scores).astype(np.float32)
+        return self._bound.gradient_hessian(total)
 
 
 def check_comparable(train: OrderedRows) -> None:

@@ -16,6 +16,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import row_hashes
 from lambdamart_kit.core.typing import Float32Array, FloatArray, IndexArray
 from lambdamart_kit.objectives import Bound, names_rows, resolve_objective
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,16 +82,14 @@ class LearnsFromClicks:
     propensities_: FloatArray | None = None
     unclick_propensities_: FloatArray | None = None
 
-    def _debias(
-        self, train: OrderedRows, validation: OrderedRows | None
-    ) -> tuple[OrderedRows, OrderedRows | None]:
+    def _debias(self, data: TrainingSet) -> TrainingSet:
         """Attach the correction for position bias to the rows."""
+        train = data.train
         if train.position is None:
-            return train, validation
+            return data
         log = Impressions(train.y, train.position, lambda: row_hashes(train.view.source)[train.order])
         debiasing = resolve_position_bias(self.position_bias).start(log)
-        held_out = None if validation is None else replace(validation, debiasing=debiasing)
-        return replace(train, debiasing=debiasing), held_out
+        return data.map(lambda rows: replace(rows, debiasing=debiasing))
 
     def _needs_all_rows(self) -> bool:
         return names_rows(resolve_objective(self.objective))

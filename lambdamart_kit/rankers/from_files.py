@@ -9,13 +9,13 @@ import numpy as np
 
 from lambdamart_kit.boosters.registry import boosters_that_can, capabilities
 from lambdamart_kit.boosters.rounds import Stopwatch
-from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.files.bin_cache import BinCache, open_bin_cache
 from lambdamart_kit.files.chunk import Columns, for_other_files
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
 from lambdamart_kit.objectives import names_rows, resolve_objective
 from lambdamart_kit.rankers.columns.categories import FeatureColumns, categorical_columns
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
@@ -33,13 +33,13 @@ def fit_files(
     watch = Stopwatch()
     with unchanged_on_failure(ranker), open_bin_cache(work_dir) as store:
         with watch("data"):
-            train, validation = _prepare(ranker, store, files, columns, eval_files)
-        ranker.fit_rows(train, validation, watch)
+            data = _prepare(ranker, store, files, columns, eval_files)
+        ranker.fit_rows(data, watch)
 
 
 def _prepare(
     ranker: TreeRanker, store: BinCache, files: Files, columns: Columns, eval_files: Files | None
-) -> tuple[OrderedRows, OrderedRows | None]:
+) -> TrainingSet:
     """Training and held-out rows. The sample that bin edges come from is freed when this returns."""
     n_threads = resolve_n_jobs(ranker.n_jobs)
     training = FileTraining(store, n_threads=n_threads, verbose=bool(ranker.verbose))
@@ -91,30 +91,32 @@ def _note_columns(ranker: TreeRanker, rows: FileRows) -> None:
 
 def _split(
     ranker: TreeRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
-) -> tuple[OrderedRows, OrderedRows | None]:
+) -> TrainingSet:
     """Training and held-out rows in canonical order. Their features stay in the files."""
     if held_out is None:
         return ranker.hold_out(rows.in_order())
     evaluated = training.scan(held_out, n_features=rows.n_features, suffix="_val")
-    return rows.in_order(), evaluated.in_order(suffix="_val")
+    return TrainingSet.of(rows.in_order(), evaluated.in_order(suffix="_val"))
 
 
 def _rows_as_bins(
     ranker: TreeRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
-) -> tuple[OrderedRows, OrderedRows | None]:
+) -> TrainingSet:
     """Rows whose features are bins on disk."""
-    train, validation = _split(ranker, training, rows, held_out)
-    mapper = training.fit_mapper(train, max_bin=ranker.max_bin, categorical=ranker.categorical_columns_)
-    parts = [train] if validation is None or held_out is not None else [train, validation]
-    binned = training.bin(mapper, parts, "writing bins")
-    if validation is not None and held_out is not None:
-        binned += training.bin(mapper, [validation], "writing held-out bins")
-    return binned[0], (None if validation is None else binned[1])
+    data = _split(ranker, training, rows, held_out)
+    mapper = training.fit_mapper(data.train, max_bin=ranker.max_bin, categorical=ranker.categorical_columns_)
+    others = [part.rows for part in data.held_out]
+    # Held-out rows of the same files are written in the same pass over them.
+    if held_out is None:
+        binned = training.bin(mapper, [data.train, *others], "writing bins")
+    else:
+        binned = training.bin(mapper, [data.train], "writing bins")
+        binned += training.bin(mapper, others, "writing held-out bins")
+    return TrainingSet.of(*binned)
 
 
 def _rows_in_batches(
     ranker: TreeRanker, training: FileTraining, rows: FileRows, held_out: RowFiles | None
-) -> tuple[OrderedRows, OrderedRows | None]:
+) -> TrainingSet:
     """Rows whose features the booster reads from the files, batch by batch."""
-    train, validation = _split(ranker, training, rows, held_out)
-    return training.leave_in_files(train), None if validation is None else training.leave_in_files(validation)
+    return _split(ranker, training, rows, held_out).map(training.leave_in_files)

@@ -25,11 +25,12 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
-from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker, merged_history
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.scaling import KINDS, InputTransform, Kind
+from lambdamart_kit.rankers.steering.parameters import STEERING
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
 COUNT = Interval(Integral, 1, None, closed="left")
 
@@ -52,7 +53,7 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
         "n_bags": [COUNT],
         "early_stopping_rounds": [COUNT, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "eval_metric": [str, Metric],
+        **STEERING,
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
@@ -66,17 +67,16 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
     )
 
     inputs_: InputTransform
+    min_delta: float
     n_iter_: int
     best_score_: float
     evals_result_: dict[str, dict[str, list[float]]]
 
-    def _prepare_rows(
-        self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch
-    ) -> tuple[OrderedRows, OrderedRows | None]:
+    def _prepare_rows(self, data: TrainingSet, watch: Stopwatch) -> TrainingSet:
         """Learn the transform of features, which all bags share."""
         with watch("data"):
-            self._fit_inputs(train)
-        return train, validation
+            self._fit_inputs(data.train)
+        return data
 
     def _merge_bags(self, bags: Sequence[Self]) -> None:
         self.bag_iterations_ = [bag.n_iter_ for bag in bags]
@@ -90,16 +90,14 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
         self.inputs_ = InputTransform.fit(train.X, cast(Kind, self.input_transform))
 
     @contextmanager
-    def _rounds(
-        self, validation: OrderedRows | None, watch: Stopwatch
-    ) -> Iterator[tuple[History, AfterRound]]:
+    def _rounds(self, data: TrainingSet, watch: Stopwatch) -> Iterator[tuple[History, AfterRound]]:
         """Context manager around the rounds: yields their history, and a function to call after each round.
 
         At the end of the block it sets `n_iter_`, `best_score_` and `evals_result_`.
         """
-        eval_sets = self._eval_sets(validation, watch)
+        eval_sets = self._eval_sets(data, watch)
         held_out: list[tuple[EvalSet, Any]] = [(e, self.inputs_(e.X)) for e in eval_sets]
-        history = History(greater_is_better=self.find_metric().greater_is_better)
+        history = History.of(eval_sets, self.min_delta)
         done = 0
         with RoundsProgress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
             callbacks: list[Callback] = [history, progress]
@@ -109,12 +107,15 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
             def after_round(n_rounds: int, score: Callable[[Any], Array]) -> bool:
                 nonlocal done
                 done = n_rounds
-                return finish_round(callbacks, n_rounds, {e.key: e.metric(score(X)) for e, X in held_out})
+                evaluation: dict[str, float] = {}
+                for eval_set, X in held_out:
+                    evaluation |= eval_set.evaluate(score(X))
+                return finish_round(callbacks, n_rounds, evaluation)
 
             yield history, after_round
         self.n_iter_ = done if self.early_stopping_rounds is None else history.best_round
         self.best_score_ = history.values[self.n_iter_ - 1] if eval_sets else float("nan")
-        self.evals_result_ = {e.name: {e.metric_name: history.values} for e in eval_sets}
+        self.evals_result_ = history.results(eval_sets)
 
     @abstractmethod
     def _arrays(self) -> dict[str, Array]:

@@ -13,11 +13,11 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from lambdamart_kit.boosters.registry import boosters_that_can
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray, RandomState
-from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.categories import Categorical
+from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
 from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
 
 if TYPE_CHECKING:
@@ -91,8 +91,15 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         With `n_bags` above 1 and no held-out queries, each bag stops by the queries that it did not draw.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val. Whole queries, drawn by `random_state`.
-    eval_metric : str or Metric
-        Measured on held-out queries.
+    eval_metric : str, Metric, or list of them
+        Measured on held-out queries after every round; the first one decides when to stop.
+    min_delta : float
+        With early stopping, a round is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Whether the training rows are measured too: ``evals_result_["training"]``.
+    callbacks : list of callable, optional
+        Each is called after every round with a `TrainingEvent`, and stops training if it returns True;
+        ready-made are `stop_after`, `schedule`, `prune`, `log_to_mlflow` and `log_to_jsonl`.
     booster_params : dict, optional
         Further settings in the library's own names. Native trees know ``"checkpoint"``,
         ``"checkpoint_trees"``, ``"checkpoint_seconds"``, ``"grow_policy"`` ("leafwise" or "symmetric"),
@@ -208,7 +215,10 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
-        eval_metric: str | Metric = "ndcg@10",
+        eval_metric: EvalMetric = "ndcg@10",
+        min_delta: float = 0.0,
+        track_training: bool = False,
+        callbacks: Callbacks = None,
         booster_params: Mapping[str, Any] | None = None,
         position_bias: Any = DEFAULT_POSITION_BIAS,
         warm_start: bool = False,
@@ -238,6 +248,9 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
+        self.min_delta = min_delta
+        self.track_training = track_training
+        self.callbacks = callbacks
         self.booster_params = booster_params
         self.position_bias = position_bias
         self.warm_start = warm_start

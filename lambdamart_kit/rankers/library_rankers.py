@@ -28,8 +28,8 @@ from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.gains import gains
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray, RandomState
-from lambdamart_kit.metrics import Metric
 from lambdamart_kit.rankers.columns.categories import Categorical
+from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
 _LIGHTGBM_MAX_ROWS = 10_000  # documents in a query
@@ -73,8 +73,15 @@ class XGBoostRanker(TreeRanker):
         Stop after so many rounds without a better `eval_metric` on held-out queries.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val.
-    eval_metric : str or Metric
-        Measured on held-out queries after every round.
+    eval_metric : str, Metric, or list of them
+        Measured on held-out queries after every round; the first one decides when to stop.
+    min_delta : float
+        With early stopping, a round is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Whether the training rows are measured too: ``evals_result_["training"]``.
+    callbacks : list of callable, optional
+        Each is called after every round with a `TrainingEvent`, and stops training if it returns True;
+        ready-made are `stop_after`, `schedule`, `prune`, `log_to_mlflow` and `log_to_jsonl`.
     booster_params : dict, optional
         Further settings in XGBoost's names, such as ``{"lambdarank_num_pair_per_sample": 10}``.
     warm_start : bool
@@ -129,7 +136,10 @@ class XGBoostRanker(TreeRanker):
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
-        eval_metric: str | Metric = "ndcg@10",
+        eval_metric: EvalMetric = "ndcg@10",
+        min_delta: float = 0.0,
+        track_training: bool = False,
+        callbacks: Callbacks = None,
         booster_params: Mapping[str, Any] | None = None,
         warm_start: bool = False,
         random_state: RandomState = None,
@@ -155,6 +165,9 @@ class XGBoostRanker(TreeRanker):
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
+        self.min_delta = min_delta
+        self.track_training = track_training
+        self.callbacks = callbacks
         self.booster_params = booster_params
         self.warm_start = warm_start
         self.random_state = random_state
@@ -239,8 +252,15 @@ class LightGBMRanker(TreeRanker):
         Stop after so many rounds without a better `eval_metric` on held-out queries.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val.
-    eval_metric : str or Metric
-        Measured on held-out queries after every round.
+    eval_metric : str, Metric, or list of them
+        Measured on held-out queries after every round; the first one decides when to stop.
+    min_delta : float
+        With early stopping, a round is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Whether the training rows are measured too: ``evals_result_["training"]``.
+    callbacks : list of callable, optional
+        Each is called after every round with a `TrainingEvent`, and stops training if it returns True;
+        ready-made are `stop_after`, `schedule`, `prune`, `log_to_mlflow` and `log_to_jsonl`.
     booster_params : dict, optional
         Further settings in LightGBM's names, such as ``{"lambdarank_truncation_level": 20}``.
     warm_start : bool
@@ -302,7 +322,10 @@ class LightGBMRanker(TreeRanker):
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
-        eval_metric: str | Metric = "ndcg@10",
+        eval_metric: EvalMetric = "ndcg@10",
+        min_delta: float = 0.0,
+        track_training: bool = False,
+        callbacks: Callbacks = None,
         booster_params: Mapping[str, Any] | None = None,
         warm_start: bool = False,
         random_state: RandomState = None,
@@ -329,6 +352,9 @@ class LightGBMRanker(TreeRanker):
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
+        self.min_delta = min_delta
+        self.track_training = track_training
+        self.callbacks = callbacks
         self.booster_params = booster_params
         self.warm_start = warm_start
         self.random_state = random_state
@@ -418,8 +444,15 @@ class CatBoostRanker(TreeRanker):
         Stop after so many rounds without a better `eval_metric` on held-out queries.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val.
-    eval_metric : str or Metric
-        Measured on held-out queries after every round.
+    eval_metric : str, Metric, or list of them
+        Measured on held-out queries after every round; the first one decides when to stop.
+    min_delta : float
+        With early stopping, a round is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Whether the training rows are measured too: ``evals_result_["training"]``.
+    callbacks : list of callable, optional
+        Each is called after every round with a `TrainingEvent`, and stops training if it returns True;
+        ready-made are `stop_after`, `schedule`, `prune`, `log_to_mlflow` and `log_to_jsonl`.
     booster_params : dict, optional
         Further settings in CatBoost's names.
     warm_start : bool
@@ -483,7 +516,10 @@ class CatBoostRanker(TreeRanker):
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
-        eval_metric: str | Metric = "ndcg@10",
+        eval_metric: EvalMetric = "ndcg@10",
+        min_delta: float = 0.0,
+        track_training: bool = False,
+        callbacks: Callbacks = None,
         booster_params: Mapping[str, Any] | None = None,
         warm_start: bool = False,
         random_state: RandomState = None,
@@ -506,6 +542,9 @@ class CatBoostRanker(TreeRanker):
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
+        self.min_delta = min_delta
+        self.track_training = track_training
+        self.callbacks = callbacks
         self.booster_params = booster_params
         self.warm_start = warm_start
         self.random_state = random_state

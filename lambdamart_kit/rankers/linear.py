@@ -22,12 +22,13 @@ from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import LinearSum
-from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.rankers.gradient_ranker import AfterRound, GradientRanker
+from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.blas import one_blas_thread
 
 _MOST_DIRECT = 512  # features up to which the Newton matrix is formed: measured twice as fast at 136
@@ -76,8 +77,15 @@ class LinearRanker(GradientRanker):
         Stop after so many steps without a better `eval_metric` on held-out queries, and keep the best.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val. Whole queries, drawn by `random_state`.
-    eval_metric : str or Metric
-        Measured on held-out queries after every step.
+    eval_metric : str, Metric, or list of them
+        Measured on held-out queries after every step; the first one decides when to stop.
+    min_delta : float
+        With early stopping, a step is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Whether the training rows are measured too: ``evals_result_["training"]``.
+    callbacks : list of callable, optional
+        Each is called after every step with a `TrainingEvent`, and stops training if it returns True;
+        ready-made are `stop_after`, `schedule`, `prune`, `log_to_mlflow` and `log_to_jsonl`.
     random_state : int, RandomState or None
         Draws held-out queries.
     n_jobs : int, optional
@@ -155,7 +163,10 @@ class LinearRanker(GradientRanker):
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
-        eval_metric: str | Metric = "ndcg@10",
+        eval_metric: EvalMetric = "ndcg@10",
+        min_delta: float = 0.0,
+        track_training: bool = False,
+        callbacks: Callbacks = None,
         random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -170,16 +181,20 @@ class LinearRanker(GradientRanker):
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
+        self.min_delta = min_delta
+        self.track_training = track_training
+        self.callbacks = callbacks
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _fit_single(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_single(self, data: TrainingSet, watch: Stopwatch) -> None:
+        train = data.train
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         with watch.remainder("solver"), one_blas_thread():
             bound = bind_rows(objective, train, n_threads=self._n_threads())
             field = _Field(self.inputs_(train.X), bound, train, self.reg_lambda, watch)
-            with self._rounds(validation, watch) as (_, after_round):
+            with self._rounds(data, watch) as (_, after_round):
                 path = _descend(field, self.max_iter, self.tol, after_round)
         self.coef_ = path[self.n_iter_ - 1] / self.inputs_.scale
         self.bag_coefs_ = None

@@ -19,13 +19,14 @@ from lambdamart_kit.boosters.rounds import History, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.export.model import Network
-from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound, Objective, names_rows
 from lambdamart_kit.rankers.bags.networks import Weights, side_by_side
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, GradientRanker
+from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.blas import one_blas_thread
 
 _PARTS = ("coef", "intercept")  # of a layer, in files
@@ -75,8 +76,15 @@ class NeuralRanker(GradientRanker):
         Stop after so many epochs without a better `eval_metric` on held-out queries, and keep the best.
     validation_fraction : float, optional
         Share of the queries to hold out when fit gets no X_val. Whole queries, drawn by `random_state`.
-    eval_metric : str or Metric
-        Measured on held-out queries after every epoch.
+    eval_metric : str, Metric, or list of them
+        Measured on held-out queries after every epoch; the first one decides when to stop.
+    min_delta : float
+        With early stopping, a epoch is better only if the metric is better by more than this, >= 0.
+    track_training : bool
+        Whether the training rows are measured too: ``evals_result_["training"]``.
+    callbacks : list of callable, optional
+        Each is called after every epoch with a `TrainingEvent`, and stops training if it returns True;
+        ready-made are `stop_after`, `schedule`, `prune`, `log_to_mlflow` and `log_to_jsonl`.
     random_state : int, RandomState or None
         First weights, batches and their order.
     n_jobs : int, optional
@@ -154,7 +162,10 @@ class NeuralRanker(GradientRanker):
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
         validation_fraction: float | None = None,
-        eval_metric: str | Metric = "ndcg@10",
+        eval_metric: EvalMetric = "ndcg@10",
+        min_delta: float = 0.0,
+        track_training: bool = False,
+        callbacks: Callbacks = None,
         random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -172,18 +183,22 @@ class NeuralRanker(GradientRanker):
         self.early_stopping_rounds = early_stopping_rounds
         self.validation_fraction = validation_fraction
         self.eval_metric = eval_metric
+        self.min_delta = min_delta
+        self.track_training = track_training
+        self.callbacks = callbacks
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
     # ------------------------------------------------------------------------------------------ fitting
 
-    def _fit_single(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_single(self, data: TrainingSet, watch: Stopwatch) -> None:
+        train = data.train
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         rng = self._rng()
         with watch.remainder("network"), one_blas_thread():
             batches = self._batches(objective, train, rng, watch)
-            with self._rounds(validation, watch) as (history, after_round):
+            with self._rounds(data, watch) as (history, after_round):
                 best = self._train(batches, history, after_round, rng)
         if self.early_stopping_rounds is not None:
             self.coefs_, self.intercepts_ = best

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import MetaEstimatorMixin, _fit_context, clone, is_classifier
+from sklearn.base import MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
@@ -20,11 +20,12 @@ from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import flat
-from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
+from lambdamart_kit.core.typing import Features, FloatArray, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
-from lambdamart_kit.runtime.rollback import unchanged_on_failure
+from lambdamart_kit.rankers.steering.given import FitInput
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
 _DEFAULT_TREES = 300
 
@@ -87,68 +88,38 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self,
-        X: Features,
-        y: ArrayLike,
-        qid: Ids = None,
-        sample_weight: ArrayLike | None = None,
-        X_val: Features = None,
-        y_val: ArrayLike | None = None,
-        qid_val: Ids = None,
-    ) -> Self:
-        """Fit the estimator on every row.
-
-        Parameters
-        ----------
-        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
-            Features of the rows, in the columns of the fit.
-        y : (n_samples,) array-like
-            Graded relevance: finite and >= 0.
-        qid : (n_samples,) array-like, optional
-            Checked, and otherwise not used in training.
-        sample_weight : (n_samples,) array-like, optional
-            Weight of each row, handed to the estimator.
-        X_val, y_val, qid_val : None
-            Part of every ranker's signature; this one has no use for held-out queries.
-
-        Returns
-        -------
-        PointwiseRanker
-            The fitted ranker itself.
-
-        Raises
-        ------
-        ValueError
-            If held-out queries are given, or the input is not usable.
-        """
-        if X_val is not None or y_val is not None or qid_val is not None:
-            raise ValueError(
-                "'X_val' must be None: PointwiseRanker has no early stopping; use "
-                "LightGBMRanker(objective='regression'), or the estimator's own"
-            )
+    def _fit_given(self, given: FitInput) -> None:
+        """Fit the estimator on every row; `sample_weight` is a weight of each row here."""
+        name = type(self).__name__
+        given.refuse(
+            "X_val",
+            by=name,
+            remedy="it does not stop early; use LightGBMRanker(objective='regression'), or the estimator's",
+        )
+        given.refuse("position", by=name, remedy="it does not allow for position bias; use LambdaMART")
+        given.refuse(
+            "init_score",
+            "init_model",
+            by=name,
+            remedy="any estimator starts anew; use LightGBMRanker, LambdaMART",
+        )
         watch = Stopwatch()
-        if qid is None:
-            self._warn_single_query()
-        with unchanged_on_failure(self):
-            with watch("data"):
-                weight = self._row_weight(sample_weight, X)
-                if self.estimator is None:
-                    rows = self._training_rows(X, y, qid, None)
-                    rows = replace(rows, sample_weight=None if weight is None else weight[rows.order])
-                else:
-                    validate_data(self, X, y, skip_check_array=True, reset=True)
-                    labels = check_relevance(flat(y))
-                    self.n_queries_in_ = Queries.from_qid(qid, len(labels)).n_queries
-                    self.single_query_ = qid is None
-            with watch("fit"):
-                if self.estimator is None:
-                    self.estimator_ = self._fit_default(rows)
-                else:
-                    self.estimator_ = _fit_clone(self.estimator, X, labels, weight)
-            self.fit_times_ = dict(watch.seconds)
-        return self
+        with watch("data"):
+            weight = self._row_weight(given.sample_weight, given.X)
+            if self.estimator is None:
+                rows = self._training_rows(replace(given, sample_weight=None))
+                rows = replace(rows, sample_weight=None if weight is None else weight[rows.order])
+            else:
+                validate_data(self, given.X, given.y, skip_check_array=True, reset=True)
+                labels = check_relevance(flat(given.y))
+                self.n_queries_in_ = Queries.from_qid(given.qid, len(labels)).n_queries
+                self.single_query_ = given.has_one_query
+        with watch("fit"):
+            if self.estimator is None:
+                self.estimator_ = self._fit_default(rows)
+            else:
+                self.estimator_ = _fit_clone(self.estimator, given.X, labels, weight)
+        self.fit_times_ = dict(watch.seconds)
 
     def _row_weight(self, sample_weight: Any, X: Features) -> FloatArray | None:
         if sample_weight is None:
@@ -207,7 +178,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
     def _scores_infinities(self) -> bool:  # type: ignore[override]
         return self.estimator is None
 
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_ordered(self, data: TrainingSet, watch: Stopwatch) -> None:
         raise NotImplementedError("PointwiseRanker fits rows, not queries")
 
     def __sklearn_tags__(self) -> Any:

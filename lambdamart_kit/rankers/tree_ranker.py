@@ -32,13 +32,14 @@ from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
-from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import Bound
-from lambdamart_kit.objectives.base import CallSeeds, go_on_after
+from lambdamart_kit.objectives.base import go_on_after
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker, checkpoint_of_bag, merged_history
 from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.click_learning import collapse
 from lambdamart_kit.rankers.columns.categories import categorical_columns
+from lambdamart_kit.rankers.steering.parameters import STEERING
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -93,7 +94,7 @@ class TreeRanker(BaggedRanker):
         "n_bags": [_COUNT],
         "early_stopping_rounds": [_COUNT, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "eval_metric": [str, Metric],
+        **STEERING,
         "booster_params": [dict, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -107,6 +108,7 @@ class TreeRanker(BaggedRanker):
     model_: Model
     best_iteration_: int
     best_score_: float
+    min_delta: float
     evals_result_: dict[str, dict[str, list[float]]]
 
     @property
@@ -143,21 +145,18 @@ class TreeRanker(BaggedRanker):
         booster = find_booster(self.booster_name)
         return booster.head_start(params, categories=len(columns) > 0, monotone=monotone)
 
-    def _prepare_rows(
-        self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch
-    ) -> tuple[OrderedRows, OrderedRows | None]:
+    def _prepare_rows(self, data: TrainingSet, watch: Stopwatch) -> TrainingSet:
         """Let the booster bring rows into a form that all bags share."""
         if self.n_bags == 1:
-            return train, validation
+            return data
         booster = find_booster(self.booster_name)
-        held_out = None if validation is None else validation.view
+        views = [part.rows.view for part in data.held_out]
         with watch("trees"):
-            shared, held_out = booster.share_rows(
-                train.view, train.queries, held_out, self.booster_settings(self.n_estimators)
+            shared = booster.share_rows(
+                data.train.view, data.train.queries, views, self.booster_settings(self.n_estimators)
             )
-        if validation is not None and held_out is not None:
-            validation = replace(validation, view=held_out)
-        return replace(train, view=shared), validation
+        made = iter(shared)
+        return data.map(lambda rows: replace(rows, view=next(made)))
 
     def _fits_in_threads(self) -> bool:
         """Whether the booster's fits may run side by side."""
@@ -185,7 +184,8 @@ class TreeRanker(BaggedRanker):
         ]
         return len(sizes) * np.stack(parts)
 
-    def _fit_single(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_single(self, data: TrainingSet, watch: Stopwatch) -> None:
+        train = data.train
         start: Model | None = getattr(self, "model_", None) if self.warm_start else None
         n_before = start.n_trees if start is not None else 0
         if self.n_estimators < n_before:
@@ -214,7 +214,7 @@ class TreeRanker(BaggedRanker):
                 train, bound = collapse(train, bound)
             bound = _Timed(bound, watch)
         settings = self.booster_settings(self.n_estimators - n_before)
-        eval_sets = self._eval_sets(validation, watch)
+        eval_sets = self._eval_sets(data, watch)
         with watch.remainder("trees"):
             self.boost(train, bound, settings, eval_sets=eval_sets, start=start)
 
@@ -261,7 +261,7 @@ class TreeRanker(BaggedRanker):
             warn_of_merged_values(train.view.source, names, BOOSTERS[self.booster_name].library)
         n_before = start.n_trees if start is not None else 0
         if history is None:
-            history = History(greater_is_better=all(e.greater_is_better for e in eval_sets))
+            history = History.of(eval_sets, self.min_delta)
         label = label or f"{type(self).__name__} ({self.booster_name})"
         with RoundsProgress(settings.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
             everyone: list[Callback] = [history, progress, *callbacks]
@@ -292,11 +292,7 @@ class TreeRanker(BaggedRanker):
         self, model: Model, history: History, eval_sets: Sequence[EvalSet], *, continues: bool
     ) -> None:
         """Set the fitted attributes; with `continues`, measures are added to those of the earlier rounds."""
-        earlier = self.evals_result_ if continues else {}
-        self.evals_result_ = {
-            e.name: {e.metric_name: [*earlier.get(e.name, {}).get(e.metric_name, []), *history.values]}
-            for e in eval_sets
-        }
+        self.evals_result_ = history.results(eval_sets, self.evals_result_ if continues else None)
         self.model_ = model
         self.best_iteration_ = model.n_trees
         if not eval_sets:
@@ -477,5 +473,5 @@ class _Timed:
 
     def __init__(self, bound: Bound, watch: Stopwatch) -> None:
         self.gradient_hessian = watch.timed("gradient", bound.gradient_hessian)
-        if isinstance(bound, CallSeeds):
+        if hasattr(bound, "skip_calls"):
             self.skip_calls = bound.skip_calls

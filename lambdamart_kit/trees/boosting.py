@@ -33,19 +33,14 @@ class Gradient(Protocol):
 
 
 class Held(Protocol):
-    """Held-out rows and a measure of their scores."""
-
-    @property
-    def key(self) -> str:
-        """Name in evaluations."""
+    """Held-out rows and measures of their scores."""
 
     @property
     def X(self) -> Any:
         """Features of the rows."""
 
-    @property
-    def metric(self) -> Callable[[Array], float]:
-        """Scores to a number."""
+    def evaluate(self, scores: Array) -> Mapping[str, float]:
+        """All measures of scores, by name."""
 
 
 def boost(
@@ -82,10 +77,10 @@ def boost(
     feature_names : sequence of str, optional
         Names without white space; ``Column_0``, ... otherwise.
     eval_sets : sequence
-        Objects with ``key``, ``X`` and ``metric(scores) -> float``, measured after every tree. Only the new
+        Objects with ``X`` and ``evaluate(scores) -> {name: float}``, measured after every tree. Only the new
         tree is walked. Their X is binned if, and only if, the training rows are, with the same edges.
     after_round : callable, optional
-        Called with the number of trees and ``{key: value}`` after every tree; True stops.
+        Called with the number of trees and all measures after every tree; True stops.
     start : lightgbm.Booster, optional
         Model whose raw predictions the scores start from. Its trees are not in the result, but count where
         trees draw: if `bound` goes on drawing too, to go on from a native model is to have grown all trees
@@ -157,7 +152,9 @@ def boost(
                 gradient, hessian = bound.gradient_hessian(rounded)
                 tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)
                 ensemble.trees.append(tree)
-            evaluation = {h.of.key: h.measured_with(ensemble.trees[n_rounds - 1], n_threads) for h in held}
+            evaluation: dict[str, float] = {}
+            for rows in held:
+                evaluation |= rows.measured_with(ensemble.trees[n_rounds - 1], n_threads)
             if file is not None:
                 file.write_if_due(ensemble.trees)
             if after_round is not None and after_round(n_rounds, evaluation):
@@ -182,10 +179,10 @@ class _HeldOut:
         binned = X if isinstance(X, BinnedMatrix) else mapper.transform(X, n_threads=n_threads)
         return cls(held, binned, _start_scores(start, X, n_threads))
 
-    def measured_with(self, tree: Tree, n_threads: int) -> float:
-        """The measure after one more tree."""
+    def measured_with(self, tree: Tree, n_threads: int) -> Mapping[str, float]:
+        """The measures after one more tree."""
         tree.add_to(self.scores, self.binned, n_threads=n_threads)
-        return self.of.metric(self.scores)
+        return self.of.evaluate(self.scores)
 
 
 def _start_scores(start: Any, X: Features, n_threads: int) -> FloatArray:

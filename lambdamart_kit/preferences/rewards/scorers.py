@@ -10,7 +10,7 @@ import scipy.sparse
 from sklearn.base import clone
 
 from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, find_booster
-from lambdamart_kit.boosters.rounds import EvalSet
+from lambdamart_kit.boosters.rounds import EvalSet, Measure
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.pairs import pair_terms
 from lambdamart_kit.core.queries import Queries
@@ -84,7 +84,8 @@ def _as_ordered_rows(X: Features) -> OrderedRows:
 def _held_out_loss(validation: PairView) -> EvalSet:
     held_out = validation.compact()
     loss = HeldOutLoss(held_out)
-    return EvalSet("validation", _float32(held_out.X), "log_loss", loss, greater_is_better=False)
+    measure = Measure("log_loss", loss, greater_is_better=False)
+    return EvalSet("validation", _float32(held_out.X), (measure,))
 
 
 class HeldOutLoss:

@@ -6,7 +6,7 @@ import copy
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Features, FloatArray
 from lambdamart_kit.rankers.bags.drawing import Bag, draw_bags
 from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.runtime.threads import run_tasks
 
@@ -54,7 +55,8 @@ class BaggedRanker(BaseRanker):
         Rounds of each bag; None with ``n_bags=1``.
     oob_scores_ : (n_samples,) float64, or None
         Score of each training row, in the order of `fit`, by the bags that did not draw its query: their
-        mean. NaN where every bag drew it, and where the query was held out from all of them.
+        mean, added to the starting score if there is one. NaN where every bag drew it, and where the query
+        was held out from all of them.
     oob_score_ : float or None
         `eval_metric` of these scores over the queries that have them.
     """
@@ -70,7 +72,7 @@ class BaggedRanker(BaseRanker):
     # ------------------------------------------------------------------------------------------ fitting
 
     @abstractmethod
-    def _fit_single(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_single(self, data: TrainingSet, watch: Stopwatch) -> None:
         """Fit one model on rows that `_prepare_rows` returned."""
 
     @abstractmethod
@@ -81,11 +83,9 @@ class BaggedRanker(BaseRanker):
     def _bag_scores(self, X: Features) -> FloatArray:
         """Scores of checked rows by each bag, (n_bags, n_samples)."""
 
-    def _prepare_rows(
-        self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch
-    ) -> tuple[OrderedRows, OrderedRows | None]:
+    def _prepare_rows(self, data: TrainingSet, watch: Stopwatch) -> TrainingSet:
         """Do what all bags share, such as cutting features into bins. Here that is nothing."""
-        return train, validation
+        return data
 
     def _needs_all_rows(self) -> bool:
         """Whether the objective was written for all rows as they were given."""
@@ -98,25 +98,25 @@ class BaggedRanker(BaseRanker):
     def _become_bag(self, number: int) -> None:
         """Adapt a copy of the ranker that will be fitted as bag `number`. There is nothing to do here."""
 
-    def hold_out(self, rows: OrderedRows) -> tuple[OrderedRows, OrderedRows | None]:
+    def hold_out(self, rows: OrderedRows) -> TrainingSet:
         """See `BaseRanker.hold_out`; bags need no held-out queries, because each has some of its own."""
         if self.n_bags > 1 and getattr(self, "validation_fraction", None) is None:
-            return rows, None
+            return TrainingSet.of(rows)
         return super().hold_out(rows)
 
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
-        self._check_bags(train)
-        given = train
-        train, validation = self._prepare_rows(train, validation, watch)
+    def _fit_ordered(self, data: TrainingSet, watch: Stopwatch) -> None:
+        self._check_bags(data)
+        given = data.train
+        data = self._prepare_rows(data, watch)
         if self.n_bags == 1:
             for name in ("bag_iterations_", "oob_score_", "oob_scores_"):
                 setattr(self, name, None)
-            self._fit_single(train, validation, watch)
+            self._fit_single(data, watch)
             return
-        stops_outside = validation is None and getattr(self, "early_stopping_rounds", None) is not None
+        stops_outside = not data.held_out and getattr(self, "early_stopping_rounds", None) is not None
         rng = self._rng()
         bags = draw_bags(given, self.n_bags, rng, stops_outside=stops_outside)
-        fits = _fit_all(self, bags, given, train, validation, stops_outside=stops_outside)
+        fits = _fit_all(self, bags, given, data, stops_outside=stops_outside)
         for fit in fits:
             for part, seconds in fit.watch.seconds.items():
                 watch.seconds[part] = watch.seconds.get(part, 0.0) + seconds
@@ -124,7 +124,7 @@ class BaggedRanker(BaseRanker):
             self._merge_bags([fit.ranker for fit in fits])
             self._keep_outside_scores(given, bags, [fit.scores for fit in fits])
 
-    def _check_bags(self, train: OrderedRows) -> None:
+    def _check_bags(self, data: TrainingSet) -> None:
         """Raise if bags cannot be combined with the other parameters."""
         if getattr(self, "warm_start", False) and (self.n_bags > 1 or self.bag_iterations_ is not None):
             raise ValueError(
@@ -133,7 +133,12 @@ class BaggedRanker(BaseRanker):
             )
         if self.n_bags == 1:
             return
-        if train.position is not None:
+        if data.init_model is not None:
+            raise ValueError(
+                f"'n_bags' must be 1 with 'init_model'; got {self.n_bags}: every bag would hold a copy of "
+                "that model; pass its scores as 'init_score', or set n_bags=1"
+            )
+        if data.train.position is not None:
             raise ValueError(
                 f"'n_bags' must be 1 when fit gets 'position'; got {self.n_bags}: every bag would estimate "
                 "propensities of its own; fit without 'position', or set n_bags=1"
@@ -217,8 +222,8 @@ def merged_history(bags: Sequence[Any]) -> tuple[float, dict[str, dict[str, list
     """Mean of the bags' best scores, and their measures by round: ``{"bag 0": {"ndcg@10": [...]}, ...}``."""
     history: dict[str, dict[str, list[float]]] = {}
     for number, bag in enumerate(bags):
-        for measures in bag.evals_result_.values():
-            history[f"bag {number}"] = measures
+        for name, measures in bag.evals_result_.items():
+            history[f"bag {number}" if len(bag.evals_result_) == 1 else f"bag {number} {name}"] = measures
     return float(np.mean([bag.best_score_ for bag in bags])), history
 
 
@@ -233,8 +238,7 @@ def _fit_all(
     ranker: R,
     bags: Sequence[Bag],
     given: OrderedRows,
-    train: OrderedRows,
-    validation: OrderedRows | None,
+    data: TrainingSet,
     *,
     stops_outside: bool,
 ) -> list[BagFit[R]]:
@@ -255,9 +259,7 @@ def _fit_all(
                 if failed.is_set():
                     return
                 member = _member(ranker, bags[number], number, failed, n_threads // side_by_side)
-                fits[number] = _fit_bag(
-                    member, bags[number], given, train, validation, stops_outside=stops_outside
-                )
+                fits[number] = _fit_bag(member, bags[number], given, data, stops_outside=stops_outside)
                 if verbose:
                     progress.advance(1)
 
@@ -286,18 +288,21 @@ def _fit_bag(
     member: R,
     bag: Bag,
     given: OrderedRows,
-    train: OrderedRows,
-    validation: OrderedRows | None,
+    data: TrainingSet,
     *,
     stops_outside: bool,
 ) -> BagFit[R]:
     watch = Stopwatch()
-    held_out = bag.outside(train) if stops_outside else validation
+    own = replace(data, train=bag.inside(data.train))
+    if stops_outside:
+        own = TrainingSet.of(own.train, bag.outside(data.train))
     try:
-        member._fit_single(bag.inside(train), held_out, watch)
+        member._fit_single(own, watch)
         with watch("evaluation"):
             rest = bag.outside(given)
             scores = member._predict_rows(rest.view.gather()) if len(rest.y) else np.empty(0)
+            if rest.init_score is not None:
+                scores = scores + rest.init_score
     except BaseException:
         assert member._wants_stop is not None
         member._wants_stop.set()

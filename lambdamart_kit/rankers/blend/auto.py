@@ -18,7 +18,7 @@ from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, row_contents
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView, is_sparse
-from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
+from lambdamart_kit.core.typing import Features, FloatArray, Ids, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric, noise_sentence
@@ -44,6 +44,8 @@ from lambdamart_kit.rankers.blend.weights import search_weights
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS
 from lambdamart_kit.rankers.columns.categories import Categorical, FeatureColumns
 from lambdamart_kit.rankers.columns.query_features import KINDS, names_within_queries, within_queries
+from lambdamart_kit.rankers.steering.given import FitInput
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.runtime.randomness import draw_seed
 
@@ -218,10 +220,8 @@ class AutoRanker(BaseRanker):
 
     # ------------------------------------------------------------------------------------------ fitting
 
-    def _training_rows(
-        self, X: Features, y: ArrayLike, qid: Ids, sample_weight: Any, position: Any = None
-    ) -> OrderedRows:
-        rows = super()._training_rows(X, y, qid, sample_weight, position)
+    def _training_rows(self, given: FitInput) -> OrderedRows:
+        rows = super()._training_rows(given)
         if not self.query_features:
             return rows
         order = rows.order
@@ -249,29 +249,18 @@ class AutoRanker(BaseRanker):
         names = None if columns.names is None else np.array([*known, *added], dtype=object)
         return replace(columns, n_features=self.n_features_in_ + len(added), names=names)
 
-    def _hold_out(
-        self,
-        rows: OrderedRows,
-        X_val: Features,
-        y_val: Any,
-        qid_val: Ids,
-        single: bool,
-        position_val: Any = None,
-    ) -> tuple[OrderedRows, OrderedRows | None]:
-        given = [X_val, y_val, qid_val, position_val]
-        if any(value is not None for value in given):
-            raise ValueError(
-                "'X_val' must be None: AutoRanker holds out queries itself; add those rows to X, y "
-                "and qid to learn from them too"
-            )
-        return rows, None
+    def _fit_given(self, given: FitInput) -> None:
+        name = type(self).__name__
+        remedy = "it holds out queries itself; add those rows to X, y and qid to learn from them too"
+        given.refuse("X_val", by=name, remedy=remedy)
+        given.refuse("init_score", "init_model", by=name, remedy="its members differ; use one ranker")
+        super()._fit_given(given)
 
-    def _debias(
-        self, train: OrderedRows, validation: OrderedRows | None
-    ) -> tuple[OrderedRows, OrderedRows | None]:
-        return train, validation  # each member corrects the clicks that it learns from
+    def _debias(self, data: TrainingSet) -> TrainingSet:
+        return data  # each member corrects the clicks that it learns from
 
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_ordered(self, data: TrainingSet, watch: Stopwatch) -> None:
+        train = data.train
         budget = Budget.read(self.budget)
         plan, store = self._make_plan(train)
         total = int(budget.seconds) if budget.is_timed else int(budget.fits)

@@ -23,6 +23,7 @@ from lambdamart_kit.rankers.blend.members import CrossFit, Member
 from lambdamart_kit.rankers.blend.portfolio import Recipe
 from lambdamart_kit.rankers.blend.scale import deviation_within_queries
 from lambdamart_kit.rankers.columns.categories import FeatureColumns
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.progress import Progress
 
 # How often the whole portfolio is fitted, each time on other folds: with five folds, at most twenty models a
@@ -85,7 +86,7 @@ class Plan:
         model.take_columns(self.columns)
         model.n_queries_in_ = train.queries.n_queries
         model.single_query_ = self.single_query
-        model.fit_rows(train, held_out, Stopwatch())
+        model.fit_rows(TrainingSet.of(train, held_out), Stopwatch())
         model.query_traces_ = None
         return model
 

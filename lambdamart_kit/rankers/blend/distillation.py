@@ -14,6 +14,7 @@ from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.blend.crossfit import Plan
 from lambdamart_kit.rankers.blend.portfolio import TREES
 from lambdamart_kit.rankers.lambdamart import LambdaMART
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
 _LABEL_SHARE = 0.5  # of the true label in what the model learns; the rest is the blend's score
 _TOP = 4.0  # the largest label that it learns
@@ -50,13 +51,14 @@ def distil(plan: Plan, blended: FloatArray) -> tuple[BaseRanker, FloatArray]:
         out = fold == number
         held_out = rows.select(out)
         student = _student(plan, number)
-        student.fit_rows(replace(rows, y=targets).select(~out), held_out, Stopwatch())
+        learned = replace(rows, y=targets).select(~out)
+        student.fit_rows(TrainingSet.of(learned, held_out), Stopwatch())
         n_trees.append(student.best_iteration_)
         found = student._predict_rows(held_out.X)
         scores[out[rows.queries.query_of_ordered_row]] = found
     model = _student(plan, plan.n_folds)
     model.set_params(n_estimators=max(1, round(float(np.mean(n_trees)))), early_stopping_rounds=None)
-    model.fit_rows(replace(rows, y=targets), None, Stopwatch())
+    model.fit_rows(TrainingSet.of(replace(rows, y=targets)), Stopwatch())
     model.query_traces_ = None
     return model, scores
 

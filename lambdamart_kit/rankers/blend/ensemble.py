@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 from sklearn import config_context
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.utils import Bunch, _safe_indexing, get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
@@ -19,22 +20,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.gains import check_relevance
-from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.rows import flat
-from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, Ids, IndexArray, RandomState
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, IndexArray, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric, noise_sentence
-from lambdamart_kit.rankers.arguments import refuse_foreign_arguments
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.blend.folds import deal_queries
 from lambdamart_kit.rankers.blend.leaderboard import Line, leaderboard
 from lambdamart_kit.rankers.blend.members import explained, plain_trees, read_ranker
 from lambdamart_kit.rankers.blend.scale import deviation_within_queries
 from lambdamart_kit.rankers.blend.weights import Held, search_weights
+from lambdamart_kit.rankers.steering.given import FitInput
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.randomness import draw_seed
-from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.trees.plain_tree import averaged
 
 _CONTENT = "blend.json"
@@ -181,78 +181,27 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
 
     # ------------------------------------------------------------------------------------------ fitting
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self,
-        X: Features,
-        y: ArrayLike,
-        qid: Ids = None,
-        sample_weight: ArrayLike | None = None,
-        X_val: Features = None,
-        y_val: ArrayLike | None = None,
-        qid_val: Ids = None,
-        position: ArrayLike | None = None,
-        position_val: ArrayLike | None = None,
-        **elsewhere: Any,
-    ) -> Self:
-        """Fit clones of the members on the folds, find their scales and weights, and fit them on all rows.
-
-        Parameters
-        ----------
-        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
-            Passed on to the members as it is.
-        y : (n_samples,) array-like
-            Graded relevance: finite and >= 0.
-        qid : (n_samples,) array-like, optional
-            Query of each row. None takes all rows as one query, and warns.
-        sample_weight : (n_samples,) array-like, optional
-            Weight of the row's query; passed on to the members that take weights.
-        X_val : (n_val, n_features) array-like, DataFrame or sparse matrix, optional
-            Held-out rows; passed on to the members that take them, see the notes of the class.
-        y_val : (n_val,) array-like, optional
-            Graded relevance of the held-out rows.
-        qid_val : (n_val,) array-like, optional
-            Query of each held-out row.
-        position : (n_samples,) array-like of int, optional
-            Positions of a click log; passed on to the members that take them, see the notes of the class.
-        position_val : (n_val,) array-like of int, optional
-            Positions of the held-out rows.
-        **elsewhere : objects
-            Names that scikit-learn calls otherwise; an error names what is meant.
-
-        Returns
-        -------
-        EnsembleRanker
-            The fitted ensemble itself.
-
-        Raises
-        ------
-        ValueError
-            If the input or a parameter is not usable.
-        """
-        refuse_foreign_arguments(type(self).__name__, elsewhere)
+    def _fit_given(self, given: FitInput) -> None:
+        """Fit clones of the members on the folds, find their scales and weights, and fit them on all rows."""
         watch = Stopwatch()
         self._check_members()
-        if qid is None:
-            self._warn_single_query()
-        with unchanged_on_failure(self):
-            validate_data(self, X, y, skip_check_array=True, reset=True)
-            if np.iscomplexobj(np.asarray(y)):
-                raise ValueError("Complex data not supported: 'y' must hold real numbers")
-            labels = check_relevance(flat(y))
-            given = Given(X, labels, qid, sample_weight, position, (X_val, y_val, qid_val, position_val))
-            self.n_queries_in_ = given.queries.n_queries
-            self.single_query_ = qid is None
-            self.query_traces_ = None
-            with watch("members"):
-                self.estimators_ = self._fit_all(given, [None])[0]
-                self.named_estimators_ = Bunch(**dict(zip(self._names(), self.estimators_)))
-            with watch("folds"):
-                scores = self._out_of_fold(given)
-            with watch("weights"):
-                self._weigh(given, scores)
-            self.fit_times_ = dict(watch.seconds)
-        return self
+        remedy = "its members differ; fit them with it one by one, or use one ranker"
+        given.refuse("init_score", "init_model", by=type(self).__name__, remedy=remedy)
+        validate_data(self, given.X, given.y, skip_check_array=True, reset=True)
+        if np.iscomplexobj(np.asarray(given.y)):
+            raise ValueError("Complex data not supported: 'y' must hold real numbers")
+        passed = Passed.of(given)
+        self.n_queries_in_ = passed.queries.n_queries
+        self.single_query_ = given.has_one_query
+        self.query_traces_ = None
+        with watch("members"):
+            self.estimators_ = self._fit_all(passed, [None])[0]
+            self.named_estimators_ = Bunch(**dict(zip(self._names(), self.estimators_)))
+        with watch("folds"):
+            scores = self._out_of_fold(passed)
+        with watch("weights"):
+            self._weigh(passed, scores)
+        self.fit_times_ = dict(watch.seconds)
 
     def _names(self) -> list[str]:
         return [name for name, _ in self.estimators]
@@ -278,7 +227,7 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
                     f"all 0; got {self.weights!r}"
                 )
 
-    def _fit_all(self, given: Given, parts: Sequence[IndexArray | None]) -> list[list[Any]]:
+    def _fit_all(self, given: Passed, parts: Sequence[IndexArray | None]) -> list[list[Any]]:
         """The members fitted on each of some sets of rows; None is all rows."""
         jobs = [(name, member, rows) for rows in parts for name, member in self.estimators]
         fitted = Parallel(n_jobs=self.n_jobs)(
@@ -287,24 +236,24 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         n = len(self.estimators)
         return [list(fitted[at * n : (at + 1) * n]) for at in range(len(parts))]
 
-    def _out_of_fold(self, given: Given) -> FloatArray:
+    def _out_of_fold(self, given: Passed) -> FloatArray:
         """Scores of clones on queries that they have not seen, (n_samples, n_members)."""
         queries = given.queries
         comparable = given.comparable()
         n_folds = min(self.cv, int(comparable.sum()))
         if n_folds < 2:
-            return np.column_stack([_scores(member, given.X) for member in self.estimators_])
+            return np.column_stack([_scores(member, given.rows.X) for member in self.estimators_])
         fold = deal_queries(comparable, n_folds, np.random.default_rng(draw_seed(self.random_state)))
-        scores = np.full((len(given.y), len(self.estimators)), np.nan)
+        scores = np.full((len(given.labels), len(self.estimators)), np.nan)
         fitted = self._fit_all(given, [queries.rows(fold != number) for number in range(n_folds)])
         for number, members in enumerate(fitted):
             rows = queries.rows(fold == number)
-            part = _safe_indexing(given.X, rows)
+            part = _safe_indexing(given.rows.X, rows)
             for at, member in enumerate(members):
                 scores[rows, at] = _scores(member, part)
         return scores
 
-    def _weigh(self, given: Given, scores: FloatArray) -> None:
+    def _weigh(self, given: Passed, scores: FloatArray) -> None:
         """Set scales, weights and the leaderboard from out-of-fold scores."""
         queries = given.queries
         n_members = scores.shape[1]
@@ -312,12 +261,12 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         self.scales_ = np.array([deviation_within_queries(column, queries) for column in columns])
         self.oof_scores_ = scores / self.scales_
         # Rows of a query in an order of their own content, so that sums come out the same for any row order.
-        order = np.lexsort((*self.oof_scores_.T, given.y, queries.unsort(queries.query_of_ordered_row)))
+        order = np.lexsort((*self.oof_scores_.T, given.labels, queries.unsort(queries.query_of_ordered_row)))
         ordered = Queries(np.arange(len(order), dtype=np.intp), queries.ptr, queries.ids)
         weight = None
-        if given.sample_weight is not None:
-            weight = np.asarray(given.sample_weight, dtype=np.float64)[order]
-        held = Held(self.oof_scores_[order], given.y[order], ordered, weight, self.find_metric())
+        if given.rows.sample_weight is not None:
+            weight = np.asarray(given.rows.sample_weight, dtype=np.float64)[order]
+        held = Held(self.oof_scores_[order], given.labels[order], ordered, weight, self.find_metric())
         if self.weights is None or queries.n_queries < 2:
             self.weights_ = np.full(n_members, 1.0 / n_members)
         elif isinstance(self.weights, str):
@@ -366,7 +315,7 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
             total = total + weight / scale * _scores(member, X)
         return total
 
-    def _fit_ordered(self, train: OrderedRows, validation: OrderedRows | None, watch: Stopwatch) -> None:
+    def _fit_ordered(self, data: TrainingSet, watch: Stopwatch) -> None:
         raise NotImplementedError("EnsembleRanker passes rows on to its members")
 
     def __sklearn_tags__(self) -> Any:
@@ -449,58 +398,53 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         self.estimators = [(name, clone(member)) for name, member in zip(names, self.estimators_)]
 
 
-class Given:
-    """What `fit` got, to be passed on to members in parts."""
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """What `fit` got, to be passed on to members in parts.
 
-    def __init__(
-        self,
-        X: Features,
-        y: FloatArray,
-        qid: Ids,
-        sample_weight: ArrayLike | None,
-        position: ArrayLike | None,
-        validation: tuple[Any, Any, Any, Any],
-    ) -> None:
-        self.X = X.tocsr() if sparse.issparse(X) else X
-        self.y = y
-        self.queries = Queries.from_qid(qid, len(y))
-        self.qid = None if qid is None else np.asarray(qid)
-        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
-        self.position = None if position is None else np.asarray(position)
-        self.validation = validation
-        query_weights(self.sample_weight, self.queries)
+    Attributes
+    ----------
+    rows : FitInput
+    labels : (n_samples,) float64
+    queries : Queries
+        Of all rows.
+    """
+
+    rows: FitInput
+    labels: FloatArray
+    queries: Queries
+
+    @classmethod
+    def of(cls, given: FitInput) -> Passed:
+        """Check labels, query ids and weights."""
+        labels = check_relevance(flat(given.y))
+        queries = Queries.from_qid(given.qid, len(labels))
+        query_weights(given.sample_weight, queries)
+        X = given.X.tocsr() if sparse.issparse(given.X) else given.X
+        return cls(replace(given, X=X, y=labels), labels, queries)
 
     def comparable(self) -> Array:
         """Queries with two different labels, (n_queries,) bool."""
-        ordered = self.queries.sort(self.y)
+        ordered = self.queries.sort(self.labels)
         starts = self.queries.ptr[:-1]
         return np.asarray(np.maximum.reduceat(ordered, starts) > np.minimum.reduceat(ordered, starts))
 
-    def arguments(self, rows: IndexArray | None) -> dict[str, Any]:
-        """Row-aligned arguments of a fit on these rows that were given; None is all rows."""
-        known = {"qid": self.qid, "sample_weight": self.sample_weight, "position": self.position}
-        found = {name: values for name, values in known.items() if values is not None}
-        return found if rows is None else {name: values[rows] for name, values in found.items()}
 
-
-def _fit_member(name: str, member: Any, given: Given, rows: IndexArray | None) -> Any:
+def _fit_member(name: str, member: Any, given: Passed, rows: IndexArray | None) -> Any:
     """A clone of a member, fitted on some rows."""
-    X = given.X if rows is None else _safe_indexing(given.X, rows)
-    y = given.y if rows is None else given.y[rows]
+    part = given.rows if rows is None else given.rows.part(rows)
     last = member.steps[-1][1] if hasattr(member, "steps") else member
-    arguments = given.arguments(rows)
+    arguments = part.arguments()
     if not isinstance(last, BaseRanker):
-        unused = [argument for argument in ("sample_weight", "position") if argument in arguments]
+        unused = [argument for argument in arguments if argument != "qid"]
         if unused:
             raise ValueError(f"{unused[0]!r} must be None: the member {name!r} is no ranker of the kit")
-        return clone(member).fit(X, y)
-    X_val, y_val, qid_val, position_val = given.validation
-    if X_val is not None and getattr(last, "early_stopping_rounds", None) is not None:
-        held_out = {"X_val": X_val, "y_val": y_val, "qid_val": qid_val, "position_val": position_val}
-        arguments |= {key: value for key, value in held_out.items() if value is not None}
+        return clone(member).fit(part.X, part.y)
+    if getattr(last, "early_stopping_rounds", None) is not None:
+        arguments |= part.held_out_arguments()
     # Inside of the block a pipeline passes query ids on to the steps that ask for them.
     with config_context(enable_metadata_routing=True):
-        return clone(member).fit(X, y, **arguments)
+        return clone(member).fit(part.X, part.y, **arguments)
 
 
 def _scores(member: Any, X: Features) -> FloatArray:
