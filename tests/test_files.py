@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -157,6 +158,29 @@ def test_rows_and_queries_seen_before():
     assert ids.startswith("4 query ids stand in the training and the test part with different rows")
     renamed = RankingDataset(other.X, other.y, other.qid + 100)
     assert seen_before(first, renamed, "test") == []
+
+
+def test_rows_that_are_alike_by_chance_prove_nothing():
+    """Five features of three values: most rows of the test part stand in the training part, too."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, (4000, 5)).astype(np.float32)
+    data = RankingDataset(X, np.zeros(4000, np.float32), np.repeat(np.arange(80), 50))
+    train, test = data.select(np.arange(60)), data.select(np.arange(60, 80))
+    assert (
+        np.isin(np.unique(test.X, axis=0) @ 3.0 ** np.arange(5), train.X @ 3.0 ** np.arange(5)).mean() > 0.9
+    )
+    assert seen_before(train, test, "test") == []
+
+
+def test_a_query_that_is_in_both_parts_is_found_under_another_name_and_with_rows_missing():
+    data = make_letor(8, random_state=0)
+    train = data.select([0, 1, 2, 3])
+    copied = data.select([2, 5])
+    rows = np.random.default_rng(0).random(len(copied)) < 0.7
+    copied = replace(copied.subset(rows), qid=copied.qid[rows] + 1000)
+    n_copied = (copied.qid == data.queries.ids[2] + 1000).sum()
+    (sentence,) = seen_before(train, copied, "test")
+    assert sentence.startswith(f"{n_copied} of {len(copied)} test rows (in 1 queries) are training rows")
 
 
 def test_outputs_are_checked_before_any_work(tmp_path):

@@ -90,8 +90,10 @@ def _in_command_words(text: str) -> str:
     """A message of the library in one line, with options in place of the names of parameters."""
     line = " ".join(text.split())
     for parameter, option in _OPTION.items():
-        # Behind these words stands the name of a column of the file, which stays as it is.
-        line = re.sub(rf"(?<!column )(?<!called )(?<!has no ){re.escape(parameter)}", option, line)
+        # Behind these words stands a name or a value of the file, which stays as it is.
+        line = re.sub(
+            rf"(?<!column )(?<!called )(?<!has no )(?<!holds )(?<!got ){re.escape(parameter)}", option, line
+        )
     return printable(line)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lambdamart_kit.core.rowhash import row_hashes
-from lambdamart_kit.core.typing import Array, BoolArray
+from lambdamart_kit.core.typing import Array, IndexArray
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.runtime.atomic_file import check_writable
 
@@ -20,6 +20,8 @@ _TRUTHS = ("true", "false", "yes", "no", "t", "f", "y", "n")
 _DRESSED_NUMBER = re.compile(r"[$€£¥+-]*\s*[0-9][0-9.,_' ]*\s*[%$€£¥]?")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NUMBER_REMEDY = "leave it out with 'ignore', or store categories as whole-number codes"
+_COPIED = 0.9  # share of a query's rows that a training query has when the one is a copy of the other
+_MOST_OWNERS = 20  # training queries that a query is compared with
 _FEWEST_ROWS = 30  # among fewer, whole numbers that are all different mean nothing
 
 
@@ -63,7 +65,11 @@ def doubtful_columns(data: RankingDataset) -> list[str]:
 
 
 def seen_before(train: RankingDataset, other: RankingDataset, part: str) -> list[str]:
-    """Sentences about rows and queries of `other` that the training rows contain too.
+    """Sentences about queries of `other` that the training rows contain too.
+
+    A query counts as seen if it has the rows of a training query, or if nine tenths of its rows are rows of
+    one training query and most of these are of no other. Where features have few values, rows are alike by
+    chance, which proves nothing.
 
     Parameters
     ----------
@@ -71,19 +77,16 @@ def seen_before(train: RankingDataset, other: RankingDataset, part: str) -> list
     part : str
         What `other` is called in the sentences, such as "test".
     """
-    width = max(train.X.shape[1], other.X.shape[1])
-    known = _row_keys(train, width)
-    repeated = np.isin(_row_keys(other, width), known)
+    n_repeated = _rows_seen(train, other)
+    seen = n_repeated > 0
     sentences = []
-    if repeated.any():
-        n_queries = len(np.unique(np.asarray(other.qid)[repeated]))
+    if seen.any():
         sentences.append(
-            f"{repeated.sum():,} of {len(other):,} {part} rows (in {n_queries:,} queries) are training rows, "
-            "too: what is measured on them says little about queries the model never saw"
+            f"{n_repeated.sum():,} of {len(other):,} {part} rows (in {seen.sum():,} queries) are training "
+            "rows, too: what is measured on them says little about queries the model never saw"
         )
-    shared = np.intersect1d(train.queries.ids.astype(str), other.queries.ids.astype(str))
-    whole = _ids_of(other, ~repeated)
-    different = [name for name in shared.tolist() if name in whole]
+    ids = other.queries.ids.astype(str)
+    different = np.intersect1d(train.queries.ids.astype(str), ids[~seen]).tolist()
     if different:
         sentences.append(
             f"{len(different):,} query ids stand in the training and the {part} part with different rows, "
@@ -210,6 +213,43 @@ def _row_keys(data: RankingDataset, width: int) -> Array:
     return keys
 
 
-def _ids_of(data: RankingDataset, rows: BoolArray) -> set[str]:
-    """Ids of the queries that have any of these rows."""
-    return set(np.unique(np.asarray(data.qid)[rows]).astype(str).tolist())
+def _rows_seen(train: RankingDataset, other: RankingDataset) -> IndexArray:
+    """For each query of `other`, how many of its rows are rows of the training query that it is a copy of.
+
+    0 where it is not a copy of one.
+    """
+    width = max(train.X.shape[1], other.X.shape[1])
+    theirs = train.queries.sort(_row_keys(train, width))
+    keys, numbers = _keys_of_queries(theirs, train.queries.query_of_ordered_row)
+    distinct, start, count = np.unique(keys, return_index=True, return_counts=True)
+    ours = other.queries.sort(_row_keys(other, width))
+    place = np.minimum(np.searchsorted(distinct, ours), len(distinct) - 1)
+    is_known = distinct[place] == ours
+    n_seen = np.zeros(other.queries.n_queries, dtype=np.intp)
+    for query in range(other.queries.n_queries):
+        rows = slice(other.queries.ptr[query], other.queries.ptr[query + 1])
+        known = place[rows][is_known[rows]]
+        if len(known) < _COPIED * (rows.stop - rows.start):
+            continue
+        # The row that the fewest training queries have says which of them this can be a copy of.
+        rarest = known[np.argmin(count[known])]
+        owners = numbers[start[rarest] : start[rarest] + min(count[rarest], _MOST_OWNERS)]
+        tells_owner = 2 * (count[known] == 1).sum() >= len(known)
+        for owner in owners:
+            of_owner = theirs[train.queries.ptr[owner] : train.queries.ptr[owner + 1]]
+            n_copied = int(np.isin(ours[rows], of_owner).sum())
+            is_part = tells_owner and n_copied >= _COPIED * (rows.stop - rows.start)
+            if is_part or np.array_equal(np.sort(ours[rows]), np.sort(of_owner)):
+                n_seen[query] = n_copied
+                break
+    return n_seen
+
+
+def _keys_of_queries(keys: Array, numbers: IndexArray) -> tuple[Array, IndexArray]:
+    """Each pair of a row's hash and its query's number once, in the order of the hashes."""
+    order = np.lexsort((numbers, keys))
+    keys = keys[order]
+    numbers = numbers[order]
+    is_first = np.ones(len(keys), dtype=bool)
+    is_first[1:] = (keys[1:] != keys[:-1]) | (numbers[1:] != numbers[:-1])
+    return keys[is_first], numbers[is_first]

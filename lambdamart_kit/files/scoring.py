@@ -125,9 +125,9 @@ def as_trained(ranker: object, columns: Columns, files: Files) -> Columns:
 
 def _open(ranker: Scorer, files: Files, columns: Columns, n_jobs: int | None) -> RowFiles:
     names = getattr(ranker, "feature_names_in_", None)
-    opened = RowFiles(
-        files, columns if names is None else replace(columns, features=tuple(names)), n_jobs=n_jobs
-    )
+    if names is not None:  # then labels, which may be anything here, need not be told from features
+        columns = replace(columns, features=tuple(names), y=None)
+    opened = RowFiles(files, columns, n_jobs=n_jobs)
     found = opened.feature_names
     if found is not None and len(found) != ranker.n_features_in_:
         raise ValueError(

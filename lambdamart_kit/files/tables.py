@@ -92,6 +92,8 @@ class _TableReader(ABC):
         missing = [name for name in wanted if name not in names]
         check_names(names, path)
         known = {*wanted, *self._ignored}
+        if self._columns.features is not None and (absent := _missing_features(self.feature_names, names)):
+            raise ValueError(f"{path}: must have every feature that is asked for; it has no {absent}")
         extra = [name for name in names if name not in known] if self._columns.features is None else []
         for what, differing in (("has no", missing), ("also has", extra)):
             if differing:
@@ -346,6 +348,13 @@ def _naming(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read, or was cut short ({reason})") from None
+
+
+def _missing_features(wanted: Sequence[str], names: Sequence[str]) -> str:
+    """The wanted names that are not there, the first five of them."""
+    there = set(names)
+    missing = [repr(name) for name in wanted if name not in there]
+    return ", ".join(missing[:5]) + (f", and {len(missing) - 5} more" if len(missing) > 5 else "")
 
 
 def _find_roles(columns: Columns, names: list[str], path: Path) -> dict[str, str]:

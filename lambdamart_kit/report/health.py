@@ -25,7 +25,7 @@ def health_sentences(rows: RankedRows, train: RankingDataset | None = None) -> l
     """
     found = _of_labels(rows) + _of_ties(rows) + doubtful_columns(rows.data)
     if train is not None:
-        found += seen_before(train, rows.data, "test") or ["No test row is a training row, too"]
+        found += seen_before(train, rows.data, "test") or ["No test query is a training query, too"]
     return [sentence[:1].upper() + sentence[1:] + "." for sentence in found]
 
 
