@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lambdamart_kit.preferences import PreferencePairs, RewardModel, audit, cleaned, label_noise
+from lambdamart_kit.preferences.auditing.near_duplicates import _spelt_alike
 
 
 def read(*preferences, **columns):
@@ -71,6 +72,15 @@ def test_near_duplicate_prompts_are_shown_as_clusters():
     assert "clusters" not in pairs.take([3]).audit().to_markdown()
 
 
+def test_words_that_are_spelt_alike():
+    """Twice the letters in common over all letters, from .85 on, and the same first letter."""
+    twenty = "abcdefghijklmnopqrst"
+    assert _spelt_alike(twenty, twenty[:17] + "xyz")  # 2 * 17 / 40 is .85
+    assert not _spelt_alike(twenty, twenty[:16] + "wxyz")
+    assert not _spelt_alike("possible", "impossible")
+    assert not _spelt_alike("apple", "avenue")
+
+
 def test_ties_and_logps():
     pairs = PreferencePairs.read(
         [
@@ -105,6 +115,8 @@ def test_length_bias_and_annotators():
     assert table.loc["dot", "agreement"] == 0.0
     assert table.loc["ann", "agreement"] == 1.0  # two of the other three agree
     assert table["votes"].tolist() == [1, 1, 1, 1]
+    assert report.to_dict()["annotators"] == report.annotators.to_dict("records")
+    assert audit(read(("p", "a", "b"))).to_dict()["annotators"] is None
 
 
 def test_constant_features():
@@ -113,7 +125,9 @@ def test_constant_features():
     X[:, 2] = 0.0
     X[3, 2] = 1.0
     pairs = PreferencePairs.from_indices(X, np.arange(2000), np.arange(2000, 4000))
-    assert audit(pairs).constant_features == ["1", "2"]
+    report = audit(pairs)
+    assert report.constant_features == ["1", "2"]
+    assert "\n\nNearly constant features: 1, 2.\n" in report.to_markdown()
 
 
 def test_reports():

@@ -281,6 +281,17 @@ def test_disconnected_groups_have_no_joint_scale():
     )
 
 
+@pytest.mark.parametrize("n_lonely", [5, 6])
+def test_five_lonely_items_are_named(n_lonely):
+    """Items 0 and 1 beat each other; the others lost to 0 alone."""
+    pairs = [[0, 1], [1, 0], *([0, i] for i in range(2, 2 + n_lonely))]
+    with pytest.raises(
+        ValueError, match=rf"{n_lonely} alone in theirs \(never won or never lost\): 2"
+    ) as error:
+        BradleyTerry().fit(pairs)
+    assert (": 2, 3, 4, 5, 6, ..." in str(error.value)) == (n_lonely == 6)
+
+
 def test_item_that_never_wins():
     pairs, outcomes = random_votes(12, n_items=4)
     pairs = np.vstack([pairs, [[4, 0], [4, 1], [1, 4]]])

@@ -67,6 +67,15 @@ def test_flow_round_a_square_is_harmonic():
     assert h.worst_cycles()["log_odds"][0] == pytest.approx(2 + 0.5 + 1.5 - 1)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-9, 1e-3, 1e9])
+def test_shares_do_not_depend_on_the_scale_of_weights(scale):
+    first, second, flow, weight, n_items = random_graph(3)
+    h = hodge_decomposition(first, second, flow, weight, np.arange(n_items))
+    scaled = hodge_decomposition(first, second, flow * np.sqrt(scale), weight, np.arange(n_items))
+    assert 0.0 < h.cyclicity < 1.0
+    assert scaled.cyclicity == pytest.approx(h.cyclicity if scale else 0.0, rel=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.2, 1.0))
 def test_parts_are_orthogonal_and_add_up(seed, density):
@@ -134,6 +143,8 @@ def test_rock_paper_scissors_are_not_three_equal_players():
     assert fit.p_bootstrap == pytest.approx(0.01)
     assert fit.hodge.shares["curl"] > 0.98
     assert "does not describe" in str(fit)
+    assert f"score test {fit.score:.1f} on 1 degree of freedom, p = " in fit.describe()
+    assert " on 3 degrees of freedom, p = " in fitted(WINS).goodness_of_fit(n_replicates=0).describe()
     assert fit.hodge.worst_cycles()["cycle"].tolist() == ["paper > rock > scissors > paper"]
 
 
@@ -297,6 +308,7 @@ def test_nothing_to_test():
     fit = tree.goodness_of_fit()
     assert fit.degrees_of_freedom == 0
     assert np.isnan(fit.p_value)
+    assert fit.describe().startswith("The comparisons form no cycle,")
     assert not fit.rejects()
     assert "cannot be tested" in str(fit)
 
@@ -330,6 +342,19 @@ def test_weights_leave_the_bootstrap_only():
     fit = bt.goodness_of_fit(n_replicates=400)
     assert np.isnan(fit.likelihood_ratio)
     assert fit.p_bootstrap == pytest.approx(0.015, abs=0.03)
+
+
+def test_a_single_weight_leaves_no_likelihood_ratio():
+    """The ratio takes a vote for a draw; a vote of weight 2 is none."""
+    pairs, counts = votes_of(WINS)
+    weight = np.ones(len(pairs))
+    assert BradleyTerry().fit(pairs, sample_weight=weight, counts=counts).goodness_of_fit(
+        n_replicates=0
+    ).likelihood_ratio == pytest.approx(fitted(WINS).goodness_of_fit(n_replicates=0).likelihood_ratio)
+    weight[4] = 2.0
+    fit = BradleyTerry().fit(pairs, sample_weight=weight, counts=counts).goodness_of_fit(n_replicates=0)
+    assert np.isnan(fit.likelihood_ratio)
+    assert 0.0 < fit.p_value < 1.0
 
 
 def test_covariate_that_is_constant_in_each_pair_takes_a_degree_of_freedom():

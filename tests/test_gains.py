@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from lambdamart_kit.core.gains import check_choice, check_relevance, discounts, gains
+from lambdamart_kit.core.gains import check_choice, check_relevance, discounts, gains, warn_of_amounts
 from lambdamart_kit.core.queries import Queries, query_weights
 
 
@@ -23,6 +25,20 @@ def test_linear_gains_are_the_callers_to_change():
     labels = np.array([1.0, 2.0])
     gains(labels, "linear")[:] = 0
     assert labels.tolist() == [1, 2]
+
+
+def test_the_largest_grade_and_the_largest_gain():
+    """Grade 31 is the last that passes without a word; no gain may reach the largest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_amounts(np.array([0.0, 31.0]), "exp2", of="NDCG")
+        warn_of_amounts(np.array([0.0, 500.0]), "linear", of="NDCG")
+    with pytest.warns(UserWarning, match="'y' holds labels up to 32"):
+        warn_of_amounts(np.array([32.0, 0.0]), "exp2", of="NDCG")
+    largest = np.finfo(np.float64).max / 2**53
+    assert gains([0, 1], [0, np.nextafter(largest, 0)])[1] < largest
+    with pytest.raises(ValueError, match="label 1 has gain"):
+        gains([0, 1], [0, largest])
 
 
 def test_discounts_by_hand():

@@ -200,6 +200,12 @@ def test_table_of_ranks_and_arrays_are_the_same_rankings():
     )
 
 
+def test_unranked_alternatives_have_no_place():
+    encoded = encode_rankings([["b", ["a", "c"]], ["d"]], [["a", "b", "c", "d"], ["c", "d", "a"]])
+    assert encoded.items[encoded.item].tolist() == ["b", "a", "c", "d", "d", "c", "a"]
+    assert encoded.place.tolist() == [0, 1, 1, -1, 0, -1, -1]
+
+
 def test_predicted_choices_and_bootstrap():
     pl = PlackettLuce().fit(random_rankings(5, n=400), groups=np.repeat(np.arange(100), 4))
     (share,) = pl.predict_proba([[2, 0, 5]])

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from lambdamart_kit.core.ordered_rows import order_rows
-from lambdamart_kit.core.precision import feature_dtype, fits_single, floor_single
+from lambdamart_kit.core.precision import check_range, feature_dtype, fits_single, floor_single
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.rankers import (
     CatBoostRanker,
@@ -155,6 +155,16 @@ def test_values_that_predictions_take_for_zero_are_said():
     X[:, 1] *= 1e-40
     with pytest.warns(UserWarning, match=r"600 distinct values within 1e-35 of zero in column 1"):
         LambdaMART(**SMALL).fit(X, y, qid=qid)
+
+
+def test_numbers_as_large_as_float32_holds_are_taken():
+    largest = float(np.finfo(np.float32).max)
+    X = np.array([[largest, -largest], [np.nan, np.inf - np.inf]])
+    check_range(X, "X")
+    for beyond in (np.nextafter(largest, np.inf), -np.nextafter(largest, np.inf)):
+        X[0, 0] = beyond
+        with pytest.raises(ValueError, match="Input X contains"):
+            check_range(X, "X")
 
 
 @pytest.mark.parametrize("value", [1e39, -1e300])

@@ -101,6 +101,7 @@ def test_weights_and_named_columns():
         ([{"ranking": "a > b"}, {"ranking": "a > > b"}], "row 1: 'ranking' must be items such as"),
         ([{"ranking": 3}], "row 0: 'ranking' must be a list of items or text"),
         ([{"choice": "a", "alternatives": "a | | b"}], "row 0: 'alternatives' must be a list of items"),
+        ([{"choice": "a", "alternatives": ["a", None]}], "row 0: 'alternatives' must be a list of items"),
         ([{"ballot": 1, "item": "a", "rank": 1}] * 2, "row 1: 'item' must be there once in a ballot"),
         ([{"ballot": 1, "item": "a", "rank": "first"}], "row 0: 'rank' must be a finite number"),
     ],

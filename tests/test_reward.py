@@ -332,6 +332,14 @@ def test_calibration_leaves_an_offset_as_it_is():
     assert slope == pytest.approx(2.0, abs=0.1)
 
 
+@pytest.mark.parametrize("nuisance", [[1, 2], [-1, 0], [[0, 1]]])
+def test_one_bad_nuisance_column_among_good_ones(nuisance):
+    X = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    pairs = PreferencePairs.from_indices(X, np.arange(20), np.arange(20, 40))
+    with pytest.raises(ValueError, match="'nuisance' must hold columns from 0 to 1"):
+        small(scorer="linear", nuisance=nuisance).fit_pairs(pairs)
+
+
 def test_nuisance_is_fitted_and_removed():
     """Length wins pairs but is no merit: with it as nuisance, its effect is not part of the reward."""
     rng = np.random.default_rng(0)
@@ -487,6 +495,50 @@ def test_text_features_by_hand():
     assert row["prompt_words_covered"] == pytest.approx(0.5)
     assert row["words_from_prompt"] == pytest.approx(0.2)
     assert np.isfinite(TextFeatures().transform(pd.DataFrame({"prompt": [""], "response": [""]}))).all()
+
+
+def test_all_text_features_written_out():
+    """Counted by hand: 12 words in 3 sentences, and 10 trigrams of which one is there twice."""
+    words = ["the", "old", "lady", "wanted", "the", "old", "lady", "2", "really", "see", "http", "yesterday"]
+    response = "The old lady wanted. The old lady 2 really see?\n\nhttp yesterday!"
+    prompt = "See the lady again"
+    letters = sum(len(word) for word in words)
+    # the-old-la/dy-wan/ted | the-old-la/dy-2-real/ly-see | http-yes/ter/day; a word has at least one.
+    syllables = 1 + 1 + 2 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 1 + 3
+    n = len(response)
+    expected = {
+        "log_characters": np.log(1 + n),
+        "words": 12,
+        "log_words": np.log(13),
+        "sentences": 3,
+        "words_per_sentence": 12 / 3,
+        "characters_per_word": letters / 12,
+        "long_words": 1 / 12,  # yesterday: of seven characters or more
+        "distinct_words": 9 / 12,
+        "repeated_trigrams": 1 / 10,  # "the old lady" is there twice
+        "prompt_words_covered": 3 / 4,
+        "words_from_prompt": 5 / 12,
+        "flesch_reading_ease": 206.835 - 1.015 * 12 / 3 - 84.6 * syllables / 12,
+        "paragraphs": 2,
+        "list_items": 0,
+        "headings": 0,
+        "code_blocks": 0,
+        "links": 1,
+        "digits": 1 / n,
+        "capitals": 2 / n,
+        "punctuation": 3 / n,
+        "questions": 1,
+        "exclamations": 1,
+    }
+    row = TextFeatures().transform(pd.DataFrame({"prompt": [prompt], "response": [response]}))[0]
+    assert TextFeatures.names == tuple(expected)
+    np.testing.assert_allclose(row, list(expected.values()), rtol=1e-6)
+    # Without a word there is still one to divide by: one sentence of one word, without letters or syllables.
+    empty = TextFeatures().transform(pd.DataFrame({"prompt": [""], "response": ["?"]}))[0]
+    row = dict(zip(TextFeatures.names, empty.tolist()))
+    assert row["words"] == row["long_words"] == row["repeated_trigrams"] == row["digits"] == 0.0
+    assert row["sentences"] == row["words_per_sentence"] == row["punctuation"] == row["paragraphs"] == 1.0
+    assert row["flesch_reading_ease"] == pytest.approx(206.835 - 1.015, rel=1e-6)
 
 
 def test_features_are_fitted_on_training_pairs_only():

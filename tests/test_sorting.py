@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lambdamart_kit.core import sorting
 from lambdamart_kit.core.sorting import descending_order, label_order, tied_block_stop
 
 
@@ -69,3 +70,14 @@ def test_canonical_order_is_score_then_label_then_position():
 def test_tied_blocks():
     ranked = np.array([3.0, 3.0, 2.0, 1.0, 1.0, 1.0])
     assert [tied_block_stop(ranked, start) for start in (0, 2, 3)] == [2, 3, 6]
+
+
+def test_radix_sort_stays_in_its_workspace(rng):
+    """Words of a score in bytes 4 to 7 and a position below, n of workspace, and 256 counts for each byte."""
+    n = 300
+    words = (rng.integers(0, 2**32, n, dtype=np.uint64) << np.uint64(32)) | np.arange(n, dtype=np.uint64)
+    expected = np.argsort(words >> np.uint64(32), kind="stable")
+    order, work = np.empty(n, dtype=np.intp), np.full(n + 4 * 256 + 300, 7, dtype=np.uint64)
+    sorting._sort_by_radix(words, order, work)
+    assert np.array_equal(order, expected)
+    assert (work[n + 4 * 256 :] == 7).all()

@@ -37,6 +37,21 @@ def test_few_values_have_a_bin_each(column):
     assert bins.tolist() == list(range(len(values)))
 
 
+def test_two_bins_are_halves():
+    column = np.arange(10, dtype=np.float32)[:, None]
+    mapper = BinMapper.fit(column, max_bin=2)
+    assert mapper.transform(column).columns[0].tolist() == [0] * 5 + [1] * 5
+
+
+def test_how_many_values_are_next_to_zero():
+    """LightGBM's models read values up to float32's 1e-35 as zero, that value included."""
+    tiny = np.float32(1e-35)
+    next_up = np.nextafter(tiny, np.float32(1))
+    column = np.array([0, tiny, -tiny, tiny / 2, tiny, next_up, -next_up, 1, np.nan], dtype=np.float32)
+    with pytest.warns(UserWarning, match="'X' has 3 distinct values within 1e-35 of zero in column 0"):
+        BinMapper.fit(np.stack([column, np.ones_like(column)], axis=1))
+
+
 def test_bins_hold_about_equal_shares(rng):
     column = rng.lognormal(size=(20_000, 1)).astype(np.float32)
     counts = np.bincount(BinMapper.fit(column, max_bin=50).transform(column).columns[0])
@@ -108,6 +123,8 @@ def test_bad_parameters():
     X = np.zeros((3, 2), dtype=np.float32)
     with pytest.raises(ValueError, match="'max_bin' must be from 2 to 255; got 256"):
         BinMapper.fit(X, max_bin=256)
+    with pytest.raises(ValueError, match="'max_bin' must be from 2 to 255; got 1"):
+        BinMapper.fit(X, max_bin=1)
     with pytest.raises(ValueError, match="'X' must have 2 columns"):
         BinMapper.fit(X).transform(X[:, :1])
 

@@ -9,6 +9,7 @@ import pytest
 
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.trees.boosting import boost
+from lambdamart_kit.trees.model_text import mean_text
 from lambdamart_kit.trees.parameters import TreeParameters
 
 
@@ -133,3 +134,19 @@ def test_a_tree_without_splits():
     queries = Queries.from_qid(np.zeros(50), 50)
     ensemble = boost(X, queries, SquaredLoss(y), TreeParameters(learning_rate=1.0), n_estimators=1)
     assert ensemble.to_lightgbm().predict(X) == pytest.approx(np.full(50, 3.0))
+    (tree,) = ensemble.trees
+    scores = np.ones(60)
+    tree.add_to(scores, ensemble.mapper.transform(np.ones((60, 2), np.float32)), n_threads=2)
+    assert scores == pytest.approx(np.full(60, 4.0))
+
+
+def test_the_mean_of_models_that_are_sums_and_means_of_their_trees():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = X[:, 0] + rng.normal(size=300)
+    models = []
+    for boosting, n_trees in (("rf", 3), ("gbdt", 2), ("rf", 5)):
+        settings = {"boosting": boosting, "bagging_freq": 1, "bagging_fraction": 0.6, "verbose": -1}
+        models.append(lightgbm.train(settings, lightgbm.Dataset(X, y), n_trees))
+    mean = lightgbm.Booster(model_str=mean_text([m.model_to_string() for m in models]))
+    np.testing.assert_allclose(mean.predict(X), sum(m.predict(X) for m in models) / 3, rtol=1e-12)

@@ -98,6 +98,26 @@ def test_histograms_are_numpys(rng, n_threads):
         assert np.array_equal(out[start : start + n_bins], expected)
 
 
+def test_blocks_have_about_equal_work(rng):
+    """Dealt heaviest first to the lightest block, no block exceeds the lightest by more than one feature."""
+    used = np.flatnonzero(rng.random(60) < 0.8)
+    listed, slots = rng.integers(1, 1000, 60), np.full(60, 16)
+    blocks = histogram._deal_to(4, 16 * 16, used, listed, slots)
+    assert np.array_equal(np.sort(np.concatenate(blocks)), used)
+    assert max(map(len, blocks)) <= 16
+    work = [listed[block].sum() for block in blocks]
+    overhead = 0.002 * listed.max() * 60
+    assert max(work) - min(work) <= np.sort(listed[used])[len(used) // 2] + overhead
+    # A feature that finds no room in any block asks for more planes.
+    assert histogram._deal_to(4, 16 * (len(used) // 4), used, listed, slots) is None
+
+
+def test_constant_columns_are_in_no_block(rng):
+    X, _, _ = problem(rng, 700, 9)
+    layout = histogram.make_layout(BinMapper.fit(X).transform(X), 2)
+    assert sorted(layout.features[:, histogram.COLUMN]) == [0, 1, 2, 3, 5, 6, 7, 8]  # column 4 is all ones
+
+
 def test_wide_data_takes_several_planes(rng):
     X = rng.normal(size=(300, 400)).astype(np.float32)  # 400 x 255 bins do not fit in 16 bits
     layout = histogram.make_layout(BinMapper.fit(X).transform(X), 2)
@@ -220,6 +240,41 @@ def scales_of(g, h, noise, *, constant=False):
     drawing, rounding = Drawing.allocate(1), Rounding(0, noise, constant)
     arrivals = np.zeros(16, np.int64)
     return Scales(*_plain_scales_of(g, h, rounding, drawing.peaks, drawing.sums, arrivals))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("factor", [2.0**-60, 1.0, 2.0**60])
+@pytest.mark.parametrize("n_heavy", [0, 1, 500])
+def test_scales_written_out(rng, noise, factor, n_heavy):
+    """Formulas of the module's docstring; a power of two cancels without error, however small or large."""
+    n = 2000
+    g = rng.normal(size=n).astype(np.float32)
+    g[:n_heavy] *= 300
+    h = rng.uniform(0.5, 1, n).astype(np.float32)
+    scales = scales_of(np.float32(factor) * g, np.float32(factor) * h, noise)
+    for values, most, most_in_all, scale, per in (
+        (np.abs(g).astype(float), 32_766, 2**31 - 1, scales.gradient, scales.per_gradient),
+        (h.astype(float), 65_534, 2**32 - 1, scales.hessian, scales.per_hessian),
+    ):
+        threshold = noise * (values**2).sum() / values.sum()
+        for_one = most / max(values.max(), threshold)
+        for_all = (most_in_all - n) / (values.sum() + n * threshold)
+        assert scale * factor == pytest.approx(min(for_one, for_all), rel=1e-9)
+        assert per * factor == pytest.approx(1 / threshold if noise else 0.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_scales_of_gradients_that_are_all_zero(constant):
+    """Thresholds of 0 leave no row out; a constant hessian counts rows, and then every row takes part."""
+    ones, zeros = np.ones(10, np.float32), np.zeros(10, np.float32)
+    for g, h in ((zeros, ones), (ones, zeros), (zeros, zeros)):
+        scales = scales_of(g, h, 0.2, constant=constant)
+        assert scales.per_gradient == scales.per_hessian == 0.0
+        assert 0 < scales.gradient < np.inf
+        assert scales.hessian == 1.0 if constant else 0 < scales.hessian < np.inf
+    half = scales_of(ones, np.full(10, 0.5, np.float32), 0.2, constant=constant)
+    assert half.hessian == 1.0 if constant else half.hessian == pytest.approx(65_534 / 0.5)
+    assert half.per_gradient == 0.0 if constant else half.per_gradient == pytest.approx(1 / 0.2)
 
 
 def quantised(g, h, content, scales, *, seed=7):
