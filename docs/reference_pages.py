@@ -19,6 +19,7 @@ ROOMS = {
     "export": "Export",
     "explore": "Exploration",
     "explore.evaluation": "Off-policy evaluation",
+    "explore.interleaving": "Interleaving",
     "diversify": "Diversity",
     "clicks": "Clicks",
     "trec": "TREC",

@@ -412,10 +412,9 @@ def simulate_clicks(
         check_count(n_positions, name="n_positions")
     if not (np.isfinite(temperature) and temperature >= 0):
         raise ValueError(f"'temperature' must be a finite number >= 0; got {temperature!r}")
-    perceive = _perception(noise, trust)
+    perceive = perception(noise, trust)
     user = PositionBased() if model is None else model
-    relevance = gains(np.asarray(data.y, dtype=np.float64), gain)
-    relevance = relevance / max(float(relevance.max(initial=0.0)), np.finfo(float).tiny)
+    relevance = relative_gains(data, gain)
     queries = data.queries
     parts: list[tuple[Array, ...]] = []
     for first, last in _chunks(queries, sessions_per_query):
@@ -490,7 +489,14 @@ def _best_first(key: FloatArray, width: int, rng: np.random.Generator, *, tied: 
     return order.astype(np.intp, copy=False)
 
 
-def _perception(noise: float | None, trust: TrustBias | None) -> Callable[[FloatArray], FloatArray]:
+def relative_gains(data: RankingDataset, gain: Gain) -> FloatArray:
+    """Relevance of each row of `data` in [0, 1]: its gain over the largest one."""
+    relevance = gains(np.asarray(data.y, dtype=np.float64), gain)
+    return np.asarray(relevance / max(float(relevance.max(initial=0.0)), np.finfo(float).tiny))
+
+
+def perception(noise: float | None, trust: TrustBias | None) -> Callable[[FloatArray], FloatArray]:
+    """From relevance (n_sessions, n_positions) to the probability of a click on what is examined."""
     if trust is not None:
         if noise is not None:
             raise ValueError("'noise' must be None with 'trust', whose 'minus' it would be; got both")
