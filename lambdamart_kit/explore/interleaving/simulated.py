@@ -103,8 +103,22 @@ def simulate_ab(
 
     Parameters
     ----------
-    data, scores, model, n_impressions, n_positions, noise, trust, gain, random_state
-        As in :func:`simulate_interleaving`.
+    data : RankingDataset
+        Labelled documents; each impression is of a query drawn at random.
+    scores : sequence of (n_samples,) array-like
+        Of each ranker, aligned with the rows of `data`; equal scores keep the order of the rows.
+    model : ClickModel, optional
+        How users click; :class:`~lambdamart_kit.datasets.PositionBased` by default.
+    n_impressions, n_positions : int
+        Lists shown, and their length.
+    noise : float, optional
+        Probability that an examined document without any relevance is clicked; 0.1 unless `trust` is given.
+    trust : TrustBias, optional
+        Perceived relevance by position, in place of `noise`.
+    gain : "exp2", "linear", table or callable
+        Gain of a label; relevance is the gain over the largest gain in `data`.
+    random_state : int, Generator or None
+        Seed of the draws; None draws differently every time.
 
     Returns
     -------
