@@ -1,9 +1,10 @@
 """Damaged and hostile input to every reader: how many attempts, and how many did something else than allowed.
 
-Run: ``python benchmarks/robustness.py [--inputs 10000] [--formats LETOR,TREC,...]``. The table goes to
-``benchmarks/RESULTS-robustness.md``. An input is a good file after a few edits. It must end in the right
-value, which a plain parser says independently, or in the error that the reader documents. Everything else is
-a failure: another exception, another value, a process that dies, or more than 20 seconds.
+Run: ``python benchmarks/robustness.py [--inputs 10000] [--formats 'LETOR;TREC'] [--kept run.json]``. The
+table goes to ``benchmarks/RESULTS-robustness.md``. A run that was stopped goes on where it was if it is given
+the same file ``--kept``. An input is a good file after a few edits. It must end in the right value, which a
+plain parser says independently, or in the error that the reader documents. Everything else is a failure:
+another exception, another value, a process that dies, more than 20 seconds of the processor or ten minutes.
 `tests/test_robustness.py` runs a few inputs of every format.
 """
 
@@ -35,14 +36,18 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 20  # an input that takes longer hangs
+sys.path.insert(0, str(ROOT / "tests"))  # the plain parsers and examples of the tests
+SECONDS = 20  # of the processor: an input that takes longer hangs
+MINUTES = 10  # by the clock: an input that takes longer waits for something that never comes
 MEMORY = 8 << 30
+KEPT_EVERY = 100  # inputs after which a run that is stopped goes on
 RIGHT, REFUSED = "right", "refused"
 
 TOKENS = [
@@ -193,18 +198,23 @@ def places_of(value: Any) -> Any:
 
 @contextmanager
 def limited() -> Any:
-    """At most `SECONDS` for what stands inside."""
+    """At most `SECONDS` of the processor, and `MINUTES` by the clock, for what stands inside."""
 
-    def stop(*_: Any) -> None:
-        raise TimeoutError(f"more than {SECONDS} seconds")
+    def stop(number: int, *_: Any) -> None:
+        spent = f"{SECONDS} seconds" if number == signal.SIGPROF else f"{MINUTES} minutes"
+        raise TimeoutError(f"more than {spent}")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)}
+    # The processor's time does not depend on what else the machine does.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(60 * MINUTES)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def same(found: Any, expected: Any) -> None:
@@ -250,7 +260,6 @@ LETOR = b"""2 qid:10 1:0.031310 2:3 3:0.5 5:1e-3 #docid = GX008-86 inc = 1 prob 
 
 
 def letor(rng: random.Random, folder: Path) -> str:
-    sys.path.insert(0, str(ROOT / "tests"))
     import letor_reference
 
     from lambdamart_kit.datasets import LetorFormatError, read_letor
@@ -491,7 +500,6 @@ def strings_in(value: Any) -> set[str]:
 
 def preferences(rng: random.Random, folder: Path) -> str:
     """Records of every layout, edited: pairs whose texts stand in the records, or a ValueError."""
-    sys.path.insert(0, str(ROOT / "tests"))
     from layout_examples import EXAMPLES
 
     from lambdamart_kit import PreferencePairs
@@ -656,16 +664,48 @@ def models(folder: Path) -> dict[str, tuple[bytes, Any]]:
     return {"X": (b"", X), **found}
 
 
-_MODELS: dict[str, Any] = {}
+def catboost_models(folder: Path) -> dict[str, tuple[bytes, Any]]:
+    """Saved models of CatBoost, whose format is its own, and their scores."""
+    from lambdamart_kit import CatBoostRanker
+    from lambdamart_kit.datasets import make_letor
+
+    data = make_letor(n_queries=15, random_state=0)
+    X = data.X.copy()
+    X[:, 0] = np.abs(X[:, 0]).round().clip(0, 9)
+    found = {"X": (b"", X)}
+    for name, columns in (("numbers", ()), ("categories", (0,))):
+        path = folder / f"{name}.lmk"
+        ranker = CatBoostRanker(
+            n_estimators=3, categorical_features=list(columns), n_jobs=1, random_state=0
+        ).fit(X, data.y, qid=data.qid)
+        ranker.save(path)
+        found[name] = (path.read_bytes(), ranker.predict(X))
+    return found
+
+
+_MODELS: dict[str, dict[str, tuple[bytes, Any]]] = {}  # what each format of models starts from
 
 
 def model(rng: random.Random, folder: Path) -> str:
     """A model with edited bytes, or with an edited part and right digests: ModelFormatError, or scores."""
+    if "models" not in _MODELS:
+        _MODELS["models"] = models(folder)
+    return edited_model(rng, folder, _MODELS["models"])
+
+
+def catboost_model(rng: random.Random, folder: Path) -> str:
+    """The same of CatBoost, which reads its format by itself."""
+    if "models of CatBoost" not in _MODELS:
+        _MODELS["models of CatBoost"] = catboost_models(folder)
+    return edited_model(rng, folder, _MODELS["models of CatBoost"])
+
+
+def edited_model(rng: random.Random, folder: Path, sound: dict[str, tuple[bytes, Any]]) -> str:
     from lambdamart_kit import RewardModel
     from lambdamart_kit.rankers import ModelFormatError, load_ranker
 
-    name = rng.choice([name for name in _MODELS if name not in ("X", "checkpoint")])
-    content, expected = _MODELS[name]
+    name = rng.choice([name for name in sound if name != "X"])
+    content, expected = sound[name]
     path = folder / "edited.lmk"
     signed = rng.random() < 0.7
     path.write_bytes(resigned(rng, content) if signed else edit_bytes(rng, content))
@@ -677,7 +717,7 @@ def model(rng: random.Random, folder: Path) -> str:
             raise Failure(f"an error that does not name the file: {error}") from None
         return REFUSED
     try:
-        scores = loaded.predict(_MODELS["X"][1])
+        scores = loaded.predict(sound["X"][1])
     except ValueError:
         if signed:
             return REFUSED  # such as another number of columns, which is no contradiction within the file
@@ -771,12 +811,12 @@ def checkpoint(rng: random.Random, folder: Path) -> str:
     path = folder / "run.npz"
     settings = {"num_leaves": 4, "n_jobs": 1, "random_state": 0}
     kept = {"checkpoint": str(path), "checkpoint_trees": 1}
-    if "checkpoint" not in _MODELS:
+    if "checkpoints" not in _MODELS:
         path.unlink(missing_ok=True)
         LambdaMART(n_estimators=3, booster_params=kept, **settings).fit(data.X, data.y, qid=data.qid)
         whole = LambdaMART(n_estimators=4, **settings).fit(data.X, data.y, qid=data.qid)
-        _MODELS["checkpoint"] = (path.read_bytes(), whole.predict(data.X))
-    content, expected = _MODELS["checkpoint"]
+        _MODELS["checkpoints"] = {"run": (path.read_bytes(), whole.predict(data.X))}
+    content, expected = _MODELS["checkpoints"]["run"]
     edited = edit_arrays(rng, content) if rng.random() < 0.5 else edit_bytes(rng, content)
     path.write_bytes(edited)
     try:
@@ -858,7 +898,6 @@ def catalogue(rng: random.Random, folder: Path) -> str:
 
 def arrays(rng: random.Random, folder: Path) -> str:
     """Every public call with one argument exchanged, as tests/test_hostile_arrays.py does one by one."""
-    sys.path.insert(0, str(ROOT / "tests"))
     import test_hostile_arrays as hostile
 
     cheap = [name for name in hostile.CALLS if not name.startswith(("Crowd", "RewardModel", "LambdaMART("))]
@@ -919,6 +958,7 @@ FORMATS: dict[str, Callable[[random.Random, Path], str]] = {
     "preferences, chosen and rejected": chosen_rejected,
     "votes": votes,
     "models": model,
+    "models of CatBoost": catboost_model,
     "checkpoints": checkpoint,
     "runs.jsonl": runs,
     "scores": scores,
@@ -928,14 +968,61 @@ FORMATS: dict[str, Callable[[random.Random, Path], str]] = {
 }
 
 
+def every_call(rng: random.Random, folder: Path) -> None:
+    """Every call that `arrays` makes, with what it should get."""
+    import test_hostile_arrays as hostile
+
+    for call in hostile.CALLS.values():
+        call.function(**call.arrays)
+
+
+WARMED: dict[str, Callable[[random.Random, Path], object]] = {"arrays, every public call": every_call}
+
 # Running
 # ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Tally:
+    """How far the inputs of one format came: the first seed not tried yet, and what the others ended in."""
+
+    next_seed: int = 0
+    right: int = 0
+    refused: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def note(self, seed: int, outcome: str) -> None:
+        """Count what the input of this seed ended in."""
+        self.next_seed = seed + 1
+        if outcome == RIGHT:
+            self.right += 1
+        elif outcome == REFUSED:
+            self.refused += 1
+        else:
+            self.failures[str(seed)] = outcome
+
+    @property
+    def attempts(self) -> int:
+        """Inputs tried so far."""
+        return self.right + self.refused + len(self.failures)
+
+    def kinds(self) -> list[str]:
+        """The commonest failures in words, with how often and the seed of one."""
+        kinds = Counter(_without_numbers(text) for text in self.failures.values())
+        lines = []
+        for kind, count in kinds.most_common(8):
+            seed, text = next(item for item in self.failures.items() if _without_numbers(item[1]) == kind)
+            lines.append(f"{count} x seed {seed}: {text}")
+        return lines
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"[0-9]+", "#", text)[:160]
+
+
 def attack(name: str, seed: int, folder: Path) -> str:
     """One input: "right", "refused", or the failure in words."""
-    if name == "models" and "X" not in _MODELS:
-        _MODELS.update(models(folder))
     rng = random.Random(f"{name} {seed}")
     try:
         with limited(), warnings.catch_warnings():
@@ -950,47 +1037,39 @@ def attack(name: str, seed: int, folder: Path) -> str:
         return f"{type(error).__name__}: {str(error)[:300]}{place}"
 
 
-def attack_many(name: str, seeds: range, seconds: float) -> tuple[Counter[str], dict[int, str]]:
+def attack_many(
+    name: str, tally: Tally, stop: int, seconds: float, keep: Callable[[], None] = lambda: None
+) -> None:
     """Inputs one after another in a process of its own, which is started anew when it dies."""
-    outcomes: Counter[str] = Counter()
-    failures: dict[int, str] = {}
-    started = time.monotonic()
-    start = seeds.start
-    while start < seeds.stop and time.monotonic() - started < seconds:
-        receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
-        left = seconds - (time.monotonic() - started)
-        child = multiprocessing.get_context("fork").Process(
-            target=_work, args=(name, range(start, seeds.stop), sender, left)
-        )
+    context = multiprocessing.get_context("fork")
+    end = time.monotonic() + seconds
+    while tally.next_seed < stop and time.monotonic() < end:
+        receiver, sender = context.Pipe(duplex=False)
+        seeds = range(tally.next_seed, stop)
+        child = context.Process(target=_work, args=(name, seeds, sender, end - time.monotonic()))
         child.start()
         sender.close()
-        try:
+        with contextlib.suppress(EOFError):
             while True:
-                seed, outcome = receiver.recv()
-                outcomes[outcome if outcome in (RIGHT, REFUSED) else "failure"] += 1
-                if outcome not in (RIGHT, REFUSED):
-                    failures[seed] = outcome
-                start = seed + 1
-        except EOFError:
-            child.join()
+                tally.note(*receiver.recv())
+                if tally.attempts % KEPT_EVERY == 0:
+                    keep()
+        child.join()
         if child.exitcode != 0:
-            failures[start] = f"the process ended with {child.exitcode}"
-            outcomes["failure"] += 1
-            start += 1
-        elif start < seeds.stop:
-            break  # out of time
-    return outcomes, failures
+            tally.note(tally.next_seed, f"the process ended with {child.exitcode}")
+    keep()
 
 
 def _work(name: str, seeds: range, sender: Any, seconds: float) -> None:
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.environ["OMP_NUM_THREADS"] = "1"
-    # Kernels that compile for the first time take longer than an input may.
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):
-        FORMATS[name](random.Random("warm"), Path(folder))
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        # Kernels that compile for the first time, and models that are fitted, take longer than an input may.
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            WARMED.get(name, FORMATS[name])(random.Random("warm"), Path(folder))
         for seed in seeds:
             sender.send((seed, attack(name, seed, Path(folder))))
             if time.monotonic() - started > seconds:
@@ -999,27 +1078,47 @@ def _work(name: str, seeds: range, sender: Any, seconds: float) -> None:
     os._exit(0)
 
 
+def kept_tallies(path: Path | None) -> dict[str, Tally]:
+    if path is None or not path.exists():
+        return {}
+    return {name: Tally(**values) for name, values in json.loads(path.read_text()).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--inputs", type=int, default=10_000)
-    parser.add_argument("--formats", default=",".join(FORMATS))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--formats", help="beginnings of their names, with semicolons between; all by default"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first input")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="at most, for each format")
+    parser.add_argument("--kept", type=Path, help="a file of its own: a run that was stopped goes on from it")
     parser.add_argument("--out", default=str(Path(__file__).with_name("RESULTS-robustness.md")))
     options = parser.parse_args()
-    wanted = [name for name in FORMATS if any(name.startswith(part) for part in options.formats.split(","))]
-    rows = []
-    for name in wanted:
+    parts = tuple((options.formats or "").split(";"))
+    tallies = kept_tallies(options.kept)
+
+    def keep() -> None:
+        if options.kept is not None:
+            fresh = options.kept.with_suffix(".part")
+            fresh.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}))
+            fresh.replace(options.kept)
+
+    for name in FORMATS:
+        if not name.startswith(parts):
+            continue
+        tally = tallies.setdefault(name, Tally(next_seed=options.seed))
         started = time.monotonic()
-        seeds = range(options.seed, options.seed + options.inputs)
-        outcomes, failures = attack_many(name, seeds, options.seconds)
-        seconds = time.monotonic() - started
-        rows.append((name, sum(outcomes.values()), outcomes[RIGHT], outcomes[REFUSED], outcomes["failure"]))
-        print(*rows[-1], f"{seconds:.0f} s", sep=" | ", flush=True)
-        kinds = Counter(re.sub(r"[0-9]+", "#", text)[:160] for text in failures.values())
-        for text, count in kinds.most_common(8):
-            seed = next(s for s, t in failures.items() if re.sub(r"[0-9]+", "#", t)[:160] == text)
-            print(f"   {count} x seed {seed}: {failures[seed]}", flush=True)
+        attack_many(name, tally, options.seed + options.inputs, options.seconds, keep)
+        tally.seconds += time.monotonic() - started
+        keep()
+        print(name, tally.attempts, len(tally.failures), f"{tally.seconds:.0f} s", sep=" | ", flush=True)
+        for line in tally.kinds():
+            print(f"   {line}", flush=True)
+    rows = [
+        (name, tally.attempts, tally.right, tally.refused, len(tally.failures))
+        for name, tally in tallies.items()
+    ]
     Path(options.out).write_text(table(rows))
 
 

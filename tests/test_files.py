@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from lambdamart_kit.datasets import RankingDataset, make_letor, write_letor
 from lambdamart_kit.files import FORMATS, Columns, convert, read_rows, write_rows
@@ -241,3 +242,13 @@ def test_carriage_returns_alone(tmp_path):
         read_rows(tmp_path / "x.txt")
     (tmp_path / "x.csv").write_bytes(table.replace("\n", "\r").encode())
     assert len(read_rows(tmp_path / "x.csv")) == 2
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_sparse_rows_are_written_to_every_format(suffix, tmp_path):
+    data = make_letor(2, random_state=0)
+    X = np.where(data.X > 0, data.X, 0)
+    write_rows(RankingDataset(sparse.csr_matrix(X), data.y, data.qid), tmp_path / f"rows{suffix}")
+    back = read_rows(tmp_path / f"rows{suffix}", n_jobs=1)
+    np.testing.assert_array_equal(back.X, X)
+    np.testing.assert_array_equal(back.y, data.y)

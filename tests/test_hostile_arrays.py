@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.tree import DecisionTreeRegressor
 from lambdamart_kit import (
     BradleyTerry,
     CatBoostRanker,
+    EnsembleRanker,
     LambdaMART,
     LinearRanker,
     NeuralRanker,
@@ -34,6 +36,7 @@ from lambdamart_kit import (
 )
 from lambdamart_kit.clicks import KnownPropensities
 from lambdamart_kit.datasets import RankingDataset, write_letor
+from lambdamart_kit.explain import explain
 from lambdamart_kit.objectives import OBJECTIVES
 from lambdamart_kit.preferences import krippendorff_alpha
 from lambdamart_kit.preferences.judges.crowd import CrowdBradleyTerry
@@ -435,6 +438,11 @@ SPARSE_USES = {
     "reward fit": lambda X: RewardModel(scorer="linear").fit(X, Y, qid=QID),
     "select_pairs": lambda X: explore.select_pairs(None, X, np.stack([CHOSEN, REJECTED], axis=1), k=2),
     "write_letor": lambda X: write_letor(RankingDataset(X, Y, QID), "never-written.txt"),
+    "to_frame": lambda X: RankingDataset(X, Y, QID).to_frame(),
+    "explain": lambda X: FITTED.explain(X, QID, Y).importance(),
+    "explain(linear)": lambda X: LINEAR.explain(X, QID, Y).importance(),
+    "explain(function)": lambda X: explain(SimpleNamespace(predict=FITTED.predict), X, QID, Y).importance(),
+    "ensemble": lambda X: EnsembleRanker([("a", LINEAR)]).fit(X, Y, qid=QID),
 }
 
 

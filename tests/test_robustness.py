@@ -50,9 +50,11 @@ def test_a_failure_would_be_seen(tmp_path, monkeypatch):
     assert robustness.attack("endless", 0, tmp_path).startswith("TimeoutError")
     with pytest.raises(robustness.Failure):
         robustness.same([1.0], [2.0])
-    outcomes, failures = robustness.attack_many("dies", range(2), 60.0)
-    assert outcomes["failure"] == 2
-    assert "ended with 7" in failures[0]
+    tally = robustness.Tally()
+    robustness.attack_many("dies", tally, 2, 60.0)
+    assert (tally.attempts, tally.next_seed) == (2, 2)
+    assert "ended with 7" in tally.failures["0"]
+    assert tally.kinds() == ["2 x seed 0: the process ended with 7"]
 
 
 def test_a_checkpoint_whose_arrays_are_of_other_types_is_damaged(tmp_path):

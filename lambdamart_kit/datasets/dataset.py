@@ -10,6 +10,7 @@ import numpy as np
 
 from lambdamart_kit.core.precision import merged_columns
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import check_sparse, is_sparse
 from lambdamart_kit.core.typing import Array, BoolArray, Features, Float32Array, FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class RankingDataset:
     Raises
     ------
     ValueError
-        If the parts do not have one entry a row (or, for `feature_names`, a column).
+        If the parts do not have one entry a row (or, for `feature_names`, a column), or X is a sparse matrix
+        whose indices point outside of it.
 
     Examples
     --------
@@ -63,6 +65,8 @@ class RankingDataset:
 
     def __post_init__(self) -> None:
         n_samples, n_features = self.X.shape
+        if is_sparse(self.X):
+            check_sparse(self.X, "X")
         for name in ("y", "qid", "docid", "sample_weight"):
             rows = getattr(self, name)
             if rows is not None and rows.shape != (n_samples,):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from lambdamart_kit.core.rows import is_sparse
+from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.explain.explanation import Explanation
@@ -63,7 +63,7 @@ def explain(
     if not hasattr(model, "predict"):
         raise TypeError(f"'model' must have a method 'predict'; got a {type(model).__name__}")
     names = tuple(map(str, getattr(X, "columns", [f"f{j}" for j in range(1, X.shape[1] + 1)])))
-    rows = X if is_sparse(X) else np.asarray(X)
+    rows = as_matrix(X, "X")
 
     def predict(part: Any) -> FloatArray:
         return np.asarray(model.predict(part), dtype=np.float64).ravel()

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.writing import compressed_file
 from lambdamart_kit.files.tables import load_pyarrow
 from lambdamart_kit.runtime.atomic_file import atomic_file
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def write_parquet(data: RankingDataset, path: Path) -> None:
     """Write a Parquet file."""
     load_pyarrow()
     with atomic_file(path) as stream:
-        data.to_frame().to_parquet(stream, index=False)
+        _dense(data.to_frame()).to_parquet(stream, index=False)
 
 
 def write_arrow(data: RankingDataset, path: Path) -> None:
     """Write an Arrow file."""
     pa = load_pyarrow()
-    table = pa.Table.from_pandas(data.to_frame(), preserve_index=False)
+    table = pa.Table.from_pandas(_dense(data.to_frame()), preserve_index=False)
     with atomic_file(path) as stream, pa.ipc.new_file(stream, table.schema) as writer:
         writer.write_table(table)
 
@@ -39,7 +42,7 @@ def write_tsv(data: RankingDataset, path: Path) -> None:
 
 def write_json_lines(data: RankingDataset, path: Path) -> None:
     """Write one JSON object a row."""
-    frame = data.to_frame()
+    frame = _dense(data.to_frame())
     columns = [_as_json(frame[name]) for name in frame]
     names = [json.dumps(str(name)) for name in frame]
     with compressed_file(path) as stream:
@@ -52,6 +55,14 @@ def _write_text(data: RankingDataset, path: Path, separator: str) -> None:
     frame = data.to_frame()
     with compressed_file(path) as stream:
         stream.write(frame.to_csv(index=False, sep=separator).encode())
+
+
+def _dense(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with every value in it: Arrow and Parquet have no sparse columns."""
+    import pandas as pd
+
+    kinds = {name: kind.subtype for name, kind in frame.dtypes.items() if isinstance(kind, pd.SparseDtype)}
+    return frame.astype(kinds)
 
 
 def _as_json(column: Any) -> list[str]:

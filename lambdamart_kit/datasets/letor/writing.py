@@ -31,10 +31,10 @@ def write_rows(data: RankingDataset, path: Path) -> None:
         raise ValueError(
             "'sample_weight' must be None: LETOR has no place for weights; write a table, such as .parquet"
         )
-    warn_of_merged_values(
-        data.X, data.feature_names, "LETOR", remedy="write a table, such as .parquet, which keeps them"
-    )
     X: Features = as_matrix(data.X, "X")
+    warn_of_merged_values(
+        X, data.feature_names, "LETOR", remedy="write a table, such as .parquet, which keeps them"
+    )
     is_sparse = takes_no_zeros(X)
     X = as_csr(X) if is_sparse else X
     _check_finite(data.y, X.data if is_sparse else X)
