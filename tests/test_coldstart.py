@@ -117,12 +117,15 @@ def test_code_for_other_types_does_not_count(aside):
         assert "compile" in vars(fake)
 
 
-@pytest.mark.parametrize("words", [(), ("categories",), ("monotone",), ("categories", "monotone")])
+@pytest.mark.parametrize(
+    "words", [(), ("categories",), ("monotone",), ("categories", "monotone"), ("interactions",)]
+)
 def test_the_kernel_compiled_aside_is_the_one_that_grows_trees(words):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 5, (60, 2))
     settings = {"monotone_constraints": [1, 0]} if "monotone" in words else {}
     settings |= {"categorical_features": [1]} if "categories" in words else {}
+    settings |= {"interaction_constraints": [[0], [1]]} if "interactions" in words else {}
     LambdaMART(n_estimators=1, n_jobs=1, **settings).fit(X, rng.integers(0, 3, 60), qid=np.arange(60) // 10)
     assert signature(*words) in grow.signatures
 
@@ -136,6 +139,7 @@ def test_the_kernel_compiled_aside_is_the_one_that_grows_trees(words):
         ({"monotone_constraints": {"0": 0}}, ()),
         ({"monotone_constraints": [[1, 0], [1]]}, ("monotone",)),  # a mistake, but not for here to say
         ({"categorical_features": ["1"], "monotone_constraints": {"0": 1}}, ("categories", "monotone")),
+        ({"interaction_constraints": "pairwise"}, ("interactions",)),
         ({"booster_params": {"grow_policy": "symmetric"}}, None),
         ({"booster": "lightgbm"}, None),
     ],

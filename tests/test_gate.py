@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from lambdamart_kit.boosters.gates.gate import column_groups
 from lambdamart_kit.boosters.gates.lightgbm import lightgbm_gate
 from lambdamart_kit.boosters.gates.xgboost import xgboost_gate
 from lambdamart_kit.rankers import CatBoostRanker, LambdaMART, LightGBMRanker, XGBoostRanker
@@ -55,7 +54,6 @@ LIGHTGBM = {
     "gpu_use_dp": None,
     "num_gpu": None,
     "histogram_pool_size": (10.0, {}, {}),
-    "interaction_constraints": ([[0, 1], [2]], {}, {}),
     "is_enable_sparse": (False, {}, {}),
     "label_gain": ([0.0, 1.0, 5.0], {}, {}),
     "lambdarank_norm": (False, {}, {}),
@@ -93,7 +91,6 @@ XGBOOST = {
     "colsample_bylevel": (0.5, {}, {}),
     "device": ("cpu", {}, {}),
     "grow_policy": ("depthwise", {}, {}),
-    "interaction_constraints": ([[0, 1], [2]], {}, {}),
     "lambdarank_normalization": (0, {}, {}),
     "lambdarank_num_pair_per_sample": (3, {}, {}),
     "lambdarank_pair_method": ("mean", {}, {}),
@@ -221,8 +218,6 @@ def lightgbm_value(ranker, name):
     lines = ranker.booster_.model_to_string().split("\nparameters:")[1].splitlines()
     found = next(line for line in lines if line.startswith(f"[{name}:"))[len(name) + 3 : -1]
     expected = LIGHTGBM[name][0]
-    if name == "interaction_constraints":
-        return json.loads(f"[{found}]")
     if isinstance(expected, list):
         return [float(v) for v in found.split(",")]
     return type(expected)(float(found)) if isinstance(expected, int | float) else found
@@ -244,8 +239,6 @@ def xgboost_value(ranker, name):
 
     found = dict(leaves(json.loads(ranker.booster_.save_config())))[name]
     expected = XGBOOST[name][0]
-    if name == "interaction_constraints":
-        return json.loads(found)
     return found if isinstance(expected, str) else type(expected)(float(found))
 
 
@@ -324,30 +317,6 @@ def test_settings_of_the_librarys_own_objectives_do_nothing_under_the_kits(boost
     for name in names:
         with pytest.raises(ValueError, match=f"'{name}', which acts only with (LightGBM|XGBoost)Ranker"):
             LambdaMART(booster=booster, **SMALL, booster_params={name: 1}).fit(X, Y, qid=QID)
-
-
-@pytest.mark.parametrize("ranker", [LightGBMRanker, XGBoostRanker])
-def test_interaction_constraints_by_index_and_by_name(ranker):
-    import pandas as pd
-
-    frame = pd.DataFrame(X, columns=list("abcd"))
-    settings = {**SMALL, "n_estimators": 10}
-    by_index, by_name = ([[0, 1], [2, 3]], [["a", "b"], ["c", "d"]])
-    models = [
-        ranker(**settings, booster_params={"interaction_constraints": groups})
-        .fit(rows, Y, qid=QID)
-        .predict(rows)
-        for groups, rows in ((by_index, X), (by_index, frame), (by_name, frame))
-    ]
-    assert not np.array_equal(models[0], ranker(**settings).fit(X, Y, qid=QID).predict(X))
-    np.testing.assert_array_equal(models[0], models[1])
-    np.testing.assert_array_equal(models[0], models[2])
-
-
-@pytest.mark.parametrize("groups", [[["z"]], [[1.5]], [[True]], [0, 1], 3])
-def test_bad_interaction_constraints(groups):
-    with pytest.raises(ValueError, match="'interaction_constraints' must hold lists of columns"):
-        column_groups(groups, ["a", "b"])
 
 
 def test_a_device_that_is_not_there_is_an_error(monkeypatch):

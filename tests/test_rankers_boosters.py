@@ -133,6 +133,7 @@ def test_every_booster_says_what_it_calls_each_setting(name):
     told = {f.name for f in dataclasses.fields(BoosterParams)} - {
         "n_estimators",
         "monotone_constraints",
+        "interaction_constraints",
         "categorical_features",
         "feature_names",
         "extra",

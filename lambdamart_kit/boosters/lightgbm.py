@@ -9,7 +9,6 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from lambdamart_kit.boosters.gates.gate import column_groups
 from lambdamart_kit.boosters.gates.lightgbm import PARAMETER_NAMES, lightgbm_gate
 from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
 from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model
@@ -94,6 +93,8 @@ def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -
         settings["min_data_in_leaf"] = _MIN_CHILD_SAMPLES
     if params.monotone_constraints is not None:
         settings["monotone_constraints"] = list(params.monotone_constraints)
+    if params.interaction_constraints is not None:
+        settings["interaction_constraints"] = [list(group) for group in params.interaction_constraints]
     fixed = {
         "bagging_freq": int(params.subsample < 1),
         "metric": "none",
@@ -104,10 +105,6 @@ def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -
     }
     settings = {**fixed, **settings}
     extra = lightgbm_gate().admit(params.extra, {**settings, "objective": own_objective})
-    if "interaction_constraints" in extra:
-        extra["interaction_constraints"] = column_groups(
-            extra["interaction_constraints"], params.feature_names
-        )
     return {**settings, "force_row_wise": not extra.get("force_col_wise", False), **extra, **params.network}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,10 +70,20 @@ class LightGBMModel(SumOfTrees):
             raw_score=True,
             num_threads=of_library,
         )
+        # A random forest is the mean of its trees, and LightGBM's raw score their sum.
+        return np.asarray(scores, dtype=np.float64) / (stop - start if self._averages() else 1)
+
+    def _averages(self) -> bool:
+        """Whether the score is the mean of the trees, as that of LightGBM's random forests."""
         if self._is_mean is None:
             self._is_mean = "\naverage_output" in self.raw.model_to_string(num_iteration=1)
-        # A random forest is the mean of its trees, and LightGBM's raw score their sum.
-        return np.asarray(scores, dtype=np.float64) / (stop - start if self._is_mean else 1)
+        return self._is_mean
+
+    def staged(self, X: Features, *, n_threads: int = 1) -> Iterator[FloatArray]:
+        """Scores of the first tree, of the first two, and so on, each (n_samples,) float64."""
+        averages = self._averages()
+        for n_trees, total in enumerate(super().staged(X, n_threads=n_threads), start=1):
+            yield total / n_trees if averages else total
 
     @property
     def n_features(self) -> int:

@@ -145,17 +145,17 @@ class NativeBooster(Booster):
         return NativeModel.average(models)
 
     def head_start(
-        self, params: BoosterParams, *, categories: bool, monotone: bool
+        self, params: BoosterParams, *, categories: bool, monotone: bool, interactions: bool = False
     ) -> AbstractContextManager[object]:
         """Context manager that compiles the kernel which grows trees in a second process, if need be.
 
         The first time on a machine this takes about as long as all other kernels together, so it starts
-        before the rows are checked. If `categories` or `monotone` turn out to be wrong, the right kernel is
-        compiled when it is called.
+        before the rows are checked. If `categories`, `monotone` or `interactions` turn out to be wrong, the
+        right kernel is compiled when it is called.
         """
         if params.extra.get("grow_policy", "leafwise") != "leafwise":
             return nullcontext()
-        words = precompile.words_of(categories=categories, monotone=monotone)
+        words = precompile.words_of(categories=categories, monotone=monotone, interactions=interactions)
         types = precompile.signature(*words)
         return compiled_aside(grow, types, precompile.MODULE, *words, n_threads=params.n_threads)
 
@@ -182,11 +182,16 @@ class NativeBooster(Booster):
             max_depth=params.max_depth or -1,
             min_child_samples=params.min_child_samples or 20,
             monotone_constraints=tuple(params.monotone_constraints or ()),
+            interaction_constraints=tuple(params.interaction_constraints or ()),
             split_criterion=cast(SplitCriterion, params.split_criterion),
         )
         started = None if start is None else start.raw
-        monotone = any(parameters.monotone_constraints)
-        with self.head_start(params, categories=len(params.categorical_features) > 0, monotone=monotone):
+        seen = {
+            "categories": len(params.categorical_features) > 0,
+            "monotone": any(parameters.monotone_constraints),
+            "interactions": len(parameters.interaction_constraints) > 0,
+        }
+        with self.head_start(params, **seen):
             ensemble = boost(
                 X,
                 Queries.from_qid(range(X.shape[0]), X.shape[0]) if queries is None else queries,

@@ -7,7 +7,7 @@ of an objective that the library computes itself (`LibraryObjective`). It gets a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -69,6 +69,9 @@ class Model(Protocol):
         self, X: Features, *, iteration_range: tuple[int, int] | None = None, n_threads: int = 1
     ) -> FloatArray:
         """Scores of the rows of X, (n_samples,) float64; of trees ``start:stop`` only, if given."""
+
+    def staged(self, X: Features, *, n_threads: int = 1) -> Iterator[FloatArray]:
+        """Scores of the first tree, of the first two, and so on, each (n_samples,) float64."""
 
     def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> Any:
         """The library's own model, told what the codes 0, 1, ... of columns stand for.
@@ -136,6 +139,14 @@ class SumOfTrees(ABC):
         """Scores of the rows of X, (n_samples,) float64; of trees ``start:stop`` only, if given."""
         start, stop = iteration_range or (0, self.n_trees)
         return self._scores(X, start, stop, n_threads) if stop > start else np.zeros(X.shape[0])
+
+    def staged(self, X: Features, *, n_threads: int = 1) -> Iterator[FloatArray]:
+        """Scores of the first tree, of the first two, and so on, each (n_samples,) float64."""
+        total = np.zeros(X.shape[0])
+        # One tree at a time: each stage costs what its tree costs.
+        for tree in range(self.n_trees):
+            total = total + self._scores(X, tree, tree + 1, n_threads)
+            yield total
 
     def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> Any:
         """The library's own model, as it is: most libraries keep no names of categories."""
@@ -228,12 +239,13 @@ class Booster(Protocol):
         raise TypeError(f"{type(self).__name__} cannot merge models: it has no 'average'")
 
     def head_start(
-        self, params: BoosterParams, *, categories: bool, monotone: bool
+        self, params: BoosterParams, *, categories: bool, monotone: bool, interactions: bool = False
     ) -> AbstractContextManager[object]:
         """Context manager around a whole fit, entered before the rows are checked.
 
-        A booster that compiles kernels may compile them in the background. `categories` and `monotone` say
-        whether there seem to be categorical columns and monotone constraints.
+        A booster that compiles kernels may compile them in the background. `categories`, `monotone` and
+        `interactions` say whether there seem to be categorical columns, monotone constraints and interaction
+        constraints.
         """
         return nullcontext()
 

@@ -55,6 +55,8 @@ class BoosterParams:
         Trees to grow in this fit.
     monotone_constraints : tuple of {-1, 0, 1}, or None
         One entry a column.
+    interaction_constraints : tuple of tuple of int, or None
+        Groups of columns, in which every column is at least once: all columns of a path are in one group.
     categorical_features : tuple of int
         Columns that hold category codes.
     feature_names : tuple of str, or None
@@ -81,6 +83,7 @@ class BoosterParams:
     colsample_bynode: float = 1.0
     max_bin: int = 255
     monotone_constraints: tuple[int, ...] | None = None
+    interaction_constraints: tuple[tuple[int, ...], ...] | None = None
     categorical_features: tuple[int, ...] = ()
     feature_names: tuple[str, ...] | None = None
     split_criterion: str = "newton"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xgboost as xgb
 
-from lambdamart_kit.boosters.gates.gate import column_groups
 from lambdamart_kit.boosters.gates.xgboost import PARAMETER_NAMES, configuration, xgboost_gate
 from lambdamart_kit.boosters.protocol import (
     Booster,
@@ -216,6 +215,8 @@ def xgboost_settings(params: BoosterParams, own_objective: str | None = None) ->
     settings["max_leaves"] = params.num_leaves or 0
     if params.monotone_constraints is not None:
         settings["monotone_constraints"] = tuple(params.monotone_constraints)
+    if params.interaction_constraints is not None:
+        settings["interaction_constraints"] = json.dumps(params.interaction_constraints)
     fixed = {
         "tree_method": "hist",
         "grow_policy": "lossguide",
@@ -228,9 +229,6 @@ def xgboost_settings(params: BoosterParams, own_objective: str | None = None) ->
         return settings
     extra = xgboost_gate().admit(params.extra, {**settings, "objective": own_objective})
     _check_device(extra)
-    if "interaction_constraints" in extra:
-        groups = column_groups(extra["interaction_constraints"], params.feature_names)
-        extra["interaction_constraints"] = json.dumps(groups)
     return {**settings, **extra}
 
 

@@ -307,7 +307,9 @@ class DaskRanker(TreeRanker):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Features, *, lengths: bool = True, return_std: bool = False) -> Any:
+    def predict(
+        self, X: Features, *, lengths: bool = True, return_std: bool = False, n_trees: int | None = None
+    ) -> Any:
         """Score of each row: lazy for a Dask collection, computed for local data.
 
         Parameters
@@ -319,6 +321,8 @@ class DaskRanker(TreeRanker):
             known; with False nothing is computed and they are not. Chunks of an array are those of X.
         return_std : bool
             Must be False: a model of a cluster has no bags.
+        n_trees : int, optional
+            Score with the first so many trees only.
 
         Returns
         -------
@@ -327,7 +331,7 @@ class DaskRanker(TreeRanker):
         """
         check_is_fitted(self)
         if not hasattr(X, "dask") or return_std:
-            return super().predict(X, return_std=return_std)
+            return super().predict(X, return_std=return_std, n_trees=n_trees)
         if hasattr(X, "columns") and hasattr(self, "feature_names_in_"):
             missing = [name for name in self.feature_names_in_ if name not in X.columns]
             if missing:
@@ -342,7 +346,7 @@ class DaskRanker(TreeRanker):
         ranker = delayed(self.to_local(), pure=False)
         predict = delayed(_predict_part, pure=False)
         scores = [
-            da.from_delayed(predict(ranker, part), shape=(size,), dtype=np.float64)
+            da.from_delayed(predict(ranker, part, n_trees), shape=(size,), dtype=np.float64)
             for part, size in zip(delayed_partitions(X), sizes)
         ]
         return da.concatenate(scores)
@@ -380,13 +384,14 @@ class DaskRanker(TreeRanker):
         self.to_local().save(path)
 
 
-def _predict_part(ranker: TreeRanker, X: Features) -> FloatArray:
+def _predict_part(ranker: TreeRanker, X: Features, n_trees: int | None) -> FloatArray:
     """Runs on a worker."""
     if not len(X):
         return np.empty(0)
     with _predicting:  # XGBoost takes its number of threads from the model, which the tasks of a worker share
         ranker.n_jobs = own_threads(ranker.n_jobs)
-        return ranker.predict(X)
+        scores: FloatArray = ranker.predict(X, n_trees=n_trees)
+        return scores
 
 
 def _named_columns(found: RowFiles) -> Any:

@@ -63,6 +63,8 @@ class DaskLambdaMART(DaskRanker, LambdaMART):
         Bins a feature is cut into.
     monotone_constraints : array-like of {-1, 0, 1} or dict, optional
         Direction of each column, or by feature name.
+    interaction_constraints : list of lists, "pairwise", "no_interactions" or None
+        Groups of columns, by index or feature name, that may be split on along one path of a tree.
     categorical_features : "auto", array-like or None
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
     split_criterion : {"newton", "least_squares"}
@@ -193,6 +195,8 @@ class DaskXGBoostRanker(DaskRanker, XGBoostRanker):
         Bins a feature is cut into.
     monotone_constraints : array-like of {-1, 0, 1} or dict, optional
         Direction of each column, or by feature name.
+    interaction_constraints : list of lists, "pairwise", "no_interactions" or None
+        Groups of columns, by index or feature name, that may be split on along one path of a tree.
     categorical_features : "auto", array-like or None
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
     n_bags : int
@@ -291,6 +295,8 @@ class DaskLightGBMRanker(DaskRanker, LightGBMRanker):
         Bins a feature is cut into.
     monotone_constraints : array-like of {-1, 0, 1} or dict, optional
         Direction of each column, or by feature name.
+    interaction_constraints : list of lists, "pairwise", "no_interactions" or None
+        Groups of columns, by index or feature name, that may be split on along one path of a tree.
     categorical_features : "auto", array-like or None
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
     n_bags : int

@@ -17,6 +17,7 @@ from lambdamart_kit.objectives import Bound, resolve_objective
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.categories import Categorical
+from lambdamart_kit.rankers.columns.constraints import Groups
 from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
 from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
 
@@ -74,6 +75,10 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         Bins a feature is cut into.
     monotone_constraints : array-like of {-1, 0, 1} or dict, optional
         By column, or by feature name.
+    interaction_constraints : list of lists, "pairwise", "no_interactions" or None
+        Groups of columns, by index or feature name: a row's score is a sum of functions, each of the columns
+        of one group. Groups may overlap, and columns in no group form one more. "no_interactions" makes every
+        column a group of its own, "pairwise" every pair.
     categorical_features : "auto", array-like or None
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
     split_criterion : {"newton", "least_squares"}
@@ -210,6 +215,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         colsample_bynode: float = 1.0,
         max_bin: int = 255,
         monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
+        interaction_constraints: Groups = None,
         categorical_features: Categorical = "auto",
         split_criterion: str = "newton",
         n_bags: int = 1,
@@ -242,6 +248,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         self.colsample_bynode = colsample_bynode
         self.max_bin = max_bin
         self.monotone_constraints = monotone_constraints
+        self.interaction_constraints = interaction_constraints
         self.categorical_features = categorical_features
         self.split_criterion = split_criterion
         self.n_bags = n_bags

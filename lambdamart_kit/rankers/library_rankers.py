@@ -29,6 +29,7 @@ from lambdamart_kit.core.gains import gains
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray, RandomState
 from lambdamart_kit.rankers.columns.categories import Categorical
+from lambdamart_kit.rankers.columns.constraints import Groups
 from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
@@ -65,6 +66,8 @@ class XGBoostRanker(TreeRanker):
         Bins a feature is cut into.
     monotone_constraints : array-like of {-1, 0, 1} or dict, optional
         Direction of each column, or by feature name.
+    interaction_constraints : list of lists, "pairwise", "no_interactions" or None
+        Groups of columns, by index or feature name, that may be split on along one path of a tree.
     categorical_features : "auto", array-like or None
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
     n_bags : int
@@ -132,6 +135,7 @@ class XGBoostRanker(TreeRanker):
         colsample_bynode: float = 1.0,
         max_bin: int = 255,
         monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
+        interaction_constraints: Groups = None,
         categorical_features: Categorical = "auto",
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
@@ -160,6 +164,7 @@ class XGBoostRanker(TreeRanker):
         self.colsample_bynode = colsample_bynode
         self.max_bin = max_bin
         self.monotone_constraints = monotone_constraints
+        self.interaction_constraints = interaction_constraints
         self.categorical_features = categorical_features
         self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds
@@ -244,6 +249,8 @@ class LightGBMRanker(TreeRanker):
         Bins a feature is cut into.
     monotone_constraints : array-like of {-1, 0, 1} or dict, optional
         Direction of each column, or by feature name.
+    interaction_constraints : list of lists, "pairwise", "no_interactions" or None
+        Groups of columns, by index or feature name, that may be split on along one path of a tree.
     categorical_features : "auto", array-like or None
         Columns that are categories, by index or name; "auto" takes a DataFrame's category columns.
     n_bags : int
@@ -318,6 +325,7 @@ class LightGBMRanker(TreeRanker):
         colsample_bynode: float = 1.0,
         max_bin: int = 255,
         monotone_constraints: Sequence[int] | Mapping[str, int] | None = None,
+        interaction_constraints: Groups = None,
         categorical_features: Categorical = "auto",
         n_bags: int = 1,
         early_stopping_rounds: int | None = None,
@@ -347,6 +355,7 @@ class LightGBMRanker(TreeRanker):
         self.colsample_bynode = colsample_bynode
         self.max_bin = max_bin
         self.monotone_constraints = monotone_constraints
+        self.interaction_constraints = interaction_constraints
         self.categorical_features = categorical_features
         self.n_bags = n_bags
         self.early_stopping_rounds = early_stopping_rounds

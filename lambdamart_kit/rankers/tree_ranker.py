@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import warnings
 from abc import abstractmethod
@@ -34,10 +33,12 @@ from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.objectives.base import go_on_after
-from lambdamart_kit.rankers.bags.fitting import BaggedRanker, checkpoint_of_bag, merged_history
+from lambdamart_kit.rankers.bags.fitting import checkpoint_of_bag, merged_history
+from lambdamart_kit.rankers.bags.stages import ScoresByTrees
 from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.click_learning import collapse
 from lambdamart_kit.rankers.columns.categories import categorical_columns
+from lambdamart_kit.rankers.columns.constraints import interaction_groups, monotone_directions
 from lambdamart_kit.rankers.steering.parameters import STEERING
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
@@ -67,7 +68,7 @@ class RegisteredNames(StrOptions):
         """Scikit-learn's constructor sets the names; they are asked for anew each time instead."""
 
 
-class TreeRanker(BaggedRanker):
+class TreeRanker(ScoresByTrees):
     """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
 
     A subclass says which booster (`booster_name`) and which objective (`bind_part`).
@@ -90,6 +91,7 @@ class TreeRanker(BaggedRanker):
         "colsample_bynode": [_SHARE],
         "max_bin": [Interval(Integral, 2, None, closed="left")],
         "monotone_constraints": ["array-like", dict, None],
+        "interaction_constraints": [list, tuple, StrOptions({"pairwise", "no_interactions"}), None],
         "categorical_features": ["array-like", StrOptions({"auto"}), None],
         "n_bags": [_COUNT],
         "early_stopping_rounds": [_COUNT, None],
@@ -102,7 +104,7 @@ class TreeRanker(BaggedRanker):
         "verbose": ["verbose"],
     }
     _scores_infinities = True  # x <= threshold is as true of an infinite x as of any
-    saved_attributes = (*BaggedRanker.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
+    saved_attributes = (*ScoresByTrees.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
 
     booster_params: Mapping[str, Any] | None
     model_: Model
@@ -143,7 +145,10 @@ class TreeRanker(BaggedRanker):
         columns = categorical_columns(X, self.categorical_features, _get_feature_names(X))
         params = BoosterParams(n_threads=self._n_threads(), extra=dict(self.booster_params or {}))
         booster = find_booster(self.booster_name)
-        return booster.head_start(params, categories=len(columns) > 0, monotone=monotone)
+        interactions = getattr(self, "interaction_constraints", None) is not None
+        return booster.head_start(
+            params, categories=len(columns) > 0, monotone=monotone, interactions=interactions
+        )
 
     def _prepare_rows(self, data: TrainingSet, watch: Stopwatch) -> TrainingSet:
         """Let the booster bring rows into a form that all bags share."""
@@ -172,17 +177,6 @@ class TreeRanker(BaggedRanker):
         self.bag_iterations_ = [bag.best_iteration_ for bag in bags]
         self.best_iteration_ = self.model_.n_trees
         self.best_score_, self.evals_result_ = merged_history(bags)
-
-    def _bag_scores(self, X: Features) -> FloatArray:
-        """See `BaggedRanker._bag_scores`."""
-        sizes = self.bag_iterations_ or []
-        ends = np.cumsum([0, *sizes]).tolist()
-        # A run of trees in the merged model sums to its bag's share of the mean.
-        parts = [
-            self.model_.predict(X, iteration_range=bounds, n_threads=self._n_threads())
-            for bounds in itertools.pairwise(ends)
-        ]
-        return len(sizes) * np.stack(parts)
 
     def _fit_single(self, data: TrainingSet, watch: Stopwatch) -> None:
         train = data.train
@@ -307,9 +301,12 @@ class TreeRanker(BaggedRanker):
         names = self.get_params(deep=False)
         shared = {f.name: names[f.name] for f in fields(BoosterParams) if f.name in names}
         feature_names = getattr(self, "feature_names_in_", None)
+        directions = monotone_directions(self.monotone_constraints, feature_names, self.n_features_in_)
+        given = names.get("interaction_constraints")
+        groups = interaction_groups(given, feature_names, self.n_features_in_)
         params = BoosterParams(
-            **{**shared, "n_estimators": n_estimators, "monotone_constraints": self._constraints()}
-            | {"categorical_features": self.categorical_columns_}
+            **{**shared, "n_estimators": n_estimators, "monotone_constraints": directions}
+            | {"interaction_constraints": groups, "categorical_features": self.categorical_columns_}
         )
         return replace(
             params,
@@ -318,30 +315,6 @@ class TreeRanker(BaggedRanker):
             n_threads=self._n_threads(),
             extra=dict(self.booster_params or {}),
         )
-
-    def _constraints(self) -> tuple[int, ...] | None:
-        """Monotone constraints as one entry for each column."""
-        given = self.monotone_constraints
-        if given is None:
-            return None
-        if isinstance(given, Mapping):
-            names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
-            known = set(names)
-            unknown = [name for name in given if name not in known or isinstance(name, bool | float)]
-            if unknown:
-                raise ValueError(f"'monotone_constraints' names {unknown}, which 'X' does not have")
-            given = [given.get(name, 0) for name in names]
-        values = np.asarray(given, dtype=object)
-        if (
-            values.shape != (self.n_features_in_,)
-            or any(isinstance(v, bool | np.bool_) for v in values)
-            or not all(v in (-1, 0, 1) for v in values)
-        ):
-            raise ValueError(
-                f"'monotone_constraints' must hold -1, 0 or 1 for each of the {self.n_features_in_} "
-                f"features; got {given!r}"
-            )
-        return tuple(int(v) for v in values)
 
     def _predict_rows(self, X: Features) -> FloatArray:
         return self.model_.predict(X, n_threads=self._n_threads())

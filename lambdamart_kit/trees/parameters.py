@@ -39,6 +39,9 @@ class TreeParameters:
         Share of features a tree, and each node of it, may split on.
     monotone_constraints : tuple of int
         +1, 0 or -1 for each feature: scores must not fall, or not rise, in it. Empty is none.
+    interaction_constraints : tuple of tuple of int
+        Groups of columns: all features of a path from the root to a leaf are in one group. Groups may
+        overlap, and a feature that is in none of them is not split on. Empty is no constraint.
     grow_policy : {"leafwise", "symmetric"}
         "leafwise" splits the leaf with the largest gain, as LightGBM; "symmetric" all leaves of a level
         alike, as CatBoost: `num_leaves` is then rounded down to a power of two, and features must be numeric
@@ -82,6 +85,7 @@ class TreeParameters:
     colsample_bytree: float = 1.0
     colsample_bynode: float = 1.0
     monotone_constraints: tuple[int, ...] = field(default=())
+    interaction_constraints: tuple[tuple[int, ...], ...] = field(default=())
     grow_policy: GrowPolicy = "leafwise"
     split_criterion: SplitCriterion = "newton"
     mvs_noise: float = 0.2

@@ -15,13 +15,11 @@ that two spellings of one setting cannot contradict each other.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from lambdamart_kit.boosters.settings import ParameterNames
-from lambdamart_kit.core.rows import column_index
 
 Settings: TypeAlias = Mapping[str, Any]
 
@@ -163,26 +161,6 @@ class Gate:
             for name, given in given_as.items()
             if name in self.needs and not self.needs[name].holds(settings)
         ]
-
-
-def column_groups(groups: Any, names: Sequence[str] | None) -> list[list[int]]:
-    """Groups of columns by index, from groups by index or by name: libraries differ in which they take.
-
-    Examples
-    --------
-    >>> column_groups([["a", "b"], [2]], ["a", "b", "c"])
-    [[0, 1], [2]]
-    """
-    if isinstance(groups, str):
-        groups = json.loads(groups)
-    place = {name: j for j, name in enumerate(names or ())}
-    try:
-        return [[place[c] if c in place else column_index(c) for c in group] for group in groups]
-    except TypeError:
-        raise ValueError(
-            "'interaction_constraints' must hold lists of columns, by index or name, such as [[0, 1], [2]]; "
-            f"got {groups!r}"
-        ) from None
 
 
 def same_names(names: Sequence[str]) -> dict[str, str]:

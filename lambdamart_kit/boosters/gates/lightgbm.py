@@ -34,6 +34,7 @@ OWNED = {
     "num_iterations": "n_estimators",
     "bagging_freq": "subsample",
     "monotone_constraints": "monotone_constraints",
+    "interaction_constraints": "interaction_constraints",
     "categorical_feature": "categorical_features",
     "early_stopping_round": "early_stopping_rounds",
     "early_stopping_min_delta": "early_stopping_rounds",

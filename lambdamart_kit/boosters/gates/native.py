@@ -23,6 +23,7 @@ _RANKERS_OWN = (
     "colsample_bynode",
     "max_bin",
     "monotone_constraints",
+    "interaction_constraints",
     "categorical_features",
     "split_criterion",
     "random_state",

@@ -38,6 +38,7 @@ OWNED = {
     "n_estimators": "n_estimators",
     "num_boost_round": "n_estimators",
     "monotone_constraints": "monotone_constraints",
+    "interaction_constraints": "interaction_constraints",
     "enable_categorical": "categorical_features",
     "feature_types": "categorical_features",
     "early_stopping_rounds": "early_stopping_rounds",

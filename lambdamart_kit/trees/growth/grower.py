@@ -11,7 +11,15 @@ from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.growth.histogram import make_layout
 from lambdamart_kit.trees.growth.leafwise import grow
 from lambdamart_kit.trees.growth.quantising import hash_rows
-from lambdamart_kit.trees.growth.splitting import BIN, FEATURE, MASK, NAN_LEFT, CategoryRules, TreeLimits
+from lambdamart_kit.trees.growth.splitting import (
+    BIN,
+    FEATURE,
+    MASK,
+    NAN_LEFT,
+    CategoryRules,
+    Interactions,
+    TreeLimits,
+)
 from lambdamart_kit.trees.growth.state import (
     COUNT,
     LEFT_CHILD,
@@ -64,6 +72,7 @@ class Grower:
         self._layout = make_layout(binned, n_threads)
         self._content = bin_hashes(binned, n_threads)
         self._monotone = np.array(constraints, dtype=np.int64) if any(constraints) else None
+        self._interactions = Interactions.of(parameters, n_features)
         self._categories = CategoryRules.of(parameters) if binned.mapper.is_categorical.any() else None
         self._all_rows = np.arange(n, dtype=np.int32)
         self._limits = TreeLimits.of(parameters)
@@ -102,6 +111,8 @@ class Grower:
         # opened in all, and each may draw its features.
         n_nodes = 2 * parameters.num_leaves - 1
         allowed = sample_features(parameters, self._binned.columns.shape[0], n_nodes, rng)
+        if self._interactions is not None:
+            allowed = with_interactions(allowed, self._interactions)
         content = self._content
         # The kernel reads gradients one after the other, so those of sampled rows are gathered first.
         if len(rows) < len(content):
@@ -116,6 +127,7 @@ class Grower:
             self._limits,
             self._categories,
             self._monotone,
+            self._interactions,
             self._layout,
             self._binned.columns,
             allowed,
@@ -173,6 +185,13 @@ def sample_features(
     for node in allowed:
         node[rng.choice(pool, drawn, replace=False)] = True
     return allowed
+
+
+def with_interactions(allowed: Array, interactions: Interactions) -> Array:
+    """A mask of features for each node, which growing narrows; only features in a group are split on."""
+    # Drawn features come in one row for all nodes, or in a row for each; from here on each has its own.
+    n_nodes = len(interactions.alive)
+    return np.tile(allowed & interactions.groups.any(axis=0), (n_nodes // len(allowed), 1))
 
 
 def bad_gradient(tree_index: int) -> ValueError:

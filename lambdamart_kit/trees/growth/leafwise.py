@@ -45,6 +45,7 @@ from lambdamart_kit.trees.growth.splitting import (
     Bounds,
     CategoryRules,
     FeatureBins,
+    Interactions,
     SplitRules,
     TreeLimits,
     gradient_of,
@@ -275,6 +276,28 @@ def _divide(
     _open_leaf(mine, reals, right, rows, place, right_total, right_low, right_high)
 
 
+@inner(borrows=True)
+def _narrow(interactions: Interactions | None, leaf: int, node: int, mine: Array, allowed: Array) -> None:
+    """Leave to both children of split number `node` the features that may follow it and those above it."""
+    if interactions is None:
+        return
+    groups = interactions.groups
+    alive = interactions.alive
+    parent = mine[leaf, NODE]
+    feature = mine[leaf, FEATURE]
+    # Threads write these rows at the same time, but all of them write the same: a feature stays if it was
+    # drawn for the node and is in a group that has all features of the path.
+    for child in range(2 * node + 1, 2 * node + 3):
+        # Groups without the feature of the split are over for all nodes below.
+        for group in range(len(groups)):
+            alive[child, group] = alive[parent, group] and groups[group, feature]
+        for column in range(groups.shape[1]):
+            permitted = False
+            for group in range(len(groups)):
+                permitted |= alive[child, group] and groups[group, column]
+            allowed[child, column] &= permitted
+
+
 @inner(borrows=True, shared=True)
 def _build(
     crew: Crew,
@@ -409,6 +432,7 @@ def grow(
     limits: TreeLimits,
     categories: CategoryRules | None,
     monotone: Array | None,
+    interactions: Interactions | None,
     layout: SlotLayout,
     columns: Array,
     allowed: Array,
@@ -418,7 +442,8 @@ def grow(
     """Grow one tree into `work` and add it to the `scores`.
 
     `allowed` has one row for all nodes, or one for each: the columns to split on. Where there are no
-    categorical features, or no `monotone` constraints, None says so, and no code is compiled for them.
+    categorical features, or no `monotone` constraints or `interactions`, None says so, and no code is
+    compiled for them. With `interactions`, `allowed` has a row for each node, which the kernel narrows.
 
     Returns the number of leaves, 0 if gradients are bad, and the scales.
     """
@@ -458,10 +483,10 @@ def grow(
         # Split `node` makes leaf `right`. Thread 0 writes the tree, each thread its own table of leaves.
         node = n_leaves - 1
         right = n_leaves
-        column = columns[mine[leaf, FEATURE]]
-        heavy, light = move_rows(crew, column, leaf, mine, work.order)
+        heavy, light = move_rows(crew, columns[mine[leaf, FEATURE]], leaf, mine, work.order)
         if thread == 0:
             _note_node(leaf, node, mine, reals, tables.nodes, tables.node_gains)
+        _narrow(interactions, leaf, node, mine, allowed)
         _divide(leaf, node, heavy, light, monotone, mine, reals, rules)
         n_leaves += 1
     started = cycles()

@@ -1,8 +1,8 @@
 """``python -m lambdamart_kit.trees.growth.precompile`` compiles the kernel that grows trees.
 
 The compiled kernel goes into the cache on disk; see :mod:`lambdamart_kit.compile.second_process`. Nothing is
-run, so no other kernel is compiled. The words "categories" and "monotone" after it say what the trees have to
-do with.
+run, so no other kernel is compiled. The words "categories", "monotone" and "interactions" after it say
+what the trees have to do with.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 
 from lambdamart_kit.trees.growth.histogram import SlotLayout
 from lambdamart_kit.trees.growth.leafwise import grow
-from lambdamart_kit.trees.growth.splitting import CategoryRules, TreeLimits
+from lambdamart_kit.trees.growth.splitting import CategoryRules, Interactions, TreeLimits
 from lambdamart_kit.trees.growth.state import Rounding, Sample, Work
 from lambdamart_kit.trees.parameters import TreeParameters
 
 MODULE = "lambdamart_kit.trees.growth.precompile"
 
 
-def words_of(*, categories: bool, monotone: bool) -> tuple[str, ...]:
+def words_of(*, categories: bool, monotone: bool, interactions: bool) -> tuple[str, ...]:
     """What to call this module with."""
-    words = {"categories": categories, "monotone": monotone}
+    words = {"categories": categories, "monotone": monotone, "interactions": interactions}
     return tuple(word for word, is_so in words.items() if is_so)
 
 
@@ -45,6 +45,7 @@ def signature(*words: str) -> tuple[Any, ...]:
         "limits": TreeLimits.of(parameters),
         "categories": CategoryRules.of(parameters) if "categories" in words else None,
         "monotone": int64 if "monotone" in words else None,
+        "interactions": Interactions(allowed, allowed) if "interactions" in words else None,
         "layout": SlotLayout(features, int64, int64, pointers, int64, uint64),
         "columns": bins,
         "allowed": allowed,

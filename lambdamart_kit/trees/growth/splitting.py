@@ -100,6 +100,33 @@ class CategoryRules(NamedTuple):
         return cls(float(p.cat_smooth), float(p.cat_l2), int(p.max_cat_threshold))
 
 
+class Interactions(NamedTuple):
+    """Which features may stand on one path: groups of them, and the groups that are left below each node.
+
+    Attributes
+    ----------
+    groups : (n_groups, n_features) bool
+        Features of each group.
+    alive : (n_nodes, n_groups) bool
+        Groups that have all features split on above the node. Filled as nodes are opened.
+    """
+
+    groups: Array
+    alive: Array
+
+    @classmethod
+    def of(cls, p: TreeParameters, n_features: int) -> Interactions | None:
+        """Those of `p`, for the nodes of one tree; None without constraints."""
+        if not p.interaction_constraints:
+            return None
+        groups = np.zeros((len(p.interaction_constraints), n_features), dtype=np.bool_)
+        # As with masks of drawn features, there is a row for each of the nodes that a tree of L leaves opens.
+        # Nothing is split on above the root, so it starts with every group.
+        for group, columns in zip(groups, p.interaction_constraints):
+            group[list(columns)] = True
+        return cls(groups, np.ones((2 * p.num_leaves - 1, len(groups)), dtype=np.bool_))
+
+
 class Bounds(NamedTuple):
     """Of monotone constraints: direction of the feature, least and largest output below the leaf."""
 

@@ -36,6 +36,7 @@ from lambdamart_kit.trees.growth.grower import (
 from lambdamart_kit.trees.growth.leaves import sum_leaves
 from lambdamart_kit.trees.growth.quantising import quantise_rows, spread
 from lambdamart_kit.trees.growth.splitting import (
+    Interactions,
     SplitRules,
     TreeLimits,
     gradient_of,
@@ -98,6 +99,7 @@ class SymmetricGrower:
         self._queries = queries
         self._parameters = parameters
         self._n_threads = n_threads
+        self._interactions = Interactions.of(parameters, binned.columns.shape[0])
         self._content = bin_hashes(binned, n_threads)
         self._n_value_bins = binned.mapper.n_value_bins.astype(np.int64)
         highest = np.array([column.max(initial=0) for column in binned.columns], dtype=np.int64)
@@ -142,7 +144,8 @@ class SymmetricGrower:
         levels: list[_Level] = []
         # Each level gets the split that is best for all its nodes together; then every row goes down.
         while len(levels) < self._depth:
-            features = np.flatnonzero(allowed[len(levels) % len(allowed)] & (self._n_bins > 1))
+            may_split = allowed[len(levels) % len(allowed)] & (self._n_bins > 1)
+            features = np.flatnonzero(may_split & self._may_join(levels))
             level = self._best_split(features, rows, leaf, carried, 1 << len(levels), rules)
             if level is None:
                 break
@@ -155,6 +158,16 @@ class SymmetricGrower:
         tree = self._tree(levels, sample, leaf, scales)
         scores += tree.leaf_value[leaf]
         return tree
+
+    def _may_join(self, levels: list[_Level]) -> Array:
+        """Features that interaction constraints let join those of `levels`, (n_features,) bool."""
+        if self._interactions is None:
+            return np.ones(len(self._n_bins), dtype=bool)
+        groups = self._interactions.groups
+        # All nodes of a level have the same features above them, so one mask serves all.
+        alive = np.all(groups[:, [level.feature for level in levels]], axis=1)
+        joining: Array = np.any(groups[alive], axis=0)
+        return joining
 
     def _bounds(self, n: int) -> IndexArray:
         return np.linspace(0, n, (2 * self._n_threads if self._n_threads > 1 else 1) + 1).astype(np.intp)
