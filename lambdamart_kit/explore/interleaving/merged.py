@@ -71,7 +71,14 @@ class MergedLists:
 
 
 class Interleaving(ABC):
-    """A way to merge the lists of several rankers into one, so that clicks tell which ranker is better."""
+    """A way to merge the lists of several rankers into one, so that clicks tell which ranker is better.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.explore.interleaving import INTERLEAVINGS
+    >>> all(isinstance(make(), Interleaving) for make in INTERLEAVINGS.values())
+    True
+    """
 
     def merge(
         self, rankings: Sequence[ArrayLike], k: int, *, size: int = 1, random_state: RandomState = None
