@@ -8,7 +8,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
 from lambdamart_kit.core.queries import Queries, query_weights
-from lambdamart_kit.core.sorting import descending_order
+from lambdamart_kit.core.sorting import worth_of_rows
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids, IndexArray
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
 
@@ -317,24 +317,7 @@ def _shown(scores: FloatArray, queries: Queries, k: int | None, ties: str, disco
     worth = discount(longest).astype(np.float64)
     if k is not None:
         worth[check_count(k, name="k") :] = 0.0
-    order = descending_order(scores, queries.ptr)
-    rank = np.arange(len(order)) - np.repeat(queries.ptr[:-1], queries.sizes)
-    of_rank: FloatArray = worth[rank]
-    if ties == "average":
-        of_rank = _block_means(of_rank, scores[order], queries.ptr)
-    shown = np.empty(len(order))
-    shown[order] = of_rank
-    return shown
-
-
-def _block_means(worth: FloatArray, ranked: FloatArray, ptr: IndexArray) -> FloatArray:
-    """`worth` replaced by its mean within each block of equal `ranked` scores of a query."""
-    starts = np.zeros(len(ranked), dtype=bool)
-    starts[ptr[:-1]] = True
-    starts[1:] |= ranked[1:] != ranked[:-1]
-    first = np.flatnonzero(starts)
-    sizes = np.diff(np.append(first, len(ranked)))
-    return np.repeat(np.add.reduceat(worth, first) / sizes, sizes)
+    return worth_of_rows(scores, queries.ptr, worth, tied=ties == "average")
 
 
 def _item_exposure(

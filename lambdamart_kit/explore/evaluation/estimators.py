@@ -70,6 +70,9 @@ ESTIMATORS: dict[str, Callable[[FloatArray, FloatArray, FloatArray, FloatArray, 
     "sndr": self_normalised_doubly_robust,
     "switch": switch,
     "shrinkage": optimistic_shrinkage,
+    # Its model is fitted in another way: `reward_models`.
+    "mrdr": doubly_robust,
 }
-NEED_MODEL = ("direct", "dr", "sndr", "switch", "shrinkage")
+NEED_MODEL = ("direct", "dr", "sndr", "switch", "shrinkage", "mrdr")
+RATIOS = ("snips", "sndr")
 NEED_LIMIT = ("clipped", "switch", "shrinkage")

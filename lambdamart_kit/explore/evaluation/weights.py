@@ -24,6 +24,10 @@ class Overlap(NamedTuple):
         1 in expectation if the propensities are right and cover the policy.
     unsupported : float
         Share of the policy's probability on actions that the log could not show; NaN if it is not known.
+    expected_effective : float
+        Effective sample size that the log has in expectation over the actions, from the probabilities of all
+        of them: ``n / mean of sum_a policy(a)^2 / logging(a)``. It counts large weights that did not happen
+        to be drawn; NaN if the probabilities are not known.
 
     Examples
     --------
@@ -36,6 +40,7 @@ class Overlap(NamedTuple):
     largest_share: float
     mean_weight: float
     unsupported: float
+    expected_effective: float = np.nan
 
     def problems(
         self,
@@ -43,15 +48,19 @@ class Overlap(NamedTuple):
         least_effective: float = 30.0,
         most_largest: float = 0.2,
         most_unsupported: float = 0.01,
+        most_deviations: float = 4.0,
     ) -> list[str]:
         """Reasons not to trust an estimate made from these weights; empty if there is none.
 
         Parameters
         ----------
         least_effective : float
-            Smallest effective sample size, in rows.
+            Smallest effective sample size, in rows; the expected one too, where it is known.
         most_largest, most_unsupported : float
             Largest shares, in [0, 1].
+        most_deviations : float
+            How many standard errors the mean weight may be from 1. It is below 1 where large weights are
+            missing from the log, and on either side where propensities are wrong.
 
         Returns
         -------
@@ -63,12 +72,25 @@ class Overlap(NamedTuple):
             found.append(
                 f"the effective sample size is {self.effective_sample_size:.1f}, below {least_effective:g}"
             )
+        elif self.expected_effective < least_effective:
+            found.append(
+                f"the effective sample size is {self.expected_effective:.1f} in expectation, below "
+                f"{least_effective:g}: large weights did not happen to be drawn"
+            )
         if self.largest_share > most_largest:
             found.append(f"one row has {self.largest_share:.0%} of all weight, more than {most_largest:.0%}")
         if self.unsupported > most_unsupported:
             found.append(
                 f"{self.unsupported:.1%} of the policy's choices could not be logged, more than "
                 f"{most_unsupported:.1%}"
+            )
+        # The variance of the mean weight is mean^2 (1 / effective - 1 / n), with n = effective / share.
+        spread = max(1.0 - self.share_effective, 0.0) / max(self.effective_sample_size, 1e-300)
+        error = self.mean_weight * np.sqrt(spread)
+        if abs(self.mean_weight - 1.0) > max(most_deviations * error, 1e-6):
+            found.append(
+                f"the mean weight is {self.mean_weight:.3f}, with a standard error of {error:.3f}, and not "
+                "1: propensities are wrong, or large weights are missing"
             )
         return found
 
@@ -149,6 +171,7 @@ def overlap(
     total = w.sum()
     effective = total**2 / (w**2).sum() if total > 0 else 0.0
     unsupported = np.nan
+    expected = np.nan
     if (probabilities is None) != (logging is None):
         raise ValueError("'probabilities' and 'logging' must be given together; got one of them")
     if probabilities is not None:
@@ -159,6 +182,12 @@ def overlap(
                 f"'probabilities' and 'logging' must be ({len(w)}, n_actions); "
                 f"got {wanted.shape} and {chance.shape}"
             )
-        unsupported = float(np.where(chance > 0, 0.0, wanted).sum(axis=1).mean())
+        possible = chance > 0
+        unsupported = 0.0 if possible.all() else float(np.where(possible, 0.0, wanted).sum() / len(w))
+        ratio = np.divide(wanted, chance, out=np.zeros_like(wanted), where=possible)
+        second = float(np.einsum("na,na->", ratio, wanted)) / len(w)
+        expected = len(w) / second if second > 0 else 0.0
     largest = w.max() / total if total > 0 else 1.0
-    return Overlap(float(effective), float(effective / len(w)), float(largest), float(w.mean()), unsupported)
+    return Overlap(
+        float(effective), float(effective / len(w)), float(largest), float(w.mean()), unsupported, expected
+    )
