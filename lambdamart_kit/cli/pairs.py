@@ -82,6 +82,12 @@ def audit(
         str | None, typer.Option(help="Other side of a split: shared prompts are named.")
     ] = None,
     annotator: Annotated[str | None, typer.Option(help="Column that says who judged.")] = None,
+    diversity: Annotated[
+        bool,
+        typer.Option(
+            "--diversity", help="Also measure how alike responses are, and whether that is preferred."
+        ),
+    ] = False,
     noise: Annotated[int, typer.Option(help="Also show so many of the most suspicious labels.")] = 0,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
@@ -98,9 +104,10 @@ def audit(
 
     # Texts are kept only where they are shown or a model is fitted on them: an audit needs their facts.
     with _rows_bar("read") as progress:
-        pairs = _read(data, columns, layout, texts=noise > 0 or html is not None, progress=progress)
+        texts = noise > 0 or html is not None or diversity
+        pairs = _read(data, columns, layout, texts=texts, progress=progress)
         theirs = None if other is None else _read(other, columns, layout, texts=False, progress=progress)
-    report = examine(pairs, theirs, annotator=annotator)
+    report = examine(pairs, theirs, annotator=annotator, diversity=diversity)
     if html is not None:
         from lambdamart_kit.cli.output import write_page
         from lambdamart_kit.preferences.auditing.page import audit_page

@@ -201,6 +201,7 @@ def vendi_score(
     *,
     similarity: ArrayLike | None = None,
     order: float = 1.0,
+    probabilities: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     per_query: bool = False,
 ) -> float | FloatArray:
@@ -209,8 +210,9 @@ def vendi_score(
     .. math:: \exp\Big(-\sum_i \lambda_i \log \lambda_i\Big), \qquad \lambda = \text{eigenvalues of } K / n
 
     with K the cosines of `features` (of embeddings of a model's outputs, it measures how alike they read)
-    or a given `similarity`. `order` q is the order of the entropy: ``(sum lambda^q)^(1/(1-q))``, 1 being
-    the limit above, infinity ``1 / max lambda``.
+    or a given `similarity`. With `probabilities` p it is the score of a distribution over the items, with
+    :math:`\sqrt{p_i p_j} K_{ij}` in place of :math:`K / n`. `order` q is the order of the entropy:
+    ``(sum lambda^q)^(1/(1-q))``, 1 being the limit above, infinity ``1 / max lambda``.
 
     Parameters
     ----------
@@ -222,6 +224,9 @@ def vendi_score(
         Instead of features: symmetric, positive semi-definite, with a diagonal of ones.
     order : float
         > 0; low orders count rare items more.
+    probabilities : (n_samples,) array-like, optional
+        Probability of each row within its set, >= 0, with sum 1 in each set: a policy over responses, for
+        example. By default all rows of a set are equally likely.
     sample_weight : (n_samples,) array-like, optional
         Weight of the row's query in the mean, the same for all its rows. 1 by default.
     per_query : bool
@@ -253,19 +258,39 @@ def vendi_score(
         raise ValueError("exactly one of 'features' and 'similarity' must be given; got both or neither")
     rows = _unit_rows(features) if features is not None else _check_kernel(similarity)
     queries = Queries.from_qid(qid, len(rows))
+    chance = _chances(probabilities, queries)
     values = np.empty(queries.n_queries)
     for q, (a, b) in enumerate(zip(queries.ptr[:-1], queries.ptr[1:])):
         of_query = queries.order[a:b]
+        root = np.sqrt(chance[of_query])
         if similarity is not None:
-            matrix = rows[np.ix_(of_query, of_query)]
+            matrix = rows[np.ix_(of_query, of_query)] * np.outer(root, root)
         else:
-            X = rows[of_query]
+            X = rows[of_query] * root[:, None]
             matrix = X @ X.T if len(X) <= X.shape[1] else X.T @ X
-        eigenvalues = np.asarray(np.linalg.eigvalsh(matrix / len(of_query)), dtype=np.float64)
+        eigenvalues = np.asarray(np.linalg.eigvalsh(matrix), dtype=np.float64)
         values[q] = _effective_number(eigenvalues, order)
     if per_query:
         return values
     return weighted_mean(values, query_weights(sample_weight, queries), "vendi_score")
+
+
+def _chances(probabilities: ArrayLike | None, queries: Queries) -> FloatArray:
+    """Probability of each row within its set, in row order."""
+    sizes = np.asarray(queries.unsort(np.repeat(queries.sizes, queries.sizes)), dtype=np.float64)
+    if probabilities is None:
+        return 1.0 / sizes
+    chance = np.asarray(probabilities, dtype=np.float64)
+    if chance.shape != sizes.shape or not (chance >= 0).all():
+        raise ValueError(
+            f"'probabilities' must be ({len(sizes)},), one a row, >= 0; got shape {chance.shape}"
+        )
+    sums = np.add.reduceat(queries.sort(chance), queries.ptr[:-1])
+    if not np.allclose(sums, 1.0):
+        raise ValueError(
+            f"'probabilities' must sum to 1 in each set; got {sums[np.abs(sums - 1).argmax()]:g} for one"
+        )
+    return chance
 
 
 def _effective_number(eigenvalues: FloatArray, order: float) -> float:

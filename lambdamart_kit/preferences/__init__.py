@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lambdamart_kit.preferences.auditing.audit import audit as audit
+    from lambdamart_kit.preferences.auditing.diversity import distinct_n as distinct_n
+    from lambdamart_kit.preferences.auditing.diversity import generation_diversity as generation_diversity
+    from lambdamart_kit.preferences.auditing.diversity import self_similarity as self_similarity
     from lambdamart_kit.preferences.auditing.report import AuditReport as AuditReport
+    from lambdamart_kit.preferences.auditing.sameness import Sameness as Sameness
+    from lambdamart_kit.preferences.auditing.sameness import sameness as sameness
     from lambdamart_kit.preferences.dpo import DPOPolicy as DPOPolicy
     from lambdamart_kit.preferences.judges.agreement import krippendorff_alpha as krippendorff_alpha
     from lambdamart_kit.preferences.judges.crowd import CrowdBradleyTerry as CrowdBradleyTerry
@@ -40,6 +45,11 @@ _HOME = {
     "TextFeatures": "text",
     "TfidfFeatures": "text",
     "cleaned": "noise",
+    "Sameness": "auditing.sameness",
+    "distinct_n": "auditing.diversity",
+    "generation_diversity": "auditing.diversity",
+    "sameness": "auditing.sameness",
+    "self_similarity": "auditing.diversity",
     "judge_report": "judges.report",
     "krippendorff_alpha": "judges.agreement",
     "label_noise": "noise",

@@ -256,20 +256,22 @@ class PreferencePairs(PairTable):
             )
         return dataclasses.replace(self, features=matrix)
 
-    def audit(self, other: PreferencePairs | None = None) -> AuditReport:
+    def audit(self, other: PreferencePairs | None = None, *, diversity: bool = False) -> AuditReport:
         """What is wrong with these pairs; see :func:`lambdamart_kit.preferences.auditing.audit.audit`.
 
         Parameters
         ----------
         other : PreferencePairs, optional
             The other side of a split, to look for prompts on both sides.
+        diversity : bool
+            Also measure how alike responses are, and whether the labels reward it. Needs texts.
 
         Returns
         -------
         AuditReport
             Rows with each problem, and facts such as the length bias.
         """
-        return audit(self, other)
+        return audit(self, other, diversity=diversity)
 
     def _scatter(self, X_chosen: Any, X_rejected: Any) -> Any:
         """Rows of pairs to rows of responses; a response met again must look the same."""

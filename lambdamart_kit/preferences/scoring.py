@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, ndtri
 
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, BoolArray, FloatArray, IndexArray
 
 _LENGTH_MATCHED = 0.1  # responses whose lengths differ by at most this share of the longer
 
@@ -159,6 +159,19 @@ def clustered_mean(
     return Mean(mean, mean - half, mean + half)
 
 
+def length_matched(chosen_length: FloatArray, rejected_length: FloatArray) -> BoolArray:
+    """Pairs of responses that are nearly equally long, and not empty.
+
+    Examples
+    --------
+    >>> length_matched(np.array([100.0, 100.0, 0.0]), np.array([95.0, 80.0, 0.0])).tolist()
+    [True, False, False]
+    """
+    longer = np.maximum(chosen_length, rejected_length)
+    matched = (np.abs(chosen_length - rejected_length) <= _LENGTH_MATCHED * longer) & (longer > 0)
+    return np.asarray(matched, dtype=np.bool_)
+
+
 def preference_report(
     margin: FloatArray,
     target: FloatArray,
@@ -224,7 +237,7 @@ def _describe(
     loss = mean(lambda: log_loss(margin, target))
     longer = chosen_length - rejected_length
     known = np.maximum(chosen_length, rejected_length)
-    matched = (np.abs(longer) <= _LENGTH_MATCHED * known) & (known > 0)
+    matched = length_matched(chosen_length, rejected_length)
     by_length = np.where(known > 0, accuracy(longer, target, half_ties=True), np.nan)
     return {
         "pairs": len(margin),

@@ -9,6 +9,7 @@ import scipy.sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray
 from lambdamart_kit.preferences.auditing.near_duplicates import near_any, near_duplicates
 from lambdamart_kit.preferences.auditing.report import AuditReport
+from lambdamart_kit.preferences.auditing.sameness import sameness
 from lambdamart_kit.preferences.auditing.votes import annotator_table, findings_of_votes
 from lambdamart_kit.preferences.judges.report import judge_report
 from lambdamart_kit.preferences.pair_table import PairTable
@@ -18,7 +19,13 @@ from lambdamart_kit.preferences.scoring import accuracy, clustered_mean
 _NEARLY_ALL = 0.999  # a feature with one value in this share of the responses says next to nothing
 
 
-def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | None = None) -> AuditReport:
+def audit(
+    pairs: PairTable,
+    other: PairTable | None = None,
+    *,
+    annotator: str | None = None,
+    diversity: bool = False,
+) -> AuditReport:
     """Look for what makes preference pairs worthless, misleading or unfair to evaluate on.
 
     Parameters
@@ -30,6 +37,8 @@ def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | 
     annotator : str, optional
         Column that says who judged; one of annotator, worker, judge and the like is found by itself. Votes of
         different judges on the same responses are neither duplicates nor contradictions.
+    diversity : bool
+        Also measure how alike responses are, and whether the labels reward it: :func:`sameness`. Needs texts.
 
     Returns
     -------
@@ -64,6 +73,7 @@ def audit(pairs: PairTable, other: PairTable | None = None, *, annotator: str | 
         judge_report(pairs, annotator=annotator),
         pairs.margins(),
         clusters,
+        sameness(pairs) if diversity else None,
     )
 
 

@@ -49,7 +49,13 @@ def audit_page(report: AuditReport, pairs: PairTable, *, title: str = "Audit of 
     >>> [section.title for section in audit_page(pairs.audit(), pairs).sections]
     ['Findings', 'Pairs to look at', 'Lengths']
     """
-    sections = [_findings(report), _examples(report, pairs), _lengths(report, pairs), *_judges(report)]
+    sections = [
+        _findings(report),
+        _examples(report, pairs),
+        _lengths(report, pairs),
+        _sameness(report),
+        *_judges(report),
+    ]
     lead = [f"{report.n_pairs:,} pairs, {report.n_prompts:,} prompts, {report.n_responses:,} responses."]
     return Page(title, lead, [section for section in sections if section is not None])
 
@@ -144,6 +150,46 @@ def _lengths(report: AuditReport, pairs: PairTable) -> Section | None:
     rows = [[text(name.replace("_", " ")), Cell(f"{value:,.4g}")] for name, value in report.facts.items()]
     table = html_table("Lengths in characters", ["fact", "value"], rows)
     return Section("lengths", "Lengths", [side_by_side(chart, table)])
+
+
+def _sameness(report: AuditReport) -> Section | None:
+    """Winners against losers, and how often the more typical response is preferred."""
+    if report.sameness is None:
+        return None
+    sides = [
+        [
+            text(row["measure"].replace("_", " ")),
+            text("within a prompt" if row["of"] == "prompt" else "all prompts together"),
+            Cell(f"{row['prompts']:,}"),
+            Cell(f"{row['winners']:.3f}"),
+            Cell(f"{row['losers']:.3f}"),
+            text("" if np.isnan(row["lower"]) else f"{row['lower']:+.3f} to {row['upper']:+.3f}"),
+        ]
+        for row in report.sameness.sides.to_dict("records")
+    ]
+    typical = [
+        [
+            text(row["like"]),
+            Cell(f"{row[pairs]:,}"),
+            text(which),
+            Cell(f"{row[share]:.1%}"),
+            text(f"{row[f'{prefix}lower']:.1%} to {row[f'{prefix}upper']:.1%}"),
+        ]
+        for row in report.sameness.typical.to_dict("records")
+        for which, pairs, share, prefix in (
+            ("all", "pairs", "preferred", ""),
+            ("of nearly equal length", "matched_pairs", "matched", "matched_"),
+        )
+        if row[pairs]
+    ]
+    parts = []
+    if sides:
+        columns = ["measure", "of", "prompts", "winners", "losers", "95 % interval of the difference"]
+        parts.append(html_table("Responses that win against responses that lose", columns, sides))
+    if typical:
+        columns = ["more like the others of", "pairs", "which", "preferred", "95 % interval"]
+        parts.append(html_table("How often the more typical response is preferred", columns, typical))
+    return Section("sameness", "Sameness of responses", parts) if parts else None
 
 
 def _judges(report: AuditReport) -> list[Section]:

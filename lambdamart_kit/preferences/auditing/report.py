@@ -11,6 +11,7 @@ import pandas as pd
 from lambdamart_kit.core.typing import IndexArray, Settings
 
 if TYPE_CHECKING:
+    from lambdamart_kit.preferences.auditing.sameness import Sameness
     from lambdamart_kit.preferences.judges.report import JudgeReport
 
 _MOST_CLUSTERS = 10
@@ -68,6 +69,8 @@ class AuditReport:
     prompt_clusters : DataFrame or None
         Prompts that are near duplicates of each other, one row a cluster, the largest first: ``prompts``,
         ``pairs``, ``prompt`` (the first one's text), ``another``.
+    sameness : Sameness or None
+        How alike responses are and whether labels reward it, where that was asked for.
 
     Examples
     --------
@@ -88,6 +91,7 @@ class AuditReport:
     judges: JudgeReport
     margins: pd.DataFrame | None = None
     prompt_clusters: pd.DataFrame | None = None
+    sameness: Sameness | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """``problem``, ``pairs``, ``share``, ``first`` (first pair with it, or -1), ``meaning``.
@@ -129,6 +133,7 @@ class AuditReport:
             "judges": self.judges.to_dict(),
             "prompt_clusters": _records(self.prompt_clusters),
             "margins": _records(self.margins),
+            "sameness": None if self.sameness is None else self.sameness.to_dict(),
         }
 
     def to_markdown(self) -> str:
@@ -163,6 +168,8 @@ class AuditReport:
             lines += _annotator_lines(self.annotators)
         if self.constant_features:
             lines += ["", f"Nearly constant features: {', '.join(self.constant_features)}."]
+        if self.sameness is not None:
+            lines += ["", self.sameness.to_markdown().rstrip()]
         if self.judges:
             lines += ["", self.judges.to_markdown().rstrip()]
         return "\n".join(lines) + "\n"
