@@ -23,8 +23,8 @@ from lambdamart_kit.cli import (
     names,
     pairs,
     reporting,
-    simulation,
 )
+from lambdamart_kit.cli.exploring import diversify, policy, simulation
 from lambdamart_kit.cli.output import Group
 from lambdamart_kit.runtime.terminal import printable
 from lambdamart_kit.runtime.version import __version__
@@ -75,6 +75,9 @@ _OPTION = {
     "'missing'": "--letor missing",
     "'query_file'": "--letor query-file",
     "'letor'": "--letor",
+    "check_overlap=False": "--anyway",
+    "'width'": "--width",
+    "kind='bernstein'": "--interval bernstein",
     "accept_terms=True": "--accept-terms",
 }
 
@@ -128,6 +131,8 @@ app.command("report")(reporting.report)
 app.command("export")(export.export)
 app.command("simulate")(simulation.simulate)
 app.command("names")(names.names)
+app.command("diversify")(diversify.diversify)
+app.add_typer(policy.app, name="policy")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(pairs.app, name="pairs")
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.runtime.terminal import printable
 
@@ -67,6 +68,20 @@ def say(line: str) -> None:
             textwrap.fill(text, room, break_long_words=False) if len(text) > room else text for text in lines
         ]
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def write_rows(records: Iterable[Settings], out: Path | None) -> int:
+    """Write rows to a file, or as JSON lines to stdout; return their number."""
+    from lambdamart_kit.files.records import json_line
+    from lambdamart_kit.preferences.reading.records import write_records
+
+    if out is not None:
+        return write_records(records, out)
+    n_rows = 0
+    for record in records:
+        sys.stdout.write(json_line(record))
+        n_rows += 1
+    return n_rows
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -15,8 +15,7 @@ import typer
 from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.dpo import dpo
 from lambdamart_kit.cli.leaderboard import leaderboard, rankings
-from lambdamart_kit.cli.output import Group, print_names, say
-from lambdamart_kit.core.typing import Settings
+from lambdamart_kit.cli.output import Group, print_names, say, write_rows
 from lambdamart_kit.runtime.terminal import printable
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ def score(
     reward = RewardModel.load(model)
     with _rows_bar("scored") as progress:
         records = score_records(reward, data, columns=roles(columns), layout=layout, progress=progress)
-        n_rows = _write_rows(records, out)
+        n_rows = write_rows(records, out)
     if out is not None:
         say(f"scored {n_rows} rows, written to {out}")
 
@@ -288,9 +287,9 @@ def select(
     # Where rows are pairs, the rows of the file are written as they are; else the pairs made of them.
     if (pairs.rows == np.arange(len(pairs))[:, None]).all():
         records = list(read_records(data))
-        _write_rows((records[row] for row in taken.rows[:, 0]), out)
+        write_rows((records[row] for row in taken.rows[:, 0]), out)
     else:
-        _write_rows(taken.to_records(), out)
+        write_rows(taken.to_records(), out)
 
 
 app.command()(leaderboard)
@@ -309,20 +308,6 @@ def _read(
     from lambdamart_kit.preferences import PreferencePairs
 
     return PreferencePairs.read(data, columns=roles(columns), layout=layout, texts=texts, progress=progress)
-
-
-def _write_rows(records: Iterable[Settings], out: Path | None) -> int:
-    """Write rows to a file, or as JSON lines to stdout; return their number."""
-    from lambdamart_kit.files.records import json_line
-    from lambdamart_kit.preferences.reading.records import write_records
-
-    if out is not None:
-        return write_records(records, out)
-    n_rows = 0
-    for record in records:
-        sys.stdout.write(json_line(record))
-        n_rows += 1
-    return n_rows
 
 
 @contextmanager

@@ -65,6 +65,8 @@ def interval_of_mean(
     check_choice(kind, KINDS, name="kind")
     if not 0 < confidence < 1:
         raise ValueError(f"'confidence' must be between 0 and 1; got {confidence!r}")
+    if width is not None and kind != "bernstein":
+        raise ValueError(f"'width' is for kind='bernstein' only; got {width!r} with kind={kind!r}")
     n = len(terms)
     if n < 2:
         raise ValueError(f"'terms' must hold at least two rows for an interval; got {n}")

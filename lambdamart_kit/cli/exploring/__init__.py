@@ -1,0 +1,1 @@
+"""Commands about what to show: policies judged from logs, diversified lists, simulated users."""
