@@ -218,3 +218,62 @@ def test_compressed_or_pickled_arrays_are_refused(tmp_path_factory, tmp_path):
         path = repack(tmp_path / "arrays.lmk", manifest, {name: stream.getvalue()})
         with pytest.raises(ModelFormatError, match="damaged"):
             load_ranker(path)
+
+
+def edited_arrays(source, target, edit):
+    """The model with the arrays of its weights edited."""
+    manifest, members = unpack(source)
+    ((name, content),) = members.items()
+    arrays = dict(np.load(io.BytesIO(content)))
+    edit(arrays)
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return repack(target, manifest, {name: stream.getvalue()})
+
+
+@pytest.mark.parametrize("kind", [LinearRanker, NeuralRanker])
+@pytest.mark.parametrize("cut", ["one", "one more axis"])
+def test_arrays_that_numpy_would_stretch_to_fit(kind, cut, tmp_path_factory, tmp_path):
+    """A coefficient for all columns together is a sound matrix product, and gives other scores."""
+    sound = fitted(kind(max_iter=1, random_state=0), tmp_path_factory)
+    names = [name for name in np.load(io.BytesIO(next(iter(unpack(sound)[1].values())))) if name]
+    for name in names:
+
+        def edit(arrays, name=name):
+            array = arrays[name]
+            arrays[name] = np.ones((1,) * array.ndim) if cut == "one" else array[..., None]
+
+        if cut == "one" and name == "intercept_2":
+            continue  # the last layer has one output, and so one intercept
+        path = edited_arrays(sound, tmp_path / "m.lmk", edit)
+        with pytest.raises(ModelFormatError, match="must be of shape"):
+            load_ranker(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        ("state", "best_iteration_", -7),
+        ("state", "best_iteration_", 10**9),
+        ("state", "best_iteration_", 2.5),
+        ("state", "best_iteration_", None),
+        ("params", "booster", "xgboost"),
+        ("params", "booster", "os:system"),
+        (None, "version", True),
+        (None, "version", -1),
+        (None, "version", 1.0),
+    ],
+)
+def test_a_manifest_that_contradicts_the_trees(native, tmp_path, where, name, value):
+    manifest, members = unpack(native)
+    (manifest if where is None else manifest[where])[name] = value
+    with pytest.raises(ModelFormatError, match="is damaged"):
+        load_ranker(repack(tmp_path / "m.lmk", manifest, members))
+
+
+def test_trees_of_one_booster_are_not_saved_as_those_of_another(tmp_path):
+    ranker = LambdaMART(n_estimators=2, num_leaves=4).fit(DATA.X, DATA.y, qid=DATA.qid)
+    ranker.set_params(booster="xgboost")
+    with pytest.raises(ValueError, match="'booster' must be what it was in fit to save the ranker"):
+        ranker.save(tmp_path / "m.lmk")
+    ranker.set_params(booster="native").save(tmp_path / "m.lmk")

@@ -138,5 +138,9 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
     def _restore(self, files: dict[str, bytes]) -> None:
         arrays = saving.read_arrays(files["weights.npz"])
         inputs = {name: arrays.pop(f"inputs_{name}") for name in ("mean", "scale", "knots")}
+        for name in ("mean", "scale"):
+            saving.check_shape(inputs[name], (self.n_features_in_,), f"inputs_{name}")
+        n_knots = None if self.input_transform == "quantile" else 0
+        saving.check_shape(inputs["knots"], (n_knots, self.n_features_in_), "inputs_knots")
         self.inputs_ = InputTransform.of_arrays(self.input_transform, inputs)
         self._take_arrays(arrays)

@@ -23,6 +23,7 @@ from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import LinearSum
 from lambdamart_kit.objectives import Bound
+from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.columns.scaling import row_blocks
@@ -291,7 +292,10 @@ class LinearRanker(GradientRanker):
 
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
         self.coef_ = arrays["coef"]
+        saving.check_shape(self.coef_, (self.n_features_in_,), "coef")
         self.bag_coefs_ = arrays.get("bag_coefs")
+        if self.bag_coefs_ is not None:
+            saving.check_shape(self.bag_coefs_, (None, self.n_features_in_), "bag_coefs")
 
 
 @dataclass(frozen=True, eq=False)

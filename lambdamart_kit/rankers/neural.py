@@ -20,6 +20,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.export.model import Network
 from lambdamart_kit.objectives import Bound, Objective, names_rows
+from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.bags.networks import Weights, side_by_side
 from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
@@ -317,13 +318,13 @@ class NeuralRanker(GradientRanker):
     def _take_arrays(self, arrays: dict[str, Array]) -> None:
         self.bag_networks_ = None
         if self.bag_iterations_ is None:
-            self.coefs_, self.intercepts_ = _network(arrays)
+            self.coefs_, self.intercepts_ = _network(arrays, self.n_features_in_)
             return
         self.bag_networks_ = []
         for number in range(len(self.bag_iterations_)):
             prefix = f"bag{number}_"
             own = {k.removeprefix(prefix): part for k, part in arrays.items() if k.startswith(prefix)}
-            self.bag_networks_.append(_network(own))
+            self.bag_networks_.append(_network(own, self.n_features_in_))
         self.coefs_, self.intercepts_ = side_by_side(self.bag_networks_)
 
 
@@ -332,9 +333,14 @@ def _named(network: tuple[Weights, Weights]) -> dict[str, Array]:
     return {f"{name}_{at}": part for at, layer in layers for name, part in zip(_PARTS, layer)}
 
 
-def _network(arrays: dict[str, Array]) -> tuple[Weights, Weights]:
+def _network(arrays: dict[str, Array], n_inputs: int) -> tuple[Weights, Weights]:
     n_layers = len(arrays) // len(_PARTS)
     coefs, intercepts = ([arrays[f"{name}_{at}"] for at in range(n_layers)] for name in _PARTS)
+    for at, (coef, intercept) in enumerate(zip(coefs, intercepts)):
+        n_outputs = 1 if at == n_layers - 1 else len(intercept)
+        saving.check_shape(coef, (n_inputs, n_outputs), f"coef_{at}")
+        saving.check_shape(intercept, (n_outputs,), f"intercept_{at}")
+        n_inputs = n_outputs
     return coefs, intercepts
 
 

@@ -178,9 +178,12 @@ def _read_archive(stream: BinaryIO, where: str) -> Content:
         raise ModelFormatError(f"{where}: not a model file, or damaged ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelFormatError(f"{where}: not a model file of lambdamart_kit")
-    if not isinstance(manifest.get("version"), int) or manifest["version"] > VERSION:
+    version = manifest.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ModelFormatError(f"{where}: the manifest is damaged ('version' is {version!r})")
+    if version > VERSION:
         raise ModelFormatError(
-            f"{where}: format version {manifest.get('version')!r} is newer than this lambdamart_kit reads "
+            f"{where}: format version {version} is newer than this lambdamart_kit reads "
             f"({VERSION}); it was written by {manifest.get('written_by')}; upgrade lambdamart_kit"
         )
     try:
@@ -321,6 +324,26 @@ def try_out(n_features: int, predict: Callable[[np.ndarray], np.ndarray]) -> Non
     scores = predict(np.zeros((1, n_features), dtype=np.float32))
     if np.shape(scores) != (1,) or not np.isfinite(scores).all():
         raise ValueError("its score of a row of zeros is no number")
+
+
+def check_shape(array: np.ndarray, shape: tuple[int | None, ...], name: str) -> None:
+    """Refuse an array of another shape, which NumPy might stretch to fit; None is any number.
+
+    Raises
+    ------
+    ValueError
+        Naming the array and both shapes.
+
+    Examples
+    --------
+    >>> check_shape(np.zeros((2, 3)), (None, 3), "coef")
+    """
+    fits = len(array.shape) == len(shape) and all(
+        size == expected for size, expected in zip(array.shape, shape) if expected is not None
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name!r} must be of shape ({wanted}); got {array.shape}")
 
 
 def _check_members(where: str, expected: dict[str, str], members: dict[str, bytes]) -> None:

@@ -399,11 +399,20 @@ class TreeRanker(ScoresByTrees):
         return TreeSum(tuple(self.model_.plain_trees()), self._column_names(), self.categories_)
 
     def _files(self) -> dict[str, bytes]:
+        if not isinstance(self.model_, find_booster(self.booster_name).model):
+            raise ValueError(
+                f"'booster' must be what it was in fit to save the ranker; it is {self.booster_name!r} now; "
+                "set it back, or fit again"
+            )
         return {f"{self.booster_name}.model": self.model_.to_bytes()}
 
     def _restore(self, files: dict[str, bytes]) -> None:
         ((name, content),) = files.items()
-        self.model_ = read_model(name.removesuffix(".model"), content)
+        if name != f"{self.booster_name}.model":
+            raise ValueError(f"its booster is {self.booster_name!r}, but its trees are in {name!r}")
+        self.model_ = read_model(self.booster_name, content)
+        if self.best_iteration_ != self.model_.n_trees:
+            raise ValueError(f"it has {self.model_.n_trees} trees, but 'best_iteration_' is another number")
 
 
 def _rescales_trees(extra: Mapping[str, Any]) -> bool:
