@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers import PointwiseRanker as PointwiseRanker
     from lambdamart_kit.rankers import QueryFeatures as QueryFeatures
     from lambdamart_kit.rankers import XGBoostRanker as XGBoostRanker
+    from lambdamart_kit.rankers import log_to_jsonl as log_to_jsonl
+    from lambdamart_kit.rankers import log_to_mlflow as log_to_mlflow
+    from lambdamart_kit.rankers import prune as prune
+    from lambdamart_kit.rankers import schedule as schedule
+    from lambdamart_kit.rankers import stop_after as stop_after
 
 
 _HOME = {
@@ -46,7 +51,12 @@ _HOME = {
     "NeuralRanker": "rankers",
     "PointwiseRanker": "rankers",
     "QueryFeatures": "rankers",
+    "log_to_jsonl": "rankers",
+    "log_to_mlflow": "rankers",
+    "prune": "rankers",
     "query_routing": "model_selection",
+    "schedule": "rankers",
+    "stop_after": "rankers",
 }
 _MODULES = ("datasets", "diversify", "explore", "metrics", "model_selection", "objectives", "rankers")
 

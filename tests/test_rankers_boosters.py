@@ -137,6 +137,7 @@ def test_every_booster_says_what_it_calls_each_setting(name):
         "categorical_features",
         "feature_names",
         "extra",
+        "schedule",
         "network",
     }
     assert set(find_booster(name).parameter_names) == told

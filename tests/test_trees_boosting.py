@@ -38,6 +38,9 @@ class Held:
     X: Any
     metric: Any
 
+    def evaluate(self, scores):
+        return {self.key: self.metric(scores)}
+
 
 def problem():
     rng = np.random.default_rng(0)
@@ -62,7 +65,7 @@ def test_held_out_scores_are_those_of_the_whole_model():
     held = Held("test", X[:100], lambda s: float(np.mean((s - y[:100]) ** 2)))
     measured = []
 
-    def note(n_rounds, evaluation):
+    def note(n_rounds, evaluation, _):
         seen.append(n_rounds)
         measured.append(evaluation["test"])
         return n_rounds == 8
@@ -79,7 +82,7 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
     checkpoint = Checkpoint(tmp_path / "run.npz", every_trees=5)
     train(8, checkpoint=checkpoint)
     rounds = []
-    resumed = train(checkpoint=checkpoint, after_round=lambda n, _: rounds.append(n), n_threads=2)
+    resumed = train(checkpoint=checkpoint, after_round=lambda n, *_: rounds.append(n), n_threads=2)
     assert np.array_equal(scores(whole), scores(resumed))
     assert whole.to_lightgbm().model_to_string() == resumed.to_lightgbm().model_to_string()
     assert rounds == list(range(1, 13))  # early stopping sees the rounds of the first run too
@@ -114,7 +117,7 @@ def test_a_killed_run_resumes(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_trees_boosting import train; from lambdamart_kit.trees.checkpoint import Checkpoint\n"
         "train(100_000, checkpoint=Checkpoint(sys.argv[2], every_trees=1),"
-        " after_round=lambda n, _: print(n, flush=True))"
+        " after_round=lambda n, *_: print(n, flush=True))"
     )
     command = [sys.executable, "-c", code, os.path.dirname(__file__), str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -198,7 +201,7 @@ def test_two_runs_of_one_checkpoint_are_told(tmp_path):
     checkpoint = Checkpoint(tmp_path / "run.npz", every_trees=1)
     inner = []
 
-    def meanwhile(n_rounds, _):
+    def meanwhile(n_rounds, *_):
         if n_rounds == 1:
             with pytest.warns(UserWarning, match="is written by another fit that is running"):
                 inner.append(train(2, checkpoint=checkpoint))

@@ -158,6 +158,11 @@ class CatBoostBooster(Booster):
         """Grow trees; see `Booster.fit`."""
         if not isinstance(bound, LibraryObjective):
             raise ValueError("'booster' must not be 'catboost' here: CatBoost runs its own losses only")
+        if params.schedule is not None:
+            raise ValueError(
+                "'callbacks' must hold no schedule with CatBoost, which cannot change its learning rate; use "
+                "LambdaMART, LightGBMRanker or XGBoostRanker"
+            )
         settings = catboost_settings(params, bound.name) | {"loss_function": bound.name, **bound.options}
         measure = _Measure(eval_sets)
         names = safe_names(params.feature_names)
@@ -170,6 +175,8 @@ class CatBoostBooster(Booster):
                     np.arange(eval_set.X.shape[0]) % 2,
                     cat_features=list(params.categorical_features),
                     group_id=np.zeros(eval_set.X.shape[0], dtype=np.int64),
+                    # With starting scores CatBoost asks for some here; measures add the true ones themselves.
+                    baseline=None if bound.init_score is None else np.zeros(eval_set.X.shape[0]),
                     feature_names=names,
                 )
                 for eval_set in eval_sets
@@ -180,6 +187,7 @@ class CatBoostBooster(Booster):
             cat_features=list(params.categorical_features),
             group_id=bound.queries.query_of_ordered_row,
             group_weight=bound.sample_weight,
+            baseline=bound.init_score,
             feature_names=names,
         )
         # On a GPU, CatBoost takes no measure and no callback of ours: rounds are looked at afterwards.
@@ -191,15 +199,18 @@ class CatBoostBooster(Booster):
             # CatBoost warns that it cannot compile the measure with Numba: no loss, for one call a round.
             warnings.filterwarnings("ignore", message="(?s)(Failed to|Can't) optim")
             raw = cb.CatBoost(settings)
+            after_round = _AfterRound(callbacks, measure, held)
             try:
                 raw.fit(
                     train,
                     eval_set=None if on_gpu else held_out,
-                    callbacks=None if on_gpu else [_AfterRound(callbacks, measure, held)],
+                    callbacks=None if on_gpu else [after_round],
                     init_model=start.raw if start is not None else None,
                 )
             except cb.CatBoostError as error:
                 raise ValueError(f"CatBoost does not take 'loss' or 'booster_params': {error}") from error
+            if after_round.failure is not None:
+                raise after_round.failure
         model = CatBoostModel(raw)
         if on_gpu:
             n_before = 0 if start is None else start.n_trees
@@ -310,8 +321,13 @@ class _AfterRound:
         self._held = held
         self._measure = measure
         self._n_rounds = 0
+        self.failure: Exception | None = None
 
     def after_iteration(self, info: Any) -> bool:
         self._n_rounds += 1
-        stop = finish_round(self._callbacks, self._n_rounds, self._measure.evaluation)
+        try:
+            stop = finish_round(self._callbacks, self._n_rounds, self._measure.evaluation)
+        except Exception as error:  # raised afterwards; CatBoost would hide it in its own
+            self.failure = error
+            stop = True
         return not (stop or self._held.is_asked)

@@ -48,6 +48,13 @@ class LightGBMBooster(Booster):
         if isinstance(bound, LibraryObjective):
             settings |= {"objective": bound.name, **bound.options}
             labels = {"label": bound.y, "group": bound.queries.sizes, "weight": bound.sample_weight}
+            labels["init_score"] = bound.init_score
+            if start is not None and bound.init_score is not None:
+                # LightGBM would put the scores of the model in the place of the starting scores.
+                raise ValueError(
+                    "'init_score' must be None with LightGBM's own objectives and 'warm_start' or "
+                    "'init_model'; use LambdaMART(booster='lightgbm'), which takes both"
+                )
         else:
             settings["objective"] = _as_lightgbm_objective(bound)
         columns: dict[str, Any] = {
@@ -66,7 +73,7 @@ class LightGBMBooster(Booster):
                 valid_sets=held_out,
                 valid_names=[e.name for e in eval_sets],
                 feval=_Measure(held_out, eval_sets) if eval_sets else None,
-                callbacks=[_AfterRound(callbacks, n_before)],
+                callbacks=[*_schedule(params), _AfterRound(callbacks, n_before)],
                 init_model=start.raw if start is not None else None,
             )
         except lgb.basic.LightGBMError as error:
@@ -106,6 +113,13 @@ def lightgbm_settings(params: BoosterParams, own_objective: str | None = None) -
     settings = {**fixed, **settings}
     extra = lightgbm_gate().admit(params.extra, {**settings, "objective": own_objective})
     return {**settings, "force_row_wise": not extra.get("force_col_wise", False), **extra, **params.network}
+
+
+def _schedule(params: BoosterParams) -> list[Any]:
+    """LightGBM's callback that sets the learning rate before each round."""
+    rate = params.schedule
+    # LightGBM counts rounds of this training from 0.
+    return [] if rate is None else [lgb.reset_parameter(learning_rate=lambda at: rate(at + 1))]
 
 
 def _named_objective(raw: lgb.Booster) -> lgb.Booster:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lambdamart_kit.boosters.gates.native import CHECKPOINT, NATIVE, OWN
 from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
 from lambdamart_kit.boosters.protocol import Booster, LibraryObjective, Model
-from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
+from lambdamart_kit.boosters.rounds import Callback, EvalSet, Evaluation, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, ParameterNames, safe_names
 from lambdamart_kit.compile.second_process import compiled_aside
 from lambdamart_kit.core.queries import Queries
@@ -186,6 +186,13 @@ class NativeBooster(Booster):
             split_criterion=cast(SplitCriterion, params.split_criterion),
         )
         started = None if start is None else start.raw
+
+        def after_round(n_rounds: int, evaluation: Evaluation, grown: Ensemble) -> bool:
+            def to_bytes() -> bytes:
+                return NativeModel(replace(grown, trees=grown.trees[:n_rounds]), started).to_bytes()
+
+            return finish_round(callbacks, n_rounds, evaluation, to_bytes)
+
         seen = {
             "categories": len(params.categorical_features) > 0,
             "monotone": any(parameters.monotone_constraints),
@@ -201,7 +208,8 @@ class NativeBooster(Booster):
                 categorical=params.categorical_features,
                 feature_names=safe_names(params.feature_names),
                 eval_sets=eval_sets,
-                after_round=lambda n_rounds, evaluation: finish_round(callbacks, n_rounds, evaluation),
+                after_round=after_round,
+                learning_rates=params.schedule,
                 start=started,
                 checkpoint=checkpoint,
                 n_threads=params.n_threads,

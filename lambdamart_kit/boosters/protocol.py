@@ -40,6 +40,8 @@ class LibraryObjective:
         Constant within a query.
     options : mapping
         Settings of the objective in the library's own names.
+    init_score : (n_samples,) float64, or None
+        Score that each row starts from.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LibraryObjective:
     queries: Queries
     sample_weight: FloatArray | None
     options: Mapping[str, Any] = field(default_factory=dict)
+    init_score: FloatArray | None = None
 
     @property
     def query_weight(self) -> FloatArray | None:

@@ -30,6 +30,11 @@ _ROUNDING = 1e-12  # of a mean: two means this close are one
 class Stopwatch:
     """Seconds spent in each part of a fit.
 
+    Parameters
+    ----------
+    started : float, optional
+        When the fit began, by ``time.perf_counter``; now by default.
+
     Examples
     --------
     >>> watch = Stopwatch()
@@ -39,8 +44,9 @@ class Stopwatch:
     ['gradient']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, started: float | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self.started = time.perf_counter() if started is None else started
 
     def timed(self, part: str, function: F) -> F:
         """`function`, with its time added to `part`."""

@@ -35,7 +35,7 @@ table with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -63,6 +63,8 @@ class BoosterParams:
     split_criterion : {"newton", "least_squares"}
         What a split maximises: the second-order gain, or the fit to the gradients as in Burges (2010).
         Native trees only; libraries have "newton".
+    schedule : callable, optional
+        Learning rate of each round of this fit, which counts from 1; None for `learning_rate` in all.
     extra : mapping
         Settings in the library's own names, as the user passed them in 'booster_params'.
     network : mapping
@@ -89,6 +91,7 @@ class BoosterParams:
     split_criterion: str = "newton"
     seed: int = 0
     n_threads: int = 1
+    schedule: Callable[[int], float] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
 

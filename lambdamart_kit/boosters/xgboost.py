@@ -8,7 +8,7 @@ zeros as zeros.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +171,7 @@ class XGBoostBooster(Booster):
         if isinstance(bound, LibraryObjective):
             settings |= {"objective": bound.name, **bound.options}
             labels = {"label": bound.y, "group": bound.queries.sizes, "weight": bound.query_weight}
+            labels["base_margin"] = bound.init_score
         columns: dict[str, Any] = {
             "nthread": params.n_threads,
             "max_bin": params.max_bin,
@@ -188,7 +189,11 @@ class XGBoostBooster(Booster):
                 train,
                 num_boost_round=params.n_estimators,
                 obj=None if isinstance(bound, LibraryObjective) else _as_xgboost_objective(bound, X),
-                callbacks=[_MarkSparse(is_sparse(X)), _AfterRound(callbacks, held_out, eval_sets)],
+                callbacks=[
+                    _MarkSparse(is_sparse(X)),
+                    _Schedule(params.schedule),
+                    _AfterRound(callbacks, held_out, eval_sets),
+                ],
                 xgb_model=start.raw if start is not None else None,
                 verbose_eval=False,
             )
@@ -285,6 +290,21 @@ class _MarkSparse(xgb.callback.TrainingCallback):
         if self._sparse:
             model.set_attr(**{_ZERO_IS_MISSING: "1"})
         return model
+
+
+class _Schedule(xgb.callback.TrainingCallback):
+    """Set the learning rate before each round."""
+
+    def __init__(self, rate: Callable[[int], float] | None) -> None:
+        super().__init__()
+        self._rate = rate
+        self._n_rounds = 0
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        self._n_rounds += 1
+        if self._rate is not None:
+            model.set_param("learning_rate", self._rate(self._n_rounds))
+        return False
 
 
 class _AfterRound(xgb.callback.TrainingCallback):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from threading import Lock
 from typing import Any, ClassVar, Self
@@ -31,6 +31,7 @@ from lambdamart_kit.files.chunk import Columns, LetorRules
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES
 from lambdamart_kit.rankers.columns.categories import FeatureColumns, categorical_columns, learn_categories
+from lambdamart_kit.rankers.steering.arguments import refuse_foreign_arguments
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.randomness import make_rng
 
@@ -40,6 +41,7 @@ _POSITIONS = (
     "known propensities, give each click a query of its own, in which it is the only relevant document, and "
     "one over its propensity as 'sample_weight'"
 )
+_LOCAL_ONLY = ("init_score", "init_score_val", "sample_weight_val", "names_val", "init_model")
 _predicting = Lock()
 
 
@@ -101,6 +103,7 @@ class DaskRanker(TreeRanker):
         qid_val: Ids = None,
         position: Any = None,
         position_val: Any = None,
+        **elsewhere: Any,
     ) -> Self:
         """Fit on the workers of the current client (``distributed.Client``, or ``client.as_current()``).
 
@@ -115,6 +118,8 @@ class DaskRanker(TreeRanker):
             Held-out queries; names of columns are those of `y` and `qid` if not given.
         position, position_val : None
             Clicks with positions are for the local ranker.
+        **elsewhere
+            Nothing: what only local rankers take is refused, such as starting scores.
 
         Returns
         -------
@@ -131,6 +136,10 @@ class DaskRanker(TreeRanker):
         """
         if position is not None or position_val is not None:
             raise ValueError(_POSITIONS)
+        _refuse({name: elsewhere.pop(name, None) for name in _LOCAL_ONLY})
+        refuse_foreign_arguments(type(self).__name__, elsewhere)
+        if isinstance(X_val, list | tuple):
+            raise ValueError("'X_val' must be one Dask collection: a cluster measures one set of rows")
         ranker = self._template(columns_of(X, (y, qid, sample_weight)))
         source = collect(ranker, X, y, qid, sample_weight)
         if X_val is None:
@@ -273,6 +282,11 @@ class DaskRanker(TreeRanker):
     def _check_held_out(self, held_out: Source | None, given: tuple[Any, Any]) -> None:
         if held_out is None and any(value is not None for value in given):
             raise ValueError("'X_val' must be given with 'y_val' and 'qid_val'; got None")
+        _refuse({"callbacks": self.callbacks or None, "track_training": self.track_training or None})
+        if len(self.find_metrics()) > 1:
+            raise ValueError(
+                f"'eval_metric' must be one metric on a cluster, which measures one; got {self.eval_metric!r}"
+            )
         if self.n_bags > 1:
             raise ValueError(
                 f"'n_bags' must be 1 on a cluster; got {self.n_bags}; fit rankers with different "
@@ -308,7 +322,13 @@ class DaskRanker(TreeRanker):
     # --------------------------------------------------------------------------------------- predicting
 
     def predict(
-        self, X: Features, *, lengths: bool = True, return_std: bool = False, n_trees: int | None = None
+        self,
+        X: Features,
+        *,
+        lengths: bool = True,
+        init_score: Any = None,
+        return_std: bool = False,
+        n_trees: int | None = None,
     ) -> Any:
         """Score of each row: lazy for a Dask collection, computed for local data.
 
@@ -319,6 +339,8 @@ class DaskRanker(TreeRanker):
         lengths : bool
             Whether to count the rows of a frame's partitions now, so that the chunks of the result are
             known; with False nothing is computed and they are not. Chunks of an array are those of X.
+        init_score : None
+            Not on a cluster.
         return_std : bool
             Must be False: a model of a cluster has no bags.
         n_trees : int, optional
@@ -330,6 +352,7 @@ class DaskRanker(TreeRanker):
             In the order of the rows of X.
         """
         check_is_fitted(self)
+        _refuse({"init_score": init_score})
         if not hasattr(X, "dask") or return_std:
             return super().predict(X, return_std=return_std, n_trees=n_trees)
         if hasattr(X, "columns") and hasattr(self, "feature_names_in_"):
@@ -351,12 +374,21 @@ class DaskRanker(TreeRanker):
         ]
         return da.concatenate(scores)
 
-    def score(self, X: Features, y: Any, qid: Ids = None, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: Features,
+        y: Any,
+        qid: Ids = None,
+        sample_weight: Any = None,
+        *,
+        init_score: Any = None,
+    ) -> float:
         """Mean of `eval_metric` over the queries of all partitions, as `LambdaMART.score` measures it.
 
         `y`, `qid` and `sample_weight` may be names of columns of a frame, as in fit.
         """
         check_is_fitted(self)
+        _refuse({"init_score": init_score})
         if not hasattr(X, "dask"):
             return super().score(X, y, qid, sample_weight)
         if qid is None:
@@ -402,6 +434,13 @@ def _named_columns(found: RowFiles) -> Any:
         return None
     names = list(found.feature_names)
     return pd.DataFrame(np.empty((0, len(names)), dtype=np.float32), columns=names)
+
+
+def _refuse(given: Mapping[str, Any]) -> None:
+    """Raise if something was given that only local rankers know."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name!r} must not be set on a cluster, only with the local ranker")
 
 
 def _columns(columns: Any) -> str:

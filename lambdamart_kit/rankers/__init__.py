@@ -24,12 +24,22 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers.neural import NeuralRanker as NeuralRanker
     from lambdamart_kit.rankers.pointwise import PointwiseRanker as PointwiseRanker
     from lambdamart_kit.rankers.saving import ModelFormatError as ModelFormatError
+    from lambdamart_kit.rankers.steering.callbacks import log_to_jsonl as log_to_jsonl
+    from lambdamart_kit.rankers.steering.callbacks import log_to_mlflow as log_to_mlflow
+    from lambdamart_kit.rankers.steering.callbacks import prune as prune
+    from lambdamart_kit.rankers.steering.callbacks import schedule as schedule
+    from lambdamart_kit.rankers.steering.callbacks import stop_after as stop_after
+    from lambdamart_kit.rankers.steering.events import TrainingEvent as TrainingEvent
 
 _HOME = {
     **RANKERS,
     "BaseRanker": "base",
     "ModelFormatError": "saving",
     "QueryFeatures": "columns.query_features",
+    "TrainingEvent": "steering.events",
+    **dict.fromkeys(
+        ("log_to_jsonl", "log_to_mlflow", "prune", "schedule", "stop_after"), "steering.callbacks"
+    ),
 }
 
 __all__ = [*sorted(_HOME), "load_ranker"]

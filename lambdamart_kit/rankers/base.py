@@ -31,6 +31,7 @@ from lambdamart_kit.rankers.savable import CanSave
 from lambdamart_kit.rankers.steering.arguments import refuse_foreign_arguments
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
 from lambdamart_kit.rankers.steering.given import FitInput, HeldOutInput, held_out_inputs
+from lambdamart_kit.rankers.steering.starting_scores import from_start
 from lambdamart_kit.rankers.steering.training_set import HeldOutRows, TrainingSet
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
@@ -69,7 +70,12 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = _FIT
-    __metadata_request__score: ClassVar[dict[str, bool]] = {"qid": True, "sample_weight": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = {
+        "qid": True,
+        "sample_weight": True,
+        "init_score": True,
+    }
+    __metadata_request__predict: ClassVar[dict[str, bool]] = {"init_score": True}
 
     saved_attributes: ClassVar[tuple[str, ...]] = (
         "n_features_in_",
@@ -77,10 +83,12 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         "categories_",
         "categorical_columns_",
         "single_query_",
+        "starts_from_scores_",
         "fit_times_",
     )
 
     single_query_: bool
+    starts_from_scores_: bool = False
     fit_times_: dict[str, float]
     query_traces_: QueryTraces | None
 
@@ -177,9 +185,6 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
 
     def _fit_given(self, given: FitInput) -> None:
         """Fit on what `fit` got; a ranker that passes its input on to others does so here."""
-        given.refuse("init_model", by=type(self).__name__, remedy="it is not built yet")
-        if getattr(self, "callbacks", None):
-            raise NotImplementedError("'callbacks' are not built yet")
         watch = Stopwatch()
         with self._head_start(given.X):
             with watch("data"):
@@ -213,10 +218,14 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
     def _keep_estimates(self, train: OrderedRows) -> None:
         """Keep the propensities that were estimated during the fit. Here there are none."""
 
+    def _continues(self) -> bool:
+        """Whether a fit goes on from the one before."""
+        return bool(getattr(self, "warm_start", False)) and hasattr(self, "fit_times_")
+
     def _training_rows(self, given: FitInput) -> OrderedRows:
         """The training rows, checked and in canonical order."""
         X = plain_frame(given.X)
-        continues = getattr(self, "warm_start", False) and hasattr(self, "fit_times_")
+        continues = self._continues()
         if not continues:
             self._learn_categories(X)
         checked = self.training_features(X)
@@ -325,6 +334,13 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         BaseRanker
             The fitted ranker itself.
         """
+        starts_from_scores = data.train.init_score is not None
+        if self._continues() and starts_from_scores != self.starts_from_scores_:
+            raise ValueError(
+                "'init_score' must be given with warm_start=True if the fit that is continued had it, and "
+                f"only then; it had {'one' if self.starts_from_scores_ else 'none'}"
+            )
+        self.starts_from_scores_ = starts_from_scores
         with watch("data"):
             self.query_traces_ = self._trace(data.train)
             data = self._debias(data)
@@ -388,7 +404,13 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         return checked
 
     def score(
-        self, X: Features, y: ArrayLike, qid: Ids = None, sample_weight: ArrayLike | None = None
+        self,
+        X: Features,
+        y: ArrayLike,
+        qid: Ids = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        init_score: ArrayLike | float | None = None,
     ) -> float:
         """Mean of `eval_metric` over the queries: by default NDCG@10. Greater is better.
 
@@ -406,6 +428,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             Query of each row.
         sample_weight : (n_samples,) array-like, optional
             Weight of the row's query, the same for all its rows.
+        init_score : (n_samples,) array-like or float, optional
+            Score that each row starts from, if the ranker was fitted with `init_score`.
 
         Returns
         -------
@@ -424,7 +448,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
                 "'qid' must be given to score, because the ranker was fitted with it; in a search or "
                 "cross-validation use lambdamart_kit.query_routing() so that it is passed on"
             )
-        scores = self._scores_of(X, qid)
+        scores = self._from_start(self._scores_of(X, qid), init_score, "score")
         traces = getattr(self, "query_traces_", None)
         if qid is not None and traces is not None:
             queries = Queries.from_qid(qid, len(scores))
@@ -433,6 +457,10 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         return float(
             metric(y, scores, qid, sample_weight=sample_weight, n_jobs=getattr(self, "n_jobs", None))
         )
+
+    def _from_start(self, scores: FloatArray, init_score: Any, method: str) -> FloatArray:
+        """Scores of the learned part added to starting scores, which a ranker fitted with them needs."""
+        return from_start(scores, init_score, fitted_with=self.starts_from_scores_, method=method)
 
     def _scores_of(self, X: Features, qid: Ids) -> FloatArray:
         """What `score` measures; a ranker that compares documents of a query looks at `qid`."""

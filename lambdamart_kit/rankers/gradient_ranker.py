@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -29,16 +30,18 @@ from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker, merged_history
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.scaling import KINDS, InputTransform, Kind
+from lambdamart_kit.rankers.steering.curves import HasLearningCurve
+from lambdamart_kit.rankers.steering.events import CallUser, check_callbacks
 from lambdamart_kit.rankers.steering.parameters import STEERING
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
 COUNT = Interval(Integral, 1, None, closed="left")
 
-AfterRound = Callable[[int, Callable[[Any], Array]], bool]
-"""Told the rounds done and how to score transformed rows; whether to stop."""
+AfterRound = Callable[[int, Callable[[Any], Array], Any], bool]
+"""Told the rounds done, how to score transformed rows, and the weights; whether to stop."""
 
 
-class GradientRanker(LearnsFromClicks, BaggedRanker):
+class GradientRanker(HasLearningCurve, LearnsFromClicks, BaggedRanker):
     """A ranker on transformed features that learns in rounds (epochs or steps).
 
     After each round it may be measured on held-out queries; it keeps the weights of the best round.
@@ -68,12 +71,18 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
 
     inputs_: InputTransform
     min_delta: float
+    callbacks: Any
     n_iter_: int
     best_score_: float
     evals_result_: dict[str, dict[str, list[float]]]
 
     def _prepare_rows(self, data: TrainingSet, watch: Stopwatch) -> TrainingSet:
         """Learn the transform of features, which all bags share."""
+        if data.init_model is not None:
+            raise ValueError(
+                f"'init_model' must be None with {type(self).__name__}, which holds no trees; pass the "
+                "scores of that model as 'init_score'"
+            )
         with watch("data"):
             self._fit_inputs(data.train)
         return data
@@ -98,15 +107,18 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
         eval_sets = self._eval_sets(data, watch)
         held_out: list[tuple[EvalSet, Any]] = [(e, self.inputs_(e.X)) for e in eval_sets]
         history = History.of(eval_sets, self.min_delta)
+        check = check_callbacks(self.callbacks)
+        call_user = CallUser(check, eval_sets, history, started=watch.started, bag=data.bag, turn=self._turn)
         done = 0
         with RoundsProgress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
-            callbacks: list[Callback] = [history, progress]
+            callbacks: list[Callback] = [history, progress, call_user]
             if self.early_stopping_rounds is not None:
                 callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
 
-            def after_round(n_rounds: int, score: Callable[[Any], Array]) -> bool:
+            def after_round(n_rounds: int, score: Callable[[Any], Array], weights: Any) -> bool:
                 nonlocal done
                 done = n_rounds
+                call_user.take_model(lambda: self._snapshot(n_rounds, weights))
                 evaluation: dict[str, float] = {}
                 for eval_set, X in held_out:
                     evaluation |= eval_set.evaluate(score(X))
@@ -116,6 +128,22 @@ class GradientRanker(LearnsFromClicks, BaggedRanker):
         self.n_iter_ = done if self.early_stopping_rounds is None else history.best_round
         self.best_score_ = history.values[self.n_iter_ - 1] if eval_sets else float("nan")
         self.evals_result_ = history.results(eval_sets)
+
+    def _snapshot(self, n_rounds: int, weights: Any) -> Self:
+        """A fitted ranker with the weights after `n_rounds` rounds."""
+        ranker = copy.copy(self)
+        ranker._wants_stop = None
+        ranker._turn = None
+        ranker.n_iter_ = n_rounds
+        ranker.best_score_ = float("nan")
+        ranker.evals_result_ = {}
+        ranker.fit_times_ = {}
+        ranker._take_weights(weights)
+        return ranker
+
+    @abstractmethod
+    def _take_weights(self, weights: Any) -> None:
+        """Set the fitted attributes from the weights that a round is told with; copies them if need be."""
 
     @abstractmethod
     def _arrays(self) -> dict[str, Array]:

@@ -565,7 +565,7 @@ class CatBoostRanker(TreeRanker):
         """Key in `BOOSTERS`."""
         return "catboost"
 
-    def booster_settings(self, n_estimators: int) -> BoosterParams:
+    def booster_settings(self, n_estimators: int, n_before: int = 0) -> BoosterParams:
         """See `TreeRanker.booster_settings`.
 
         Parameters
@@ -578,7 +578,7 @@ class CatBoostRanker(TreeRanker):
         BoosterParams
             The estimator's parameters, checked.
         """
-        params = super().booster_settings(n_estimators)
+        params = super().booster_settings(n_estimators, n_before)
         if params.num_leaves is None and params.min_child_samples is not None:
             raise ValueError(
                 "'min_child_samples' needs 'num_leaves' with CatBoost: symmetric trees have no smallest leaf"

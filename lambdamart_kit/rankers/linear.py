@@ -28,6 +28,8 @@ from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.rankers.gradient_ranker import AfterRound, GradientRanker
+from lambdamart_kit.rankers.steering.callbacks import find_schedule
+from lambdamart_kit.rankers.steering.events import check_callbacks
 from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.blas import one_blas_thread
@@ -191,13 +193,20 @@ class LinearRanker(GradientRanker):
 
     def _fit_single(self, data: TrainingSet, watch: Stopwatch) -> None:
         train = data.train
+        if find_schedule(check_callbacks(self.callbacks)) is not None:
+            raise ValueError(
+                "'callbacks' must hold no schedule with LinearRanker, whose Newton steps have no rate"
+            )
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         with watch.remainder("solver"), one_blas_thread():
             bound = bind_rows(objective, train, n_threads=self._n_threads())
             field = _Field(self.inputs_(train.X), bound, train, self.reg_lambda, watch)
             with self._rounds(data, watch) as (_, after_round):
                 path = _descend(field, self.max_iter, self.tol, after_round)
-        self.coef_ = path[self.n_iter_ - 1] / self.inputs_.scale
+        self._take_weights(path[self.n_iter_ - 1])
+
+    def _take_weights(self, weights: FloatArray) -> None:
+        self.coef_ = weights / self.inputs_.scale
         self.bag_coefs_ = None
 
     @property
@@ -383,7 +392,7 @@ def _descend(field: _Field, max_iter: int, tol: float, after_round: AfterRound) 
         moved = np.abs(following.weights - point.weights).max(initial=0.0)
         point = following
         path.append(point.weights)
-        stop = after_round(n_steps, partial(_product, vector=point.weights))
+        stop = after_round(n_steps, partial(_product, vector=point.weights), point.weights)
         if stop or moved <= tol * np.abs(point.weights).max(initial=0.0):
             break
     return path

@@ -26,6 +26,8 @@ from lambdamart_kit.rankers.binding import bind_rows, find_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS
 from lambdamart_kit.rankers.columns.scaling import row_blocks
 from lambdamart_kit.rankers.gradient_ranker import COUNT, AfterRound, GradientRanker
+from lambdamart_kit.rankers.steering.callbacks import find_schedule
+from lambdamart_kit.rankers.steering.events import check_callbacks
 from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.blas import one_blas_thread
@@ -212,15 +214,24 @@ class NeuralRanker(GradientRanker):
         network = self._network(int(rng.integers(2**31 - 1)))
         self.coefs_, self.intercepts_ = _first_weights(network, batches[0].X)
         best = self.coefs_, self.intercepts_
+        rates = find_schedule(check_callbacks(self.callbacks))
+        if rates is not None:
+            rates.rate(self.max_iter)
         for epoch in range(1, self.max_iter + 1):
+            if rates is not None:
+                _set_learning_rate(network, rates.rate(epoch))
             for at in rng.permutation(len(batches)):
                 self._step(network, batches[at])
-            stop = after_round(epoch, self._forward)
+            stop = after_round(epoch, self._forward, (self.coefs_, self.intercepts_))
             if history.best_round == epoch:
-                best = [w.copy() for w in self.coefs_], [b.copy() for b in self.intercepts_]
+                best = _copied((self.coefs_, self.intercepts_))
             if stop:
                 break
         return best
+
+    def _take_weights(self, weights: tuple[Weights, Weights]) -> None:
+        self.coefs_, self.intercepts_ = _copied(weights)
+        self.bag_networks_ = None
 
     def _step(self, network: MLPRegressor, batch: _Batch) -> None:
         """One step of Adam on the gradient of the batch's mean query loss plus the penalty."""
@@ -356,6 +367,18 @@ class _Batch:
     def make(cls, X: Features, bound: Bound, total_weight: float, watch: Stopwatch) -> _Batch:
         scale = np.full(X.shape[0], X.shape[0] / total_weight, dtype=np.float32)
         return cls(X, watch.timed("gradient", bound.gradient_hessian), scale)
+
+
+def _copied(network: tuple[Weights, Weights]) -> tuple[Weights, Weights]:
+    return [w.copy() for w in network[0]], [b.copy() for b in network[1]]
+
+
+def _set_learning_rate(network: MLPRegressor, rate: float) -> None:
+    """Give the next steps another rate; scikit-learn's optimiser, made at the first step, has a copy."""
+    network.learning_rate_init = rate
+    optimiser = getattr(network, "_optimizer", None)
+    if optimiser is not None:
+        optimiser.learning_rate_init = rate
 
 
 def _first_weights(network: MLPRegressor, X: Features) -> tuple[Weights, Weights]:

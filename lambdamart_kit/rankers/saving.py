@@ -103,8 +103,8 @@ class UnsavedCallable:
     def __call__(self, *_: Any) -> Any:
         """Raise: there is nothing to call."""
         raise ValueError(
-            f"the objective or metric was the callable {self.name!r}, which a saved model does not contain; "
-            "set_params(objective=...) or set_params(eval_metric=...) before fitting again"
+            f"the objective, metric or callback was the callable {self.name!r}, which a saved model does not "
+            "contain; set_params(objective=...), eval_metric=... or callbacks=... before fitting again"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from abc import abstractmethod
@@ -39,12 +40,17 @@ from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.click_learning import collapse
 from lambdamart_kit.rankers.columns.categories import categorical_columns
 from lambdamart_kit.rankers.columns.constraints import interaction_groups, monotone_directions
+from lambdamart_kit.rankers.steering.callbacks import find_schedule
+from lambdamart_kit.rankers.steering.curves import HasLearningCurve
+from lambdamart_kit.rankers.steering.events import CallUserOfTrees, check_callbacks
+from lambdamart_kit.rankers.steering.init_models import find_init_model
 from lambdamart_kit.rankers.steering.parameters import STEERING
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="right")
+_OF_FIT = ("propensities_", "unclick_propensities_")  # known at the end of a fit only
 _COUNT = Interval(Integral, 1, None, closed="left")
 
 
@@ -68,7 +74,7 @@ class RegisteredNames(StrOptions):
         """Scikit-learn's constructor sets the names; they are asked for anew each time instead."""
 
 
-class TreeRanker(ScoresByTrees):
+class TreeRanker(HasLearningCurve, ScoresByTrees):
     """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
 
     A subclass says which booster (`booster_name`) and which objective (`bind_part`).
@@ -111,6 +117,7 @@ class TreeRanker(ScoresByTrees):
     best_iteration_: int
     best_score_: float
     min_delta: float
+    callbacks: Any
     evals_result_: dict[str, dict[str, list[float]]]
 
     @property
@@ -180,7 +187,58 @@ class TreeRanker(ScoresByTrees):
 
     def _fit_single(self, data: TrainingSet, watch: Stopwatch) -> None:
         train = data.train
-        start: Model | None = getattr(self, "model_", None) if self.warm_start else None
+        start = self._start(data)
+        n_before = start.n_trees if start is not None else 0
+        n_estimators = self.n_estimators if data.init_model is not None else self._missing_trees(start)
+        if n_estimators == 0:
+            return
+        bound = self._bind(train)
+        go_on_after(n_before, bound)
+        if not isinstance(bound, LibraryObjective):
+            if train.debiasing is not None:
+                train, bound = collapse(train, bound)
+            bound = _Timed(bound, watch)
+        else:
+            bound = replace(bound, init_score=train.init_score)
+        settings = self.booster_settings(n_estimators, n_before)
+        eval_sets = self._eval_sets(data, watch)
+        history = History.of(eval_sets, self.min_delta)
+        call_user = CallUserOfTrees(
+            self._snapshot,
+            check_callbacks(self.callbacks),
+            eval_sets,
+            history,
+            started=watch.started,
+            n_before=n_before,
+            bag=data.bag,
+            turn=self._turn,
+        )
+        with watch.remainder("trees"):
+            self.boost(
+                train,
+                bound,
+                settings,
+                eval_sets=eval_sets,
+                start=start,
+                history=history,
+                callbacks=[call_user],
+                continues=self._continues(),
+            )
+
+    def _start(self, data: TrainingSet) -> Model | None:
+        """The trees to go on from: those of the last fit with `warm_start`, or those of `init_model`."""
+        before: Model | None = getattr(self, "model_", None) if self.warm_start else None
+        if data.init_model is None:
+            return before
+        if before is not None:
+            raise ValueError(
+                "'init_model' must be None with warm_start=True after a fit, which goes on from its own "
+                "trees; set warm_start=False to start from another model"
+            )
+        return find_init_model(data.init_model, self.booster_name, self.columns)
+
+    def _missing_trees(self, start: Model | None) -> int:
+        """How many trees a fit with `warm_start` has to add; it warns if that is none."""
         n_before = start.n_trees if start is not None else 0
         if self.n_estimators < n_before:
             raise ValueError(
@@ -198,19 +256,24 @@ class TreeRanker(ScoresByTrees):
                 f"{n_before}, as before, so these rows and changed parameters have no effect; raise "
                 "'n_estimators' or set warm_start=False",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-            return
-        bound = self._bind(train)
-        go_on_after(n_before, bound)
-        if not isinstance(bound, LibraryObjective):
-            if train.debiasing is not None:
-                train, bound = collapse(train, bound)
-            bound = _Timed(bound, watch)
-        settings = self.booster_settings(self.n_estimators - n_before)
-        eval_sets = self._eval_sets(data, watch)
-        with watch.remainder("trees"):
-            self.boost(train, bound, settings, eval_sets=eval_sets, start=start)
+        return self.n_estimators - n_before
+
+    def _snapshot(self, content: bytes) -> Self:
+        """A fitted ranker with the trees of `content`."""
+        ranker = copy.copy(self)
+        ranker._wants_stop = None
+        ranker._turn = None
+        ranker.model_ = find_booster(self.booster_name).model.from_bytes(content)
+        ranker.best_iteration_ = ranker.model_.n_trees
+        ranker.best_score_ = float("nan")
+        ranker.evals_result_ = {}
+        ranker.fit_times_ = {}
+        for name in _OF_FIT:
+            if not hasattr(ranker, name):
+                setattr(ranker, name, None)
+        return ranker
 
     def boost(
         self,
@@ -223,6 +286,7 @@ class TreeRanker(ScoresByTrees):
         history: History | None = None,
         callbacks: Sequence[Callback] = (),
         label: str | None = None,
+        continues: bool | None = None,
     ) -> Self:
         """Grow trees on `train`, stop early by the first of `eval_sets`, and keep the best trees.
 
@@ -243,6 +307,8 @@ class TreeRanker(ScoresByTrees):
             Called after every round, besides those for early stopping and progress.
         label : str, optional
             What the progress line says is being fitted.
+        continues : bool, optional
+            Whether measures are added to those of an earlier fit; by default if there is a `start`.
 
         Returns
         -------
@@ -279,7 +345,8 @@ class TreeRanker(ScoresByTrees):
             model = booster.model.from_bytes(best.content)
         elif self.early_stopping_rounds is not None:
             model = model.truncate(n_before + history.best_round)
-        self._keep_trees(model, history, eval_sets, continues=start is not None)
+        adds = start is not None if continues is None else continues
+        self._keep_trees(model, history, eval_sets, continues=adds)
         return self
 
     def _keep_trees(
@@ -296,8 +363,11 @@ class TreeRanker(ScoresByTrees):
         else:
             self.best_score_ = history.values[-1]
 
-    def booster_settings(self, n_estimators: int) -> BoosterParams:
-        """The ranker's parameters as settings of `n_estimators` trees, the seed drawn from `random_state`."""
+    def booster_settings(self, n_estimators: int, n_before: int = 0) -> BoosterParams:
+        """The ranker's parameters as settings of `n_estimators` trees, the seed drawn from `random_state`.
+
+        A schedule of the learning rate counts the `n_before` trees that there are already.
+        """
         names = self.get_params(deep=False)
         shared = {f.name: names[f.name] for f in fields(BoosterParams) if f.name in names}
         feature_names = getattr(self, "feature_names_in_", None)
@@ -313,8 +383,17 @@ class TreeRanker(ScoresByTrees):
             feature_names=None if feature_names is None else tuple(feature_names),
             seed=int(self._rng().integers(2**31 - 1)),
             n_threads=self._n_threads(),
+            schedule=self._schedule(n_estimators, n_before),
             extra=dict(self.booster_params or {}),
         )
+
+    def _schedule(self, n_estimators: int, n_before: int) -> Callable[[int], float] | None:
+        """Learning rate of each round of a fit, if a callback says it; an error if it does not say all."""
+        found = find_schedule(check_callbacks(self.callbacks))
+        if found is None:
+            return None
+        found.rate(n_before + n_estimators)
+        return lambda number: found.rate(n_before + number)
 
     def _predict_rows(self, X: Features) -> FloatArray:
         return self.model_.predict(X, n_threads=self._n_threads())

@@ -22,7 +22,7 @@ from lambdamart_kit.trees.tree import Tree
 # Values from which a second thread pays: on fewer, the threads wait for each other longer than they work.
 _WORTH_SHARING = 300_000
 
-AfterRound: TypeAlias = Callable[[int, Mapping[str, float]], bool]
+AfterRound: TypeAlias = Callable[[int, Mapping[str, float], Ensemble], bool]
 
 
 class Gradient(Protocol):
@@ -54,6 +54,7 @@ def boost(
     feature_names: Sequence[str] | None = None,
     eval_sets: Sequence[Held] = (),
     after_round: AfterRound | None = None,
+    learning_rates: Callable[[int], float] | None = None,
     start: Any = None,
     checkpoint: Checkpoint | None = None,
     n_threads: int = 1,
@@ -80,7 +81,10 @@ def boost(
         Objects with ``X`` and ``evaluate(scores) -> {name: float}``, measured after every tree. Only the new
         tree is walked. Their X is binned if, and only if, the training rows are, with the same edges.
     after_round : callable, optional
-        Called with the number of trees and all measures after every tree; True stops.
+        Called with the number of trees, all measures, and the ensemble after every tree; True stops. The
+        ensemble may hold more trees than that, from a checkpoint.
+    learning_rates : callable, optional
+        Learning rate of each tree, which count from 1 in this run; by default that of `parameters`.
     start : lightgbm.Booster, optional
         Model whose raw predictions the scores start from. Its trees are not in the result, but count where
         trees draw: if `bound` goes on drawing too, to go on from a native model is to have grown all trees
@@ -149,6 +153,8 @@ def boost(
             else:
                 # Scores add up in float64; objectives take float32, which is twice as fast.
                 rounded[:] = scores
+                if learning_rates is not None:
+                    grower.set_learning_rate(learning_rates(n_rounds))
                 gradient, hessian = bound.gradient_hessian(rounded)
                 tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)
                 ensemble.trees.append(tree)
@@ -157,7 +163,7 @@ def boost(
                 evaluation |= rows.measured_with(ensemble.trees[n_rounds - 1], n_threads)
             if file is not None:
                 file.write_if_due(ensemble.trees)
-            if after_round is not None and after_round(n_rounds, evaluation):
+            if after_round is not None and after_round(n_rounds, evaluation, ensemble):
                 # The checkpoint may hold trees beyond the round at which this run stops.
                 del ensemble.trees[n_rounds:]
                 break

@@ -6,6 +6,7 @@ import copy
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.typing import Features, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids
 from lambdamart_kit.rankers.bags.drawing import Bag, draw_bags
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
@@ -68,6 +69,7 @@ class BaggedRanker(BaseRanker):
     oob_scores_: FloatArray | None = None
     oob_score_: float | None = None
     _wants_stop: threading.Event | None = None  # of the fit of a bag: another bag has failed
+    _turn: AbstractContextManager[Any] | None = None  # of the fit of a bag: held while callbacks run
 
     # ------------------------------------------------------------------------------------------ fitting
 
@@ -116,7 +118,7 @@ class BaggedRanker(BaseRanker):
         stops_outside = not data.held_out and getattr(self, "early_stopping_rounds", None) is not None
         rng = self._rng()
         bags = draw_bags(given, self.n_bags, rng, stops_outside=stops_outside)
-        fits = _fit_all(self, bags, given, data, stops_outside=stops_outside)
+        fits = _fit_all(self, bags, given, data, watch.started, stops_outside=stops_outside)
         for fit in fits:
             for part, seconds in fit.watch.seconds.items():
                 watch.seconds[part] = watch.seconds.get(part, 0.0) + seconds
@@ -175,12 +177,17 @@ class BaggedRanker(BaseRanker):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def predict(self, X: Features, *, return_std: bool = False) -> Any:
+    def predict(
+        self, X: Features, *, init_score: ArrayLike | float | None = None, return_std: bool = False
+    ) -> Any:
         """Score of each row, higher is ranked first.
 
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
+        init_score : (n_samples,) array-like or float, optional
+            Score that each row starts from, if the ranker was fitted with `init_score`; it is added. 0 for
+            what the ranker adds to them.
         return_std : bool
             Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
 
@@ -194,15 +201,20 @@ class BaggedRanker(BaseRanker):
         Raises
         ------
         ValueError
-            If `return_std` is asked of a ranker without bags.
+            If `return_std` is asked of a ranker without bags, or starting scores are given to a ranker that
+            was fitted without.
         """
-        scores = super().predict(X)
+        scores = self._from_start(super().predict(X), init_score, "predict")
         if not return_std:
             return scores
         if self.bag_iterations_ is None:
             raise ValueError("'return_std' needs a ranker of several bags; set n_bags=10 and fit again")
         rows = self._check_features(X, finite=not self._scores_infinities)
         return scores, self._bag_scores(rows).std(axis=0, ddof=1)
+
+    def _scores_of(self, X: Features, qid: Ids) -> FloatArray:
+        scores: FloatArray = super().predict(X)
+        return scores
 
     def bag_scores(self, X: Features) -> FloatArray:
         """Scores of the rows of X by each bag, (n_bags, n_samples); their mean is ``predict(X)``.
@@ -239,6 +251,7 @@ def _fit_all(
     bags: Sequence[Bag],
     given: OrderedRows,
     data: TrainingSet,
+    started: float,
     *,
     stops_outside: bool,
 ) -> list[BagFit[R]]:
@@ -250,6 +263,7 @@ def _fit_all(
     side_by_side = min(n_threads, len(bags)) if ranker._fits_in_threads() else 1
     fits: list[BagFit[R] | None] = [None] * len(bags)
     failed = threading.Event()
+    turn = threading.Lock()
     verbose = bool(getattr(ranker, "verbose", 0))
     label = f"{type(ranker).__name__} (bags)"
     with Progress(label, len(bags), bar=verbose, lines=verbose) as progress:
@@ -259,7 +273,10 @@ def _fit_all(
                 if failed.is_set():
                     return
                 member = _member(ranker, bags[number], number, failed, n_threads // side_by_side)
-                fits[number] = _fit_bag(member, bags[number], given, data, stops_outside=stops_outside)
+                member._turn = turn
+                own = replace(data, bag=number)
+                watch = Stopwatch(started)
+                fits[number] = _fit_bag(member, bags[number], given, own, watch, stops_outside=stops_outside)
                 if verbose:
                     progress.advance(1)
 
@@ -289,13 +306,13 @@ def _fit_bag(
     bag: Bag,
     given: OrderedRows,
     data: TrainingSet,
+    watch: Stopwatch,
     *,
     stops_outside: bool,
 ) -> BagFit[R]:
-    watch = Stopwatch()
     own = replace(data, train=bag.inside(data.train))
     if stops_outside:
-        own = TrainingSet.of(own.train, bag.outside(data.train))
+        own = replace(own, held_out=TrainingSet.of(own.train, bag.outside(data.train)).held_out)
     try:
         member._fit_single(own, watch)
         with watch("evaluation"):

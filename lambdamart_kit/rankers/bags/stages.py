@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.protocol import Model
-from lambdamart_kit.core.typing import Features, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker
 
 
@@ -19,13 +19,23 @@ class ScoresByTrees(BaggedRanker):
 
     model_: Model
 
-    def predict(self, X: Features, *, return_std: bool = False, n_trees: int | None = None) -> Any:
+    def predict(
+        self,
+        X: Features,
+        *,
+        init_score: ArrayLike | float | None = None,
+        return_std: bool = False,
+        n_trees: int | None = None,
+    ) -> Any:
         """Score of each row, higher is ranked first.
 
         Parameters
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
             Features of the rows, in the columns of the fit.
+        init_score : (n_samples,) array-like or float, optional
+            Score that each row starts from, if the ranker was fitted with `init_score`; it is added. 0 for
+            what the ranker adds to them.
         return_std : bool
             Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
         n_trees : int, optional
@@ -55,7 +65,7 @@ class ScoresByTrees(BaggedRanker):
         True
         """
         if n_trees is None:
-            return super().predict(X, return_std=return_std)
+            return super().predict(X, init_score=init_score, return_std=return_std)
         check_is_fitted(self)
         if return_std:
             raise ValueError("'return_std' must be False with 'n_trees'; ask for one of the two")
@@ -65,9 +75,12 @@ class ScoresByTrees(BaggedRanker):
                 f"'n_trees' must be a number from 1 to {longest}, the trees there are; got {n_trees!r}"
             )
         rows = self._scored_features(X)
-        return sum_of_runs(self.model_, rows, self._runs_of_trees(), int(n_trees), self._n_threads())
+        found = sum_of_runs(self.model_, rows, self._runs_of_trees(), int(n_trees), self._n_threads())
+        return self._from_start(found, init_score, "predict")
 
-    def staged_predict(self, X: Features) -> Iterator[FloatArray]:
+    def staged_predict(
+        self, X: Features, *, init_score: ArrayLike | float | None = None
+    ) -> Iterator[FloatArray]:
         """Scores after the first tree, after the second, and so on; the last are those of `predict`.
 
         Every stage costs one tree, so all of them together cost what `predict` does. With bags, stage t is
@@ -77,6 +90,8 @@ class ScoresByTrees(BaggedRanker):
         ----------
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
             Features of the rows, in the columns of the fit.
+        init_score : (n_samples,) array-like or float, optional
+            Score that each row starts from, if the ranker was fitted with `init_score`.
 
         Yields
         ------
@@ -96,7 +111,9 @@ class ScoresByTrees(BaggedRanker):
         """
         check_is_fitted(self)
         rows = self._scored_features(X)
-        return stages_of_runs(self.model_, rows, self._runs_of_trees(), self._n_threads())
+        start = self._from_start(np.zeros(rows.shape[0]), init_score, "staged_predict")
+        stages = stages_of_runs(self.model_, rows, self._runs_of_trees(), self._n_threads())
+        return stages if init_score is None else (start + scores for scores in stages)
 
     def _runs_of_trees(self) -> list[tuple[int, int]]:
         """First tree and number of trees of each bag; all trees are one run without bags."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _GROUP = "pass 'qid', the query of each row: np.repeat(np.arange(len(group)), group)"
-_HELD_OUT = "pass the held-out rows as X_val, y_val and qid_val"
+_HELD_OUT = "pass the held-out rows as X_val, y_val and qid_val, lists of them for several sets"
+_START = "pass 'init_score', the score that each row starts from"
 _CATEGORIES = "set the ranker's parameter 'categorical_features'"
 FOREIGN = {
     "group": _GROUP,
@@ -15,15 +16,21 @@ FOREIGN = {
     "eval_set": _HELD_OUT,
     "eval_group": _HELD_OUT,
     "eval_qid": _HELD_OUT,
-    "eval_names": _HELD_OUT,
     "eval_metric": "set the ranker's parameter 'eval_metric'",
     "eval_at": "set the ranker's parameter 'eval_metric', as in 'ndcg@5'",
     "early_stopping_rounds": "set the ranker's parameter 'early_stopping_rounds'",
     "categorical_feature": _CATEGORIES,
     "cat_features": _CATEGORIES,
     "feature_name": "pass 'X' as a DataFrame, whose columns have names",
-    "init_model": "set the ranker's parameter 'warm_start' and fit again",
-    "xgb_model": "set the ranker's parameter 'warm_start' and fit again",
+    "xgb_model": "pass 'init_model'",
+    "base_margin": _START,
+    "baseline": _START,
+    "base_margin_eval_set": "pass 'init_score_val'",
+    "eval_init_score": "pass 'init_score_val'",
+    "sample_weight_eval_set": "pass 'sample_weight_val'",
+    "eval_sample_weight": "pass 'sample_weight_val'",
+    "eval_names": "pass 'names_val'",
+    "callbacks": "set the ranker's parameter 'callbacks'",
     "verbose": "set the ranker's parameter 'verbose'",
     "group_weight": "pass 'sample_weight', the weight of each row's query",
 }

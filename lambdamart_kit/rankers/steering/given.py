@@ -107,8 +107,8 @@ class FitInput:
             Naming the argument.
         """
         for name in names:
-            given = self.held_out if name == "X_val" else getattr(self, name)
-            if given is not None and given != ():
+            given = bool(self.held_out) if name == "X_val" else getattr(self, name) is not None
+            if given:
                 raise ValueError(f"{name!r} must be None with {by}: {remedy}")
 
     def arguments(self) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class TrainingSet:
         The first one is what early stopping looks at.
     init_model : object, optional
         Model that `fit` got to go on from.
+    bag : int, or None
+        Which bag this is, if it is one.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class TrainingSet:
     train: OrderedRows
     held_out: tuple[HeldOutRows, ...] = ()
     init_model: Any = None
+    bag: int | None = None
 
     @classmethod
     def of(cls, train: OrderedRows, validation: OrderedRows | None = None) -> TrainingSet:

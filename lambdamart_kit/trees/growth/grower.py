@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lambdamart_kit.core.queries import Queries
@@ -77,6 +79,11 @@ class Grower:
         self._all_rows = np.arange(n, dtype=np.int32)
         self._limits = TreeLimits.of(parameters)
         self._work = Work.allocate(n, self._layout.n_slots, parameters.num_leaves, n_threads)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Grow the trees to come with another learning rate."""
+        self._parameters = replace(self._parameters, learning_rate=learning_rate)
+        self._limits = TreeLimits.of(self._parameters)
 
     def grow(
         self, gradient: Float32Array, hessian: Float32Array, scores: FloatArray, *, tree_index: int

@@ -18,6 +18,7 @@ Kohavi (1994), "Bottom-up induction of oblivious read-once decision graphs"; Pro
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +115,11 @@ class SymmetricGrower:
         self._drawing = Drawing.allocate(n_threads)
         self._arrivals = np.zeros(8 * (n_threads + 1), dtype=np.int64)
         self._clock = np.zeros(8, dtype=np.int64)  # kernels count cycles; nobody reads those of this grower
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Grow the trees to come with another learning rate."""
+        self._parameters = replace(self._parameters, learning_rate=learning_rate)
+        self._limits = TreeLimits.of(self._parameters)
 
     def grow(
         self, gradient: Float32Array, hessian: Float32Array, scores: FloatArray, *, tree_index: int
