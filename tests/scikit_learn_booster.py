@@ -105,7 +105,9 @@ class ScikitLearnBooster(Booster):
             model = self._stacked(trees, X.shape[1])
             last = (model.n_trees - 1, model.n_trees)
             scores += model.predict(X, iteration_range=last)
-            evaluation = {e.key: e.metric(model.predict(e.X)) for e in eval_sets}
+            evaluation = {}
+            for eval_set in eval_sets:
+                evaluation |= eval_set.evaluate(model.predict(eval_set.X))
             if finish_round(callbacks, n_rounds, evaluation, model.to_bytes):
                 break
         return model

@@ -158,38 +158,11 @@ class CatBoostBooster(Booster):
         """Grow trees; see `Booster.fit`."""
         if not isinstance(bound, LibraryObjective):
             raise ValueError("'booster' must not be 'catboost' here: CatBoost runs its own losses only")
-        if params.schedule is not None:
-            raise ValueError(
-                "'callbacks' must hold no schedule with CatBoost, which cannot change its learning rate; use "
-                "LambdaMART, LightGBMRanker or XGBoostRanker"
-            )
         settings = catboost_settings(params, bound.name) | {"loss_function": bound.name, **bound.options}
         measure = _Measure(eval_sets)
-        names = safe_names(params.feature_names)
-        held_out = None
-        if eval_sets:
-            # The kit measures held-out rows itself, so their labels and groups do not matter here.
-            held_out = [
-                cb.Pool(
-                    _table(eval_set.X, params.categorical_features, names),
-                    np.arange(eval_set.X.shape[0]) % 2,
-                    cat_features=list(params.categorical_features),
-                    group_id=np.zeros(eval_set.X.shape[0], dtype=np.int64),
-                    # With starting scores CatBoost asks for some here; measures add the true ones themselves.
-                    baseline=None if bound.init_score is None else np.zeros(eval_set.X.shape[0]),
-                    feature_names=names,
-                )
-                for eval_set in eval_sets
-            ]
-        train = cb.Pool(
-            _table(X, params.categorical_features, names),
-            bound.y,
-            cat_features=list(params.categorical_features),
-            group_id=bound.queries.query_of_ordered_row,
-            group_weight=bound.sample_weight,
-            baseline=bound.init_score,
-            feature_names=names,
-        )
+        train = _training_pool(X, bound, params)
+        starts = bound.init_score is not None
+        held_out = [_held_out_pool(eval_set, params, starts=starts) for eval_set in eval_sets]
         # On a GPU, CatBoost takes no measure and no callback of ours: rounds are looked at afterwards.
         on_gpu = settings.get("task_type") == "GPU"
         if eval_sets and not on_gpu:
@@ -203,7 +176,7 @@ class CatBoostBooster(Booster):
             try:
                 raw.fit(
                     train,
-                    eval_set=None if on_gpu else held_out,
+                    eval_set=None if on_gpu else held_out or None,
                     callbacks=None if on_gpu else [after_round],
                     init_model=start.raw if start is not None else None,
                 )
@@ -222,6 +195,35 @@ class CatBoostBooster(Booster):
         return CatBoostModel(
             cb.sum_models([m.cut() for m in models], weights=[1 / len(models)] * len(models))
         )
+
+
+def _training_pool(X: Features, bound: LibraryObjective, params: BoosterParams) -> cb.Pool:
+    """CatBoost's form of the training rows."""
+    names = safe_names(params.feature_names)
+    return cb.Pool(
+        _table(X, params.categorical_features, names),
+        bound.y,
+        cat_features=list(params.categorical_features),
+        group_id=bound.queries.query_of_ordered_row,
+        group_weight=bound.sample_weight,
+        baseline=bound.init_score,
+        feature_names=names,
+    )
+
+
+def _held_out_pool(eval_set: EvalSet, params: BoosterParams, *, starts: bool) -> cb.Pool:
+    """CatBoost's form of held-out rows; the kit measures them, so labels and groups do not matter here."""
+    n_rows = eval_set.X.shape[0]
+    names = safe_names(params.feature_names)
+    return cb.Pool(
+        _table(eval_set.X, params.categorical_features, names),
+        np.arange(n_rows) % 2,
+        cat_features=list(params.categorical_features),
+        group_id=np.zeros(n_rows, dtype=np.int64),
+        # Where training rows have starting scores, CatBoost asks for some here; measures add the true ones.
+        baseline=np.zeros(n_rows) if starts else None,
+        feature_names=names,
+    )
 
 
 def _look_at_rounds(

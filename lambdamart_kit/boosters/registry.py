@@ -28,6 +28,8 @@ class Capabilities:
         Whether it grows trees on the gradient of any objective of the kit.
     symmetric_trees : bool
         Whether it knows ``booster_params={"grow_policy": "symmetric"}``.
+    changes_rate : bool
+        Whether the learning rate may change from round to round (`BoosterParams.schedule`).
     files : {"bins", "batches"}, optional
         How it learns from files of more rows than fit in memory: from bins that the kit writes to disk, or
         from batches of rows that it reads itself. None if it cannot.
@@ -38,6 +40,7 @@ class Capabilities:
 
     runs_objectives: bool = True
     symmetric_trees: bool = False
+    changes_rate: bool = False
     files: Literal["bins", "batches"] | None = None
     network: Literal["collective", "sockets"] | None = None
 
@@ -63,13 +66,17 @@ class BoosterEntry:
 _HERE = "lambdamart_kit.boosters"
 BOOSTERS: dict[str, BoosterEntry] = {
     "native": BoosterEntry(
-        f"{_HERE}.native:NativeBooster", "the kit", Capabilities(symmetric_trees=True, files="bins")
+        f"{_HERE}.native:NativeBooster",
+        "the kit",
+        Capabilities(symmetric_trees=True, changes_rate=True, files="bins"),
     ),
     "lightgbm": BoosterEntry(
-        f"{_HERE}.lightgbm:LightGBMBooster", "LightGBM", Capabilities(network="sockets")
+        f"{_HERE}.lightgbm:LightGBMBooster", "LightGBM", Capabilities(changes_rate=True, network="sockets")
     ),
     "xgboost": BoosterEntry(
-        f"{_HERE}.xgboost:XGBoostBooster", "XGBoost", Capabilities(files="batches", network="collective")
+        f"{_HERE}.xgboost:XGBoostBooster",
+        "XGBoost",
+        Capabilities(changes_rate=True, files="batches", network="collective"),
     ),
     "catboost": BoosterEntry(
         f"{_HERE}.catboost:CatBoostBooster", "CatBoost", Capabilities(runs_objectives=False)

@@ -572,6 +572,8 @@ class CatBoostRanker(TreeRanker):
         ----------
         n_estimators : int
             Number of trees to grow.
+        n_before : int
+            Trees that there are already, which a schedule of the learning rate counts.
 
         Returns
         -------

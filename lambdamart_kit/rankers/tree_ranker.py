@@ -17,7 +17,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.protocol import LibraryObjective, Model
-from lambdamart_kit.boosters.registry import BOOSTERS, find_booster, read_model
+from lambdamart_kit.boosters.registry import (
+    BOOSTERS,
+    boosters_that_can,
+    capabilities,
+    find_booster,
+    read_model,
+)
 from lambdamart_kit.boosters.rounds import (
     Callback,
     EarlyStopping,
@@ -392,6 +398,12 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         found = find_schedule(check_callbacks(self.callbacks))
         if found is None:
             return None
+        if not capabilities(self.booster_name).changes_rate:
+            known = ", ".join(map(repr, boosters_that_can("changes_rate")))
+            raise ValueError(
+                f"'callbacks' must hold no schedule with {BOOSTERS[self.booster_name].library}, which cannot "
+                f"change its learning rate; trees that can: {known}"
+            )
         found.rate(n_before + n_estimators)
         return lambda number: found.rate(n_before + number)
 

@@ -21,7 +21,7 @@ _LIBRARIES = ("lightgbm", "xgboost", "catboost", "optuna", "mlflow", "keras")
 class TrainingEvent:
     """What a callback gets after a round; a round is a tree, a Newton step or an epoch.
 
-    Attributes
+    Parameters
     ----------
     round : int
         Rounds that are done, those of earlier fits with `warm_start` and the trees of `init_model` included.
@@ -41,6 +41,8 @@ class TrainingEvent:
     bag : int, or None
         With ``n_bags`` above 1, which of the bags is fitted; bags may run side by side, but never two
         callbacks at the same time.
+    make_model : callable
+        Makes `model`.
 
     Examples
     --------
