@@ -160,15 +160,27 @@ def shoe_posts(rng):
 @pytest.mark.parametrize("utility", UTILITIES)
 @pytest.mark.parametrize("seed", range(10))
 def test_of_ten_near_copies_at_most_three_come_to_the_top_ten(utility, seed):
+    """At .5 that costs 8 to 13 % of the DCG of the list without diversity, on average over the seeds.
+
+    Measured: log det .076, max-sum .088, coverage .106, MMR .115, facility .117, redundancy .127.
+    """
     scores, features, topic = shoe_posts(np.random.default_rng(seed))
     rows = given(utility, np.eye(21)[topic] if utility == "coverage" else features)
-    copies = {
-        trade_off: (topic[rerank(scores, 10, utility=utility, trade_off=trade_off, **rows)] == 0).sum()
+    lists = {
+        trade_off: rerank(scores, 10, utility=utility, trade_off=trade_off, **rows)
         for trade_off in (0.0, 0.5, 1.0)
     }
+    copies = {trade_off: (topic[chosen] == 0).sum() for trade_off, chosen in lists.items()}
     assert copies[0.0] == 10
     assert 1 <= copies[0.5] <= 3
     assert copies[1.0] <= 1
+    discount = 1 / np.log2(np.arange(2, 12))
+    lost = {
+        trade_off: 1 - (scores[chosen] * discount).sum() / (scores[:10] * discount).sum()
+        for trade_off, chosen in lists.items()
+    }
+    assert lost[0.0] == 0.0
+    assert 0.05 < lost[0.5] < 0.15
 
 
 @pytest.mark.parametrize("utility", UTILITIES)
