@@ -21,7 +21,7 @@ SMALL = {"n_estimators": 3, "num_leaves": 4, "n_jobs": 1}
 RANKERS = [
     LambdaMART(booster="native", min_child_samples=1, **SMALL),
     LambdaMART(booster="lightgbm", min_child_samples=1, **SMALL),
-    LambdaMART(booster="xgboost", objective="pairwise", **SMALL),
+    LambdaMART(booster="xgboost", objective="pairwise", **{**SMALL, "n_estimators": 20}),
     LambdaMART(n_bags=2, min_child_samples=1, **SMALL),
     LightGBMRanker(min_child_samples=1, **SMALL),
     XGBoostRanker(**SMALL),

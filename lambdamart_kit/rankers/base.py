@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import RegressorTags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
@@ -28,7 +29,7 @@ from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
 from lambdamart_kit.rankers.reporting import CanReport
 from lambdamart_kit.rankers.savable import CanSave
-from lambdamart_kit.rankers.steering.arguments import refuse_foreign_arguments
+from lambdamart_kit.rankers.steering.arguments import refuse_foreign_arguments, warn_of_column
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
 from lambdamart_kit.rankers.steering.given import FitInput, HeldOutInput, held_out_inputs
 from lambdamart_kit.rankers.steering.starting_scores import from_start
@@ -166,6 +167,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             and a row.
         """
         refuse_foreign_arguments(type(self).__name__, elsewhere)
+        warn_of_column(y)
         held_out = held_out_inputs(
             X_val,
             y_val,
@@ -468,6 +470,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
         tags.target_tags = replace(tags.target_tags, required=True, positive_only=True)
         tags.input_tags.allow_nan = self._allows_nan
         tags.input_tags.sparse = self._accepts_sparse

@@ -16,7 +16,7 @@ from sklearn.utils import Bunch, _safe_indexing, get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.gains import check_relevance
@@ -310,7 +310,7 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         return self._predict_rows(X)  # each member checks X
 
     def _predict_rows(self, X: Features) -> FloatArray:
-        total: FloatArray = np.zeros(X.shape[0] if hasattr(X, "shape") else len(X))
+        total: FloatArray = np.zeros(_num_samples(X))
         for member, weight, scale in zip(self.estimators_, self.weights_, self.scales_):
             total = total + weight / scale * _scores(member, X)
         return total

@@ -1,9 +1,14 @@
-"""What the arguments of other libraries' rankers are called here."""
+"""What is said of arguments of `fit`: what other libraries call them, and labels of the wrong shape."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+from sklearn.exceptions import DataConversionWarning
+
+from lambdamart_kit.core.typing import ArrayLike
 
 _GROUP = "pass 'qid', the query of each row: np.repeat(np.arange(len(group)), group)"
 _HELD_OUT = "pass the held-out rows as X_val, y_val and qid_val, lists of them for several sets"
@@ -43,3 +48,15 @@ def refuse_foreign_arguments(estimator: str, arguments: Mapping[str, Any]) -> No
     hints = [f"instead of '{name}', {FOREIGN[name]}" for name in arguments if name in FOREIGN]
     names = ", ".join(map(repr, arguments))
     raise TypeError(f"{estimator}.fit() got unexpected arguments {names}" + "".join(f"; {h}" for h in hints))
+
+
+def warn_of_column(y: ArrayLike) -> None:
+    """Warn, as scikit-learn does, of labels in a table of one column; they are taken as a vector."""
+    shape = getattr(y, "shape", ())
+    if len(shape) == 2 and shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected. Please pass y with the shape "
+            f"({shape[0]},), as y.ravel() has it.",
+            DataConversionWarning,
+            stacklevel=3,
+        )
