@@ -264,8 +264,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
     ) -> HeldOutRows:
         """One set of held-out rows, checked; it warns if training queries are among them in part."""
         name = f"X{part.suffix}"
-        checked = self._check_features(part.X, name=name)
-        validate_data(self, part.X, skip_check_array=True, reset=False)
+        checked = self._known_features(part.X, name=name)
         if (part.init_score is None) != (train.init_score is None):
             given = "'init_score' was" if part.init_score is None else "'init_score' was not"
             raise ValueError(
@@ -401,9 +400,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
 
     def _scored_features(self, X: Features, *, name: str = "X") -> Any:
         """Rows to score: checked against what was fitted, as an array or CSR matrix."""
-        checked = self._check_features(X, name=name, finite=not self._scores_infinities)
-        validate_data(self, X, skip_check_array=True, reset=False)
-        return checked
+        return self._known_features(X, name=name, finite=not self._scores_infinities)
 
     def score(
         self,
@@ -485,7 +482,6 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
 
     def _rows_and_scores(self, X: Features) -> tuple[Float32Array, FloatArray]:
         check_is_fitted(self)
-        checked = self._check_features(X)
-        validate_data(self, X, skip_check_array=True, reset=False)
+        checked = self._known_features(X)
         rows = np.ascontiguousarray(checked.toarray() if is_sparse(checked) else checked, dtype=np.float32)
         return rows, self._predict_rows(rows)

@@ -24,6 +24,7 @@ from lambdamart_kit.core.typing import Features, FloatArray, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.columns.checking import in_fitted_order
 from lambdamart_kit.rankers.steering.given import FitInput
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
@@ -157,6 +158,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         check_is_fitted(self)
         if self.estimator is None:
             return super().predict(X)
+        X = in_fitted_order(X, getattr(self, "feature_names_in_", None))
         validate_data(self, X, skip_check_array=True, reset=False)
         return self._predict_rows(X)
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _get_feature_names, check_is_fitted, validate_data
+from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from lambdamart_kit.boosters.protocol import LibraryObjective, Model
 from lambdamart_kit.boosters.registry import (
@@ -413,9 +413,7 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
     def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row falls into in each tree, (n_samples, n_trees) intp."""
         check_is_fitted(self)
-        checked = self._check_features(X)
-        validate_data(self, X, skip_check_array=True, reset=False)
-        return self.model_.leaf_indices(checked)
+        return self.model_.leaf_indices(self._known_features(X))
 
     def contributions(self, X: Features, background: Features = None) -> FloatArray:
         """What each feature adds to the score of each row: exact SHAP values.

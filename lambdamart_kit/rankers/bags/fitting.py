@@ -209,7 +209,7 @@ class BaggedRanker(BaseRanker):
             return scores
         if self.bag_iterations_ is None:
             raise ValueError("'return_std' needs a ranker of several bags; set n_bags=10 and fit again")
-        rows = self._check_features(X, finite=not self._scores_infinities)
+        rows = self._scored_features(X)
         return scores, self._bag_scores(rows).std(axis=0, ddof=1)
 
     def _scores_of(self, X: Features, qid: Ids) -> FloatArray:
@@ -227,7 +227,7 @@ class BaggedRanker(BaseRanker):
         check_is_fitted(self)
         if self.bag_iterations_ is None:
             raise ValueError("'bag_scores' needs a ranker of several bags; set n_bags=10 and fit again")
-        return self._bag_scores(self._check_features(X, finite=not self._scores_infinities))
+        return self._bag_scores(self._scored_features(X))
 
 
 def merged_history(bags: Sequence[Any]) -> tuple[float, dict[str, dict[str, list[float]]]]:

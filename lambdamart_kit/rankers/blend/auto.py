@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.rounds import Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, row_contents
@@ -398,8 +398,7 @@ class AutoRanker(BaseRanker):
                 "'qid' must be given to predict with query_features=True, because features are compared "
                 "within the query"
             )
-        checked = self._check_features(X)
-        validate_data(self, X, skip_check_array=True, reset=False)
+        checked = self._known_features(X)
         return self._predict_rows(self._with_query_features(checked, Queries.from_qid(qid, checked.shape[0])))
 
     def _scores_of(self, X: Features, qid: Ids) -> FloatArray:

@@ -90,13 +90,28 @@ def plain_frame(X: Features) -> Any:
     """X itself; of a Polars or Arrow table with anything but numbers, the pandas frame of the same values.
 
     Categories and text are read through pandas, so that a ranker fitted on one kind of frame scores another.
+    Categories that nobody declared stand in the order in which a table happened to meet them; here they are
+    sorted, so that the codes do not depend on the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If X is a lazy frame, which has no rows yet.
     """
+    if hasattr(X, "collect") and not hasattr(X, "shape"):
+        raise ValueError(f"'X' must hold rows, and a lazy {type(X).__name__} has none yet; pass X.collect()")
     if hasattr(X, "iloc") or not hasattr(X, "to_pandas"):
         return X
     kinds = getattr(X, "dtypes", None)
     if kinds is not None and all(hasattr(kind, "is_numeric") and kind.is_numeric() for kind in kinds):
         return X
-    return X.to_pandas()
+    frame = X.to_pandas()
+    declared = {} if kinds is None else dict(zip(X.columns, map(str, kinds)))
+    for column in frame.select_dtypes("category"):
+        values = frame[column].cat
+        if not values.ordered and not declared.get(column, "").startswith("Enum"):
+            frame[column] = values.reorder_categories(sorted(values.categories, key=str))
+    return frame
 
 
 def check_column_types(X: Features, name: str) -> None:

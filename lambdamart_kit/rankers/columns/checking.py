@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import _get_feature_names
+from sklearn.utils.validation import _check_feature_names, _get_feature_names, validate_data
 
 from lambdamart_kit.core.precision import check_range, feature_dtype
 from lambdamart_kit.core.rows import as_csr, check_codes, check_sparse, is_sparse
@@ -104,6 +104,15 @@ class HasColumns:
                     stacklevel=6,
                 )
 
+    def _known_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
+        """X as `_check_features` gives it, of the columns of the fit; a frame's columns are found by name."""
+        X = in_fitted_order(plain_frame(X), getattr(self, "feature_names_in_", None))
+        if hasattr(X, "columns") or hasattr(X, "column_names"):
+            _check_feature_names(self, X, reset=False)  # before a value of a wrong column is complained about
+        checked = self._check_features(X, name=name, finite=finite)
+        validate_data(self, X, skip_check_array=True, reset=False)
+        return checked
+
     def _check_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
         """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
         if is_sparse(X):
@@ -142,6 +151,37 @@ class HasColumns:
         if names is not None:
             return tuple(map(str, names))
         return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
+
+
+def in_fitted_order(X: Features, names: Array | None) -> Any:
+    """A frame that has the columns of the fit in another order, in that of the fit; anything else as it is.
+
+    Parameters
+    ----------
+    X : array-like, DataFrame or sparse matrix
+        Features of rows to score.
+    names : (n_features,) array of str, or None
+        Columns at fit; None if they had no names.
+
+    Returns
+    -------
+    array-like, DataFrame or sparse matrix
+        X itself, or a frame of the same kind.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> in_fitted_order(pd.DataFrame({"b": [1], "a": [2]}), np.array(["a", "b"])).columns.tolist()
+    ['a', 'b']
+    """
+    given = None if names is None else _get_feature_names(X)
+    if names is None or given is None or len(given) != len(names) or (given == names).all():
+        return X
+    # A column that is missing or unknown is for scikit-learn to complain about, and so are two of one name.
+    if set(given) != set(names):
+        return X
+    order = list(names)
+    return X.select(order) if hasattr(X, "select") and not hasattr(X, "iloc") else X[order]
 
 
 def _precision_of(X: Features) -> Any:

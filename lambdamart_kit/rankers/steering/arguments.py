@@ -52,7 +52,7 @@ def refuse_foreign_arguments(estimator: str, arguments: Mapping[str, Any]) -> No
 
 def warn_of_column(y: ArrayLike) -> None:
     """Warn, as scikit-learn does, of labels in a table of one column; they are taken as a vector."""
-    shape = getattr(y, "shape", ())
+    shape: tuple[int, ...] = getattr(y, "shape", ())
     if len(shape) == 2 and shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please pass y with the shape "
