@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lambdamart_kit.preferences import PreferencePairs, RewardModel, audit, cleaned, label_noise
-from lambdamart_kit.preferences.auditing.near_duplicates import _spelt_alike
+from lambdamart_kit.preferences.auditing.near_duplicates import _similar, _spelt_alike
 
 
 def read(*preferences, **columns):
@@ -70,6 +70,15 @@ def test_near_duplicate_prompts_are_shown_as_clusters():
     assert "| 3 | 3 | name a \\| fruit | NAME a fruit |" in report.to_markdown()
     assert report.to_dict()["prompt_clusters"][1]["pairs"] == 2
     assert "clusters" not in pairs.take([3]).audit().to_markdown()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("", "really", True), ("", "not", False), ("", "never", False), ("not", "never", False)],
+)
+def test_a_negation_makes_another_question(one, other, same):
+    question = "explain to a child of nine years why the moon does {} circle around the earth every month"
+    assert _similar(*(" ".join(question.format(word).split()) for word in (one, other))) == same
 
 
 def test_words_that_are_spelt_alike():

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 from sklearn.linear_model import LogisticRegression
 
 from lambdamart_kit.preferences import BradleyTerry
+from lambdamart_kit.preferences.strengths.comparisons import count_comparisons, encode_outcomes
+from lambdamart_kit.preferences.strengths.connectivity import ties_outweigh_wins
 from lambdamart_kit.preferences.strengths.likelihood import StrengthModel
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
 
@@ -279,6 +283,39 @@ def test_disconnected_groups_have_no_joint_scale():
     np.testing.assert_allclose(
         bt.covariance(method="sandwich")[:2, :2], alone.covariance(method="sandwich"), atol=1e-9
     )
+
+
+def test_fractions_are_no_ids():
+    """Whole numbers may be the winners' ids; 1.0 and 0.0 are outcomes whatever the items are called."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first_won = encode_outcomes(
+            np.array([1.0, 0.0]), np.array([0, 1]), np.array([0, 0]), np.array([1, 1])
+        )
+    assert first_won.tolist() == [1.0, 0.0]
+    items, first, second = np.array([1, 2]), np.array([0, 1]), np.array([1, 0])
+    assert encode_outcomes(np.array([2, 2]), items, first, second).tolist() == [0.0, 1.0]
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\] .* row 0 has 2.0 \(2 such rows\)"):
+        encode_outcomes(np.array([2.0, 2.0]), items, first, second)
+
+
+def test_ties_that_outweigh_wins_are_a_linear_program():
+    """A solver looks for the direction: d_i - d_j >= 1 for every win, |d_i - d_j| <= 1 for every tie."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        n_votes = rng.integers(3, 12)
+        first = rng.integers(0, 4, n_votes)
+        second = (first + rng.integers(1, 4, n_votes)) % 4
+        outcomes = rng.choice([0.5, 0.5, 0.5, 1.0, 0.0], n_votes)
+        apart = np.eye(4)[first] - np.eye(4)[second]
+        sign = np.where(outcomes == 0.5, 1.0, 1.0 - 2.0 * outcomes)
+        both = np.vstack([sign[:, None] * apart, -apart[outcomes == 0.5]])
+        limit = np.r_[np.where(outcomes == 0.5, 1.0, -1.0), np.ones((outcomes == 0.5).sum())]
+        feasible = linprog(np.zeros(4), A_ub=both, b_ub=limit, bounds=(None, None)).status == 0
+        found.append(ties_outweigh_wins(count_comparisons(np.column_stack([first, second]), outcomes)))
+        assert found[-1] == feasible
+    assert 10 < sum(found) < 50
 
 
 @pytest.mark.parametrize("n_lonely", [5, 6])

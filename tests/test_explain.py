@@ -334,6 +334,7 @@ def test_why_a_response_was_preferred(settings, nuisance):
     first = np.arange(0, 300, 2)
     pairs = PreferencePairs.from_indices(X, first + ~better, first + better)
     rm = RewardModel(nuisance=nuisance, random_state=0, **settings).fit_pairs(pairs)
+    assert rm.explain_pair(pairs, 7).feature_names == ("f1", "f2", "f3", "f4")
     margin = rm.score_pairs(pairs)["score_margin"]
     for method in ("contributions", "interventional"):
         found = rm.explain_pair(pairs, 7, method=method)

@@ -180,6 +180,18 @@ def test_ties_score_written_out():
     assert equal.margin_score == 1.0  # correct answers without any spread
 
 
+def test_a_gap_however_small_is_a_right_answer_and_none_is_wrong():
+    """Of four twins the lowest correct answer is .5 and 1e-9 above the best wrong one, level, and below."""
+    gaps = [0.5, 1e-9, 0.0, -0.5]
+    ids = [f"{kind}:{n}" for n in range(4) for kind in ("ref", "tied")]
+    scores = [
+        [gap, 0.0] if kind == "ref" else [gap + 2, gap, 0.0] for gap in gaps for kind in ("ref", "tied")
+    ]
+    found = ties_score(ids, scores, [1, 2] * 4)
+    assert found.ref_accuracy == found.tied_accuracy == 0.5
+    assert found.correctness_preferred == found.correctness_preferred_hard == 0.0  # the spread is 2
+
+
 @pytest.mark.parametrize(
     ("ids", "scores", "correct", "message"),
     [
