@@ -14,7 +14,10 @@ from scipy import sparse
 
 from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.core.precision import check_range, feature_dtype, fits_single, floor_single
-from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.datasets import RankingDataset, make_letor, read_letor, write_letor
+from lambdamart_kit.files import read_rows, write_rows
+from lambdamart_kit.files.scoring import score_files
+from lambdamart_kit.preferences import PreferencePairs, RewardModel
 from lambdamart_kit.rankers import (
     CatBoostRanker,
     LambdaMART,
@@ -22,6 +25,7 @@ from lambdamart_kit.rankers import (
     LinearRanker,
     NeuralRanker,
     PointwiseRanker,
+    QueryFeatures,
     XGBoostRanker,
 )
 from lambdamart_kit.trees.binning import BinMapper
@@ -96,6 +100,126 @@ def test_the_model_of_float32_is_that_of_the_same_numbers_in_float64(name):
         if hasattr(model, "booster_"):
             assert model.booster_.model_to_string() == models[0].booster_.model_to_string()
         np.testing.assert_allclose(model.predict(data.X), models[0].predict(data.X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "letor"])
+def test_xgboost_says_what_it_merges_of_files(kind, tmp_path):
+    X, y, qid = posted()
+    frame = pd.DataFrame({"posted": X[:, 0], "x": X[:, 1], "label": y, "qid": qid})
+    if kind == "letor":
+        lines = [f"{label} qid:{q} 1:{ms:.0f} 2:{x!r}" for label, q, (ms, x) in zip(y, qid, X.tolist())]
+        (tmp_path / "rows.txt").write_text("\n".join(lines) + "\n")
+    else:
+        getattr(frame, f"to_{kind}")(tmp_path / f"rows.{kind}", index=False)
+    (path,) = tmp_path.iterdir()
+    ranker = LambdaMART(booster="xgboost", **SMALL)
+    with pytest.warns(UserWarning, match=r"which merges values of column '(posted|1)' \(\d\d\d distinct"):
+        ranker.fit_files(path)
+
+
+def test_reading_letor_says_what_float32_merges(tmp_path):
+    X, y, qid = posted()
+    lines = [f"{label} qid:{q} 3:{ms:.0f} 7:{x!r} 8:0.5" for label, q, (ms, x) in zip(y, qid, X.tolist())]
+    path = tmp_path / "rows.txt"
+    path.write_text("\n".join(lines) + "\n")
+    for sparse_rows in (False, True):
+        with pytest.warns(
+            UserWarning, match=r"rows.txt: LETOR .* column '3' \(59\d distinct values become \d\)"
+        ):
+            read_letor(path, sparse=sparse_rows)
+    with pytest.warns(UserWarning, match=r"rows.txt: LETOR .* column '3' \(59\d distinct values become \d\)"):
+        LambdaMART(**SMALL).fit_files(path)
+    data = make_letor(n_queries=15, mean_documents=10, random_state=0)
+    write_letor(data, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_letor(path)
+        read_letor(path, sparse=True)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".csv.gz", ".jsonl", ".parquet"])
+def test_a_row_is_read_as_pandas_reads_it_whatever_the_other_rows(suffix, tmp_path):
+    X, y, qid = posted()
+    X[:, 1] = np.round(X[:, 1], 2)  # short decimals, which float32 does not hold
+    frame = pd.DataFrame({"posted": X[:, 0], "x": X[:, 1], "half": qid / 2, "label": y, "qid": qid})
+    ranker = LambdaMART(**SMALL).fit(frame[["posted", "x", "half"]], y, qid=qid)
+    path = tmp_path / f"rows{suffix}"
+    for rows in (frame, frame[:1], frame[37:38], frame[100:103]):
+        if suffix == ".jsonl":
+            rows.to_json(path, orient="records", lines=True, double_precision=15)
+        elif suffix == ".parquet":
+            rows.to_parquet(path, index=False)
+        else:
+            rows.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+        read = read_rows(path)
+        np.testing.assert_array_equal(read.X, rows[["posted", "x", "half"]].to_numpy(np.float64))
+        expected = ranker.predict(rows[["posted", "x", "half"]])
+        np.testing.assert_array_equal(
+            ranker.predict(pd.DataFrame(read.X, columns=read.feature_names)), expected
+        )
+        in_memory = RankingDataset.from_frame(rows)
+        np.testing.assert_array_equal(in_memory.X, read.X)
+        assert score_files(ranker, path, tmp_path / "scores.txt") == len(rows)
+        np.testing.assert_allclose(np.loadtxt(tmp_path / "scores.txt", ndmin=1), expected, rtol=1e-12)
+
+
+def test_numbers_of_float32_in_text_stay_float32(tmp_path):
+    data = make_letor(n_queries=5, mean_documents=10, random_state=0)
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        write_rows(data, tmp_path / f"rows{suffix}")
+        found = read_rows(tmp_path / f"rows{suffix}").X
+        np.testing.assert_array_equal(found, data.X)
+        assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("scorer", ["trees", "linear", "neural"])
+def test_reward_models_tell_large_numbers_apart(scorer):
+    X, y, _ = posted()
+    late, early = np.flatnonzero(y == 1)[:250], np.flatnonzero(y == 0)[:250]
+    model = RewardModel(scorer=scorer, n_jobs=1, random_state=0)
+    model.fit_pairs(PreferencePairs.from_indices(X, late[:150], early[:150]))
+    rewards = model.predict(X)
+    assert (rewards[late[150:]] > rewards[early[150:]]).mean() > 0.95
+
+
+def test_reward_models_on_float32_say_what_they_merge():
+    X, y, _ = posted()
+    pairs = PreferencePairs.from_indices(X, np.flatnonzero(y == 1)[:250], np.flatnonzero(y == 0)[:250])
+    with pytest.warns(UserWarning, match=r"float32, which merges values of column 0 \("):
+        RewardModel(scorer="trees", booster="xgboost", n_jobs=1, random_state=0).fit_pairs(pairs)
+
+
+def test_query_features_pass_on_doubles():
+    X, _, qid = posted()
+    assert np.array_equal(QueryFeatures(("rank",)).fit_transform(X, qid=qid)[:, :2], X)
+    assert QueryFeatures(("rank",)).fit_transform(X.astype(np.float32), qid=qid).dtype == np.float32
+
+
+@pytest.mark.parametrize("ranker", [LinearRanker, NeuralRanker])
+def test_a_number_for_missing_that_drowns_the_others_is_said(ranker, rng):
+    X, y, qid = posted()
+    X[:, 1] = rng.normal(size=len(X))
+    X[5, 1] = 1e30
+    for rows in (X, X.astype(np.float32)):
+        with pytest.warns(UserWarning, match=r"column 1 \(600 distinct values become 2\), because the"):
+            ranker("pairwise", max_iter=1, n_jobs=1).fit(rows[:, [1, 1]], y, qid=qid)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ranker("pairwise", max_iter=1, n_jobs=1, input_transform="quantile").fit(X, y, qid=qid)
+
+
+def test_exports_say_where_an_engine_sees_values_as_one(tmp_path):
+    X, y, qid = posted()
+    frame = pd.DataFrame(X, columns=["posted", "x"])
+    ranker = LambdaMART(**SMALL).fit(frame, y % 2 + (X[:, 0] % 3 == 0), qid=qid)
+    for known in ("xgboost", "c", "solr"):
+        with pytest.warns(UserWarning, match=r"takes features as float32, .* in 'posted'; subtract"):
+            ranker.export(tmp_path / "model", format=known)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ranker.export(tmp_path / "model.txt", format="lightgbm")
+        plain = LambdaMART(**SMALL).fit(X[:, 1:], y, qid=qid)
+        plain.export(tmp_path / "model.json", format="xgboost")
 
 
 def test_files_give_the_model_of_memory(tmp_path):

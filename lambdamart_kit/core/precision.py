@@ -7,7 +7,7 @@ same model in both, unless float32 merges what float64 tells apart.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy import sparse
 from lambdamart_kit.core.typing import Array, BoolArray, Features, Float32Array
 
 _LOOKED_AT = 20_000  # rows that are looked at: enough to see one value in a hundred merge
+_LOOKED_AT_TRANSFORMED = 2_000  # each column is sorted twice
 # Share of a column's distinct values that must merge before the user is told. In any column of real numbers
 # a few in 10,000 merge.
 _WORTH_A_WORD = 0.01
@@ -53,6 +54,17 @@ def fits_single(values: Array) -> BoolArray:
         return np.ones(values.shape, dtype=bool)
     with np.errstate(over="ignore"):
         return np.asarray((values.astype(np.float32) == values) | np.isnan(values))
+
+
+def narrowed(values: Array) -> Array:
+    """The values as float32 if that changes none of them, else as they are.
+
+    Examples
+    --------
+    >>> narrowed(np.array([0.5, np.nan])).dtype, narrowed(np.array([0.5, 0.1])).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    return values.astype(np.float32) if fits_single(values).all() else values
 
 
 def floor_single(values: Any) -> Float32Array:
@@ -125,13 +137,58 @@ def merged_columns(X: Features, names: Sequence[str] | None = None) -> list[str]
         )
         if fits_single(values).all():
             continue
-        distinct = np.unique(values[~np.isnan(values)])
         with np.errstate(over="ignore"):
-            n_left = len(np.unique(distinct.astype(np.float32)))
-        if len(distinct) - n_left > _WORTH_A_WORD * len(distinct):
-            name = f"column {j if names is None else repr(names[j])}"
-            merged.append(f"{name} ({len(distinct):,} distinct values become {n_left:,})")
+            merged += _merged(values, values.astype(np.float32), j, names)
     return merged
+
+
+def _merged(values: Array, seen: Array, j: int, names: Sequence[str] | None) -> list[str]:
+    """Column `j` with its numbers in a list, if distinct `values` are too often equal as they are `seen`."""
+    is_known = ~np.isnan(values)
+    distinct, at = np.unique(values[is_known], return_index=True)
+    n_left = len(np.unique(seen[is_known][at]))
+    if len(distinct) - n_left <= _WORTH_A_WORD * len(distinct):
+        return []
+    name = f"column {j if names is None else repr(names[j])}"
+    return [f"{name} ({len(distinct):,} distinct values become {n_left:,})"]
+
+
+def warn_of_merging_transform(
+    X: Features, transform: Callable[[Any], Any], names: Sequence[str] | None, reader: str
+) -> None:
+    """Warn if distinct values of a column of X are one after `transform`, whose result is float32.
+
+    One number that is far from all others does that, such as 1e30 for "missing": in units of the spread, the
+    others lie closer together than float32 tells apart. 2,000 rows are looked at, evenly spread.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features) array or CSR matrix
+    transform : callable
+        Makes of rows of X as many rows and columns.
+    names : sequence of str, optional
+        Names of the columns.
+    reader : str
+        Who transforms, for the message.
+    """
+    rows = X[:: max(1, -(-X.shape[0] // _LOOKED_AT_TRANSFORMED))]
+    seen = transform(rows)
+    if sparse.issparse(rows):
+        rows, seen = rows.toarray(), seen.toarray()
+    merged = [text for j in range(rows.shape[1]) for text in _merged(rows[:, j], seen[:, j], j, names)]
+    if merged:
+        warnings.warn(
+            f"{reader} merges values of {_first_five(merged)}, because the column's spread is large against "
+            "the distances of its values; look for a number that stands for 'missing' and pass NaN instead, "
+            "subtract the smallest value, or set input_transform='quantile'",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _first_five(merged: Sequence[str]) -> str:
+    more = f" and {len(merged) - 5} more columns" if len(merged) > 5 else ""
+    return f"{', '.join(merged[:5])}{more}"
 
 
 _USE_FLOAT64 = (
@@ -149,10 +206,8 @@ def warn_of_merged_values(
     """Warn if `reader`, who takes features as float32, would see distinct values of a column as one."""
     merged = merged_columns(X, names)
     if merged:
-        more = f" and {len(merged) - 5} more columns" if len(merged) > 5 else ""
         warnings.warn(
-            f"{reader} takes features as float32, which merges values of {', '.join(merged[:5])}{more}; "
-            f"{remedy}",
+            f"{reader} takes features as float32, which merges values of {_first_five(merged)}; {remedy}",
             UserWarning,
             stacklevel=2,
         )

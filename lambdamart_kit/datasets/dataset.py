@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lambdamart_kit.core.precision import merged_columns
+from lambdamart_kit.core.precision import narrowed
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import check_sparse, is_sparse
 from lambdamart_kit.core.typing import Array, BoolArray, Features, Float32Array, FloatArray, IndexArray
@@ -162,7 +162,7 @@ class RankingDataset:
     ) -> RankingDataset:
         """The inverse of :meth:`to_frame`: every other column is a feature, and keeps its name.
 
-        Features are float32, and float64 where that would merge values of a column.
+        Features are float64, and float32 where that changes no value.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class RankingDataset:
         weight = given.get("sample_weight")
         names = given.get("docid")
         return cls(
-            np.ascontiguousarray(values, dtype=np.float64 if merged_columns(values) else np.float32),
+            narrowed(np.ascontiguousarray(values)),
             frame[label].to_numpy(dtype=np.float32),
             frame[qid].to_numpy(),
             None if names is None else frame[names].to_numpy().astype(str),

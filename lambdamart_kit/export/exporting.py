@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from lambdamart_kit.core.typing import Float32Array, FloatArray
 from lambdamart_kit.export.check import Check, compare
 from lambdamart_kit.export.format import ExportOptions, Format, Written, engine_names, find_format
 from lambdamart_kit.export.model import Exportable, TreeSum
+from lambdamart_kit.export.thresholds import merged_thresholds
 from lambdamart_kit.runtime.atomic_file import atomic_file
 
 FeatureNames = Sequence[str] | Mapping[str, str] | None
@@ -139,6 +141,7 @@ def export_model(
     named = _renamed(model, made, feature_names, notes)
     shifted = _shifted(named, shift, notes)
     made.check(shifted, options)
+    _warn_of_float32(made, named)
     written = _written(made, shifted, options)
     found = None
     if check is not None:
@@ -157,6 +160,21 @@ def export_model(
             raise ValueError(f"{made.title}: {found}; nothing was written; this is a fault of lambdamart_kit")
     beside = _put(written, target, made)
     return Exported(target, beside, shifted.feature_names, (*notes, *written.notes), found)
+
+
+def _warn_of_float32(made: Format, model: Exportable) -> None:
+    """Warn of features of which the trees tell apart what the engine, in float32, cannot."""
+    if made.reads_float64 or not isinstance(model, TreeSum):
+        return
+    merged = [repr(model.feature_names[j]) for j in merged_thresholds(model.trees)]
+    if merged:
+        shown = ", ".join(merged[:5]) + (f" and {len(merged) - 5} more" if len(merged) > 5 else "")
+        warnings.warn(
+            f"{made.title} takes features as float32, which merges values that the ranker tells apart, in "
+            f"{shown}; subtract the feature's smallest value before fitting, or export as 'lightgbm'",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _written(made: Format, model: Exportable, options: ExportOptions) -> Written:

@@ -82,6 +82,8 @@ class Format(ABC):
         ranker sends them. Without the latter, they count as zero.
     sums_in_float32 : bool
         Whether `scores` cannot but sum in float32.
+    reads_float64 : bool
+        Whether features that need float64 reach the trees as they are.
     flavours : tuple of str
         Variants, the default first; empty for a format that has none.
     features_suffix : str
@@ -95,6 +97,7 @@ class Format(ABC):
     holds_categories: ClassVar[bool] = False
     holds_missing: ClassVar[bool] = True
     sums_in_float32: ClassVar[bool] = False
+    reads_float64: ClassVar[bool] = False
     flavours: ClassVar[tuple[str, ...]] = ()
     features_suffix: ClassVar[str] = ".features.json"
     forbidden: ClassVar[str] = r"[^\w.\-]"

@@ -20,6 +20,7 @@ become the largest or the smallest finite number; where that is not enough, the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +43,27 @@ def float32_at_most(threshold: Array) -> Float32Array:
         nearest = np.asarray(threshold, dtype=np.float64).astype(np.float32)
         below = np.nextafter(nearest, np.float32(-np.inf))
     return np.where(nearest > threshold, below, np.minimum(nearest, np.float32(LARGEST))).astype(np.float32)
+
+
+def merged_thresholds(trees: Sequence[PlainTree]) -> list[int]:
+    """Features with two thresholds that are one in float32: the trees tell apart what float32 does not.
+
+    Examples
+    --------
+    >>> def split(at):
+    ...     return PlainTree.of_split(feature=0, threshold=at, left=-1.0, right=1.0, missing_left=True)
+    >>> merged_thresholds([split(1e9 + 1), split(1e9 + 2)]), merged_thresholds([split(1.0), split(2.0)])
+    ([0], [])
+    """
+    none = np.empty(0)
+    numbers = [~_is_set(tree) for tree in trees]
+    feature = np.concatenate([none, *(tree.feature[chosen] for tree, chosen in zip(trees, numbers))])
+    exact = np.concatenate([none, *(tree.threshold[chosen] for tree, chosen in zip(trees, numbers))])
+    _, at = np.unique(np.column_stack([feature, exact]), axis=0, return_index=True)
+    pairs, counts = np.unique(
+        np.column_stack([feature[at], float32_at_most(exact[at])]), axis=0, return_counts=True
+    )
+    return sorted({int(j) for j in pairs[counts > 1, 0]})
 
 
 def with_finite_thresholds(tree: PlainTree) -> PlainTree:

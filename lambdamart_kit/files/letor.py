@@ -19,6 +19,7 @@ from lambdamart_kit.datasets.letor.reading import (
     parse_text,
     read_query_sizes,
 )
+from lambdamart_kit.datasets.letor.rounding import warn_of_rounding
 from lambdamart_kit.datasets.letor.text_file import Text, open_text, sidecar
 from lambdamart_kit.files.chunk import Chunk, Columns, refuse_weight
 from lambdamart_kit.runtime.threads import resolve_n_jobs
@@ -56,6 +57,7 @@ class LetorReader:
         if n_features is None and math.isnan(self._options.missing):
             # Chunks of different width are widened with zeros, which would not be missing values.
             n_features = self._width()
+        is_first = True
         n_queries = 0  # in the files before that have their queries beside them
         for path, beside in zip(self._paths, self.sidecars):
             options = replace(self._options, has_qid=beside is None, n_features=n_features)
@@ -65,6 +67,9 @@ class LetorReader:
                 share = path.stat().st_size / max(text.size, 1)
                 for section in _sections(text, cuts):
                     parsed = parse_text(section, options, self._n_threads, lambda step: None)
+                    if is_first:  # one section speaks for the others, which go by once a pass
+                        warn_of_rounding(section, parsed.X, options)
+                    is_first = False
                     qid = parsed.qid if sizes is None else sizes.next_rows(len(parsed.y))
                     yield _as_chunk(path, parsed, qid, int(section.size * share))
             if sizes is not None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.writing import compressed_file
 from lambdamart_kit.files.tables import load_pyarrow
@@ -53,6 +55,9 @@ def write_json_lines(data: RankingDataset, path: Path) -> None:
 
 def _write_text(data: RankingDataset, path: Path, separator: str) -> None:
     frame = data.to_frame()
+    # A reader takes text for float64. The shortest text of a float32 is not the text of the same float64.
+    singles = frame.select_dtypes(np.float32).columns
+    frame = frame.astype(dict.fromkeys(singles, np.float64))
     with compressed_file(path) as stream:
         stream.write(frame.to_csv(index=False, sep=separator).encode())
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.compile import kernel
-from lambdamart_kit.core.precision import feature_dtype, merged_columns
+from lambdamart_kit.core.precision import feature_dtype, narrowed
 from lambdamart_kit.core.typing import Array, FloatArray, Settings
 from lambdamart_kit.datasets.dataset import WEIGHT_COLUMN
 from lambdamart_kit.datasets.letor.text_file import check_encoding
@@ -193,6 +193,8 @@ class ArrowReader(_TableReader):
 class JsonLinesReader(_TableReader):
     """Rows of files with one JSON object a line; a value that is absent or null is missing."""
 
+    _typed = False
+
     def _names(self, path: Path) -> list[str]:
         with _naming(path):
             names: list[str] = self._table(path).schema.names
@@ -371,13 +373,15 @@ def _find_roles(columns: Columns, names: list[str], path: Path) -> dict[str, str
 def _matrix(batch: Any, names: Sequence[str], path: Path, *, typed: bool) -> Array:
     """Columns as the rows of an array in the precision that holds all of them: null is NaN.
 
-    Text does not say its precision: such columns are float32, unless that would merge values.
+    Text does not say its precision, so its numbers stay the float64 that they are read as. A column is
+    float32 only where that changes no value: then neither the other rows of the file, nor in which batch a
+    row is read, can change what a number means to a model.
     """
     if not names:  # only ids, labels or scores are wanted
         return np.empty((batch.num_rows, 0), dtype=np.float32)
     columns = [_numeric(batch.column(name), name, path) for name in names]
     if not typed:
-        columns = [column if merged_columns(column[:, None]) else _as_single(column) for column in columns]
+        columns = [narrowed(column) for column in columns]
     by_column = np.empty((len(names), batch.num_rows), dtype=feature_dtype(np.result_type(*columns)))
     for j, column in enumerate(columns):
         by_column[j] = column
@@ -432,11 +436,6 @@ def _texts(column: Any) -> Array | None:
         known = np.append(known, "")
         return known[column.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
     return known[column.indices.to_numpy(zero_copy_only=False)]
-
-
-def _as_single(column: Array) -> Array:
-    with np.errstate(over="ignore"):  # what is infinite as float32 is refused later
-        return column.astype(np.float32)
 
 
 @kernel

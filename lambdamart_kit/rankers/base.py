@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
+from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.query_traces import QueryTraces
 from lambdamart_kit.core.rows import is_sparse
@@ -483,5 +484,6 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
     def _rows_and_scores(self, X: Features) -> tuple[Float32Array, FloatArray]:
         check_is_fitted(self)
         checked = self._known_features(X)
+        warn_of_merged_values(checked, getattr(self, "feature_names_in_", None), "The check of the export")
         rows = np.ascontiguousarray(checked.toarray() if is_sparse(checked) else checked, dtype=np.float32)
         return rows, self._predict_rows(rows)

@@ -23,7 +23,7 @@ from lambdamart_kit.boosters.rounds import (
     finish_round,
 )
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.precision import warn_of_merged_values
+from lambdamart_kit.core.precision import warn_of_merged_values, warn_of_merging_transform
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.rankers import saving
@@ -93,10 +93,13 @@ class GradientRanker(HasLearningCurve, LearnsFromClicks, BaggedRanker):
         self.best_score_, self.evals_result_ = merged_history(bags)
 
     def _fit_inputs(self, train: OrderedRows) -> None:
-        if self.input_transform is None:
-            names = getattr(self, "feature_names_in_", None)
-            warn_of_merged_values(train.X, names, f"{type(self).__name__} with input_transform=None")
+        names = getattr(self, "feature_names_in_", None)
+        reader = f"{type(self).__name__} with input_transform={self.input_transform!r}"
         self.inputs_ = InputTransform.fit(train.X, cast(Kind, self.input_transform))
+        if self.input_transform is None:
+            warn_of_merged_values(train.X, names, reader)
+        else:
+            warn_of_merging_transform(train.X, self.inputs_, names, reader)
 
     @contextmanager
     def _rounds(self, data: TrainingSet, watch: Stopwatch) -> Iterator[tuple[History, AfterRound]]:

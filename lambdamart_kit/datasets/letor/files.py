@@ -85,8 +85,9 @@ def read_letor(
     Returns
     -------
     RankingDataset
-        ``X`` float32, ``y`` float32, ``qid`` int64 or str, ``docid`` str or None. From a cache, ``X`` is
-        copy-on-write: writing to it does not reach the disk.
+        ``X`` float32, with a warning if that merges values of a column, ``y`` float32, ``qid`` int64 or
+        str, ``docid`` str or None. From a cache, ``X`` is copy-on-write: writing to it does not reach the
+        disk.
 
     Raises
     ------
@@ -141,6 +142,7 @@ def _read(
     path: Path, query_file: str | Path | None, options: ReadOptions, n_jobs: int | None, progress: bool
 ) -> RankingDataset:
     from lambdamart_kit.datasets.letor.reading import parse_text, read_query_sizes
+    from lambdamart_kit.datasets.letor.rounding import warn_of_rounding
     from lambdamart_kit.datasets.letor.text_file import open_text
     from lambdamart_kit.runtime.threads import resolve_n_jobs
 
@@ -149,6 +151,9 @@ def _read(
         wanted = progress and text.size > _LONG_READ
         with Progress(title, text.size, unit="bytes", bar=wanted) as shown:
             parsed = parse_text(text, options, resolve_n_jobs(n_jobs), shown.advance)
+        X = _features(parsed)
+        if text.size:
+            warn_of_rounding(text, X, options)
     qid = parsed.qid
     if query_file is not None:
         with open_text(Path(query_file)) as sizes:
@@ -157,7 +162,7 @@ def _read(
     if options.clip is not None:
         values = parsed.X[0] if isinstance(parsed.X, tuple) else parsed.X
         values.clip(-options.clip, options.clip, out=values)
-    return RankingDataset(_features(parsed), parsed.y, qid, parsed.docid)
+    return RankingDataset(X, parsed.y, qid, parsed.docid)
 
 
 def _features(parsed: Parsed) -> Any:

@@ -23,6 +23,7 @@ class LightGBM(Format):
     """A file that ``lightgbm.Booster(model_file=...)`` loads."""
 
     title = "LightGBM"
+    reads_float64 = True
     holds_categories = True
 
     def write(self, model: Exportable, options: ExportOptions) -> Written:

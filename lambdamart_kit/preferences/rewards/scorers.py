@@ -13,6 +13,7 @@ from lambdamart_kit.boosters.registry import boosters_that_can, capabilities, fi
 from lambdamart_kit.boosters.rounds import EvalSet, Measure
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.pairs import pair_terms
+from lambdamart_kit.core.precision import as_features
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Features, FloatArray
@@ -78,14 +79,14 @@ def _as_ordered_rows(X: Features) -> OrderedRows:
     """Responses as rows to train on, in the order they have; each is a unit of its own for `subsample`."""
     n_rows = X.shape[0]
     queries = Queries.from_qid(range(n_rows), n_rows)
-    return OrderedRows(RowView.of(_float32(X)), np.zeros(n_rows), queries, sample_weight=None)
+    return OrderedRows(RowView.of(as_features(X)), np.zeros(n_rows), queries, sample_weight=None)
 
 
 def _held_out_loss(validation: PairView) -> EvalSet:
     held_out = validation.compact()
     loss = HeldOutLoss(held_out)
     measure = Measure("log_loss", loss, greater_is_better=False)
-    return EvalSet("validation", _float32(held_out.X), (measure,))
+    return EvalSet("validation", as_features(held_out.X), (measure,))
 
 
 class HeldOutLoss:
@@ -251,9 +252,3 @@ def _is_symmetric(model: Any) -> bool:
         known = " or ".join(f"booster={name!r}" for name in boosters_that_can("symmetric_trees"))
         raise ValueError(f"'grow_policy'='symmetric' needs {known}; got booster={model.booster!r}")
     return bool(can and model.grow_policy != "leafwise")
-
-
-def _float32(X: Features) -> Any:
-    if scipy.sparse.issparse(X):
-        return scipy.sparse.csr_matrix(X, dtype=np.float32)
-    return np.ascontiguousarray(X, dtype=np.float32)

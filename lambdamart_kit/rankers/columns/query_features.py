@@ -9,8 +9,9 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from lambdamart_kit.core.precision import feature_dtype
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import Array, Features, Float32Array, FloatArray, Ids
+from lambdamart_kit.core.typing import Array, Features, FloatArray, Ids
 
 KINDS = ("rank", "zscore", "share")
 
@@ -90,8 +91,8 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
         validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         return self
 
-    def transform(self, X: Features, qid: Ids = None) -> Float32Array:
-        """The features and what is added to them, (n_samples, n_features * (1 + n_kinds)) float32.
+    def transform(self, X: Features, qid: Ids = None) -> Array:
+        """The features and what is added to them, (n_samples, n_features * (1 + n_kinds)).
 
         Parameters
         ----------
@@ -102,7 +103,7 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        (n_samples, n_columns) float32
+        (n_samples, n_columns) float32; float64 with ``passthrough=True`` if the type of X needs it
             In the order of the rows; `get_feature_names_out` names the columns.
         """
         check_is_fitted(self)
@@ -114,7 +115,7 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
             checked, Queries.from_qid(qid, len(checked)), self.kinds, passthrough=self.passthrough
         )
 
-    def fit_transform(self, X: Features, y: Any = None, qid: Ids = None) -> Float32Array:
+    def fit_transform(self, X: Features, y: Any = None, qid: Ids = None) -> Array:
         """`fit`, then `transform`.
 
         Parameters
@@ -128,7 +129,7 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        (n_samples, n_columns) float32
+        (n_samples, n_columns) float32; float64 with ``passthrough=True`` if the type of X needs it
             In the order of the rows; `get_feature_names_out` names the columns.
         """
         return self.fit(X, y).transform(X, qid=qid)
@@ -158,11 +159,13 @@ class QueryFeatures(TransformerMixin, BaseEstimator):
 
 def within_queries(
     X: Array, queries: Queries, kinds: tuple[str, ...] = KINDS, *, passthrough: bool = True
-) -> Float32Array:
+) -> Array:
     """What `QueryFeatures` makes of the rows of an array, in their order."""
     n_rows, n_features = X.shape
     n_blocks = passthrough + len(kinds)
-    out = np.empty((n_rows, n_features * n_blocks), dtype=np.float32)
+    # What is passed through keeps its precision: float32 would merge large numbers that lie close together.
+    dtype = feature_dtype(X.dtype) if passthrough else np.float32
+    out = np.empty((n_rows, n_features * n_blocks), dtype=dtype)
     if passthrough:
         out[:, :n_features] = X
     query = queries.unsort(queries.query_of_ordered_row)
