@@ -24,6 +24,7 @@ ROOMS = {
     "clicks": "Clicks",
     "trec": "TREC",
     "distributed": "Clusters",
+    "adapters": "Other tools",
     "bench": "Benchmarks",
 }
 

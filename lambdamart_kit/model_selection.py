@@ -42,19 +42,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy import sparse
 from sklearn import config_context, get_config
-from sklearn.model_selection import BaseCrossValidator
+from sklearn.model_selection import BaseCrossValidator, TimeSeriesSplit
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.query_traces import QueryTraces
-from lambdamart_kit.core.typing import ArrayLike, Features, Ids, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, Ids, IndexArray
 from lambdamart_kit.metrics import Metric, parse_metric, parse_metrics
 
 __all__ = [
     "QueryKFold",
     "QueryShuffleSplit",
+    "QueryTimeSeriesSplit",
     "RankingScorer",
     "make_ranking_scorer",
     "permutation_importance",
@@ -121,8 +122,12 @@ class _QuerySplitter(BaseCrossValidator):
         if ids is None:
             raise ValueError(f"{type(self).__name__}.split got no 'qid'; {_REMEDY}")
         queries = Queries.from_qid(ids, X.shape[0] if hasattr(X, "shape") else len(X))
-        for train, test in self._split_queries(queries.sizes):
+        for train, test in self._split_ids(queries.ids, queries.sizes):
             yield _rows_of(queries, train), _rows_of(queries, test)
+
+    def _split_ids(self, ids: Array, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
+        """`_split_queries`, for splitters that look at the query ids, too; they stand in ascending order."""
+        return self._split_queries(sizes)
 
     @abstractmethod
     def _split_queries(self, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
@@ -237,6 +242,78 @@ class QueryShuffleSplit(_QuerySplitter):
         for _ in range(self.n_splits):
             turn = rng.permutation(n_queries)
             yield turn[n_test : n_test + n_train], turn[:n_test]
+
+
+class QueryTimeSeriesSplit(_QuerySplitter):
+    """Splits of queries in time: every test part is later than all queries it is tested against.
+
+    The queries stand in order of time and are cut into ``n_splits + 1`` parts, as scikit-learn's
+    ``TimeSeriesSplit`` cuts rows. Split number i tests part i and trains on the parts before it, less the
+    queries of the very time at which the test part begins.
+
+    Parameters
+    ----------
+    n_splits : int
+        Number of splits.
+    time : mapping or callable, optional
+        From a query's id to its time: any values that can be compared, such as dates. None takes the ids
+        themselves, in ascending order.
+    max_train_size : int, optional
+        Number of queries to train on, at most: the latest ones. None for all.
+    test_size : int, optional
+        Number of queries in each test part; ``n_queries // (n_splits + 1)`` by default.
+    gap : int
+        Number of queries to leave out between the training part and the test part.
+
+    Examples
+    --------
+    >>> day = {"b": "2024-01-03", "a": "2024-01-05", "c": "2024-01-01"}
+    >>> for train, test in QueryTimeSeriesSplit(2, time=day).split(np.zeros(5), qid=list("baccb")):
+    ...     print(train, test)
+    [2 3] [0 4]
+    [2 3 0 4] [1]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        time: Any = None,
+        max_train_size: int | None = None,
+        test_size: int | None = None,
+        gap: int = 0,
+    ) -> None:
+        self.n_splits = n_splits
+        self.time = time
+        self.max_train_size = max_train_size
+        self.test_size = test_size
+        self.gap = gap
+
+    def _split_ids(self, ids: Array, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
+        time_of = self.time if callable(self.time) else self._lookup
+        times = np.array([time_of(name) for name in ids.tolist()]) if self.time is not None else ids
+        turn = np.argsort(times, kind="stable")
+        splitter = TimeSeriesSplit(
+            self.n_splits, max_train_size=self.max_train_size, test_size=self.test_size, gap=self.gap
+        )
+        in_time = times[turn]
+        for train, test in splitter.split(turn):
+            # Nothing is learned from queries of the time at which the test part begins.
+            earlier = train[in_time[train] < in_time[test[0]]]
+            if not len(earlier):
+                raise ValueError(
+                    f"'time' must tell training queries from test queries; all {len(train)} before a test "
+                    f"part have its time, {in_time[test[0]]!r}"
+                )
+            yield turn[earlier], turn[test]
+
+    def _split_queries(self, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
+        raise NotImplementedError("queries are split by their ids")
+
+    def _lookup(self, name: Any) -> Any:
+        if name not in self.time:
+            raise ValueError(f"'time' must have a time for every query; it has none for {name!r}")
+        return self.time[name]
 
 
 class RankingScorer:

@@ -21,7 +21,7 @@ FLOORS = {
     5: ["files", "model_selection", "explore", "diversify", "explain", "export"],
     6: ["report"],
     7: ["rankers"],
-    8: ["preferences", "distributed"],
+    8: ["preferences", "distributed", "adapters"],
     9: ["bench", "simulation"],
     10: ["registries"],
     11: ["cli"],

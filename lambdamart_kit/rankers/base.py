@@ -30,7 +30,7 @@ from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
 from lambdamart_kit.rankers.reporting import CanReport
 from lambdamart_kit.rankers.savable import CanSave
-from lambdamart_kit.rankers.steering.arguments import refuse_foreign_arguments, warn_of_column
+from lambdamart_kit.rankers.steering.arguments import pyterrier_hint, refuse_foreign_arguments, warn_of_column
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
 from lambdamart_kit.rankers.steering.given import FitInput, HeldOutInput, held_out_inputs
 from lambdamart_kit.rankers.steering.starting_scores import from_start
@@ -242,7 +242,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
     def _warn_single_query(self) -> None:
         warnings.warn(
             f"{type(self).__name__}.fit got qid=None and takes all rows as one query; pass 'qid' with "
-            "the query id of each row (in a pipeline or a search: lambdamart_kit.query_routing())",
+            "the query id of each row (in a pipeline or a search: lambdamart_kit.query_routing())"
+            f"{pyterrier_hint()}",
             UserWarning,
             stacklevel=4,
         )

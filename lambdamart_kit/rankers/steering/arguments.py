@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +48,15 @@ def refuse_foreign_arguments(estimator: str, arguments: Mapping[str, Any]) -> No
         return
     hints = [f"instead of '{name}', {FOREIGN[name]}" for name in arguments if name in FOREIGN]
     names = ", ".join(map(repr, arguments))
-    raise TypeError(f"{estimator}.fit() got unexpected arguments {names}" + "".join(f"; {h}" for h in hints))
+    said = "".join(f"; {hint}" for hint in hints) + pyterrier_hint()
+    raise TypeError(f"{estimator}.fit() got unexpected arguments {names}{said}")
+
+
+def pyterrier_hint() -> str:
+    """What to use in a pipeline of PyTerrier, whose own stage passes no `qid`; empty if it is not in use."""
+    if "pyterrier" not in sys.modules:
+        return ""
+    return "; in a pipeline of PyTerrier use lambdamart_kit.adapters.ranking_stage(ranker)"
 
 
 def warn_of_column(y: ArrayLike) -> None:

@@ -1,0 +1,174 @@
+"""Tools of scikit-learn, SHAP, skops, Optuna and MLflow that meet a ranker."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.feature_selection import RFECV, SequentialFeatureSelector
+from sklearn.inspection import PartialDependenceDisplay, partial_dependence, permutation_importance
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lambdamart_kit import LambdaMART, LightGBMRanker, LinearRanker, XGBoostRanker, query_routing
+from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.model_selection import QueryKFold, QueryTimeSeriesSplit, make_ranking_scorer
+
+SMALL = {"n_estimators": 5, "num_leaves": 6, "random_state": 0, "n_jobs": 1}
+TREES = {
+    "native": LambdaMART(**SMALL),
+    "lightgbm": LambdaMART(booster="lightgbm", **SMALL),
+    "xgboost": LambdaMART(booster="xgboost", **SMALL),
+    "lambdarank": LightGBMRanker(**SMALL),
+    "rank:ndcg": XGBoostRanker(**SMALL),
+}
+CV = {"cv": QueryKFold(3), "scoring": make_ranking_scorer("ndcg@10")}
+
+
+@pytest.fixture(scope="module")
+def data():
+    found = make_letor(n_queries=30, mean_documents=12, max_documents=20, random_state=0)
+    return found.X[:, :5], found.y, found.qid
+
+
+@pytest.mark.parametrize("ranker", [*TREES.values(), LinearRanker()])
+def test_partial_dependence_is_the_mean_score_along_a_feature(ranker, data):
+    X, y, qid = data
+    ranker = ranker.fit(X, y, qid=qid)
+    found = partial_dependence(ranker, X, [1], grid_resolution=7)
+    means = []
+    for value in found["grid_values"][0]:
+        moved = X.copy()
+        moved[:, 1] = value
+        means.append(ranker.predict(moved).mean())
+    np.testing.assert_allclose(found["average"][0], means, rtol=1e-5, atol=1e-6)
+
+
+def test_partial_dependence_is_drawn(data):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    X, y, qid = data
+    plt.switch_backend("Agg")
+    ranker = LambdaMART(**SMALL).fit(X, y, qid=qid)
+    shown = PartialDependenceDisplay.from_estimator(ranker, X, [0, (1, 2)], grid_resolution=5)
+    assert len(shown.axes_.ravel()) == 2
+    plt.close("all")
+
+
+def test_scikit_learns_permutation_importance_measures_rankings(data):
+    X, y, qid = data
+    ranker = LambdaMART(**SMALL).fit(X, y, qid=qid)
+    scorer = make_ranking_scorer("ndcg@10")
+    found = permutation_importance(
+        ranker, X, y, scoring=lambda model, X, y: scorer(model, X, y, qid=qid), n_repeats=3, random_state=0
+    )
+    used = ranker.feature_importances_ > 0
+    assert (found.importances_mean[~used] == 0).all()
+    assert found.importances_mean.max() > 0
+
+
+def test_selectors_and_searches(data):
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingGridSearchCV
+
+    X, y, qid = data
+    ranker = LambdaMART(**SMALL)
+    with query_routing():
+        eliminated = RFECV(ranker, step=2, **CV).fit(X, y, qid=qid)
+        chosen = SequentialFeatureSelector(ranker, n_features_to_select=1, **CV).fit(X, y, qid=qid)
+        halved = HalvingGridSearchCV(
+            ranker, {"num_leaves": [4, 6, 8]}, resource="n_estimators", min_resources=3, max_resources=9, **CV
+        ).fit(X, y, qid=qid)
+        alone = [
+            np.mean(cross_validate(ranker, X[:, [j]], y, params={"qid": qid}, **CV)["test_score"])
+            for j in range(5)
+        ]
+    assert eliminated.predict(X).shape == y.shape
+    assert chosen.get_support().argmax() == np.argmax(alone)
+    assert halved.best_params_["n_estimators"] == 9
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_set_output_keeps_names_up_to_the_ranker(kind, data):
+    pytest.importorskip(kind)
+    X, y, qid = data
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    steps = make_pipeline(StandardScaler(), LambdaMART(**SMALL)).set_output(transform=kind)
+    with query_routing():
+        steps.fit(frame, y, qid=qid)
+    assert list(steps[-1].feature_names_in_) == list("abcde")
+    assert steps.predict(frame).shape == y.shape
+
+
+def test_nested_cross_validation_in_three_lines(data):
+    X, y, qid = data
+    with query_routing():
+        search = GridSearchCV(LambdaMART(**SMALL), {"num_leaves": [4, 8]}, **CV)
+        scores = cross_validate(search, X, y, params={"qid": qid}, **CV)["test_score"]
+    assert scores.shape == (3,)
+    assert np.isfinite(scores).all()
+
+
+# ------------------------------------------------------------------------------------------- time
+
+
+def test_splits_in_time_are_those_of_scikit_learn_over_queries():
+    rng = np.random.default_rng(0)
+    qid = rng.permutation(np.repeat(np.arange(23), rng.integers(1, 5, 23)))
+    time = {q: float(t) for q, t in enumerate(rng.permutation(23))}
+    in_time = np.array(sorted(time, key=time.get))
+    settings = {"n_splits": 4, "gap": 1, "max_train_size": 9}
+    expected = TimeSeriesSplit(**settings).split(in_time)
+    found = list(QueryTimeSeriesSplit(**settings, time=time).split(np.zeros(len(qid)), qid=qid))
+    for (train, test), (train_queries, test_queries) in zip(found, expected, strict=True):
+        assert set(qid[train]) == set(in_time[train_queries])
+        assert set(qid[test]) == set(in_time[test_queries])
+        assert len(train) == np.isin(qid, in_time[train_queries]).sum()
+    by_function = QueryTimeSeriesSplit(**settings, time=time.get).split(np.zeros(len(qid)), qid=qid)
+    for one, other in zip(found, by_function, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
+def test_queries_of_the_time_of_the_test_are_not_trained_on():
+    qid, day = np.arange(6), {0: 1, 1: 1, 2: 2, 3: 2, 4: 2, 5: 3}
+    first, second = QueryTimeSeriesSplit(2, time=day).split(np.zeros(6), qid=qid)
+    assert (first[0].tolist(), first[1].tolist()) == ([0, 1], [2, 3])
+    assert (second[0].tolist(), second[1].tolist()) == ([0, 1], [4, 5])  # 2 and 3 are of the day of 4
+    with pytest.raises(ValueError, match="'time' must tell training queries from test queries"):
+        list(QueryTimeSeriesSplit(2, time=lambda q: 7).split(np.zeros(6), qid=qid))
+    with pytest.raises(ValueError, match="'time' must have a time for every query; it has none for 5"):
+        list(QueryTimeSeriesSplit(2, time={q: q for q in range(5)}).split(np.zeros(6), qid=qid))
+
+
+def test_searches_split_in_time(data):
+    X, y, qid = data
+    with query_routing():
+        search = GridSearchCV(
+            LambdaMART(**SMALL), {"num_leaves": [4, 8]}, cv=QueryTimeSeriesSplit(3), scoring=CV["scoring"]
+        )
+        found = cross_validate(search, X, y, params={"qid": qid}, **{**CV, "cv": QueryTimeSeriesSplit(2)})
+    assert len(found["test_score"]) == 2
+
+
+# ------------------------------------------------------------------------------------------- others
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_shap_explains_the_booster_as_contributions_do(name, data):
+    shap = pytest.importorskip("shap")
+    X, y, qid = data
+    ranker = TREES[name].fit(X, y, qid=qid)
+    found = shap.TreeExplainer(ranker.booster_).shap_values(X)
+    np.testing.assert_allclose(found, ranker.contributions(X)[:, :-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_skops_loads_what_the_libraries_and_the_kit_name(name, data):
+    sio = pytest.importorskip("skops.io")
+    X, y, qid = data
+    ranker = TREES[name].fit(X, y, qid=qid)
+    content = sio.dumps(ranker)
+    unknown = sio.get_untrusted_types(data=content)
+    allowed = ("lambdamart_kit.", "lightgbm.basic.Booster", "xgboost.core.Booster", "collections.OrderedDict")
+    assert all(kind.startswith(allowed) for kind in unknown), unknown
+    np.testing.assert_array_equal(sio.loads(content, trusted=unknown).predict(X), ranker.predict(X))
