@@ -516,3 +516,20 @@ def test_labels_decide_and_not_the_start():
     objective = LambdaNDCG()
     with pytest.raises(ValueError, match="'y' must hold two different labels"):
         LambdaMART(objective, **SMALL).fit(X, np.ones(N), qid=QID, init_score=START)
+
+
+def test_catboost_goes_on_from_the_trees_that_it_kept():
+    """Those that early stopping dropped are not grown on."""
+    pytest.importorskip("catboost")
+    stops = {"early_stopping_rounds": 2, "validation_fraction": 0.3, "warm_start": True}
+    ranker = CatBoostRanker(n_estimators=40, max_depth=3, random_state=0, n_jobs=1, **stops)
+    ranker.fit(X, Y, qid=QID)
+    kept = ranker.best_iteration_
+    scores = ranker.predict(X)
+    ranker.set_params(n_estimators=kept + 3, early_stopping_rounds=None, validation_fraction=None)
+    assert ranker.fit(X, Y, qid=QID).best_iteration_ == kept + 3
+    np.testing.assert_array_equal(ranker.predict(X, n_trees=kept), scores)
+    leafwise = CatBoostRanker(n_estimators=40, num_leaves=6, random_state=0, n_jobs=1, **stops)
+    leafwise.fit(X, Y, qid=QID)
+    with pytest.raises(ValueError, match="'num_leaves' must be None with CatBoost and a model that stopped"):
+        leafwise.set_params(n_estimators=60).fit(X, Y, qid=QID)

@@ -90,9 +90,9 @@ class CatBoostModel(SumOfTrees):
             shorter.shrink(self.n_trees)
         except cb.CatBoostError:
             raise ValueError(
-                "'num_leaves' must be None with CatBoost, 'n_bags' above 1 and 'early_stopping_rounds': "
-                "CatBoost cannot shorten trees that are not symmetric; set num_leaves=None or "
-                "early_stopping_rounds=None"
+                "'num_leaves' must be None with CatBoost and a model that stopped early, with 'n_bags' above "
+                "1 or to go on from it: CatBoost cannot shorten trees that are not symmetric; set "
+                "num_leaves=None or early_stopping_rounds=None"
             ) from None
         return shorter
 
@@ -178,7 +178,7 @@ class CatBoostBooster(Booster):
                     train,
                     eval_set=None if on_gpu else held_out or None,
                     callbacks=None if on_gpu else [after_round],
-                    init_model=start.raw if start is not None else None,
+                    init_model=start.cut() if isinstance(start, CatBoostModel) else None,
                 )
             except cb.CatBoostError as error:
                 raise ValueError(f"CatBoost does not take 'loss' or 'booster_params': {error}") from error
