@@ -172,3 +172,43 @@ def test_skops_loads_what_the_libraries_and_the_kit_name(name, data):
     allowed = ("lambdamart_kit.", "lightgbm.basic.Booster", "xgboost.core.Booster", "collections.OrderedDict")
     assert all(kind.startswith(allowed) for kind in unknown), unknown
     np.testing.assert_array_equal(sio.loads(content, trusted=unknown).predict(X), ranker.predict(X))
+
+
+def test_a_study_of_optuna_prunes_rankers(data):
+    optuna = pytest.importorskip("optuna")
+    from lambdamart_kit import prune
+
+    X, y, qid = data
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def objective(trial):
+        rate = trial.suggest_categorical("learning_rate", [0.3, 1e-6])
+        ranker = LambdaMART(**SMALL, learning_rate=rate, validation_fraction=0.4, callbacks=[prune(trial)])
+        return ranker.fit(X, y, qid=qid).best_score_
+
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=2.0))
+    study.optimize(objective, n_trials=2)
+    assert [trial.state.name for trial in study.trials] == ["PRUNED", "PRUNED"]
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=0.0))
+    study.optimize(objective, n_trials=2)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+    assert [len(trial.intermediate_values) for trial in study.trials] == [5, 5]
+
+
+def test_mlflow_logs_a_pipeline_and_loads_it_again(data, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    X, y, qid = data
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    mlflow.sklearn.autolog()
+    try:
+        with mlflow.start_run() as run, query_routing():
+            steps = make_pipeline(StandardScaler(), LambdaMART(**SMALL)).fit(X, y, qid=qid)
+            mlflow.log_metric("ndcg", make_ranking_scorer("ndcg@10")(steps, X, y, qid=qid))
+    finally:
+        mlflow.sklearn.autolog(disable=True)
+    logged = mlflow.get_run(run.info.run_id).data
+    assert logged.params["lambdamart__num_leaves"] == "6"
+    assert 0 < logged.metrics["ndcg"] <= 1
+    again = mlflow.sklearn.load_model(f"runs:/{run.info.run_id}/model")
+    np.testing.assert_array_equal(again.predict(X), steps.predict(X))
