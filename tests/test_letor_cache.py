@@ -109,6 +109,23 @@ def test_damage_is_noticed_and_repaired(source, parses, victim, damage):
     assert len(parses) == 3
 
 
+def test_notes_that_lost_a_part_are_noticed(source, parses):
+    """Sound JSON, and arrays that fit their fingerprints: without `docid` the names were lost in silence."""
+    plain = read_letor(source)
+    for change in ({"arrays": "docid"}, {"shape": None}):
+        read_letor(source, cache=True)
+        path = entry(source) / "meta.json"
+        notes = json.loads(path.read_text())
+        for name, part in change.items():
+            if part is None:
+                notes[name] = [len(plain), 7]
+            else:
+                del notes[name][part]
+        path.write_text(json.dumps(notes))
+        assert_same(plain, read_letor(source, cache=True))
+    assert len(parses) == 4
+
+
 def test_no_trace_is_left_of_failures(source, tmp_path, monkeypatch):
     monkeypatch.setattr(np, "save", lambda *args, **options: (_ for _ in ()).throw(OSError("disk full")))
     assert len(read_letor(source, cache=True)) > 0

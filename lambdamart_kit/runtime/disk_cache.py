@@ -1,8 +1,8 @@
 """Arrays kept on disk, to be found again by what they were made from.
 
-An entry is a folder of ``.npy`` files and a ``meta.json`` with a fingerprint of each. It is written beside
-its place and renamed when it is complete, so that nobody sees half of one. An entry whose fingerprints do not
-fit, or which cannot be read, counts as missing and is made anew.
+An entry is a folder of ``.npy`` files and a ``meta.json`` with a fingerprint of each and of itself. It is
+written beside its place and renamed when it is complete, so that nobody sees half of one. An entry whose
+fingerprints do not fit, or which cannot be read, counts as missing and is made anew.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Arrays: TypeAlias = dict[str, np.ndarray]
 Notes: TypeAlias = dict[str, Any]
 
 META = "meta.json"
+_PRINT_OF_NOTES = "crc"
 _CHECKED_WHOLE = 16 << 20
 _SAMPLES = 64
 _SAMPLE_BYTES = 64 << 10
@@ -53,19 +54,30 @@ def new_entry(
             yield writing
             files = sorted(writing.glob("*.npy"))
             prints = {file.stem: fingerprint(file) for file in files}
-            (writing / META).write_text(json.dumps({"arrays": prints, **(notes or {})}))
+            (writing / META).write_bytes(notes_as_bytes({"arrays": prints, **(notes or {})}))
             replace_folder(writing, entry)
     finally:
         shutil.rmtree(writing, ignore_errors=True)
+
+
+def notes_as_bytes(notes: Mapping[str, Any]) -> bytes:
+    """The content of a ``meta.json``: the notes and their CRC-32, so that no part of them can be lost."""
+    return json.dumps({_PRINT_OF_NOTES: _crc_of(notes), **notes}).encode()
 
 
 def read_notes(entry: Path) -> Notes | None:
     """The notes of an entry, its fingerprints under "arrays"; None if there is no readable entry."""
     try:
         notes = json.loads((entry / META).read_text())
+        if not isinstance(notes, dict) or notes.pop(_PRINT_OF_NOTES, None) != _crc_of(notes):
+            return None
     except (OSError, ValueError, RecursionError):
         return None
-    return notes if isinstance(notes, dict) and isinstance(notes.get("arrays"), dict) else None
+    return notes if isinstance(notes.get("arrays"), dict) else None
+
+
+def _crc_of(notes: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(notes, sort_keys=True).encode())
 
 
 def read_arrays(entry: Path, notes: Notes, *, mapped: Sequence[str] | None = None) -> Arrays | None:

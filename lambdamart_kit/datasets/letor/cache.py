@@ -28,6 +28,7 @@ from lambdamart_kit.runtime.disk_cache import (
     content_digest,
     identity,
     new_entry,
+    notes_as_bytes,
     read_arrays,
     read_notes,
     stamp,
@@ -124,7 +125,7 @@ class Cache:
         """Remember that the content is the same under new stamps; a read-only folder stays as it is."""
         try:
             with atomic_file(self.entry / META) as stream:
-                stream.write(json.dumps(notes).encode())
+                stream.write(notes_as_bytes(notes))
         except OSError:
             pass
 
