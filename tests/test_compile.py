@@ -214,3 +214,18 @@ def test_the_second_process_gets_the_options_of_this_one():
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split() == expected
+
+
+def test_what_numba_knows_is_loaded_by_one_thread_at_a_time(monkeypatch):
+    """Two threads that met their first kernels together both loaded it, and one found its cache damaged."""
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
+    from lambdamart_kit.compile import notices
+
+    seen = []
+    for context in (cpu_target.typing_context, cpu_target.target_context):
+        monkeypatch.setattr(context, "refresh", lambda: seen.append(global_compiler_lock.is_locked()))
+    notices._load_registries()
+    assert seen == [True, True]
+    assert not global_compiler_lock.is_locked()

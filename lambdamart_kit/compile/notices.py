@@ -72,11 +72,14 @@ def _load_registries() -> None:
     """Let Numba load what it knows of NumPy, without being interrupted.
 
     It does so at the first kernel, and takes an entry off its list before it has loaded it. After Ctrl-C in
-    the middle, no kernel of the process that needs such an entry would compile any more.
+    the middle, no kernel of the process that needs such an entry would compile any more. Numba reports that a
+    thread wants its lock, not that it has it: without the lock, two threads that meet their first kernels at
+    the same moment load at the same time.
     """
+    from numba.core.compiler_lock import global_compiler_lock
     from numba.core.registry import cpu_target
 
-    with interrupts_held():
+    with interrupts_held(), global_compiler_lock:
         cpu_target.typing_context.refresh()
         cpu_target.target_context.refresh()
 
