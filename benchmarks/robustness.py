@@ -43,7 +43,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))  # the plain parsers and examples of the tests
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]  # plain parsers of the tests, and writers
 SECONDS = 20  # of the processor: an input that takes longer hangs
 MINUTES = 10  # by the clock: an input that takes longer waits for something that never comes
 MEMORY = 8 << 30
@@ -947,6 +947,18 @@ def ndcg_values(rng: random.Random, folder: Path) -> str:
     return RIGHT
 
 
+def killed_writer(rng: random.Random, folder: Path) -> str:
+    import failing_writes
+
+    return failing_writes.killed(rng, folder)
+
+
+def failing_disk(rng: random.Random, folder: Path) -> str:
+    import failing_writes
+
+    return failing_writes.full_disk(rng, folder)
+
+
 FORMATS: dict[str, Callable[[random.Random, Path], str]] = {
     "LETOR text": letor,
     "LETOR parse cache": letor_cache,
@@ -963,6 +975,8 @@ FORMATS: dict[str, Callable[[random.Random, Path], str]] = {
     "runs.jsonl": runs,
     "scores": scores,
     "catalogue": catalogue,
+    "writers that are killed": killed_writer,
+    "disks that fail": failing_disk,
     "arrays, every public call": arrays,
     "arrays, NDCG's value": ndcg_values,
 }

@@ -305,3 +305,23 @@ def test_measures_of_trec_eval_follow_in_its_conventions():
 def test_a_measure_of_trec_eval_cannot_tune(names, message):
     with pytest.raises(ValueError, match=message):
         Options(metrics=names)
+
+
+def test_a_line_that_does_not_fit_the_disk_is_not_there_by_half(tmp_path):
+    """Half a line would make the next one unreadable, too, and with it the whole file."""
+    import resource
+
+    path = tmp_path / "runs.jsonl"
+    results = ResultsFile(path)
+    results.add(Run("first", "linear", "Fold1", 0, {}))
+    whole = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"runs\.jsonl"):
+            results.add(Run("second", "linear", "Fold1", 0, {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == whole
+    results.add(Run("third", "linear", "Fold1", 0, {}))
+    assert [run.key for run in ResultsFile(path)] == ["first", "third"]

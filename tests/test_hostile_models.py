@@ -277,3 +277,34 @@ def test_trees_of_one_booster_are_not_saved_as_those_of_another(tmp_path):
     with pytest.raises(ValueError, match="'booster' must be what it was in fit to save the ranker"):
         ranker.save(tmp_path / "m.lmk")
     ranker.set_params(booster="native").save(tmp_path / "m.lmk")
+
+
+@pytest.mark.parametrize("line", ["[early_stopping_r 1733]", " ", "x", "[]", "[a:]"])
+def test_parameters_in_which_lightgbm_reads_past_the_end(tmp_path_factory, tmp_path, line):
+    manifest, members = unpack(fitted(LightGBMRanker(n_estimators=1, num_leaves=4), tmp_path_factory))
+    ((name, content),) = members.items()
+    text = content.decode().replace("\nparameters:\n", f"\nparameters:\n{line}\n", 1)
+    path = repack(tmp_path / "m.lmk", manifest, {name: text.encode()})
+    with pytest.raises(ModelFormatError, match="must be a parameter as in"):
+        load_ranker(path)
+
+
+def test_a_zero_byte_hides_nothing_behind_it(native, tmp_path):
+    manifest, members = unpack(native)
+    ((name, content),) = members.items()
+    path = repack(tmp_path / "m.lmk", manifest, {name: content.replace(b"\nTree=1", b"\0\nTree=1")})
+    with pytest.raises(ModelFormatError, match="zero byte"):
+        load_ranker(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_parts_are_deflated_or_stored(native, tmp_path, method):
+    """Damage within LZMA data is an error of its own, which is neither a ValueError nor of zipfile."""
+    manifest, members = unpack(native)
+    path = repack(tmp_path / "m.lmk", manifest, members)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelFormatError, match="neither stored nor deflated"):
+        load_ranker(path)

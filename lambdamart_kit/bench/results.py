@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from lambdamart_kit.core.typing import FloatArray
+from lambdamart_kit.runtime.atomic_file import named_after
 
 _FIRST_BYTES = b'{"key": "'
 
@@ -306,13 +307,31 @@ class ResultsFile:
         ----------
         run : Run
             A run that finished or failed.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written, for example because the disk is full; it is then as it was.
         """
         line = (run.to_json() + "\n").encode()
         self._runs[run.key] = run
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(line)
+            with named_after(self.path, self.path):
+                self._append(self.path, line)
+
+    def _append(self, path: Path, line: bytes) -> None:
+        """Append all of a line, or nothing: half of one would spoil the next."""
+        with path.open("ab", buffering=0) as file:
+            start = file.tell()
+            written = 0
+            try:
+                while written < len(line):  # a disk that is nearly full takes a part
+                    written += file.write(line[written:])
+            except BaseException:
+                if file.tell() == start + written:  # else another process has written behind it
+                    file.truncate(start)
+                raise
 
     def _read(self, path: Path) -> None:
         content = path.read_bytes()

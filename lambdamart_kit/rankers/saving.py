@@ -236,6 +236,8 @@ def _members(stream: BinaryIO, *, most_bytes: int, stored: bool = False) -> dict
                 raise ValueError("it has an encrypted part, or a folder")
             if stored and entry.compress_type != zipfile.ZIP_STORED:
                 raise ValueError("its arrays are compressed")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("it has a part that is neither stored nor deflated")
         if sum(entry.file_size for entry in entries) > most_bytes:
             raise ValueError(f"its parts are larger than {most_bytes:,} bytes")
         try:

@@ -7,11 +7,14 @@ that every node and leaf has exactly one parent, and that parents stand before t
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.trees.model_text import CATEGORICAL, ModelTree, read_tree, tree_blocks
 
+_PARAMETER = re.compile(r"\[\w+: .*\]")
 _MOST_DECISION = 15  # categorical, default direction, and two bits for the missing type
 _PER_NODE = ("split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child")
 _PER_NODE_OPTIONAL = ("internal_value", "internal_weight", "internal_count")
@@ -26,6 +29,8 @@ def check_lightgbm_text(text: str) -> None:
     ValueError
         Naming the tree and what is wrong with it.
     """
+    if "\0" in text:
+        raise ValueError("the model text holds a zero byte, where LightGBM would stop reading")
     header = _header(text)
     n_features = _whole_number(header.get("max_feature_idx"), "max_feature_idx") + 1
     for name in ("feature_names", "feature_infos"):
@@ -37,11 +42,26 @@ def check_lightgbm_text(text: str) -> None:
         raise ValueError("the model text is cut short: its line 'end of trees' is missing")
     if "tree_sizes" in header:
         _check_sizes(text, header["tree_sizes"])
+    _check_parameters(text)
     for number, block in enumerate(blocks):
         try:
             _check_block(block, n_features)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"tree {number}: {error}") from None
+
+
+def _check_parameters(text: str) -> None:
+    """Refuse a line among the parameters of training in which LightGBM would look for a missing value."""
+    lines = iter(text.partition("\nend of trees")[2].split("\n"))
+    # The list begins with a line of its own, and ends with another one, or with the text.
+    for line in lines:
+        if line.strip() == "parameters:":
+            break
+    for line in lines:
+        if line.strip() == "end of parameters":
+            break
+        if line and not _PARAMETER.fullmatch(line):
+            raise ValueError(f"{line[:80]!r} must be a parameter as in '[num_leaves: 31]'")
 
 
 def check_children(left: Array, right: Array, n_leaves: int) -> None:
