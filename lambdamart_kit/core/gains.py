@@ -32,8 +32,8 @@ _LARGEST_GRADE = 31  # LightGBM's and XGBoost's limit for exponential gains
 _TABLE_REMEDY = "give a longer table, or gain='linear', or a callable"
 
 
-def check_relevance(y: ArrayLike, *, name: str = "y") -> FloatArray:
-    """Graded labels as float64: one-dimensional, finite, not negative."""
+def check_relevance(y: ArrayLike, *, name: str = "y", signed: bool = False) -> FloatArray:
+    """Graded labels as float64: one-dimensional, finite and, unless `signed`, not negative."""
     labels = np.asarray(y)
     if labels.ndim != 1:
         raise ValueError(
@@ -43,7 +43,13 @@ def check_relevance(y: ArrayLike, *, name: str = "y") -> FloatArray:
         labels = labels.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name!r} must hold numbers (graded relevance): {error}") from None
-    if not _all_within(labels, np.inf):
+    if signed and not np.isfinite(labels).all():
+        bad = np.flatnonzero(~np.isfinite(labels))
+        raise ValueError(
+            f"{name!r} must hold finite labels; row {bad[0]} has {labels[bad[0]]} ({len(bad)} such rows); "
+            "drop those rows"
+        )
+    if not signed and not _all_within(labels, np.inf):
         bad = np.flatnonzero(~(np.isfinite(labels) & (labels >= 0)))
         raise ValueError(
             f"{name!r} must hold finite relevance labels >= 0; row {bad[0]} has {labels[bad[0]]} "

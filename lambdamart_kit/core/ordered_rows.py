@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
-from lambdamart_kit.core.queries import Queries, query_weights
+from lambdamart_kit.core.queries import Queries, document_weights, query_weights
 from lambdamart_kit.core.rowhash import mix, rounded_row_hashes, row_hashes
 from lambdamart_kit.core.rows import RowView, flat
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, Features, FloatArray, Ids, IndexArray
@@ -82,6 +82,8 @@ class OrderedRows:
         What allows for that.
     init_score : (n_samples,) float64, or None
         Score that each row starts from; the learner's own score is added to it.
+    document_weight : (n_samples,) float64, or None
+        The weight of each document, > 0; None where all weigh 1.
     """
 
     view: RowView
@@ -91,6 +93,7 @@ class OrderedRows:
     position: IndexArray | None = None
     debiasing: AllowsForPosition | None = None
     init_score: FloatArray | None = None
+    document_weight: FloatArray | None = None
 
     @cached_property
     def X(self) -> Any:
@@ -113,14 +116,26 @@ class OrderedRows:
 
     def select(self, chosen: BoolArray) -> OrderedRows:
         """The rows of the `chosen` queries (a mask over queries)."""
-        queries = self.queries
-        rows = np.flatnonzero(chosen[queries.query_of_ordered_row])
-        ptr = np.concatenate(([0], np.cumsum(queries.sizes[chosen]))).astype(np.intp)
-        part = Queries(np.arange(len(rows), dtype=np.intp), ptr, queries.ids[chosen])
-        weight = None if self.sample_weight is None else self.sample_weight[rows]
-        position = None if self.position is None else self.position[rows]
-        start = None if self.init_score is None else self.init_score[rows]
-        return OrderedRows(self.view.take(rows), self.y[rows], part, weight, position, self.debiasing, start)
+        return self.select_rows(chosen[self.queries.query_of_ordered_row])
+
+    def select_rows(self, chosen: BoolArray) -> OrderedRows:
+        """The `chosen` rows (a mask), without queries that none are left of."""
+        rows = np.flatnonzero(chosen)
+        _, part = self.queries.present(chosen)
+
+        def take(values: Any) -> Any:
+            return None if values is None else values[rows]
+
+        return OrderedRows(
+            self.view.take(rows),
+            self.y[rows],
+            part,
+            take(self.sample_weight),
+            take(self.position),
+            self.debiasing,
+            take(self.init_score),
+            take(self.document_weight),
+        )
 
     def comparable(self) -> BoolArray:
         """Queries that prefer something: those with two different labels, (n_queries,) bool."""
@@ -136,21 +151,26 @@ def order_rows(
     sample_weight: ArrayLike | None,
     position: ArrayLike | None = None,
     init_score: ArrayLike | None = None,
+    document_weight: ArrayLike | None = None,
     *,
     n_threads: int = 1,
     suffix: str = "",
+    signed: bool = False,
 ) -> OrderedRows:
     """Rows sorted by query and, within a query, by content.
 
     Parameters
     ----------
     X : (n_samples, n_features) float32 or float64 array or CSR matrix
-    y, qid, sample_weight, position, init_score : row-aligned with X
+    y, qid, sample_weight, position, init_score, document_weight : row-aligned with X
+        Rows whose `document_weight` is 0 are left out.
     n_threads : int
     suffix : str
         Added to parameter names in errors: ``"_val"`` for validation data.
+    signed : bool
+        Whether labels may be negative.
     """
-    labels = check_relevance(flat(y), name=f"y{suffix}")
+    labels = check_relevance(flat(y), name=f"y{suffix}", signed=signed)
     n_samples = X.shape[0]
     if len(labels) != n_samples:
         raise ValueError(
@@ -167,8 +187,16 @@ def order_rows(
     start = None
     if init_score is not None:
         start = check_init_score(init_score, queries, suffix)
-    rows = arrange_rows(X, labels, queries, sample_weight, content, start, suffix=suffix)
-    return rows if places is None else replace(rows, position=places[rows.order])
+    weight = None
+    if document_weight is not None:
+        ordered = document_weights(flat(document_weight), queries, name=f"document_weight{suffix}")
+        weight = None if ordered is None else queries.unsort(ordered)
+    rows = arrange_rows(X, labels, queries, sample_weight, content, start, weight, suffix=suffix)
+    if places is not None:
+        rows = replace(rows, position=places[rows.order])
+    if rows.document_weight is not None and not rows.document_weight.all():
+        return rows.select_rows(rows.document_weight > 0)
+    return rows
 
 
 def arrange_rows(
@@ -178,12 +206,13 @@ def arrange_rows(
     sample_weight: ArrayLike | None,
     content: Array,
     init_score: FloatArray | None = None,
+    document_weight: FloatArray | None = None,
     *,
     suffix: str = "",
 ) -> OrderedRows:
     """Rows of anything that has rows, in canonical order; see `order_rows` and `row_contents`."""
     weight = _row_weights(sample_weight, queries, f"sample_weight{suffix}")
-    order = canonical_order(queries, content, init_score)
+    order = canonical_order(queries, content, init_score, document_weight)
     ordered = Queries(np.arange(len(labels), dtype=np.intp), queries.ptr, queries.ids)
     return OrderedRows(
         RowView(X, order),
@@ -191,6 +220,7 @@ def arrange_rows(
         ordered,
         None if weight is None else weight[order],
         init_score=None if init_score is None else init_score[order],
+        document_weight=None if document_weight is None else document_weight[order],
     )
 
 
@@ -266,8 +296,8 @@ def row_contents(X: Features, labels: FloatArray, *, n_threads: int = 1) -> Arra
     return np.where(exact == rounded, content, content & ~_LOW_BITS | exact & _LOW_BITS)
 
 
-def canonical_order(queries: Queries, content: Array, tie_breaker: Array | None = None) -> IndexArray:
-    """Rows sorted by query and, within a query, by `content` and then by `tie_breaker`, (n_samples,) intp.
+def canonical_order(queries: Queries, content: Array, *tie_breakers: Array | None) -> IndexArray:
+    """Rows sorted by query and, within a query, by `content` and then by `tie_breakers`, (n_samples,) intp.
 
     What breaks ties cannot change the order of rows that differ, so it leaves the model of such rows as it
     is.
@@ -276,8 +306,8 @@ def canonical_order(queries: Queries, content: Array, tie_breaker: Array | None 
     query_of_row[queries.order] = queries.query_of_ordered_row
     # `lexsort` sorts by its last key first. Only rows with equal hashes, which are copies of each other,
     # stay in the order they came in.
-    keys = (content, query_of_row) if tie_breaker is None else (tie_breaker, content, query_of_row)
-    return np.lexsort(keys).astype(np.intp, copy=False)
+    given = [values for values in tie_breakers if values is not None]
+    return np.lexsort((*given, content, query_of_row)).astype(np.intp, copy=False)
 
 
 def _row_weights(sample_weight: ArrayLike | None, queries: Queries, name: str) -> FloatArray | None:

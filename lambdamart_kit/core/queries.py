@@ -121,6 +121,22 @@ class Queries:
         mask[selected] = True
         return np.sort(self.order[np.repeat(mask, self.sizes)])
 
+    def present(self, rows: BoolArray) -> tuple[BoolArray, Queries]:
+        """Queries that hold one of the `rows` (a mask over ordered rows), and how those rows are grouped.
+
+        Returns
+        -------
+        kept : (n_queries,) bool
+        queries : Queries
+            Of the rows in the mask alone, as they stand in order.
+        """
+        sizes = np.zeros(self.n_queries, dtype=np.intp)
+        if self.n_queries:
+            sizes = np.add.reduceat(rows.astype(np.intp), self.ptr[:-1])
+        kept = sizes > 0
+        ptr = np.concatenate(([0], np.cumsum(sizes[kept]))).astype(np.intp)
+        return kept, Queries(np.arange(ptr[-1], dtype=np.intp), ptr, self.ids[kept])
+
 
 class QueryIds:
     """Query ids that come a chunk at a time, at 4 bytes a row; in the end the `Queries` of them all.
@@ -295,3 +311,56 @@ def query_weights(
             "give every row of a query one weight (PointwiseRanker alone takes a weight per row)"
         )
     return per_query
+
+
+_MOST_PLACES = 2**24
+"""Places of a query's ranking: float32 counts exactly so far, and every place has a discount in memory."""
+
+
+def document_weights(
+    document_weight: ArrayLike | None, queries: Queries, *, name: str = "document_weight"
+) -> FloatArray | None:
+    """Weight of each document, (n_samples,) float64 in ordered rows, from row-aligned weights.
+
+    None where all documents weigh 1. Errors call the weights `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is not one finite weight >= 0 a row, all are 0, or a query weighs more than 2**24.
+
+    Examples
+    --------
+    >>> document_weights([2.0, 1.0, 0.5], Queries.from_qid(["b", "a", "b"], 3)).tolist()
+    [1.0, 2.0, 0.5]
+    """
+    if document_weight is None:
+        return None
+    weights = np.asarray(document_weight)
+    if weights.dtype.kind not in "fiub":
+        raise ValueError(f"{name!r} must hold numbers; got dtype {weights.dtype}")
+    weights = weights.astype(np.float64)
+    if weights.shape != (queries.n_samples,):
+        raise ValueError(
+            f"{name!r} must hold one weight per row: expected shape ({queries.n_samples},), "
+            f"got {weights.shape}"
+        )
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"{name!r} must be finite and >= 0; row {bad[0]} has {weights[bad[0]]} ({len(bad)} such rows)"
+        )
+    if not len(weights) or (weights == 1.0).all():
+        return None
+    if not weights.any():
+        raise ValueError(f"{name!r} must hold at least one non-zero weight; all weights are zero")
+    ordered: FloatArray = queries.sort(weights)
+    totals = np.add.reduceat(ordered, queries.ptr[:-1])
+    heaviest = int(np.argmax(totals))
+    if totals[heaviest] > _MOST_PLACES:
+        raise ValueError(
+            f"{name!r} must sum to at most {_MOST_PLACES} in a query, because a document takes as many "
+            f"places of the ranking as it weighs; query {queries.ids.tolist()[heaviest]!r} has "
+            f"{totals[heaviest]:g}; divide the weights by a number"
+        )
+    return ordered

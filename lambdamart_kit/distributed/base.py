@@ -41,7 +41,15 @@ _POSITIONS = (
     "known propensities, give each click a query of its own, in which it is the only relevant document, and "
     "one over its propensity as 'sample_weight'"
 )
-_LOCAL_ONLY = ("init_score", "init_score_val", "sample_weight_val", "names_val", "init_model")
+_LOCAL_ONLY = (
+    "init_score",
+    "init_score_val",
+    "document_weight",
+    "document_weight_val",
+    "sample_weight_val",
+    "names_val",
+    "init_model",
+)
 _predicting = Lock()
 
 
@@ -382,13 +390,14 @@ class DaskRanker(TreeRanker):
         sample_weight: Any = None,
         *,
         init_score: Any = None,
+        document_weight: Any = None,
     ) -> float:
         """Mean of `eval_metric` over the queries of all partitions, as `LambdaMART.score` measures it.
 
         `y`, `qid` and `sample_weight` may be names of columns of a frame, as in fit.
         """
         check_is_fitted(self)
-        _refuse({"init_score": init_score})
+        _refuse({"init_score": init_score, "document_weight": document_weight})
         if not hasattr(X, "dask"):
             return super().score(X, y, qid, sample_weight)
         if qid is None:

@@ -11,9 +11,12 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_count, check_relevance
-from lambdamart_kit.core.queries import Queries, query_weights
+from lambdamart_kit.core.queries import Queries, document_weights, query_weights
+from lambdamart_kit.core.ranking import tie_blocks
+from lambdamart_kit.core.ranking.places import most_places
 from lambdamart_kit.core.ranking.tie_blocks import TIES
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, Ids, IndexArray
+from lambdamart_kit.metrics.placed import PlacedScores
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
 BLANK_VALUE = {"skip": np.nan, "zero": 0.0, "one": 1.0}
@@ -45,6 +48,10 @@ class Metric(ABC):
         Name without cut-off or options.
     greater_is_better : bool
         True for every metric here; early stopping and scorers ask.
+    weighs_documents : bool
+        Whether it takes `document_weight`.
+    takes_signed_labels : bool
+        Whether labels may be negative, because the metric only compares them.
 
     Examples
     --------
@@ -60,6 +67,8 @@ class Metric(ABC):
 
     name: ClassVar[str]
     greater_is_better: ClassVar[bool] = True
+    weighs_documents: ClassVar[bool] = False
+    takes_signed_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.k is not None:
@@ -80,6 +89,7 @@ class Metric(ABC):
         qid: Ids = None,
         *,
         sample_weight: ArrayLike | None = None,
+        document_weight: ArrayLike | None = None,
         n_jobs: int | None = None,
     ) -> float:
         """Weighted mean over queries, for row-aligned labels and scores.
@@ -94,6 +104,8 @@ class Metric(ABC):
             Query of each row, any hashable ids in any order; None is one query.
         sample_weight : (n_samples,) array-like, optional
             Weight of the row's query, constant within a query.
+        document_weight : (n_samples,) array-like, optional
+            Weight of the document, >= 0: one of weight 2 counts as two copies of it in the ranking.
         n_jobs : int, optional
             Threads; None for all. The result does not depend on it.
 
@@ -107,11 +119,17 @@ class Metric(ABC):
         ValueError
             If lengths differ, there are no rows, or a label, score or weight is not usable.
         """
-        bound, ordered = self._bind_and_order(y, scores, qid, sample_weight, n_jobs)
+        bound, ordered = self._bind_and_order(y, scores, qid, sample_weight, document_weight, n_jobs)
         return bound(ordered)
 
     def per_query(
-        self, y: ArrayLike, scores: ArrayLike, qid: Ids = None, *, n_jobs: int | None = None
+        self,
+        y: ArrayLike,
+        scores: ArrayLike,
+        qid: Ids = None,
+        *,
+        document_weight: ArrayLike | None = None,
+        n_jobs: int | None = None,
     ) -> FloatArray:
         """Value of each query, (n_queries,), in ascending order of query id.
 
@@ -126,6 +144,8 @@ class Metric(ABC):
             Score of each row; a higher one ranks first. Not NaN.
         qid : (n_samples,) array-like, optional
             Query of each row: any hashable ids in any order. None is one query.
+        document_weight : (n_samples,) array-like, optional
+            Weight of the document, >= 0: one of weight 2 counts as two copies of it in the ranking.
         n_jobs : int, optional
             Threads; None for all. The result does not depend on it.
 
@@ -134,16 +154,25 @@ class Metric(ABC):
         (n_queries,) array
             Value of each query.
         """
-        bound, ordered = self._bind_and_order(y, scores, qid, None, n_jobs)
+        bound, ordered = self._bind_and_order(y, scores, qid, None, document_weight, n_jobs)
         return bound.per_query(ordered)
 
     def _bind_and_order(
-        self, y: ArrayLike, scores: ArrayLike, qid: Ids, sample_weight: ArrayLike | None, n_jobs: int | None
+        self,
+        y: ArrayLike,
+        scores: ArrayLike,
+        qid: Ids,
+        sample_weight: ArrayLike | None,
+        document_weight: ArrayLike | None,
+        n_jobs: int | None,
     ) -> tuple[BoundMetric, Array]:
-        labels = check_relevance(y)
+        labels = check_relevance(y, signed=self.takes_signed_labels)
         queries = Queries.from_qid(qid, len(labels))
         checked = check_scores(scores, queries)
-        bound = self.bind(labels, queries, sample_weight, n_threads=resolve_n_jobs(n_jobs))
+        n_threads = resolve_n_jobs(n_jobs)
+        bound = self.bind(
+            labels, queries, sample_weight, document_weight=document_weight, n_threads=n_threads
+        )
         return bound, queries.sort(checked)
 
     def bind(
@@ -152,6 +181,7 @@ class Metric(ABC):
         queries: Queries,
         sample_weight: ArrayLike | None = None,
         *,
+        document_weight: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> BoundMetric:
         """Prepare for evaluating many score vectors of the same rows, as early stopping does.
@@ -167,6 +197,8 @@ class Metric(ABC):
             How rows are grouped by query.
         sample_weight : (n_samples,) array-like, optional
             Weight of the row's query, row-aligned. 1 by default.
+        document_weight : (n_samples,) array-like, optional
+            Weight of the document, >= 0, row-aligned. 1 by default.
         n_threads : int, optional
             Threads; None for all. The result does not depend on it.
 
@@ -191,11 +223,22 @@ class Metric(ABC):
             queries,
             query_weights(sample_weight, queries),
             resolve_n_jobs(n_threads),
+            self._documents(document_weight, queries),
         )
+
+    def _documents(self, document_weight: ArrayLike | None, queries: Queries) -> FloatArray | None:
+        """Weights of documents in ordered rows, None if all are 1; a metric may have no use for them."""
+        weights = document_weights(document_weight, queries)
+        if weights is not None and not self.weighs_documents:
+            raise ValueError(
+                f"'document_weight' must be None with the metric {str(self)!r}, which cannot weigh "
+                "documents; ndcg, dcg, precision and recall can"
+            )
+        return weights
 
     def _checked_labels(self, y: ArrayLike, queries: Queries) -> FloatArray:
         """Labels that can be bound: usable ones, at least one, and as many as there are rows of queries."""
-        labels = check_relevance(y)
+        labels = check_relevance(y, signed=self.takes_signed_labels)
         if len(labels) != queries.n_samples:
             raise ValueError(f"'y' has {len(labels)} rows but 'qid' has {queries.n_samples}; they must agree")
         if not len(labels):
@@ -210,9 +253,9 @@ class Metric(ABC):
     def _plan(self, longest: int) -> tuple[Callable[..., None], tuple[Any, ...]]:
         """The kernel that scores every query, and its arguments between `ties` and `out`."""
 
-    def _scale(self, ranked: RankedScores) -> tuple[FloatArray | float, BoolArray]:
+    def _scale(self, ranked: RankedScores | PlacedScores) -> tuple[FloatArray | float, BoolArray]:
         """What each query's raw value is divided by, and which queries are blank."""
-        return 1.0, np.maximum.reduceat(ranked.values, ranked.ptr[:-1]) <= 0
+        return 1.0, ranked.blank()
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +280,23 @@ class RankedScores:
         run_tasks(kernel, self.bounds, self.n_threads, *arguments, out)
         return out
 
+    def ideal(self) -> FloatArray:
+        """Raw value of each query in the best order, for a sum of values times discounts."""
+        return self.share_out(tie_blocks.ideal_sums, self.values, self.ptr, self.cutoff, *self.arguments)
+
     def totals(self) -> FloatArray:
         """Sum of the values of each query."""
         sums: FloatArray = np.add.reduceat(self.values, self.ptr[:-1])
         return sums
+
+    def sizes(self) -> FloatArray:
+        """Documents of each query."""
+        return np.diff(self.ptr).astype(np.float64)
+
+    def blank(self) -> BoolArray:
+        """Queries whose documents have no value."""
+        blank: BoolArray = np.maximum.reduceat(self.values, self.ptr[:-1]) <= 0
+        return blank
 
 
 class BoundMetric:
@@ -260,6 +316,8 @@ class BoundMetric:
         Query weights.
     n_threads : int
         Threads that work on the queries.
+    document_weight : (n_samples,) float64, optional
+        Weights of documents, ordered rows.
 
     Attributes
     ----------
@@ -277,25 +335,30 @@ class BoundMetric:
     """
 
     def __init__(
-        self, metric: Metric, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
+        self,
+        metric: Metric,
+        labels: FloatArray,
+        queries: Queries,
+        weights: FloatArray,
+        n_threads: int,
+        document_weight: FloatArray | None = None,
     ) -> None:
-        longest = int(queries.sizes.max())
-        cutoff = longest if metric.k is None else min(int(metric.k), longest)
-        kernel, arguments = metric._plan(longest)
         self.metric = metric
         self.weights = weights
         self._queries = queries
         self._ties = TIES[metric.ties]
-        self._ranked = RankedScores(
-            metric._values(labels),
-            queries.ptr,
-            cutoff,
-            kernel,
-            arguments,
-            balanced_bounds(queries.sizes, n_threads),
-            n_threads,
-        )
+        self._ranked: RankedScores | PlacedScores
+        if document_weight is None:
+            self._ranked = _ranked_scores(metric, labels, queries, n_threads)
+        else:
+            discount = metric._plan(most_places(document_weight, queries))[1][0]
+            cutoff = np.inf if metric.k is None else float(metric.k)
+            values = metric._values(labels)
+            self._ranked = PlacedScores(values, document_weight, queries, cutoff, discount)
         self._scale, self.blank = metric._scale(self._ranked)
+        self._absent = None
+        if document_weight is not None:  # a query whose documents all weigh 0 does not count, blank or not
+            self._absent = np.add.reduceat(document_weight, queries.ptr[:-1]) == 0
 
     def __call__(self, scores: Array) -> float:
         """Weighted mean over the queries that count; NaN with a warning when none does."""
@@ -319,6 +382,8 @@ class BoundMetric:
         with np.errstate(invalid="ignore", divide="ignore"):
             values /= self._scale
         values[self.blank] = BLANK_VALUE[self.metric.blank]
+        if self._absent is not None:
+            values[self._absent] = np.nan
         return values
 
     def sums(self, scores: Array) -> tuple[float, float]:
@@ -350,6 +415,15 @@ class BoundMetric:
             NaN, with a warning, when no query counts.
         """
         return weighted_mean(values, self.weights, str(self.metric))
+
+
+def _ranked_scores(metric: Metric, labels: FloatArray, queries: Queries, n_threads: int) -> RankedScores:
+    """What the metric makes of ordered labels, and how it is computed."""
+    longest = int(queries.sizes.max())
+    cutoff = longest if metric.k is None else min(int(metric.k), longest)
+    kernel, arguments = metric._plan(longest)
+    bounds = balanced_bounds(queries.sizes, n_threads)
+    return RankedScores(metric._values(labels), queries.ptr, cutoff, kernel, arguments, bounds, n_threads)
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray, name: str) -> float:

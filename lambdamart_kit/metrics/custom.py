@@ -80,10 +80,12 @@ class FunctionMetric(Metric):
         queries: Queries,
         sample_weight: ArrayLike | None = None,
         *,
+        document_weight: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> BoundMetric:
         """Prepare for evaluating many score vectors of the same rows; see `Metric.bind`."""
         labels = self._checked_labels(y, queries)
+        self._documents(document_weight, queries)
         return _BoundFunction(self, queries.sort(labels), queries, query_weights(sample_weight, queries))
 
     def _values(self, labels: FloatArray) -> FloatArray:

@@ -31,6 +31,7 @@ def ndcg(
     ties: Ties = "average",
     blank: Blank = "skip",
     sample_weight: ArrayLike | None = None,
+    document_weight: ArrayLike | None = None,
     per_query: bool = False,
 ) -> float | FloatArray:
     """Normalised discounted cumulative gain: :func:`dcg` over the DCG of the best order.
@@ -57,6 +58,8 @@ def ndcg(
         What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     sample_weight : (n_samples,) array-like, optional
         Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    document_weight : (n_samples,) array-like, optional
+        Weight of the document, >= 0: one of weight 2 counts as two copies of it in the ranking.
     per_query : bool
         Return one value a query instead of the mean.
 
@@ -80,7 +83,7 @@ def ndcg(
     [nan, 1.0]
     """
     metric = NDCG(k=k, gain=gain, ties=ties, blank=blank)
-    return _evaluate(metric, y, scores, qid, sample_weight, per_query)
+    return _evaluate(metric, y, scores, qid, sample_weight, per_query, document_weight)
 
 
 def dcg(
@@ -93,6 +96,7 @@ def dcg(
     ties: Ties = "average",
     blank: Blank = "skip",
     sample_weight: ArrayLike | None = None,
+    document_weight: ArrayLike | None = None,
     per_query: bool = False,
 ) -> float | FloatArray:
     """Discounted cumulative gain, ``sum over rank < k of gain(y[rank]) / log2(rank + 2)``.
@@ -115,6 +119,8 @@ def dcg(
         What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     sample_weight : (n_samples,) array-like, optional
         Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    document_weight : (n_samples,) array-like, optional
+        Weight of the document, >= 0: one of weight 2 counts as two copies of it in the ranking.
     per_query : bool
         Return one value a query instead of the mean.
 
@@ -133,7 +139,7 @@ def dcg(
     2.5
     """
     metric = DCG(k=k, gain=gain, ties=ties, blank=blank)
-    return _evaluate(metric, y, scores, qid, sample_weight, per_query)
+    return _evaluate(metric, y, scores, qid, sample_weight, per_query, document_weight)
 
 
 def mean_average_precision(
@@ -318,6 +324,7 @@ def precision(
     ties: Ties = "average",
     blank: Blank = "skip",
     sample_weight: ArrayLike | None = None,
+    document_weight: ArrayLike | None = None,
     per_query: bool = False,
 ) -> float | FloatArray:
     """Relevant documents among the first k, over k (also when the query has fewer than k documents).
@@ -342,6 +349,8 @@ def precision(
         What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     sample_weight : (n_samples,) array-like, optional
         Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    document_weight : (n_samples,) array-like, optional
+        Weight of the document, >= 0: one of weight 2 counts as two copies of it in the ranking.
     per_query : bool
         Return one value a query instead of the mean.
 
@@ -356,7 +365,7 @@ def precision(
     0.5
     """
     metric = Precision(k=k, min_relevance=min_relevance, ties=ties, blank=blank)
-    return _evaluate(metric, y, scores, qid, sample_weight, per_query)
+    return _evaluate(metric, y, scores, qid, sample_weight, per_query, document_weight)
 
 
 def recall(
@@ -369,6 +378,7 @@ def recall(
     ties: Ties = "average",
     blank: Blank = "skip",
     sample_weight: ArrayLike | None = None,
+    document_weight: ArrayLike | None = None,
     per_query: bool = False,
 ) -> float | FloatArray:
     """Relevant documents among the first k, over all relevant documents of the query.
@@ -391,6 +401,8 @@ def recall(
         What a query without a relevant document is worth: NaN and left out of the mean, 0, or 1.
     sample_weight : (n_samples,) array-like, optional
         Weight of the row's query in the mean, the same for all its rows. 1 by default.
+    document_weight : (n_samples,) array-like, optional
+        Weight of the document, >= 0: one of weight 2 counts as two copies of it in the ranking.
     per_query : bool
         Return one value a query instead of the mean.
 
@@ -405,7 +417,7 @@ def recall(
     0.25
     """
     metric = Recall(k=k, min_relevance=min_relevance, ties=ties, blank=blank)
-    return _evaluate(metric, y, scores, qid, sample_weight, per_query)
+    return _evaluate(metric, y, scores, qid, sample_weight, per_query, document_weight)
 
 
 def kendall_tau(
@@ -476,7 +488,8 @@ def _evaluate(
     qid: Ids,
     sample_weight: ArrayLike | None,
     per_query: bool,
+    document_weight: ArrayLike | None = None,
 ) -> float | FloatArray:
-    return (
-        metric.per_query(y, scores, qid) if per_query else metric(y, scores, qid, sample_weight=sample_weight)
-    )
+    if per_query:
+        return metric.per_query(y, scores, qid, document_weight=document_weight)
+    return metric(y, scores, qid, sample_weight=sample_weight, document_weight=document_weight)

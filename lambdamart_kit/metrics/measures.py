@@ -19,6 +19,7 @@ from lambdamart_kit.core.gains import (
 from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.typing import BoolArray, FloatArray
 from lambdamart_kit.metrics.base import Metric, RankedScores
+from lambdamart_kit.metrics.placed import PlacedScores
 
 Plan = tuple[Callable[..., None], tuple[Any, ...]]
 
@@ -47,6 +48,7 @@ class DCG(Metric):
     gain: Gain = "exp2"
 
     name: ClassVar[str] = "dcg"
+    weighs_documents: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,10 +89,8 @@ class NDCG(DCG):
 
     name: ClassVar[str] = "ndcg"
 
-    def _scale(self, ranked: RankedScores) -> tuple[FloatArray, BoolArray]:
-        ideal = ranked.share_out(
-            tie_blocks.ideal_sums, ranked.values, ranked.ptr, ranked.cutoff, *ranked.arguments
-        )
+    def _scale(self, ranked: RankedScores | PlacedScores) -> tuple[FloatArray, BoolArray]:
+        ideal = ranked.ideal()
         return ideal, ideal <= 0
 
 
@@ -135,7 +135,7 @@ class MAP(_Binary):
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.precision_sums, ()
 
-    def _scale(self, ranked: RankedScores) -> tuple[FloatArray, BoolArray]:
+    def _scale(self, ranked: RankedScores | PlacedScores) -> tuple[FloatArray, BoolArray]:
         totals = ranked.totals()
         return totals, totals <= 0
 
@@ -189,13 +189,14 @@ class Precision(_Binary):
     """
 
     name: ClassVar[str] = "precision"
+    weighs_documents: ClassVar[bool] = True
 
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.discounted_sums, (np.ones(longest),)
 
-    def _scale(self, ranked: RankedScores) -> tuple[FloatArray | float, BoolArray]:
+    def _scale(self, ranked: RankedScores | PlacedScores) -> tuple[FloatArray | float, BoolArray]:
         _, blank = super()._scale(ranked)
-        return np.diff(ranked.ptr).astype(np.float64) if self.k is None else float(self.k), blank
+        return ranked.sizes() if self.k is None else float(self.k), blank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +221,12 @@ class Recall(_Binary):
     """
 
     name: ClassVar[str] = "recall"
+    weighs_documents: ClassVar[bool] = True
 
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.discounted_sums, (np.ones(longest),)
 
-    def _scale(self, ranked: RankedScores) -> tuple[FloatArray, BoolArray]:
+    def _scale(self, ranked: RankedScores | PlacedScores) -> tuple[FloatArray, BoolArray]:
         totals = ranked.totals()
         return totals, totals <= 0
 
@@ -290,6 +292,7 @@ class KendallTau(Metric):
     variant: Literal["b", "somers"] = "b"
 
     name: ClassVar[str] = "kendall_tau"
+    takes_signed_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -303,7 +306,7 @@ class KendallTau(Metric):
     def _plan(self, longest: int) -> Plan:
         return tie_blocks.kendall_taus, (self.variant == "b",)
 
-    def _scale(self, ranked: RankedScores) -> tuple[float, BoolArray]:
+    def _scale(self, ranked: RankedScores | PlacedScores) -> tuple[float, BoolArray]:
         starts = ranked.ptr[:-1]
         one_label = np.maximum.reduceat(ranked.values, starts) == np.minimum.reduceat(ranked.values, starts)
         return 1.0, one_label

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from lambdamart_kit.objectives.base import Bound, BoundFunction, FunctionObjective, Objective, names_rows
+from lambdamart_kit.objectives.base import (
+    Bound,
+    BoundFunction,
+    FunctionObjective,
+    Objective,
+    names_rows,
+    takes_signed_labels,
+    weighs_documents,
+)
 from lambdamart_kit.objectives.explicit import ExplicitPairs
 from lambdamart_kit.objectives.lambda_metrics import LambdaERR, LambdaMAP, LambdaMRR, LambdaPrecision
 from lambdamart_kit.objectives.listwise import XENDCG, ListMLE, ListNet
@@ -40,6 +48,8 @@ __all__ = [
     "YetiLoss",
     "names_rows",
     "resolve_objective",
+    "takes_signed_labels",
+    "weighs_documents",
 ]
 
 OBJECTIVES: dict[str, type] = {

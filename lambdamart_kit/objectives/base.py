@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from lambdamart_kit.core.gains import check_relevance
-from lambdamart_kit.core.queries import Queries, query_weights
-from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.core.queries import Queries, document_weights, query_weights
+from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, Float32Array, FloatArray
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 
@@ -122,6 +122,50 @@ def names_rows(objective: Objective) -> bool:
     return bool(getattr(objective, "names_rows", False))
 
 
+def weighs_documents(objective: object) -> bool:
+    """Whether the ``bind`` of the objective takes `document_weight`, a weight of each document.
+
+    Parameters
+    ----------
+    objective : Objective
+        Any objective.
+
+    Returns
+    -------
+    bool
+        True if it says ``weighs_documents = True``.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.objectives import LambdaMAP, LambdaNDCG
+    >>> weighs_documents(LambdaNDCG()), weighs_documents(LambdaMAP())
+    (True, False)
+    """
+    return bool(getattr(objective, "weighs_documents", False))
+
+
+def takes_signed_labels(objective: object) -> bool:
+    """Whether the objective takes labels of any sign, because it only compares them.
+
+    Parameters
+    ----------
+    objective : Objective
+        Any objective.
+
+    Returns
+    -------
+    bool
+        True if it says ``takes_signed_labels = True``.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.objectives import LambdaNDCG, RankNet
+    >>> takes_signed_labels(RankNet()), takes_signed_labels(LambdaNDCG())
+    (True, False)
+    """
+    return bool(getattr(objective, "takes_signed_labels", False))
+
+
 class LabelObjective(ABC):
     """An objective that goes by relevance labels. This is the one place where such objectives are bound.
 
@@ -130,23 +174,34 @@ class LabelObjective(ABC):
     :class:`lambdamart_kit.objectives.pairwise.PairObjective`).
     """
 
+    takes_signed_labels: ClassVar[bool] = False
+
+    @property
+    def weighs_documents(self) -> bool:
+        """Whether `bind` takes a weight of each document."""
+        return False
+
     def bind(
         self,
         y: ArrayLike,
         queries: Queries,
         sample_weight: ArrayLike | None = None,
         *,
+        document_weight: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> Any:
-        """Bind to labels and queries; `y` and `sample_weight` are row-aligned.
+        """Bind to labels and queries; `y`, `sample_weight` and `document_weight` are row-aligned.
 
         Parameters
         ----------
         y : (n_samples,) array-like
-            Graded relevance, finite and >= 0.
+            Graded relevance, finite and >= 0; of any sign for an objective that only compares labels.
         queries : Queries
         sample_weight : (n_samples,) array-like, optional
             Weight of the row's query, the same for all its rows.
+        document_weight : (n_samples,) array-like, optional
+            Weight of the document, >= 0: one of weight 2 counts as two copies of it, whose gradients are
+            added up.
         n_threads : int, optional
             Threads of the bound objective; None for all. The result does not depend on it.
 
@@ -157,17 +212,78 @@ class LabelObjective(ABC):
         Raises
         ------
         ValueError
-            If a label, a weight or an option of the objective is not usable.
+            If a label, a weight or an option of the objective is not usable, or if the objective cannot
+            weigh documents.
         """
-        labels = check_labels(y, queries)
+        labels = check_labels(y, queries, signed=self.takes_signed_labels)
         weights = query_weights(sample_weight, queries)
-        return self._bind_labels(labels, queries, weights, resolve_n_jobs(n_threads))
+        threads = resolve_n_jobs(n_threads)
+        documents = document_weights(document_weight, queries)
+        if documents is None:
+            return self._bind_labels(labels, queries, weights, threads)
+        if not self.weighs_documents:
+            raise ValueError(refusal_of_document_weight(self))
+        present = documents > 0
+        if present.all():
+            return self._bind_documents(labels, queries, weights, documents, threads)
+        # A document of weight 0 is absent: it takes no place, and nothing is compared with it.
+        kept, part = queries.present(present)
+        bound = self._bind_documents(labels[present], part, weights[kept], documents[present], threads)
+        return BoundPresent(bound, present)
+
+    def _bind_documents(
+        self,
+        labels: FloatArray,
+        queries: Queries,
+        weights: FloatArray,
+        document_weight: FloatArray,
+        n_threads: int,
+    ) -> Bound:
+        """Bind to labels and weights of documents, all > 0 (ordered rows), and query weights."""
+        raise ValueError(refusal_of_document_weight(self))
 
     @abstractmethod
     def _bind_labels(
         self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
     ) -> Bound:
         """Bind to labels (ordered rows) and query weights."""
+
+
+def refusal_of_document_weight(objective: object) -> str:
+    """What an objective answers that cannot weigh documents."""
+    return (
+        f"'document_weight' must be None with the objective {type(objective).__name__}, which cannot weigh "
+        "documents; 'pairwise', 'ndcg', 'ndcg1' and 'precision' can"
+    )
+
+
+class BoundPresent:
+    """An objective bound to some of the ordered rows; the gradient of all others is 0.
+
+    Parameters
+    ----------
+    bound : Bound
+        Of the rows that are present.
+    present : (n_samples,) bool
+        Mask over the ordered rows.
+    """
+
+    def __init__(self, bound: Bound, present: BoolArray) -> None:
+        self._bound = bound
+        self._present = present
+        self._gradient = np.zeros(len(present), dtype=np.float32)
+        self._hessian = np.zeros(len(present), dtype=np.float32)
+
+    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient and hessian at `scores`, ordered rows; the next call overwrites them."""
+        gradient, hessian = self._bound.gradient_hessian(scores[self._present])
+        self._gradient[self._present] = gradient
+        self._hessian[self._present] = hessian
+        return self._gradient, self._hessian
+
+    def skip_calls(self, n_calls: int) -> None:
+        """Count `n_calls` gradients as taken."""
+        go_on_after(n_calls, self._bound)
 
 
 class CallSeeds:
@@ -301,9 +417,9 @@ class FunctionObjective:
         return BoundFunction(self.function, queries)
 
 
-def check_labels(y: ArrayLike, queries: Queries) -> FloatArray:
-    """Relevance of each row, checked against `queries`, as ordered rows."""
-    labels = check_relevance(y)
+def check_labels(y: ArrayLike, queries: Queries, *, signed: bool = False) -> FloatArray:
+    """Relevance of each row, checked against `queries`, as ordered rows; `signed` allows any sign."""
+    labels = check_relevance(y, signed=signed)
     if len(labels) != queries.n_samples:
         raise ValueError(
             f"'y' must hold one relevance label per row: 'qid' has {queries.n_samples} rows, "

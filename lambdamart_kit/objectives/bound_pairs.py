@@ -137,6 +137,50 @@ class BoundPairs(BoundKernel):
         )
 
 
+class BoundDocuments(BoundPairs):
+    """A pair objective bound to labels and queries, documents counting as often as they weigh.
+
+    Parameters
+    ----------
+    settings, metric, n_partners, queries
+        See `BoundPairs`.
+    document_weight : (n_samples,) array
+        Weights > 0 of the ordered rows.
+    shuffle, random_state, n_threads
+        See `BoundPairs`. With `shuffle` the copies that a weight stands for stay together.
+    """
+
+    def __init__(
+        self,
+        settings: PairSettings,
+        metric: int | None,
+        n_partners: int | None,
+        queries: LabelledQueries,
+        document_weight: FloatArray,
+        *,
+        shuffle: bool,
+        random_state: int,
+        n_threads: int,
+    ) -> None:
+        super().__init__(
+            settings,
+            metric,
+            n_partners,
+            queries,
+            shuffle=shuffle,
+            random_state=random_state,
+            n_threads=n_threads,
+        )
+        weight = np.ascontiguousarray(document_weight, dtype=np.float32)
+        self._factors = RowFactors(weight, np.empty_like(self._gradient), takes_places=True)
+        self._scratch = [(with_mass(ranked), *others) for ranked, *others in self._scratch]
+
+    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient and hessian at `scores`, summed over the copies; the next call overwrites them."""
+        self._run(scores, self._factors, self._scratch)
+        return self._gradient, self._hessian
+
+
 class BoundRankNet(BoundPairs):
     """RankNet bound to labels and queries; has a loss."""
 

@@ -10,6 +10,7 @@ metric; it counts as a constant when the loss is differentiated (Burges 2010, se
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -17,11 +18,13 @@ import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_choice, discounts, gains
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.ranking.labelled import new_discounts
+from lambdamart_kit.core.ranking.labelled import Discounts, LabelledQueries, new_discounts
 from lambdamart_kit.core.ranking.pair_loop import SWAP, WINNER, PairSettings
+from lambdamart_kit.core.ranking.places import ideal_placed_dcg, most_places
 from lambdamart_kit.core.typing import FloatArray
-from lambdamart_kit.objectives.base import LabelObjective, check_positive, check_ranks
+from lambdamart_kit.objectives.base import Bound, LabelObjective, check_positive, check_ranks
 from lambdamart_kit.objectives.bound_pairs import (
+    BoundDocuments,
     BoundPairs,
     BoundRankNet,
     ideal_dcg_of_rows,
@@ -100,23 +103,61 @@ class PairObjective(LabelObjective):
         """Only pairs whose better ranked document is among so many count."""
         return check_ranks(self.truncation_level, "truncation_level")
 
+    @property
+    def weighs_documents(self) -> bool:
+        """Whether `bind` takes a weight of each document: where a pair weighs by gains and discounts."""
+        return self.metric is None and self.weighting in (SWAP, WINNER)
+
     def _bind_labels(
         self, labels: FloatArray, queries: Queries, weights: FloatArray, n_threads: int
     ) -> BoundPairs:
-        settings = self._settings(self._discount(largest_size(queries)))
-        n_partners = None if self.n_partners is None else check_ranks(self.n_partners, "n_partners")
         relevance = self._relevance(labels)
         gain = self._gain(relevance, queries)
+        made = self._bound_arguments(relevance, gain, queries, weights, largest_size(queries))
+        return self.bound_type(*made, **self._bound_options(n_threads))
+
+    def _bind_documents(
+        self,
+        labels: FloatArray,
+        queries: Queries,
+        weights: FloatArray,
+        document_weight: FloatArray,
+        n_threads: int,
+    ) -> Bound:
+        relevance = self._relevance(labels)
+        n_ranks = most_places(document_weight, queries)
+        places = new_discounts(self._discount(n_ranks))
+        if n_ranks <= 3 and places.at[0] != places.at[1]:
+            warnings.warn(
+                "'document_weight' sums to at most 1 in every query, and a document takes as many places of "
+                "the ranking as it weighs, so all documents share the first place and no pair can change the "
+                "metric; multiply the weights by a number",
+                UserWarning,
+                stacklevel=2,
+            )
+        gain = self._placed_gain(relevance, queries, document_weight, places)
+        made = self._bound_arguments(relevance, gain, queries, weights, n_ranks)
+        return BoundDocuments(*made, document_weight, **self._bound_options(n_threads))
+
+    def _bound_arguments(
+        self, relevance: FloatArray, gain: FloatArray, queries: Queries, weights: FloatArray, n_ranks: int
+    ) -> tuple[PairSettings, int | None, int | None, LabelledQueries]:
+        """What a bound objective is made of."""
+        settings = self._settings(self._discount(n_ranks))
+        n_partners = None if self.n_partners is None else check_ranks(self.n_partners, "n_partners")
         as_input = self.ties == "input"
-        return self.bound_type(
-            settings,
-            self.metric,
-            n_partners,
-            labelled_queries(relevance, gain, queries, weights, as_input=as_input),
-            shuffle=self.ties == "random",
-            random_state=self.random_state,
-            n_threads=n_threads,
-        )
+        labelled = labelled_queries(relevance, gain, queries, weights, as_input=as_input)
+        return settings, self.metric, n_partners, labelled
+
+    def _bound_options(self, n_threads: int) -> dict[str, Any]:
+        shuffle = self.ties == "random"
+        return {"shuffle": shuffle, "random_state": self.random_state, "n_threads": n_threads}
+
+    def _placed_gain(
+        self, relevance: FloatArray, queries: Queries, document_weight: FloatArray, places: Discounts
+    ) -> FloatArray:
+        """What each document is worth, if documents take as many places as they weigh."""
+        return self._gain(relevance, queries)
 
     def _settings(self, discount: FloatArray) -> PairSettings:
         check_choice(self.ties, ("expected", "input", "random"), name="ties")
@@ -180,6 +221,7 @@ class RankNet(PairObjective):
 
     weighting: ClassVar[int] = WINNER
     bound_type: ClassVar[type[BoundPairs]] = BoundRankNet
+    takes_signed_labels: ClassVar[bool] = True
 
     @classmethod
     def xgboost(cls, **options: Any) -> RankNet:
@@ -225,6 +267,14 @@ class NDCGObjective(PairObjective):
         gain = gains(relevance, self.gain)
         discount = self._discount(largest_size(queries))
         share: FloatArray = gain / ideal_dcg_of_rows(gain, discount, self._truncation(), queries)
+        return share
+
+    def _placed_gain(
+        self, relevance: FloatArray, queries: Queries, document_weight: FloatArray, places: Discounts
+    ) -> FloatArray:
+        gain = gains(relevance, self.gain)
+        ideal = ideal_placed_dcg(gain, document_weight, places, self._truncation(), queries)
+        share: FloatArray = gain / ideal
         return share
 
     def _discount(self, n_ranks: int) -> FloatArray:

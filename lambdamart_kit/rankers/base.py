@@ -25,6 +25,7 @@ from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.explain.mixin import CanExplain
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric
+from lambdamart_kit.objectives import OBJECTIVES, takes_signed_labels
 from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, split_queries
 from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
@@ -39,7 +40,11 @@ from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import resolve_n_jobs
 
-_ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score")
+WEIGHS_DOCUMENTS = (
+    "LambdaMART, NeuralRanker and LinearRanker can weigh documents, with the objectives 'pairwise', 'ndcg', "
+    "'ndcg1' and 'precision'"
+)
+_ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score", "document_weight")
 _OF_HELD_OUT = (*(f"{name}_val" for name in ("X", "y", *_ROW_ALIGNED)), "names_val")
 _FIT = dict.fromkeys((*_ROW_ALIGNED, *_OF_HELD_OUT), True)
 
@@ -76,6 +81,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         "qid": True,
         "sample_weight": True,
         "init_score": True,
+        "document_weight": True,
     }
     __metadata_request__predict: ClassVar[dict[str, bool]] = {"init_score": True}
 
@@ -114,6 +120,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         sample_weight_val: Any = None,
         names_val: str | Sequence[str] | None = None,
         init_model: Any = None,
+        document_weight: ArrayLike | None = None,
+        document_weight_val: Any = None,
         **elsewhere: Any,
     ) -> Self:
         """Fit the ranker; the result does not depend on the order of the rows.
@@ -130,7 +138,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             Query of each row: any hashable ids, in any row order. None takes all rows as one query, and
             warns.
         sample_weight : (n_samples,) array-like, optional
-            Weight of the row's query, the same for all its rows.
+            Weight of the row's query, the same for all its rows. Without `qid`, weights that differ are
+            taken as `document_weight`.
         X_val, y_val, qid_val : optional
             Held-out queries to measure on after every round; they win over `validation_fraction`. For
             several sets a list each: ``X_val=[A, B], y_val=[..], qid_val=[..]``; early stopping looks at the
@@ -153,6 +162,12 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             Trees to go on from, of the ranker's own kind of trees: `n_estimators` are added to them. A
             ``lightgbm.Booster`` (also for native trees), ``xgboost.Booster`` or ``catboost.CatBoost``, an
             estimator of these libraries or of the kit, or a file of the library's.
+        document_weight : (n_samples,) array-like, optional
+            Weight of the document, >= 0: a pair of documents weighs the product of their weights, and a
+            document of weight 2 takes two places of the ranking. So a query without its duplicates, weighted
+            by how often each document was there, has the gradient of the query with them.
+        document_weight_val : array-like, optional
+            The same for X_val; of several sets a list.
         **elsewhere
             Nothing: arguments of other libraries' rankers are refused with what they are called here.
 
@@ -177,11 +192,18 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             init_score_val,
             position_val,
             names_val,
+            document_weight_val,
             single=qid is None,
         )
-        given = FitInput(X, y, qid, sample_weight, position, init_score, init_model, held_out)
+        given = FitInput(
+            X, y, qid, sample_weight, position, init_score, init_model, held_out, document_weight
+        )
         if given.has_one_query:
             self._warn_single_query()
+        if self._weighs_documents():
+            given = given.weights_of_one_query()
+        else:
+            given.refuse("document_weight", by=type(self).__name__, remedy=WEIGHS_DOCUMENTS)
         with unchanged_on_failure(self):
             self._fit_given(given)
         return self
@@ -234,10 +256,21 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         checked = self.training_features(X)
         validate_data(self, X, given.y, skip_check_array=True, reset=not continues)
         n_threads = self._n_threads()
-        rows = order_rows(checked, given.y, **given.aligned(), n_threads=n_threads)
+        signed = self._takes_signed_labels()
+        rows = order_rows(checked, given.y, **given.aligned(), n_threads=n_threads, signed=signed)
         self.n_queries_in_ = rows.queries.n_queries
         self.single_query_ = given.has_one_query
         return rows
+
+    def _weighs_documents(self) -> bool:
+        """Whether the ranker and its objective can use `document_weight`."""
+        return False
+
+    def _takes_signed_labels(self) -> bool:
+        """Whether labels may be negative, because the objective only compares them."""
+        objective: Any = getattr(self, "objective", None)
+        named = OBJECTIVES.get(objective) if isinstance(objective, str) else objective
+        return takes_signed_labels(named)
 
     def _warn_single_query(self) -> None:
         warnings.warn(
@@ -274,7 +307,14 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
                 f"rows are scored as training rows are; {given} given"
             )
         n_threads = self._n_threads()
-        rows = order_rows(checked, part.y, **part.aligned(), n_threads=n_threads, suffix=part.suffix)
+        rows = order_rows(
+            checked,
+            part.y,
+            **part.aligned(),
+            n_threads=n_threads,
+            suffix=part.suffix,
+            signed=self._takes_signed_labels(),
+        )
         if part.qid is not None and trained is not None:
             trained.warn_if_cut(rows.queries, measured=repr(name), stacklevel=6)
         return HeldOutRows(part.name, rows)
@@ -412,6 +452,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         sample_weight: ArrayLike | None = None,
         *,
         init_score: ArrayLike | float | None = None,
+        document_weight: ArrayLike | None = None,
     ) -> float:
         """Mean of `eval_metric` over the queries: by default NDCG@10. Greater is better.
 
@@ -431,6 +472,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             Weight of the row's query, the same for all its rows.
         init_score : (n_samples,) array-like or float, optional
             Score that each row starts from, if the ranker was fitted with `init_score`.
+        document_weight : (n_samples,) array-like, optional
+            Weight of the document, >= 0: one of weight 2 counts as two copies of it in the ranking.
 
         Returns
         -------
@@ -453,11 +496,18 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         traces = getattr(self, "query_traces_", None)
         if qid is not None and traces is not None:
             queries = Queries.from_qid(qid, len(scores))
+            if document_weight is not None:  # a fit leaves documents of weight 0 out
+                _, queries = queries.present(queries.sort(np.asarray(document_weight)) > 0)
             traces.warn_if_cut(queries, measured="the rows that 'score' got", stacklevel=2)
-        metric = self.find_metric()
-        return float(
-            metric(y, scores, qid, sample_weight=sample_weight, n_jobs=getattr(self, "n_jobs", None))
+        value = self.find_metric()(
+            y,
+            scores,
+            qid,
+            sample_weight=sample_weight,
+            document_weight=document_weight,
+            n_jobs=getattr(self, "n_jobs", None),
         )
+        return float(value)
 
     def _from_start(self, scores: FloatArray, init_score: Any, method: str) -> FloatArray:
         """Scores of the learned part added to starting scores, which a ranker fitted with them needs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,7 +10,15 @@ from lambdamart_kit.core.gains import warn_of_amounts
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Float32Array, FloatArray
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives import Bound, Objective, names_rows, resolve_objective
+from lambdamart_kit.objectives import (
+    OBJECTIVES,
+    Bound,
+    Objective,
+    names_rows,
+    resolve_objective,
+    weighs_documents,
+)
+from lambdamart_kit.objectives.base import LabelObjective, refusal_of_document_weight
 
 EARLY_STOPPING_NEEDS_QUERIES = (
     "'early_stopping_rounds' needs held-out queries: set 'validation_fraction' (such as 0.1) or pass X_val, "
@@ -56,6 +64,9 @@ def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bo
     y = train.y
     queries = train.queries
     sample_weight = train.sample_weight
+    if train.document_weight is not None:
+        bound = _bind_documents(objective, train, n_threads)
+        return bound if train.init_score is None else BoundFrom(bound, train.init_score)
     if names_rows(objective):
         y, queries, sample_weight = train.as_given()
     if train.debiasing is None or train.position is None:
@@ -65,6 +76,33 @@ def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bo
             objective, y, queries, train.position, sample_weight, n_threads=n_threads
         )
     return bound if train.init_score is None else BoundFrom(bound, train.init_score)
+
+
+def _bind_documents(objective: Objective, train: OrderedRows, n_threads: int) -> Bound:
+    """Bind the objective to rows with weights of documents, if it can weigh them."""
+    if not weighs_documents(objective):
+        raise ValueError(refusal_of_document_weight(objective))
+    if train.position is not None:
+        raise ValueError(
+            "'document_weight' must be None with 'position': what corrects clicks for position bias weighs "
+            "documents itself"
+        )
+    weighing = cast(LabelObjective, objective)
+    bound: Bound = weighing.bind(
+        train.y,
+        train.queries,
+        train.sample_weight,
+        document_weight=train.document_weight,
+        n_threads=n_threads,
+    )
+    return bound
+
+
+def objective_weighs_documents(objective: Any) -> bool:
+    """Whether the parameter 'objective' can be bound with weights of documents."""
+    named = OBJECTIVES.get(objective) if isinstance(objective, str) else objective
+    made = named() if isinstance(named, type) else named
+    return weighs_documents(made)
 
 
 class BoundFrom:
@@ -106,8 +144,21 @@ def check_comparable(train: OrderedRows) -> None:
 
 def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:
     """Bind the metric to the rows; clicks with positions are weighted against position bias."""
+    if not metric.takes_signed_labels and (rows.y < 0).any():
+        raise ValueError(
+            f"'eval_metric' must take labels below 0, which 'y' has; got {str(metric)!r}; use 'kendall_tau', "
+            "or shift the labels"
+        )
     if rows.debiasing is None or rows.position is None or not (rows.y > 0).any():
-        return metric.bind(rows.y, rows.queries, rows.sample_weight, n_threads=n_threads)
+        if rows.document_weight is None:
+            return metric.bind(rows.y, rows.queries, rows.sample_weight, n_threads=n_threads)
+        return metric.bind(
+            rows.y,
+            rows.queries,
+            rows.sample_weight,
+            document_weight=rows.document_weight,
+            n_threads=n_threads,
+        )
     return rows.debiasing.measure(
         metric, rows.y, rows.queries, rows.position, rows.sample_weight, n_threads=n_threads
     )

@@ -28,6 +28,7 @@ from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker, merged_history
+from lambdamart_kit.rankers.binding import objective_weighs_documents
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.scaling import KINDS, InputTransform, Kind
 from lambdamart_kit.rankers.steering.curves import HasLearningCurve
@@ -86,6 +87,9 @@ class GradientRanker(HasLearningCurve, LearnsFromClicks, BaggedRanker):
         with watch("data"):
             self._fit_inputs(data.train)
         return data
+
+    def _weighs_documents(self) -> bool:
+        return objective_weighs_documents(self.objective)
 
     def _merge_bags(self, bags: Sequence[Self]) -> None:
         self.bag_iterations_ = [bag.n_iter_ for bag in bags]

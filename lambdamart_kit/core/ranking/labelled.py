@@ -39,10 +39,14 @@ class RowFactors(NamedTuple):
 
     The weight of a pair is multiplied by the factors of its two documents. The cost of a row is the loss of
     its pairs, each multiplied by the factor of the other document only.
+
+    With `takes_places` the factor of a document is its weight: it also counts as so many documents in the
+    ranking, next to each other (:mod:`lambdamart_kit.core.ranking.places`). No costs are computed then.
     """
 
     factor: Float32Array
     cost: Float32Array
+    takes_places: bool = False
 
 
 def new_discounts(discount: FloatArray) -> Discounts:

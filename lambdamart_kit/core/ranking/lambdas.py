@@ -16,7 +16,8 @@ The kernel takes one query at a time, in four steps:
 Queries share nothing, so the result is the same to the bit on any number of threads.
 
 A document may carry a factor. The weight of a pair is then multiplied by the factors of both documents.
-Documents of one entry differ in nothing else, so an entry counts with its mass, the sum of its factors.
+Documents of one entry differ in nothing else, so an entry counts with its mass, the sum of its factors. If
+the factor is the document's weight, the entry also takes as many places of the ranking as it has mass.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core.ranking.distances import Distances, list_tied
 from lambdamart_kit.core.ranking.labelled import LabelledQueries, RowFactors, ScoredRows
 from lambdamart_kit.core.ranking.pair_loop import WINNER, PairSettings, pair_rows
+from lambdamart_kit.core.ranking.places import placed_swaps
 from lambdamart_kit.core.ranking.rank_order import Ranked, rank_query, weigh_entries
 from lambdamart_kit.core.ranking.swaps import (
     AVERAGE_PRECISION,
@@ -127,6 +129,9 @@ def lambda_gradients(
             weigh_entries(n_entries, layout, factors.factor, ranked)
         if metric is not None:
             _fill_other_swaps(n_entries, metric, settings.truncation, ranked)
+        elif factors is not None and factors.takes_places:
+            winner = settings.weighting == WINNER
+            placed_swaps(n_entries, settings.discounts, settings.truncation, winner, ranked)
         elif tied or ranked.ready[1] < n_entries:  # untied queries share their swaps: see `Ranked.ready`
             winner = settings.weighting == WINNER
             discount_swaps(n_entries, tied, settings.discounts, settings.truncation, winner, ranked)

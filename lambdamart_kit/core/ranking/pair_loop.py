@@ -71,7 +71,7 @@ def pair_rows(
 ) -> float:
     """Sum all pairs of a query into `force` and `curvature`; returns the sum of ``weight * (1 - p)``.
 
-    Unless `factors` is None, the losses of the pairs are summed into `cost`.
+    Unless `factors` is None or takes places, the losses of the pairs are summed into `cost`.
     """
     _clear(n_entries, ranked, factors)
     scale = _pair_scale(n_entries, settings, ranked)
@@ -119,7 +119,7 @@ def pair_rows(
         for j in range(end, padded):
             ranked.weight[j] = np.float32(0.0)
         total += _pair_row(row, row + np.uint64(1), padded, scale, ranked)
-        if factors is not None:
+        if factors is not None and not factors.takes_places:
             _pair_costs(i, i + 1, n_entries, scale, ranked)
     return total
 
@@ -201,7 +201,7 @@ def _partners(
         ranked.weight[j] *= each_stands_for
     for j in range(row + np.uint64(1), np.uint64(i + 1 + wrapped)):
         ranked.weight[j] *= each_stands_for
-    if factors is not None:
+    if factors is not None and not factors.takes_places:
         _pair_costs(i, i + 1 + at, stop, scale, ranked)
         _pair_costs(i, i + 1, i + 1 + wrapped, scale, ranked)
     total = _pair_row(row, first, np.uint64(stop), scale, ranked)

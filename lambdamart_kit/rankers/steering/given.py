@@ -18,8 +18,16 @@ from lambdamart_kit.core.typing import ArrayLike, Features, Ids, IndexArray
 FIRST_SET = "validation"
 """Name of the held-out rows that early stopping looks at, unless `names_val` says another one."""
 
-_ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score")
-_HELD_OUT = ("X_val", "y_val", "qid_val", "sample_weight_val", "init_score_val", "position_val")
+_ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score", "document_weight")
+_HELD_OUT = (
+    "X_val",
+    "y_val",
+    "qid_val",
+    "sample_weight_val",
+    "init_score_val",
+    "position_val",
+    "document_weight_val",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +39,7 @@ class HeldOutInput:
     name : str
         Key in ``evals_result_``.
     X, y : array-like
-    qid, sample_weight, init_score, position : array-like, optional
+    qid, sample_weight, init_score, position, document_weight : array-like, optional
         Row-aligned with X.
     label : str
         How errors call the set: empty if there is one set only, else ``"[1]"``, its place in the lists.
@@ -45,6 +53,7 @@ class HeldOutInput:
     init_score: ArrayLike | None = None
     position: ArrayLike | None = None
     label: str = ""
+    document_weight: ArrayLike | None = None
 
     def aligned(self) -> dict[str, Any]:
         """Query ids, weights, positions and starting scores of the rows, None where there are none."""
@@ -63,7 +72,7 @@ class FitInput:
     Attributes
     ----------
     X, y : array-like
-    qid, sample_weight, position, init_score : array-like, optional
+    qid, sample_weight, position, init_score, document_weight : array-like, optional
         Row-aligned with X.
     init_model : object, optional
         Model to go on from.
@@ -79,6 +88,7 @@ class FitInput:
     init_score: ArrayLike | None = None
     init_model: Any = None
     held_out: tuple[HeldOutInput, ...] = ()
+    document_weight: ArrayLike | None = None
 
     def aligned(self) -> dict[str, Any]:
         """Query ids, weights, positions and starting scores of the rows, None where there are none."""
@@ -109,7 +119,25 @@ class FitInput:
         for name in names:
             given = bool(self.held_out) if name == "X_val" else getattr(self, name) is not None
             if given:
+            given = self.held_out if name == "X_val" else getattr(self, name)
+            if name == "document_weight":
+                own = [given, *(part.document_weight for part in self.held_out)]
+                given = next((weight for weight in own if weight is not None), None)
+            if given is not None and not (isinstance(given, tuple) and not given):
                 raise ValueError(f"{name!r} must be None with {by}: {remedy}")
+
+    def weights_of_one_query(self) -> FitInput:
+        """Without query ids, weights that differ from row to row are those of documents.
+
+        All rows are one query then, and the weight of a single query would mean nothing. Libraries that know
+        no queries, such as scikit-learn, weigh rows.
+        """
+        if not self.has_one_query or self.sample_weight is None or self.document_weight is not None:
+            return self
+        weight = np.asarray(self.sample_weight)
+        if weight.ndim != 1 or not len(weight) or (weight == weight[0]).all():
+            return self
+        return replace(self, sample_weight=None, document_weight=weight)
 
     def arguments(self) -> dict[str, Any]:
         """Row-aligned arguments that were given, by name, without X and y."""
@@ -143,6 +171,7 @@ def held_out_inputs(
     init_score_val: Any = None,
     position_val: Any = None,
     names_val: Any = None,
+    document_weight_val: Any = None,
     *,
     single: bool,
 ) -> tuple[HeldOutInput, ...]:
@@ -151,6 +180,7 @@ def held_out_inputs(
     Parameters
     ----------
     X_val, y_val, qid_val, sample_weight_val, init_score_val, position_val : array-like, or lists of them
+    document_weight_val : array-like, or list of them
         Of one set, or of several sets in lists of one length, in which None stands for nothing.
     names_val : str or list of str, optional
         Names of the sets; "validation", "validation 2", ... by default.
@@ -162,7 +192,16 @@ def held_out_inputs(
     ValueError
         If something is missing, or lists do not have one entry for each set.
     """
-    given = dict(zip(_HELD_OUT, (X_val, y_val, qid_val, sample_weight_val, init_score_val, position_val)))
+    values_of_all = (
+        X_val,
+        y_val,
+        qid_val,
+        sample_weight_val,
+        init_score_val,
+        position_val,
+        document_weight_val,
+    )
+    given = dict(zip(_HELD_OUT, values_of_all))
     if X_val is None:
         lonely = [name for name, value in {**given, "names_val": names_val}.items() if value is not None]
         if "y_val" in lonely or "qid_val" in lonely:
