@@ -522,8 +522,7 @@ def test_all_bad_names_are_reported_together():
         (([0, 1], [1.0]), r"'scores' must hold one score per row: expected shape \(2,\), got \(1,\)"),
         (([0, 1], [[1.0], [2.0]]), r"got \(2, 1\)"),
         (([0, 1], ["a", "b"]), "'scores' must hold numbers"),
-        (([0, -1], [1, 2]), "'y' must hold finite relevance labels >= 0; row 1 has -1"),
-        (([0, np.nan], [1, 2]), "'y' must hold finite relevance labels >= 0; row 1"),
+        (([0, np.nan], [1, 2]), "'y' must hold finite .*labels.*; row 1"),
         (([[0, 1]], [1, 2]), "'y' must be one-dimensional"),
         (([0, 1], [1, 2], [1]), "'qid' must hold one query id per row"),
         (([0, 1], [1, 2], [1, None]), "'qid' must not be missing: row 1"),
@@ -534,6 +533,12 @@ def test_all_bad_names_are_reported_together():
 def test_bad_input_is_named(metric, arguments, message):
     with pytest.raises(ValueError, match=message):
         metric(*arguments)
+
+
+def test_labels_below_0_are_for_metrics_that_compare_labels():
+    with pytest.raises(ValueError, match="'y' must hold finite relevance labels >= 0; row 1 has -1"):
+        NDCG(k=10)([0, -1], [1, 2])
+    assert KendallTau()([0, -1], [1, 2]) == KendallTau()([1, 0], [1, 2])
 
 
 def test_bad_options_are_named():

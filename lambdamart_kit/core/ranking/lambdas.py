@@ -130,8 +130,7 @@ def lambda_gradients(
         if metric is not None:
             _fill_other_swaps(n_entries, metric, settings.truncation, ranked)
         elif factors is not None and factors.takes_places:
-            winner = settings.weighting == WINNER
-            placed_swaps(n_entries, settings.discounts, settings.truncation, winner, ranked)
+            placed_swaps(n_entries, settings, settings.weighting == WINNER, ranked)
         elif tied or ranked.ready[1] < n_entries:  # untied queries share their swaps: see `Ranked.ready`
             winner = settings.weighting == WINNER
             discount_swaps(n_entries, tied, settings.discounts, settings.truncation, winner, ranked)

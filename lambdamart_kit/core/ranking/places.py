@@ -22,6 +22,7 @@ import numpy as np
 from lambdamart_kit.compile import inner
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.ranking.labelled import Discounts
+from lambdamart_kit.core.ranking.pair_loop import PairSettings
 from lambdamart_kit.core.ranking.rank_order import Ranked
 from lambdamart_kit.core.ranking.tie_blocks import AVERAGE, INPUT, PESSIMISTIC
 from lambdamart_kit.core.sorting import label_order
@@ -36,11 +37,13 @@ def _area(place: float, discounts: Discounts) -> float:
 
 
 @inner(borrows=True)
-def placed_swaps(n_entries: int, discounts: Discounts, truncation: int, winner: bool, ranked: Ranked) -> None:
+def placed_swaps(n_entries: int, settings: PairSettings, winner: bool, ranked: Ranked) -> None:
     """Weights from a discount for each rank, entries taking as many places as they have mass.
 
     What :func:`lambdamart_kit.core.ranking.swaps.discount_swaps` is for the copies that weights stand for.
     """
+    discounts = settings.discounts
+    truncation = np.float64(settings.truncation)
     start = 0
     first = 0.0
     while start < n_entries:
@@ -49,7 +52,7 @@ def placed_swaps(n_entries: int, discounts: Discounts, truncation: int, winner: 
         for entry in range(start, stop):
             last += np.float64(ranked.mass[entry])
         size = last - first
-        cut = min(max(np.float64(truncation), first), last)  # places first to cut lie above the truncation
+        cut = min(max(truncation, first), last)  # places first to cut lie above the truncation
         mean = 0.0
         if stop > start + 1 and cut > first:
             if winner:
