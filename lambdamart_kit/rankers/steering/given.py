@@ -118,12 +118,9 @@ class FitInput:
         """
         for name in names:
             given = bool(self.held_out) if name == "X_val" else getattr(self, name) is not None
-            if given:
-            given = self.held_out if name == "X_val" else getattr(self, name)
             if name == "document_weight":
-                own = [given, *(part.document_weight for part in self.held_out)]
-                given = next((weight for weight in own if weight is not None), None)
-            if given is not None and not (isinstance(given, tuple) and not given):
+                given |= any(part.document_weight is not None for part in self.held_out)
+            if given:
                 raise ValueError(f"{name!r} must be None with {by}: {remedy}")
 
     def weights_of_one_query(self) -> FitInput:
