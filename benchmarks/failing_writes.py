@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -190,13 +191,20 @@ def _expect(found: Any, name: str) -> None:
 _SOUND: dict[str, list[Any]] = {}
 
 
+@cache
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    """Where the old contents lie, for as long as this process runs."""
+    return tempfile.TemporaryDirectory()
+
+
 def sound(name: str) -> list[Any]:
     """What may be found: the old content and the new, and for runs what stands between the two."""
     return _SOUND[name]
 
 
-def learn(folder: Path) -> None:
+def learn() -> None:
     """Write everything once without an attack, which also compiles every kernel before the first fork."""
+    folder = Path(_kept().name)
     for name, writer in WRITERS.items():
         place = folder / f"learn {name}"
         place.mkdir()
@@ -227,12 +235,12 @@ def _attacked(
     rng: random.Random, folder: Path, prepare: Callable[[random.Random], None], *, may_die: bool
 ) -> str:
     if not _SOUND:
-        learn(folder)
+        learn()
     name = rng.choice(sorted(WRITERS))
     writer = WRITERS[name]
     place = folder / "attacked"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(folder / f"sound {name}", place)
+    shutil.copytree(Path(_kept().name) / f"sound {name}", place)
     child = os.fork()
     if child == 0:
         _write_and_exit(rng, writer, place, prepare)
