@@ -12,7 +12,7 @@ import pytest
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.metrics import ndcg
-from lambdamart_kit.rankers import LambdaMART, LightGBMRanker, XGBoostRanker
+from lambdamart_kit.rankers import CatBoostRanker, LambdaMART, LightGBMRanker, XGBoostRanker
 
 SMALL = {"n_estimators": 20, "num_leaves": 7, "random_state": 0, "n_jobs": 1}
 DART = {
@@ -105,14 +105,28 @@ def test_category_columns_of_polars_are_those_of_pandas(ranker):
         np.testing.assert_allclose(fitted.predict(frame), fitted.predict(other), rtol=1e-12)
 
 
-@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
-def test_the_library_alone_reproduces_predict_on_any_frame(booster):
-    """Categories in any order, unseen ones, missing and infinite numbers; 20 frames of 30 rows."""
+EXPORTED = {
+    "native": lambda: LambdaMART(**SMALL),
+    "lightgbm": lambda: LambdaMART(booster="lightgbm", **SMALL),
+    "LightGBMRanker": lambda: LightGBMRanker(**SMALL),
+    "xgboost": lambda: LambdaMART(booster="xgboost", **SMALL),
+    "XGBoostRanker": lambda: XGBoostRanker(**SMALL),
+    "CatBoostRanker": lambda: CatBoostRanker(n_estimators=20, random_state=0, n_jobs=1),
+}
+
+
+@pytest.mark.parametrize("n_frames", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", EXPORTED)
+def test_the_library_alone_reproduces_predict_on_any_frame(name, n_frames):
+    """Categories in any order, unseen ones, missing and infinite numbers, pandas and Polars; 30 rows each."""
+    polars = pytest.importorskip("polars")
+    if name == "CatBoostRanker":
+        pytest.importorskip("catboost")
     frame, y, qid = frames()
-    ranker = LambdaMART(booster=booster, **SMALL).fit(frame, y, qid=qid)
+    ranker = EXPORTED[name]().fit(frame, y, qid=qid)
     rng = np.random.default_rng(1)
     levels = ["red", "green", "blue", "grey", "new", "other"]
-    for _ in range(20):
+    for _ in range(n_frames):
         order = rng.permutation(levels)[: rng.integers(3, 7)]
         colour = pd.Categorical(rng.choice(order, 30), categories=order)
         colour[rng.random(30) < 0.1] = np.nan
@@ -120,11 +134,12 @@ def test_the_library_alone_reproduces_predict_on_any_frame(booster):
         x[rng.random(30) < 0.2] = np.nan
         x[rng.random(30) < 0.1] = rng.choice([-np.inf, np.inf])
         later = pd.DataFrame({"colour": colour, "x": x})
-        if booster == "xgboost":
+        if "xgb" in name.lower():
             found = ranker.booster_.inplace_predict(later, predict_type="margin")
         else:
             found = ranker.booster_.predict(later)
         np.testing.assert_allclose(found, ranker.predict(later), atol=1e-6)
+        np.testing.assert_array_equal(ranker.predict(polars.from_pandas(later)), ranker.predict(later))
 
 
 def test_dates_get_a_clear_answer():

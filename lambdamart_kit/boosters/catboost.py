@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,13 @@ class CatBoostModel(SumOfTrees):
             thread_count=n_threads,
         )
         return np.asarray(scores, dtype=np.float64)
+
+    def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> cb.CatBoost:
+        """CatBoost's model; one that knows the categories of a frame's columns, where there are any.
+
+        CatBoost was given codes, so its own model would take every name in a frame for one never seen.
+        """
+        return NamedCatBoost.of(self, categories) if categories else self.raw
 
     def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
@@ -136,6 +143,42 @@ class CatBoostModel(SumOfTrees):
         raw = cb.CatBoost()
         raw.load_model(blob=content)
         return cls(raw)
+
+
+class NamedCatBoost(cb.CatBoost):  # type: ignore[misc]
+    """CatBoost's model on codes, which finds the codes of a frame's categories itself.
+
+    The names are kept in this object: a file that `save_model` writes knows the codes alone.
+    """
+
+    @classmethod
+    def of(cls, model: CatBoostModel, categories: Mapping[int, Sequence[Any]]) -> NamedCatBoost:
+        """The trees of `model` with the names of its categories, by column."""
+        named = cls()
+        named.load_model(blob=model.to_bytes())
+        named.kit_categories = {j: list(known) for j, known in categories.items()}
+        return named
+
+    def predict(self, data: Any, *args: Any, **options: Any) -> Any:
+        """See ``CatBoost.predict``."""
+        return super().predict(self._with_codes(data), *args, **options)
+
+    def calc_leaf_indexes(self, data: Any, *args: Any, **options: Any) -> Any:
+        """See ``CatBoost.calc_leaf_indexes``."""
+        return super().calc_leaf_indexes(self._with_codes(data), *args, **options)
+
+    def _with_codes(self, data: Any) -> Any:
+        """A pandas or Polars frame with codes for its categories, -1 for unknown ones; all else as it is."""
+        import pandas as pd
+
+        frame = data.to_pandas() if hasattr(data, "to_pandas") else data
+        if not isinstance(frame, pd.DataFrame):
+            return data
+        frame = frame.copy(deep=False)
+        for j, known in self.kit_categories.items():
+            codes = pd.Index(known).get_indexer(frame.iloc[:, j].astype(object))
+            frame.isetitem(j, codes.astype(np.int64))
+        return frame
 
 
 class CatBoostBooster(Booster):
