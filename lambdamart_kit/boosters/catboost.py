@@ -145,7 +145,7 @@ class CatBoostModel(SumOfTrees):
         return cls(raw)
 
 
-class NamedCatBoost(cb.CatBoost):  # type: ignore[misc]
+class NamedCatBoost(cb.CatBoost):
     """CatBoost's model on codes, which finds the codes of a frame's categories itself.
 
     The names are kept in this object: a file that `save_model` writes knows the codes alone.
