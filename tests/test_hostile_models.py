@@ -308,3 +308,16 @@ def test_parts_are_deflated_or_stored(native, tmp_path, method):
             archive.writestr(name, content)
     with pytest.raises(ModelFormatError, match="neither stored nor deflated"):
         load_ranker(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["num_tree_per_iteration=-0.5", "num_tree_per_iteration=0", "num_tree_per_iteration=3", "num_class=0"],
+)
+def test_a_number_that_lightgbm_divides_by(native, tmp_path, line):
+    manifest, members = unpack(native)
+    ((name, content),) = members.items()
+    field = line.partition("=")[0]
+    path = repack(tmp_path / "m.lmk", manifest, {name: content.replace(f"{field}=1".encode(), line.encode())})
+    with pytest.raises(ModelFormatError, match=field):
+        load_ranker(path)

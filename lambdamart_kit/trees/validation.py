@@ -33,6 +33,13 @@ def check_lightgbm_text(text: str) -> None:
         raise ValueError("the model text holds a zero byte, where LightGBM would stop reading")
     header = _header(text)
     n_features = _whole_number(header.get("max_feature_idx"), "max_feature_idx") + 1
+    n_classes = _whole_number(header.get("num_class"), "num_class")
+    # LightGBM divides by the second of them, whatever it is.
+    if (
+        n_classes < 1
+        or _whole_number(header.get("num_tree_per_iteration"), "num_tree_per_iteration") != n_classes
+    ):
+        raise ValueError("num_tree_per_iteration and num_class must be the same number, from 1 on")
     for name in ("feature_names", "feature_infos"):
         found = header.get(name, "").split(" ")
         if len(found) != n_features:
