@@ -11,7 +11,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from lambdamart_kit import LambdaMART, LightGBMRanker, LinearRanker, NeuralRanker, XGBoostRanker
+from lambdamart_kit import (
+    CatBoostRanker,
+    LambdaMART,
+    LightGBMRanker,
+    LinearRanker,
+    NeuralRanker,
+    XGBoostRanker,
+)
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.rankers import ModelFormatError, load_ranker
 
@@ -321,3 +328,14 @@ def test_a_number_that_lightgbm_divides_by(native, tmp_path, line):
     path = repack(tmp_path / "m.lmk", manifest, {name: content.replace(f"{field}=1".encode(), line.encode())})
     with pytest.raises(ModelFormatError, match=field):
         load_ranker(path)
+
+
+@pytest.mark.parametrize("edit", [lambda c: c[:-200], lambda c: c[:4] + b"\xff" + c[5:], lambda c: b"x" + c])
+def test_catboost_is_given_whole_models_only(edit, tmp_path_factory, tmp_path):
+    """It reads as many bytes as the head asks for, whether they are there or not."""
+    pytest.importorskip("catboost")
+    ranker = CatBoostRanker(n_estimators=2, n_jobs=1, random_state=0)
+    manifest, members = unpack(fitted(ranker, tmp_path_factory))
+    ((name, content),) = members.items()
+    with pytest.raises(ModelFormatError, match="not a whole CatBoost model"):
+        load_ranker(repack(tmp_path / "m.lmk", manifest, {name: edit(content)}))

@@ -141,6 +141,7 @@ class CatBoostModel(SumOfTrees):
     def from_bytes(cls, content: bytes) -> CatBoostModel:
         """The model that `to_bytes` wrote."""
         raw = cb.CatBoost()
+        _check_size(content)
         raw.load_model(blob=content)
         return cls(raw)
 
@@ -330,6 +331,13 @@ def _table(X: Features, categorical: Sequence[int], names: Sequence[str] | None)
     for j in categorical:
         frame[j] = frame[j].where((frame[j] >= 0) & (frame[j] < CODES_END), -1).astype(np.int64)
     return frame if names is None else frame.set_axis(list(names), axis=1)
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse a model shorter than the size at its start says: CatBoost would read past its end."""
+    size = int.from_bytes(content[4:8], "little")
+    if content[:4] != b"CBM1" or len(content) < 8 + size:
+        raise ValueError(f"not a whole CatBoost model: its head asks for {size:,} of {len(content):,} bytes")
 
 
 class _Measure:
