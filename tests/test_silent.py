@@ -156,6 +156,18 @@ def test_categories_that_cannot_be_saved_are_said_before_training():
     assert "pandas_categorical:null" in ranker.booster_.model_to_string()
 
 
+def test_categories_that_are_tuples_are_saved_without_a_word(tmp_path):
+    frame, y, qid = frames()
+    colour = pd.Categorical([(text[0], len(text)) for text in frame.colour.astype(str)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ranker = LambdaMART(**SMALL).fit(frame.assign(colour=colour), y, qid=qid)
+    ranker.save(tmp_path / "m.lmk")
+    expected = ranker.predict(frame.assign(colour=colour))
+    assert np.ptp(expected) > 0
+    assert np.array_equal(LambdaMART.load(tmp_path / "m.lmk").predict(frame.assign(colour=colour)), expected)
+
+
 @pytest.mark.parametrize("booster", ["lightgbm", "xgboost"])
 @pytest.mark.parametrize("kind", ["bool", "float", "int", "str"])
 def test_the_librarys_model_is_there_whatever_the_categories(booster, kind):

@@ -94,7 +94,7 @@ class HasColumns:
     def _warn_unless_saved(self, X: Features) -> None:
         """Warn, before any training, of categories that `save` will not be able to write."""
         for j, known in self.categories_.items():
-            unknown = [value for value in known if not isinstance(value, str | int | float | np.generic)]
+            unknown = [value for value in known if not _can_be_saved(value)]
             if unknown:
                 warnings.warn(
                     f"'X' column {X.columns[j]!r} has categories of type {type(unknown[0]).__name__}, which "
@@ -182,6 +182,13 @@ def in_fitted_order(X: Features, names: Array | None) -> Any:
         return X
     order = list(names)
     return X.select(order) if hasattr(X, "select") and not hasattr(X, "iloc") else X[order]
+
+
+def _can_be_saved(value: object) -> bool:
+    """Whether a model file holds a category: text, a number, or a tuple of these."""
+    if isinstance(value, tuple):
+        return all(map(_can_be_saved, value))
+    return isinstance(value, str | int | float | np.generic)
 
 
 def _precision_of(X: Features) -> Any:
