@@ -153,8 +153,9 @@ class CheckpointFile:
         check_children(tree.children[:, 0], tree.children[:, 1], tree.n_leaves)
         if ((tree.feature < 0) | (tree.feature >= self._n_features)).any():
             raise ValueError("a tree splits on a column that does not exist")
-        if not np.isfinite(tree.leaf_value).all():
-            raise ValueError("leaf values must be finite")
+        # A leaf this large is no step of a fit, and the sum of a few is infinite.
+        if not (np.abs(tree.leaf_value) < np.finfo(np.float32).max).all():
+            raise ValueError("leaf values must be finite, and within 3.4e38 of zero")
 
     def write_if_due(self, trees: list[Tree]) -> None:
         """Save `trees` if enough trees, or seconds, have passed.
