@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lambdamart_kit.bench.render import Table, print_table
+from lambdamart_kit.bench.render import Table, print_table, table_to_markdown
 from lambdamart_kit.cli.app import app
 from lambdamart_kit.datasets.catalogue import Archive, info
 from lambdamart_kit.datasets.fetch import fetch
+from lambdamart_kit.files.records import json_line
 from lambdamart_kit.runtime.progress import Progress
 
 HOSTILE = "[red]\x1b[31m\x07x\x9b"
@@ -83,3 +85,19 @@ def test_an_unencrypted_download_without_a_checksum_is_refused(tmp_path):
     open_to_all = replace(entry, archive=Archive("x.tar.gz", "http://127.0.0.1:1/x.tar.gz"))
     with pytest.raises(ValueError, match="is not encrypted and the catalogue has no checksum"):
         fetch(open_to_all, folder=tmp_path, accept_terms=True)
+
+
+def test_markdown_shows_names_as_they_are():
+    table = Table(HOSTILE, ("name", HOSTILE), (("<script>x</script>", "< 1"), ("a\nb", HOSTILE)), {})
+    text = table_to_markdown(table)
+    assert text.count(SHOWN) == 3
+    assert "&lt;script>x&lt;/script> | < 1 |" in text
+    assert "| a b |" in text
+
+
+def test_lines_of_json_hold_nothing_that_a_terminal_obeys():
+    record = {"name": HOSTILE + "\x7f\x85", "other": "\u00e4"}
+    line = json_line(record)
+    assert not set(line) & set(map(chr, [*range(10), *range(11, 32), *range(127, 160)]))
+    assert json.loads(line) == record
+    assert json_line({"a": "\u00e4"}) == '{"a": "\u00e4"}\n'

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _DASH = "\u2013"  # an interval, or no value
 _WIDE = 100
+_TAG = re.compile(r"<(?=[a-zA-Z/!?])")
 _FIRST = 20  # characters of the first column that stay on one line
 
 
@@ -60,12 +62,10 @@ def print_table(table: Table, console: Console) -> None:
         _print_part(part, console)
 
 
-def _printable(table: Table) -> Table:
+def _printable(table: Table, shown: Callable[[str], str] = printable) -> Table:
     """The table with nothing in it that a terminal would obey: its cells may be names from data."""
-    rows = tuple(tuple(map(printable, row)) for row in table.rows)
-    return replace(
-        table, title=printable(table.title), columns=tuple(map(printable, table.columns)), rows=rows
-    )
+    rows = tuple(tuple(map(shown, row)) for row in table.rows)
+    return replace(table, title=shown(table.title), columns=tuple(map(shown, table.columns)), rows=rows)
 
 
 def _parts(table: Table, width: int) -> list[Table]:
@@ -154,7 +154,12 @@ def records_to_csv(records: Sequence[Mapping[str, Any]]) -> str:
 def to_markdown(report: Report) -> str:
     """Tables with their footer, to be pasted."""
     parts = [table_to_markdown(table) for table in tables(report, wide=True)]
-    return "\n".join([*parts, *(f"- {line}" for line in footer(report))]) + "\n"
+    return "\n".join([*parts, *(f"- {_as_markdown(line)}" for line in footer(report))]) + "\n"
+
+
+def _as_markdown(text: str) -> str:
+    """Text without what a terminal would obey, and without what markdown would take for a tag."""
+    return _TAG.sub("&lt;", printable(text).replace("\n", " "))
 
 
 def table_to_markdown(table: Table) -> str:
@@ -163,6 +168,7 @@ def table_to_markdown(table: Table) -> str:
     def line(cells: tuple[str, ...]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
+    table = _printable(table, _as_markdown)
     rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
     return "\n".join([f"**{table.title}**", "", line(table.columns), rule, *map(line, table.rows), ""])
 

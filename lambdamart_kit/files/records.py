@@ -11,6 +11,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ Writer: TypeAlias = Callable[[Iterable[Record], BinaryIO], int]
 
 _BATCH = 4096
 _LONGEST_CELL = 1 << 30  # characters; Python's own limit is 131,072, and a long conversation is longer
+_OBEYED = re.compile(r"[\x7f-\x9f]")  # characters for terminals that JSON itself does not escape
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def json_line(record: Record) -> str:
     r"""A record as a line of JSON.
 
     Half of a surrogate pair, which a cut emoji leaves behind, cannot be written as UTF-8. A line that holds
-    one is written with escapes, which every JSON parser reads back.
+    one is written with escapes, which every JSON parser reads back. So is one with a character that a
+    terminal would obey.
 
     Examples
     --------
@@ -118,6 +121,8 @@ def json_line(record: Record) -> str:
     """
     line = json.dumps(record, ensure_ascii=False, default=_plain)
     try:
+        if _OBEYED.search(line):
+            line = json.dumps(record, default=_plain)
         line.encode()
     except UnicodeEncodeError:
         line = json.dumps(record, default=_plain)
