@@ -116,6 +116,14 @@ def test_best_of_n_is_a_distribution_within_its_bounds(seed, n):
     assert policy @ beats @ ref <= n / (n + 1) + 1e-12
 
 
+@pytest.mark.parametrize("n", [1, 2, 16])
+def test_the_bound_of_best_of_n_is_the_kl_of_a_continuum(n):
+    """Of 100,000 responses alike, the one at share x is drawn with density n x^(n-1)."""
+    uniform = np.full(100_000, 1e-5)
+    kl = dpo.best_of_n_kl(uniform, np.arange(100_000), n=n)
+    assert dpo.best_of_n_kl_bound(n) == pytest.approx(kl, rel=1e-3, abs=1e-9)
+
+
 def test_best_of_n_by_simulation():
     rng = np.random.default_rng(1)
     ref, rewards = np.array([0.4, 0.35, 0.25]), np.array([0.0, 2.0, 1.0])

@@ -397,6 +397,14 @@ def test_monotone_constraints_hold_everywhere(rng, direction):
     assert tree.n_leaves > 5
 
 
+def test_a_depth_of_0_or_below_is_no_limit(rng):
+    X, gradient, hessian = problem(rng)
+    trees = [grow(X, gradient, hessian, max_depth=depth, num_leaves=8, **LOOSE)[0][0] for depth in (-1, 0, 7)]
+    assert trees[0].n_leaves == 8  # seven splits, so depth 7 is no limit either
+    assert same(trees[0], trees[1])
+    assert same(trees[0], trees[2])
+
+
 def test_depth_and_sampling_are_obeyed(rng):
     X, gradient, hessian = problem(rng, 1000)
     (tree,), _, _ = grow(X, gradient, hessian, max_depth=2, num_leaves=31)
