@@ -18,14 +18,15 @@ FLOORS = {
     2: ["core"],
     3: ["metrics", "objectives", "trees", "datasets"],
     4: ["boosters", "clicks", "trec"],
-    5: ["files", "model_selection", "explore", "diversify", "explain", "export"],
+    5: ["files", "model_selection", "diversify", "explain", "export"],
     6: ["report"],
     7: ["rankers"],
     8: ["preferences", "distributed", "adapters"],
-    9: ["bench", "simulation"],
-    10: ["registries"],
-    11: ["cli"],
-    12: ["__main__"],
+    9: ["explore"],
+    10: ["bench", "simulation"],
+    11: ["registries"],
+    12: ["cli"],
+    13: ["__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 CORE_MAY_IMPORT = {"numpy", "scipy", "numba", "llvmlite"}

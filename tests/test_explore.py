@@ -550,7 +550,7 @@ def test_tree_models_are_represented_by_their_leaves(fitted_ranker):
         (lambda: LinUCB().select([1.0, 2.0]), "'candidates' must be"),
         (lambda: LinUCB().select([[np.nan]]), "'candidates' must be finite"),
         (lambda: LinUCB().select([[1.0]], k=0), "'k' must be a whole number >= 1; got 0"),
-        (lambda: LinUCB(alpha=-1).select([[1.0]]), "'alpha' must be >= 0; got -1"),
+        (lambda: LinUCB(alpha=-1).select([[1.0]]), "'alpha' must be >= 0, 'auto' or"),
         (lambda: LinUCB(reg_lambda=0).select([[1.0]]), "'reg_lambda' must be finite and > 0"),
         (lambda: LinUCB().partial_fit([[1.0]], [np.nan]), "'rewards' must be finite"),
         (lambda: LinUCB().partial_fit([[1.0]], [1.0, 2.0]), "'contexts' must be"),

@@ -244,6 +244,35 @@ class InformationStack:
         self._matrices[model] = information.matrix
         self._uppers[model] = information._upper
 
+    @classmethod
+    def of(cls, matrices: ArrayLike) -> InformationStack:
+        """A stack of given matrices, (n_models, d, d), each positive definite."""
+        made = [Information(matrix) for matrix in np.asarray(matrices, dtype=np.float64)]
+        stack = cls(len(made), made[0].n_features)
+        for model, information in enumerate(made):
+            stack[model] = information
+        return stack
+
+    @property
+    def matrices(self) -> FloatArray:
+        """The matrices, (n_models, d, d)."""
+        return self._matrices
+
+    def copy(self) -> InformationStack:
+        """An independent stack with the same content."""
+        other = object.__new__(InformationStack)
+        other._matrices = self._matrices.copy()
+        other._uppers = self._uppers.copy()
+        return other
+
+    def fade(self, keep: float, reg_lambda: float) -> None:
+        """Turn every H into ``keep H + (1 - keep) reg_lambda I``: old rows count less, the prior does not."""
+        diagonal = np.arange(self._matrices.shape[1])
+        self._matrices *= keep
+        self._matrices[:, diagonal, diagonal] += (1.0 - keep) * reg_lambda
+        for model in range(len(self)):
+            self[model]._refactor()
+
     def update(self, Z: ArrayLike, model: IndexArray) -> None:
         """Add ``z z'`` of each row (n, d) to the matrix that `model` (n,) names."""
         rows = self[0]._directions(Z)

@@ -11,15 +11,17 @@ from sklearn.base import BaseEstimator
 from lambdamart_kit.core.gains import check_count
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState
 from lambdamart_kit.explore.propensities import Propensities
+from lambdamart_kit.explore.saving import PolicyFile
 
 
-class Policy(BaseEstimator, ABC):
+class Policy(PolicyFile, BaseEstimator, ABC):
     """What all policies share: slates of k candidates, and their propensities.
 
     A subclass scores lists of candidates, and says how likely each slate position is.
     """
 
     random_state: RandomState
+    n_features_in_: int
 
     def select(self, candidates: ArrayLike, k: int = 1, *, return_propensities: bool = False) -> Any:
         """Choose a slate of `k` candidates for each list.
@@ -88,6 +90,10 @@ class Policy(BaseEstimator, ABC):
 
     def _labels(self, slate: IndexArray) -> Array:
         return slate
+
+    def _try_out(self) -> None:
+        """Choose among two rows of zeros, as `load` does with a copy of what it read."""
+        self.select(np.zeros((2, self.n_features_in_)))
 
     def _generator(self) -> np.random.Generator:
         """One generator for the policy's life, from `random_state`."""

@@ -7,18 +7,31 @@ from typing import Self
 import numpy as np
 
 from lambdamart_kit.core.information import InformationStack, accumulate
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids, IndexArray, RandomState
+from lambdamart_kit.core.typing import (
+    Array,
+    ArrayLike,
+    FloatArray,
+    Ids,
+    IndexArray,
+    RandomState,
+    Settings,
+)
 from lambdamart_kit.explore.base import Policy, check_contexts, check_lists, check_observations
+from lambdamart_kit.explore.delayed import DelayedRewards
 from lambdamart_kit.explore.propensities import (
     Propensities,
     epsilon_greedy_probabilities,
-    rank_probabilities,
     top_slates,
 )
+from lambdamart_kit.explore.saving import count, shaped
 
 
-class LinearPolicy(Policy):
+class LinearPolicy(DelayedRewards, Policy):
     """A policy whose reward is linear in the features, with ``A = reg_lambda I + sum x x'`` known.
+
+    With a `discount` below 1, a reward that is n rewards old counts ``discount**n`` times a new one, in A and
+    in b (Russac, Vernade and Cappé 2019, "Weighted linear bandits for non-stationary environments", NeurIPS).
+    The age counts the rewards of all arms, so an arm that is no longer shown becomes uncertain again.
 
     Attributes
     ----------
@@ -36,6 +49,7 @@ class LinearPolicy(Policy):
 
     reg_lambda: float
     arms: Ids
+    discount: float
 
     def partial_fit(self, contexts: ArrayLike, rewards: ArrayLike, arms: ArrayLike | None = None) -> Self:
         """Learn from rewards of what was shown.
@@ -56,9 +70,20 @@ class LinearPolicy(Policy):
         """
         rows, received = check_observations(contexts, rewards)
         self._start(rows.shape[1])
-        self._learn(rows, received, self._arm_codes(arms, len(rows)))
-        self.n_observations_ += len(rows)
+        self._take(rows, received, self._arm_codes(arms, len(rows)))
         return self
+
+    def _take(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
+        """Learn from checked rows, the oldest first."""
+        self._learn(rows, rewards, model)
+        self._refresh_seen()
+        self.n_observations_ += len(rows)
+
+    def _remembered(self, n_rows: int) -> FloatArray:
+        """What each of `n_rows` new rows counts, the oldest first, once all of them are there."""
+        if not 0 < self.discount <= 1:
+            raise ValueError(f"'discount' must be in (0, 1]; got {self.discount!r}")
+        return np.asarray(self.discount ** np.arange(n_rows - 1, -1, -1, dtype=np.float64))
 
     def _start(self, n_features: int) -> None:
         if not hasattr(self, "information_"):
@@ -73,8 +98,12 @@ class LinearPolicy(Policy):
 
     def _learn(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
         """Take in rows and rewards of the models that `model` (n,) names."""
-        self.information_.update(rows, model)
-        accumulate(self.moments_, rows, rewards, model)
+        counts = self._remembered(len(rows))
+        if self.discount < 1:
+            self.information_.fade(self.discount ** len(rows), self.reg_lambda)
+            self.moments_ *= self.discount ** len(rows)
+        self.information_.update(rows * np.sqrt(counts)[:, None], model)
+        accumulate(self.moments_, rows, rewards * counts, model)
         self.coef_ = self.information_.solve(self.moments_)
 
     def _arm_codes(self, arms: ArrayLike | None, n_rows: int) -> IndexArray:
@@ -104,6 +133,28 @@ class LinearPolicy(Policy):
     def _labels(self, slate: IndexArray) -> Array:
         return slate if self.arms is None else np.asarray(self.arms)[slate]
 
+    def _try_out(self) -> None:
+        rows = np.zeros((2, self.n_features_in_))
+        self.select(rows if self.arms is None else rows[0])
+
+    def _content(self) -> tuple[Settings, dict[str, Array], dict[str, bytes]]:
+        state: Settings = {"n_features": self.n_features_in_, "n_observations": self.n_observations_}
+        arrays = {"information": self.information_.matrices, "moments": self.moments_, "coef": self.coef_}
+        return state | self._waiting_state(), arrays | self._waiting_arrays(), {}
+
+    def _restore(self, state: Settings, arrays: dict[str, Array]) -> None:
+        n_models = 1 if self.arms is None else _check_arms(self.arms)
+        d = count(state, "n_features", least=1)
+        self._start(d)
+        self.n_observations_ = count(state, "n_observations")
+        matrices = shaped(arrays, "information", (n_models, d, d))
+        if not np.allclose(matrices, matrices.transpose(0, 2, 1), rtol=1e-9):
+            raise ValueError("information must be symmetric")
+        self.information_ = InformationStack.of(matrices)
+        self.moments_ = shaped(arrays, "moments", (n_models, d))
+        self.coef_ = shaped(arrays, "coef", (n_models, d))
+        self._restore_waiting(state, arrays, n_models, d)
+
     def _means(self, lists: Array) -> FloatArray:
         """``theta' x`` of each candidate, (n_lists, n_candidates)."""
         means: FloatArray = lists @ (self.coef_[0] if self.arms is None else self.coef_.T)
@@ -113,8 +164,8 @@ class LinearPolicy(Policy):
         """``sqrt(x' A^-1 x)`` of each candidate, (n_lists, n_candidates)."""
         if self.arms is None:
             rows = lists.reshape(-1, lists.shape[-1])
-            return np.sqrt(self.information_.quadratic(rows)).reshape(lists.shape[:-1])
-        return np.sqrt(self.information_.quadratic(lists)).T
+            return np.sqrt(self._seen.quadratic(rows)).reshape(lists.shape[:-1])
+        return np.sqrt(self._seen.quadratic(lists)).T
 
 
 def _check_arms(arms: Ids) -> int:
@@ -144,6 +195,8 @@ class EpsilonGreedy(LinearPolicy):
         > 0.
     arms : sequence, optional
         Labels of arms with a model each; None shares one model of the candidates' features.
+    discount : float
+        In (0, 1]: what a reward counts after each later one, for tastes that drift; 1 never forgets.
     random_state : int, Generator or None
         Seed of the draws; None draws differently every time.
 
@@ -166,12 +219,14 @@ class EpsilonGreedy(LinearPolicy):
         decay: float = 0.0,
         reg_lambda: float = 1.0,
         arms: Ids = None,
+        discount: float = 1.0,
         random_state: RandomState = None,
     ) -> None:
         self.epsilon = epsilon
         self.decay = decay
         self.reg_lambda = reg_lambda
         self.arms = arms
+        self.discount = discount
         self.random_state = random_state
 
     @property
@@ -191,80 +246,3 @@ class EpsilonGreedy(LinearPolicy):
 
     def _probabilities(self, lists: Array, k: int) -> Propensities:
         return Propensities.exact(epsilon_greedy_probabilities(self._means(lists), self.current_epsilon, k))
-
-
-class LinUCB(LinearPolicy):
-    r"""Optimism: the slate with the highest upper confidence bounds.
-
-    .. math:: A = \lambda I + \sum x x^\top, \quad \theta = A^{-1} \sum r x, \quad
-              \text{bound}(x) = \theta^\top x + \alpha \sqrt{x^\top A^{-1} x}
-
-    An arm that was never shown has the bonus :math:`\alpha |x| / \sqrt\lambda`.
-
-    Parameters
-    ----------
-    alpha : float
-        >= 0: width of the bound in standard deviations.
-    reg_lambda : float
-        > 0.
-    arms : sequence, optional
-        Labels of arms with a model each ("disjoint"); None shares one model of the candidates' features.
-    random_state : int, Generator or None
-        For ties.
-
-    References
-    ----------
-    Li, Chu, Langford, Schapire (2010), "A contextual-bandit approach to personalized news article
-    recommendation", WWW, algorithm 1. Abbasi-Yadkori, Pál, Szepesvári (2011), "Improved algorithms for linear
-    stochastic bandits", NeurIPS.
-
-    Examples
-    --------
-    >>> policy = LinUCB(alpha=1.0, reg_lambda=1.0)
-    >>> policy = policy.partial_fit([[1, 0], [1, 1], [0, 1]], [1.0, 0.0, 1.0])
-    >>> policy.coef_.round(12).tolist(), policy.upper_bounds([[1, 1]]).round(6).tolist()
-    ([[0.25, 0.25]], [1.207107])
-    >>> policy.select([[0.1, 0.0], [1, 1], [1, 0]], k=2).tolist()
-    [1, 2]
-    """
-
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        reg_lambda: float = 1.0,
-        arms: Ids = None,
-        random_state: RandomState = None,
-    ) -> None:
-        self.alpha = alpha
-        self.reg_lambda = reg_lambda
-        self.arms = arms
-        self.random_state = random_state
-
-    def upper_bounds(self, candidates: ArrayLike) -> FloatArray:
-        """The bound of each candidate (or arm): (n_candidates,), or (n_lists, n_candidates).
-
-        Parameters
-        ----------
-        candidates : (n_candidates, n_features) or (n_lists, n_candidates, n_features) array-like
-            Features of the candidates of one list, or of several.
-
-        Returns
-        -------
-        (n_candidates,) or (n_lists, n_candidates) array
-            Mean plus `alpha` standard deviations.
-        """
-        lists, single = self._lists(candidates)
-        bounds = self._bounds(lists)
-        return bounds[0] if single else bounds
-
-    def _bounds(self, lists: Array) -> FloatArray:
-        if not self.alpha >= 0:
-            raise ValueError(f"'alpha' must be >= 0; got {self.alpha!r}")
-        return self._means(lists) + self.alpha * self._widths(lists)
-
-    def _slates(self, lists: Array, k: int) -> IndexArray:
-        return top_slates(self._bounds(lists), k, self._generator())
-
-    def _probabilities(self, lists: Array, k: int) -> Propensities:
-        return Propensities.exact(rank_probabilities(self._bounds(lists), k))

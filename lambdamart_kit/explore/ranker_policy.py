@@ -10,7 +10,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.information import Information
-from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState
+from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState, Settings
 from lambdamart_kit.explore.base import Policy, check_lists
 from lambdamart_kit.explore.leaves import has_trees, leaf_features
 from lambdamart_kit.explore.propensities import (
@@ -19,6 +19,8 @@ from lambdamart_kit.explore.propensities import (
     rank_probabilities,
     top_slates,
 )
+from lambdamart_kit.explore.saved_models import model_bytes, read_model_bytes
+from lambdamart_kit.explore.saving import count, shaped
 
 _CHUNK = 4096  # rows whose features are made dense at a time
 
@@ -65,6 +67,8 @@ class RankerPolicy(Policy):
         H.
     n_observations_ : int
         Rows that were shown so far.
+    n_features_in_ : int
+        Columns of the rows.
 
     References
     ----------
@@ -81,6 +85,8 @@ class RankerPolicy(Policy):
     >>> policy.select(data.X[50:80], k=5).shape
     (5,)
     """
+
+    information_: Information
 
     def __init__(
         self,
@@ -138,10 +144,44 @@ class RankerPolicy(Policy):
     def _is_ensemble(self) -> bool:
         return isinstance(self.ranker, list | tuple)
 
+    def _content(self) -> tuple[Settings, dict[str, Array], dict[str, bytes]]:
+        members = self.ranker if self._is_ensemble else [self.ranker]
+        names = [f"ranker{number}.lmk" for number in range(len(members))]
+        files = {name: model_bytes(member) for name, member in zip(names, members)}
+        state: Settings = {"n_rankers": len(members) if self._is_ensemble else None}
+        state["n_features"] = self.n_features_in_
+        arrays = {}
+        if not self._is_ensemble:
+            arrays["information"] = self.information_.matrix
+            state["n_observations"] = self.n_observations_
+        return state, arrays, files
+
+    def _params(self) -> Settings:
+        return {name: value for name, value in super()._params().items() if name != "ranker"}
+
+    @classmethod
+    def _made(cls, params: Settings, state: Settings, files: dict[str, bytes]) -> Self:
+        n_rankers = state["n_rankers"]
+        if n_rankers is None:
+            return cls(read_model_bytes(files["ranker0.lmk"], "ranker0.lmk"), **params)
+        names = [f"ranker{number}.lmk" for number in range(count(state, "n_rankers", least=1))]
+        return cls([read_model_bytes(files[name], name) for name in names], **params)
+
+    def _restore(self, state: Settings, arrays: dict[str, Array]) -> None:
+        d = count(state, "n_features", least=1)
+        self._start(np.zeros((1, d)))
+        if not self._is_ensemble:
+            n_components = len(arrays["information"])
+            if n_components != self.information_.n_features:
+                raise ValueError("information is of another order than the ranker's features")
+            self.information_ = Information(shaped(arrays, "information", (n_components, n_components)))
+            self.n_observations_ = count(state, "n_observations")
+
     def _start(self, rows: Array) -> None:
         check_choice(self.strategy, ("ucb", "thompson"), name="strategy")
         if not self.alpha >= 0:
             raise ValueError(f"'alpha' must be >= 0; got {self.alpha!r}")
+        self.n_features_in_ = int(rows.shape[-1])
         if not self._is_ensemble and not hasattr(self, "information_"):
             n_features = self._features(rows[:1]).shape[1]
             self.information_ = Information.prior(n_features, reg_lambda=self.reg_lambda)

@@ -47,6 +47,8 @@ class LinearThompson(LinearPolicy):
         One draw of z for all candidates of a list.
     n_propensity_draws : int
         Draws of the posterior behind each estimate of propensities.
+    discount : float
+        In (0, 1]: what a reward counts after each later one, for tastes that drift; 1 never forgets.
     random_state : int, Generator or None
         Seed of the draws; None draws differently every time.
 
@@ -71,6 +73,7 @@ class LinearThompson(LinearPolicy):
         arms: Ids = None,
         coupled: bool = False,
         n_propensity_draws: int = 1000,
+        discount: float = 1.0,
         random_state: RandomState = None,
     ) -> None:
         self.scale = scale
@@ -78,6 +81,7 @@ class LinearThompson(LinearPolicy):
         self.arms = arms
         self.coupled = coupled
         self.n_propensity_draws = n_propensity_draws
+        self.discount = discount
         self.random_state = random_state
 
     def _posterior_scale(self) -> float:
@@ -92,7 +96,7 @@ class LinearThompson(LinearPolicy):
             return means + scale * self._widths(lists) * rng.standard_normal((len(means), 1))
         if self.arms is not None:  # independent draws of independent models: only their projections matter
             return means + scale * self._widths(lists) * rng.standard_normal(means.shape)
-        noise = self.information_[0].sample(np.zeros(self.n_features_in_), rng, size=len(lists))
+        noise = self._seen[0].sample(np.zeros(self.n_features_in_), rng, size=len(lists))
         return means + scale * np.einsum("lcd,ld->lc", lists, noise)
 
     def _slates(self, lists: Array, k: int) -> IndexArray:
@@ -114,9 +118,9 @@ class LinearThompson(LinearPolicy):
         if self.coupled:
             variance = np.diff(self._widths(lists), axis=1)[:, 0] ** 2
         elif self.arms is None:
-            variance = self.information_.quadratic(lists[:, 0] - lists[:, 1])[0]
+            variance = self._seen.quadratic(lists[:, 0] - lists[:, 1])[0]
         else:
-            variance = self.information_.quadratic(lists).sum(axis=0)
+            variance = self._seen.quadratic(lists).sum(axis=0)
         first = gaussian_duel(means[:, 0] - means[:, 1], self._posterior_scale() * np.sqrt(variance))
         rows = np.stack([first, 1.0 - first], axis=1)
         return np.stack([rows, rows[:, ::-1]], axis=2)
@@ -143,6 +147,8 @@ class LogisticThompson(LinearThompson):
         As in :class:`LinearThompson`.
     n_propensity_draws : int
         Draws of the posterior behind each estimate of propensities.
+    discount : float
+        In (0, 1]: what a reward counts after each later one, for tastes that drift; 1 never forgets.
     random_state : int, Generator or None
         Seed of the draws; None draws differently every time.
 
@@ -168,12 +174,14 @@ class LogisticThompson(LinearThompson):
         arms: Ids = None,
         coupled: bool = False,
         n_propensity_draws: int = 1000,
+        discount: float = 1.0,
         random_state: RandomState = None,
     ) -> None:
         self.reg_lambda = reg_lambda
         self.arms = arms
         self.coupled = coupled
         self.n_propensity_draws = n_propensity_draws
+        self.discount = discount
         self.random_state = random_state
 
     def predict_proba(self, candidates: ArrayLike) -> FloatArray:
@@ -201,29 +209,42 @@ class LogisticThompson(LinearThompson):
         outside = (rewards < 0) | (rewards > 1)
         if outside.any():
             raise ValueError(f"'rewards' must be in [0, 1]; got {rewards[outside][0]:g}")
+        counts = self._remembered(len(rows))
+        if self.discount < 1:
+            self._fade(self.discount ** len(rows))
         for m in np.unique(model):
             of_model = model == m
             self.information_[m], self.coef_[m] = _laplace(
-                self.information_[m], self.coef_[m], rows[of_model], rewards[of_model]
+                self.information_[m], self.coef_[m], rows[of_model], rewards[of_model], counts[of_model]
             )
+
+    def _fade(self, keep: float) -> None:
+        """The posterior with its data counted `keep` times, and the prior around 0 in full."""
+        pulls = np.stack([keep * self.information_[m].matrix @ coef for m, coef in enumerate(self.coef_)])
+        self.information_.fade(keep, self.reg_lambda)
+        self.coef_ = self.information_.solve(pulls)
+
+    def _row_information(self, rows: FloatArray, model: IndexArray) -> FloatArray:
+        p = expit(np.einsum("nd,nd->n", rows, self.coef_[model]))
+        return np.asarray(p * (1.0 - p))
 
 
 def _laplace(
-    prior: Information, start: FloatArray, rows: FloatArray, rewards: FloatArray
+    prior: Information, start: FloatArray, rows: FloatArray, rewards: FloatArray, weight: FloatArray
 ) -> tuple[Information, FloatArray]:
     """The posterior of a logistic model around its maximum, by Newton's method from the prior's mean."""
     theta = start.copy()
     for _ in range(_NEWTON_STEPS):
-        terms = pair_terms(rows @ theta, target=rewards)
+        terms = pair_terms(rows @ theta, target=rewards, weight=weight)
         gradient = terms.gradient @ rows + prior.matrix @ (theta - start)
         posterior = prior.copy()
         posterior.update(rows, terms.hessian)
         step = posterior.solve(gradient)
-        theta -= _damped(step, theta, start, prior, rows, rewards)
+        theta -= _damped(step, theta, start, prior, rows, rewards, weight)
         if np.abs(step).max() <= 1e-10 * max(1.0, np.abs(theta).max()):
             break
     posterior = prior.copy()
-    posterior.update(rows, pair_terms(rows @ theta, target=rewards).hessian)
+    posterior.update(rows, pair_terms(rows @ theta, target=rewards, weight=weight).hessian)
     return posterior, theta
 
 
@@ -234,12 +255,15 @@ def _damped(
     prior: Information,
     rows: FloatArray,
     rewards: FloatArray,
+    weight: FloatArray,
 ) -> FloatArray:
     """Newton's step, halved until it does not raise the penalised loss."""
 
     def loss(at: FloatArray) -> float:
         away = at - start
-        return float(pair_terms(rows @ at, target=rewards).loss.sum() + away @ prior.matrix @ away / 2)
+        return float(
+            pair_terms(rows @ at, target=rewards, weight=weight).loss.sum() + away @ prior.matrix @ away / 2
+        )
 
     now = loss(theta)
     for _ in range(30):
