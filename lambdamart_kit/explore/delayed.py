@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -44,10 +44,9 @@ class DelayedRewards:
         (n,) array of int
             Tickets, one a row, to be given to `receive`.
         """
-        policy: Any = self
         rows, _ = check_observations(contexts, np.zeros(len(np.asarray(contexts))))
-        policy._start(rows.shape[1])
-        codes = policy._arm_codes(arms, len(rows))
+        self._start(rows.shape[1])
+        codes = self._arm_codes(arms, len(rows))
         first = self._next_ticket
         self._next_ticket = first + len(rows)
         tickets = np.arange(first, self._next_ticket)
@@ -75,7 +74,6 @@ class DelayedRewards:
         ValueError
             If a ticket was not given out, or its reward has come already; then none of them is learned from.
         """
-        policy: Any = self
         codes = np.asarray(tickets)
         unknown = [ticket for ticket in codes.tolist() if ticket not in self._waiting]
         if unknown or len(set(codes.tolist())) < len(codes):
@@ -85,7 +83,7 @@ class DelayedRewards:
         rows, received = check_observations(np.reshape([row for row, _ in parts], (len(parts), -1)), rewards)
         for ticket in codes.tolist():
             del self._waiting[ticket]
-        policy._take(rows, received, np.array([code for _, code in parts], dtype=np.intp))
+        self._take(rows, received, np.array([code for _, code in parts], dtype=np.intp))
         return self
 
     def forget_waiting(self, tickets: ArrayLike) -> Self:
@@ -156,6 +154,18 @@ class DelayedRewards:
             raise ValueError("waiting_models must name models, and tickets differ")
         self._waiting.update(zip(tickets, zip(rows, codes.tolist())))
         self._refresh_seen()
+
+    def _start(self, n_features: int) -> None:
+        """Make room for rows of that width, or refuse them."""
+        raise NotImplementedError
+
+    def _arm_codes(self, arms: ArrayLike | None, n_rows: int) -> IndexArray:
+        """The model of each row."""
+        raise NotImplementedError
+
+    def _take(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
+        """Learn from checked rows, the oldest first."""
+        raise NotImplementedError
 
     def _row_information(self, rows: FloatArray, model: IndexArray) -> FloatArray:
         """What each row would add to the information, as a factor of ``x x'``."""
