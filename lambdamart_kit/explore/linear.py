@@ -142,7 +142,7 @@ class LinearPolicy(DelayedRewards, Policy):
         arrays = {"information": self.information_.matrices, "moments": self.moments_, "coef": self.coef_}
         return state | self._waiting_state(), arrays | self._waiting_arrays(), {}
 
-    def _restore(self, state: Settings, arrays: dict[str, Array]) -> None:
+    def _take_back(self, state: Settings, arrays: dict[str, Array]) -> None:
         n_models = 1 if self.arms is None else _check_arms(self.arms)
         d = count(state, "n_features", least=1)
         self._start(d)

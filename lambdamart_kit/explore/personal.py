@@ -236,7 +236,7 @@ class PersonalPolicy(PolicyFile, BaseEstimator):
         moments = np.reshape([m for _, m in sums], (len(sums), d))
         return state, {"squares": squares, "moments": moments}, {}
 
-    def _restore(self, state: Settings, arrays: dict[str, Array]) -> None:
+    def _take_back(self, state: Settings, arrays: dict[str, Array]) -> None:
         d = count(state, "n_features", least=1)
         self._start(d)
         users = list(state["users"])

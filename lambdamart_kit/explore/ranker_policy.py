@@ -167,7 +167,7 @@ class RankerPolicy(Policy):
         names = [f"ranker{number}.lmk" for number in range(count(state, "n_rankers", least=1))]
         return cls([read_model_bytes(files[name], name) for name in names], **params)
 
-    def _restore(self, state: Settings, arrays: dict[str, Array]) -> None:
+    def _take_back(self, state: Settings, arrays: dict[str, Array]) -> None:
         d = count(state, "n_features", least=1)
         self._start(np.zeros((1, d)))
         if not self._is_ensemble:

@@ -18,7 +18,7 @@ class PolicyFile:
     """`save` and `load` of a policy that has learned something.
 
     A subclass says what it knows in `_content` (JSON, arrays, files of models inside) and takes it back in
-    `_restore`.
+    `_take_back`.
     """
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -79,10 +79,10 @@ class PolicyFile:
                 if name.endswith(".npy")
             }
             policy: Any = cls._made(content.params, state, content.files)
-            policy._restore(state, arrays)
+            policy._take_back(state, arrays)
             _try_out(policy)
             if rng is not None:
-                policy._rng = _generator(rng)
+                policy.__dict__["_rng"] = _generator(rng)
         return policy
 
     def _params(self) -> Settings:
@@ -97,7 +97,7 @@ class PolicyFile:
         """What was learned: JSON, arrays by name, and files of models inside."""
         raise TypeError(f"{type(self).__name__} has no file format")
 
-    def _restore(self, state: Settings, arrays: dict[str, Array]) -> None:
+    def _take_back(self, state: Settings, arrays: dict[str, Array]) -> None:
         """Take back what `_content` said, and refuse what does not fit together."""
         raise NotImplementedError
 
