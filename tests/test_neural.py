@@ -29,7 +29,10 @@ def letor():
     return make_letor(60, mean_documents=20, random_state=0)
 
 
-@parametrize_with_checks([NeuralRanker(**SMALL)], expected_failed_checks=lambda _: EXPECTED)
+# Fast steps: a regressor must fit labels in the few epochs that a check may take.
+@parametrize_with_checks(
+    [NeuralRanker(learning_rate=0.05, **{**SMALL, "max_iter": 10})], expected_failed_checks=lambda _: EXPECTED
+)
 def test_scikit_learn_check(estimator, check):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*qid=None")
