@@ -264,12 +264,12 @@ def test_search_needs_queries(rng):
 # ------------------------------------------------------------------------ scikit-learn's own ensembles
 
 
-def test_scikit_learns_ensembles_say_what_to_use_instead():
-    """They refuse rankers, as the notes of EnsembleRanker say."""
+def test_scikit_learns_ensembles_do_not_pass_query_ids_unnoticed():
+    """They take rankers for regressors; the notes of EnsembleRanker say what to use instead."""
     from sklearn.ensemble import StackingRegressor, VotingRegressor
 
     X, y, _ = make()
     for ensemble in (VotingRegressor, StackingRegressor):
-        with pytest.raises(ValueError, match="should be a regressor"):
+        with pytest.warns(UserWarning, match="got qid=None and takes all rows as one query"):
             ensemble([("a", trees())]).fit(X, y)
     assert "VotingRegressor and StackingRegressor" in EnsembleRanker.__doc__

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from lambdamart_kit.core.typing import Array, FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_table(data: str) -> pd.DataFrame:
     """All rows of a file of records: JSON lines, JSON, CSV, TSV, Parquet or Arrow."""
+    import pandas as pd
+
     from lambdamart_kit.preferences.reading.records import read_records
 
     table = pd.DataFrame(list(read_records(data)))
@@ -28,6 +34,8 @@ def column(table: pd.DataFrame, name: str, option: str) -> Array:
 
 def numbers(table: pd.DataFrame, name: str, option: str) -> FloatArray:
     """A column of numbers, none missing; text of numbers is read too, as CSV has it."""
+    import pandas as pd
+
     values = pd.to_numeric(pd.Series(column(table, name, option)), errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):

@@ -94,8 +94,8 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
     X_val, y_val and qid_val if they have the parameter `early_stopping_rounds` and it is set. A member with
     early stopping and neither X_val nor `validation_fraction` raises an error.
 
-    scikit-learn's VotingRegressor and StackingRegressor refuse rankers, and would average scores of different
-    units and cut queries. Use this class in their place. BaggingRegressor draws rows, not queries; rankers
+    scikit-learn's VotingRegressor and StackingRegressor take rankers for regressors: they average scores of
+    different units, and stacking cuts queries. Use this class in their place. BaggingRegressor draws rows, not queries; rankers
     have the parameter `n_bags` instead.
 
     References

@@ -48,7 +48,9 @@ def refuse_foreign_arguments(estimator: str, arguments: Mapping[str, Any]) -> No
         return
     hints = [f"instead of '{name}', {FOREIGN[name]}" for name in arguments if name in FOREIGN]
     names = ", ".join(map(repr, arguments))
-    said = "".join(f"; {hint}" for hint in hints) + pyterrier_hint()
+    # PyTerrier's own stage for rankers passes sizes of groups.
+    in_pipeline = pyterrier_hint() if "group" in arguments else ""
+    said = "".join(f"; {hint}" for hint in hints) + in_pipeline
     raise TypeError(f"{estimator}.fit() got unexpected arguments {names}{said}")
 
 
