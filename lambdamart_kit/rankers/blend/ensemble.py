@@ -95,8 +95,8 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
     early stopping and neither X_val nor `validation_fraction` raises an error.
 
     scikit-learn's VotingRegressor and StackingRegressor take rankers for regressors: they average scores of
-    different units, and stacking cuts queries. Use this class in their place. BaggingRegressor draws rows, not queries; rankers
-    have the parameter `n_bags` instead.
+    different units, and stacking cuts queries. Use this class in their place. BaggingRegressor draws rows,
+    not queries; rankers have the parameter `n_bags` instead.
 
     References
     ----------
