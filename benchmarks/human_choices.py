@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
 
-from lambdamart_kit import BradleyTerry, LambdaMART, PreferencePairs, RewardModel
+from lambdamart_kit import BradleyTerry, LambdaMART, LinearRanker, PreferencePairs, RewardModel
 from lambdamart_kit.preferences.scoring import expected_calibration_error
 
 N_FOLDS = 3
@@ -307,6 +307,30 @@ def lambdamart(data: Choices, n_trees: int) -> Callable[[Choices, int], np.ndarr
     return lambda other, n: ranker.booster_.predict(other.X, num_iteration=n)
 
 
+def linear(data: Choices) -> Callable[[Choices], np.ndarray]:
+    """The same likelihood for a linear function, `LinearRanker` with its own defaults."""
+    ranker = LinearRanker("listmle").fit(data.Z, data.chosen.astype(int), qid=data.choice)
+    return lambda other: ranker.predict(other.Z)
+
+
+def trees_and_line(train: Choices, test: Choices, rng: np.random.Generator) -> np.ndarray:
+    """Both of the above: factors of their scores, and how many trees, from held-out training people."""
+    inner, held_out = split_people(train, rng)
+    line = linear(inner)(held_out)
+    predict = lambdamart(inner, max(TREES))
+    best: tuple[float, int, np.ndarray] = (np.inf, 0, np.zeros(2))
+    for n in TREES:
+        both = np.column_stack([line, predict(held_out, n)])
+        found = minimize(
+            lambda factors, both=both: choice_loss(both @ factors, held_out).mean(),
+            np.array([0.5, 0.5]),
+            bounds=[(0, None), (0, None)],
+        )
+        best = min(best, (found.fun, n, found.x), key=lambda candidate: candidate[0])
+    _, n_trees, factors = best
+    return factors[0] * linear(train)(test) + factors[1] * lambdamart(train, n_trees)(test, n_trees)
+
+
 def catboost(data: Choices, n_trees: int) -> Callable[[Choices, int], np.ndarray]:
     """PairLogit, with CatBoost's own defaults but for the learning rate."""
     from catboost import CatBoost, Pool
@@ -348,6 +372,7 @@ MODELS = {
     "RewardModel, linear": reward_model("linear"),
     "BradleyTerry with covariates": scaled(bradley_terry),
     "LambdaMART, listmle": with_trees(lambdamart),
+    "LinearRanker and LambdaMART, listmle": trees_and_line,
 }
 PEERS = ("conditional logit", "CatBoost PairLogit")
 
