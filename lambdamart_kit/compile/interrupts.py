@@ -32,6 +32,7 @@ def interrupts_held() -> Iterator[HeldInterrupt]:
     Examples
     --------
     >>> import os
+    >>> ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a background process may
     >>> try:
     ...     with interrupts_held() as held:
     ...         os.kill(os.getpid(), signal.SIGINT)
