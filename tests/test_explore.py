@@ -13,6 +13,7 @@ from lambdamart_kit.explore import (
     RankerPolicy,
     boltzmann,
     leaf_features,
+    reading_seconds,
     sample_slates,
     select_pairs,
     slate_log_prob,
@@ -615,3 +616,82 @@ def test_bad_input_is_named(call, message):
 def test_leaf_features_need_trees():
     with pytest.raises(TypeError, match="Plane has no trees"):
         leaf_features(Plane([1.0]), [[1.0]])
+
+
+# --------------------------------------------------------------------- disagreement, and annotators' time
+
+
+class Bags:
+    """A reward model of several bags, all linear."""
+
+    temperature_ = 2.0
+
+    def __init__(self, coefs):
+        self.rewards_ = [Plane(coef) for coef in coefs]
+
+    def kept_columns(self, X):
+        return X
+
+    def predict(self, X):
+        return np.mean([bag.predict(X) for bag in self.rewards_], axis=0) / self.temperature_
+
+
+def test_disagreement_is_the_spread_of_the_bags_probabilities(rng):
+    coefs = rng.normal(size=(4, 3))
+    features, model = rng.normal(size=(10, 3)), Bags(coefs)
+    candidates = np.array(list(itertools.combinations(range(10), 2)))
+    z = features[candidates[:, 0]] - features[candidates[:, 1]]
+    spread = np.std([1 / (1 + np.exp(-z @ coef / 2.0)) for coef in coefs], axis=0, ddof=1)
+    chosen = select_pairs(model, features, candidates, 7, method="disagreement")
+    assert chosen.tolist() == np.argsort(-spread)[:7].tolist()
+
+
+def test_disagreement_leaves_alone_what_all_bags_know_to_be_a_toss_up():
+    model = Bags([[1.0, 3.0], [1.0, -3.0]])
+    features = [[0.0, 0.0], [0.1, 0.0], [1.0, 1.0]]
+    assert select_pairs(model, features, [[0, 1], [0, 2]], 1, method="uncertainty").tolist() == [0]
+    assert select_pairs(model, features, [[0, 1], [0, 2]], 1, method="disagreement").tolist() == [1]
+
+
+def test_disagreement_of_a_fitted_reward_model(rng):
+    from lambdamart_kit.preferences import PreferencePairs, RewardModel
+
+    X = rng.normal(size=(120, 4))
+    first = np.arange(0, 120, 2)
+    better = X[first, 0] > X[first + 1, 0]
+    pairs = PreferencePairs.from_indices(X, first + ~better, first + better)
+    model = RewardModel("linear", n_bags=4, random_state=0, validation_fraction=0.0).fit_pairs(pairs)
+    candidates = np.column_stack([first, first + 1])
+    chosen = select_pairs(model, X, candidates, 5, method="disagreement")
+    margins = [
+        (bag.predict(X[first]) - bag.predict(X[first + 1])) / model.temperature_ for bag in model.rewards_
+    ]
+    spread = expit(margins).std(axis=0, ddof=1)
+    assert chosen.tolist() == np.argsort(-spread)[:5].tolist()
+    with pytest.raises(ValueError, match="'method' disagreement needs a reward model of several bags"):
+        select_pairs(Plane([1.0] * 4), X, candidates, 5, method="disagreement")
+
+
+def test_time_buys_many_short_pairs_instead_of_few_long_ones():
+    words = [200, 200, 200, 200, 10, 10, 10, 10]
+    pairs = np.array([[0, 1], [2, 3], [4, 5], [6, 7], [4, 6]])
+    seconds = reading_seconds(words, pairs, words_per_minute=240, seconds_a_label=5)
+    assert seconds.tolist() == [105, 105, 10, 10, 10]
+    features = np.eye(8)
+    for method in ("uncertainty", "d-optimal"):
+        chosen = select_pairs(None, features, pairs, 5, method=method, cost=seconds, budget=110)
+        assert sorted(chosen.tolist()) == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: reading_seconds([-1], [[0, 0]]), "'n_words' must hold one finite number >= 0"),
+        (lambda: reading_seconds([1, 2], [[0, 1]], words_per_minute=0), "'words_per_minute' must be finite"),
+        (lambda: reading_seconds([1, 2], [[0, 1]], seconds_a_label=-1), "'seconds_a_label' must be finite"),
+        (lambda: reading_seconds([1, 2], [[0, 2]]), "'pairs' must name responses 0 to 1"),
+    ],
+)
+def test_bad_reading_times_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -33,3 +33,9 @@ def test_select(tmp_path, scorer):
     assert len({row["prompt"] for row in found}) == len(found) == 8
     lines = run("pairs", "select", model, prefs, "-k", 3, "--method", "random").stdout.strip().splitlines()
     assert len({json.loads(line)["id"] for line in lines}) == 3
+    timed = run("pairs", "select", model, prefs, "-k", 60, "--minutes", 1)
+    words = {row["id"]: len(f"{row['chosen']} {row['rejected']}".split()) for row in rows}
+    taken = [json.loads(line)["id"] for line in timed.stdout.strip().splitlines()]
+    seconds = sum(5 + words[name] * 60 / 238 for name in taken)
+    assert 60 - (5 + 10 * 60 / 238) < seconds <= 60
+    assert f"chose {len(taken)} pairs, {seconds / 60:.1f} minutes" in timed.stderr

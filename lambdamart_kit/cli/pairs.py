@@ -71,6 +71,7 @@ class Method(StrEnum):
     d_optimal = "d-optimal"
     double_thompson = "double-thompson"
     uncertainty = "uncertainty"
+    disagreement = "disagreement"
     random = "random"
 
 
@@ -255,6 +256,10 @@ def select(
     k: Annotated[int, typer.Option("-k", help="Pairs to choose.")] = 100,
     method: Annotated[Method, typer.Option(help="How pairs are chosen.")] = Method.d_optimal,
     max_per_prompt: Annotated[int | None, typer.Option(help="Most pairs of one prompt.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="An annotator's time: 5 seconds a pair and 238 words of its responses a minute."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random methods.")] = 0,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
@@ -273,16 +278,22 @@ def select(
     different = np.flatnonzero(pairs.chosen != pairs.rejected)
     if len(different) < len(pairs):
         say(f"left out {len(pairs) - len(different)} pairs of two equal responses")
+    candidates = np.column_stack([pairs.chosen, pairs.rejected])[different]
+    cost = None if minutes is None else _reading_seconds(pairs, candidates)
     chosen = select_pairs(
         reward,
         extract(reward.extractor_, pairs),
-        list(zip(pairs.chosen[different], pairs.rejected[different])),
+        candidates,
         k,
         method=method.value,
         prompt=pairs.prompt[different],
         max_per_prompt=max_per_prompt,
+        cost=cost,
+        budget=None if minutes is None else 60.0 * minutes,
         random_state=seed,
     )
+    if cost is not None:
+        say(f"chose {len(chosen)} pairs, {cost[chosen].sum() / 60:.1f} minutes of reading and deciding")
     taken = pairs.take(different[chosen])
     # Where rows are pairs, the rows of the file are written as they are; else the pairs made of them.
     if (pairs.rows == np.arange(len(pairs))[:, None]).all():
@@ -290,6 +301,13 @@ def select(
         write_rows((records[row] for row in taken.rows[:, 0]), out)
     else:
         write_rows(taken.to_records(), out)
+
+
+def _reading_seconds(pairs: PreferencePairs, candidates: Any) -> Any:
+    from lambdamart_kit.explore import reading_seconds
+
+    words = [len(str(text).split()) for text in pairs.texts["response"]]
+    return reading_seconds(words, candidates)
 
 
 app.command()(leaderboard)

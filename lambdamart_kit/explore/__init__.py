@@ -10,7 +10,7 @@ all of them, and :func:`load_policy` reads any. :func:`select_pairs` chooses pre
 of several rankers users prefer.
 """
 
-from lambdamart_kit.explore.annotation import select_pairs
+from lambdamart_kit.explore.annotation import reading_seconds, select_pairs
 from lambdamart_kit.explore.leaves import leaf_features
 from lambdamart_kit.explore.linear import EpsilonGreedy
 from lambdamart_kit.explore.loading import load_policy
@@ -32,6 +32,7 @@ __all__ = [
     "boltzmann",
     "leaf_features",
     "load_policy",
+    "reading_seconds",
     "sample_slates",
     "select_pairs",
     "slate_log_prob",

@@ -18,7 +18,7 @@ from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, IndexArray
 from lambdamart_kit.explore.leaves import has_trees, leaf_features
 
-Method: TypeAlias = Literal["d-optimal", "double-thompson", "uncertainty", "random"]
+Method: TypeAlias = Literal["d-optimal", "double-thompson", "uncertainty", "disagreement", "random"]
 
 _ROUNDS_PER_PAIR = 10
 _MAX_COLUMNS = 4096  # a dense information matrix of 128 MB
@@ -51,6 +51,9 @@ def select_pairs(
     - "double-thompson" draws two models from :math:`N(\hat\theta, H^{-1})` and asks, prompt by prompt in
       random order, about the favourite response of the one against that of the other, when they differ.
     - "uncertainty" takes the pairs with p nearest to 1/2, each by itself: near duplicates come together.
+    - "disagreement" takes the pairs for which the bags of a reward model (``n_bags=10``) differ most about p,
+      in standard deviations: where labels drawn again would have led to another model. Unlike "uncertainty"
+      it leaves alone what is known to be a toss-up.
     - "random" is the baseline.
 
     Parameters
@@ -63,7 +66,7 @@ def select_pairs(
         Pairs of responses.
     k : int
         Pairs to choose; fewer when there are fewer candidates or a limit binds.
-    method : {"d-optimal", "double-thompson", "uncertainty", "random"}
+    method : {"d-optimal", "double-thompson", "uncertainty", "disagreement", "random"}
         How pairs are chosen, see above.
     prompt : (n_candidates,) array-like, optional
         Prompt of each candidate, any ids; needed by `max_per_prompt`, and used by "double-thompson" (without
@@ -71,8 +74,9 @@ def select_pairs(
     max_per_prompt : int, optional
         Most pairs of one prompt.
     cost, budget : (n_candidates,) array-like and float, optional
-        Cost of labelling each candidate (> 0; 1 each when left out) and the largest total cost. "d-optimal"
-        then takes the better of greedy by gain and greedy by gain per cost (Leskovec et al. 2007).
+        Cost of labelling each candidate (> 0; 1 each when left out), such as :func:`reading_seconds`, and
+        the largest total cost. "d-optimal", "uncertainty" and "disagreement" then take the better of greedy
+        by gain and greedy by gain per cost (Leskovec et al. 2007).
     labelled : (n_labelled, 2) array-like of int, optional
         Pairs of responses that are labelled already.
     representation : (n_responses, p) array-like, optional
@@ -98,7 +102,8 @@ def select_pairs(
     ----------
     Chaloner and Verdinelli (1995), "Bayesian experimental design: a review", Statistical Science 10(3).
     Dwaracherla et al. (2024), "Efficient exploration for LLMs", ICML, section 4.3 (double Thompson).
-    Leskovec et al. (2007), "Cost-effective outbreak detection in networks", KDD, section 3.
+    Leskovec et al. (2007), "Cost-effective outbreak detection in networks", KDD, section 3. Seung, Opper,
+    Sompolinsky (1992), "Query by committee", COLT (disagreement).
 
     Examples
     --------
@@ -114,10 +119,65 @@ def select_pairs(
     limits = _limits(check_count(k, name="k"), task, max_per_prompt, cost, budget)
     if method == "d-optimal":
         return _d_optimal(task, limits)
-    worth = _WORTH[method](task, limits.k, rng)
+    if method == "disagreement":
+        worth = _disagreement(model, task)
+    else:
+        worth = _WORTH[method](task, limits.k, rng)
     # Without a utility, greedy takes the pairs by worth, within the limits.
     by_worth = greedy.problem(greedy.COVERAGE, np.empty((len(worth), 0)), modular=worth)
+    if method in _ADDITIVE:
+        return _greedy_within(by_worth, limits)
     return greedy.maximise(by_worth, limits).items
+
+
+def reading_seconds(
+    n_words: ArrayLike, pairs: ArrayLike, *, words_per_minute: float = 238.0, seconds_a_label: float = 5.0
+) -> FloatArray:
+    r"""Time of an annotator who reads both responses of each pair and decides.
+
+    .. math:: \text{seconds} = \text{seconds\_a\_label}
+              + \frac{60}{\text{words\_per\_minute}} (\text{words}_a + \text{words}_b)
+
+    Parameters
+    ----------
+    n_words : (n_responses,) array-like
+        Words of each response, and of its prompt where that has to be read, too.
+    pairs : (n_pairs, 2) array-like of int
+        Rows of the two responses.
+    words_per_minute : float
+        > 0; 238 is the mean of silent reading of English non-fiction.
+    seconds_a_label : float
+        >= 0: what a label takes besides reading.
+
+    Returns
+    -------
+    (n_pairs,) array
+        Seconds, to be given to :func:`select_pairs` as `cost`.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    References
+    ----------
+    Brysbaert (2019), "How many words do we read per minute? A review and meta-analysis of reading rate",
+    Journal of Memory and Language 109.
+
+    Examples
+    --------
+    >>> reading_seconds([119, 119, 0], [[0, 1], [0, 2]]).tolist()
+    [65.0, 35.0]
+    """
+    words = np.asarray(n_words, dtype=np.float64)
+    if words.ndim != 1 or not np.all(np.isfinite(words) & (words >= 0)):
+        raise ValueError("'n_words' must hold one finite number >= 0 for each response")
+    if not (np.isfinite(words_per_minute) and words_per_minute > 0):
+        raise ValueError(f"'words_per_minute' must be finite and > 0; got {words_per_minute!r}")
+    if not (np.isfinite(seconds_a_label) and seconds_a_label >= 0):
+        raise ValueError(f"'seconds_a_label' must be finite and >= 0; got {seconds_a_label!r}")
+    rows = _check_pairs(pairs, len(words), "pairs")
+    return np.asarray(seconds_a_label + words[rows].sum(axis=1) * 60.0 / words_per_minute)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +190,7 @@ class _Task:
     second: IndexArray
     prompt: IndexArray | None
     information: Information
+    features: Features  # of the responses that are used, as the model takes them
 
     @classmethod
     def check(
@@ -163,7 +224,7 @@ class _Task:
             if len(code) != len(pairs):
                 raise ValueError(f"'prompt' must hold one id per candidate, {len(pairs)}; got {len(code)}")
         first, second = (np.ascontiguousarray(column) for column in position[: len(pairs)].T)
-        return cls(phi, rewards, first, second, code, information)
+        return cls(phi, rewards, first, second, code, information, responses[used])
 
     @property
     def variance(self) -> FloatArray:
@@ -178,12 +239,33 @@ def _d_optimal(task: _Task, limits: greedy.Limits) -> IndexArray:
     problem = greedy.problem(
         greedy.LOGDET, whitened, first=task.first, second=task.second, weight=task.variance
     )
+    return _greedy_within(problem, limits)
+
+
+def _greedy_within(problem: greedy.Problem, limits: greedy.Limits) -> IndexArray:
+    """What greedy takes; with costs the better of greedy by gain and greedy by gain per cost."""
     chosen = greedy.maximise(problem, limits)
     if len(limits.cost) and np.isfinite(limits.budget):
         per_cost = greedy.maximise(problem, limits._replace(per_cost=True))
         if per_cost.gains.sum() > chosen.gains.sum():
             chosen = per_cost
     return chosen.items
+
+
+def _disagreement(model: Any, task: _Task) -> FloatArray:
+    """Standard deviation over the bags of the probability that the first response wins."""
+    bags = getattr(model, "rewards_", ())
+    if len(bags) < 2:
+        raise ValueError(
+            "'method' disagreement needs a reward model of several bags; "
+            f"got {type(model).__name__} with {len(bags)}; fit RewardModel(n_bags=10)"
+        )
+    rows = model.kept_columns(task.features)
+    by_bag = []
+    for bag in bags:
+        rewards = np.asarray(bag.predict(rows), dtype=np.float64) / model.temperature_
+        by_bag.append(expit(rewards[task.first] - rewards[task.second]))
+    return np.std(by_bag, axis=0, ddof=1)
 
 
 def _uncertainty(task: _Task, k: int, rng: np.random.Generator) -> FloatArray:
@@ -251,6 +333,9 @@ _WORTH: dict[str, Callable[[_Task, int, np.random.Generator], FloatArray]] = {
     "uncertainty": _uncertainty,
     "random": _random,
 }
+
+# Methods whose worth of a batch is the sum over its pairs.
+_ADDITIVE = ("uncertainty", "disagreement")
 
 
 def _variance(difference: FloatArray) -> FloatArray:
