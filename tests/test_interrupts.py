@@ -116,6 +116,18 @@ CALLS = {
         PAIRS + "subject = RewardModel(scorer='trees', n_estimators=3, random_state=0)",
         "subject.fit_pairs(pairs).predict(data.X)",
     ),
+    "auto": (
+        # It keeps the fits that are done and says so, which is an interrupt to this test.
+        "from lambdamart_kit import AutoRanker\n"
+        "auto = AutoRanker('fits=2', cv=2, n_jobs=1, random_state=0)\n"
+        "def fit_auto():\n    with warnings.catch_warnings(record=True) as caught:\n"
+        "        warnings.simplefilter('always')\n"
+        "        scores = auto.fit(data.X, data.y, qid=data.qid).predict(data.X)\n"
+        "    assert np.isfinite(scores).all()\n"
+        "    if any('stopped by Ctrl-C' in str(one.message) for one in caught):\n"
+        "        raise KeyboardInterrupt\n    return scores",
+        "fit_auto()",
+    ),
     "search": (
         "import lambdamart_kit as lk\nfrom sklearn.model_selection import GridSearchCV\n"
         "from lambdamart_kit.model_selection import QueryKFold\n"
@@ -172,7 +184,7 @@ def test_ctrl_c_leaves_the_ranker_as_it_was(settings):
 def interrupt_call(name: str, times: int, folder: object) -> None:
     setup, call = CALLS[name]
     command = [sys.executable, "-c", ANY_CALL, setup, call, str(times), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr[-3000:]
     assert not [path.name for path in Path(str(folder)).rglob("*.partial*")]
 
