@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -99,8 +99,8 @@ def fit_and_measure(task: FitTask) -> Run:
         started = time.perf_counter()
         scores = estimator.predict(data.test.X)
         predict_seconds = min(predict_seconds, time.perf_counter() - started)
-    test = {m: _per_query(m, data.test, scores) for m in task.metrics}
-    valid = {m: _per_query(m, data.valid, valid_scores) for m in task.metrics}
+    test = _per_query(task.metrics, data.test, scores)
+    valid = _per_query(task.metrics, data.valid, valid_scores)
     return Run(
         key=task.key,
         model=task.model,
@@ -205,11 +205,15 @@ def _first_queries(data: RankingDataset) -> RankingDataset:
     return data.select(judged[:enough])
 
 
-def _per_query(metric: str, data: RankingDataset, scores: Array) -> FloatArray:
-    """Values in the order of the ids of the queries."""
-    if is_trec_name(metric):
-        return measure_as_run(data, scores, [metric]).values[:, 0]
-    return parse_metric(metric).per_query(data.y, scores, data.qid)
+def _per_query(metrics: Sequence[str], data: RankingDataset, scores: Array) -> dict[str, FloatArray]:
+    """Values of each metric in the order of the ids of the queries."""
+    theirs = [name for name in metrics if is_trec_name(name)]
+    of_trec = measure_as_run(data, scores, theirs).values.T if theirs else ()
+    values = dict(zip(theirs, of_trec))
+    return {
+        name: values[name] if name in values else parse_metric(name).per_query(data.y, scores, data.qid)
+        for name in metrics
+    }
 
 
 def _mean(values: FloatArray) -> float:

@@ -287,16 +287,8 @@ def query_weights(
     if sample_weight is None:
         return np.ones(queries.n_queries)
     weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (queries.n_samples,):
-        raise ValueError(
-            f"{name!r} must hold one weight per row: expected shape ({queries.n_samples},), "
-            f"got {weights.shape}; for one weight per query use weights[query_index_of_row]"
-        )
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(bad):
-        raise ValueError(
-            f"{name!r} must be finite and >= 0; row {bad[0]} has {weights[bad[0]]} ({len(bad)} such rows)"
-        )
+    remedy = "; for one weight per query use weights[query_index_of_row]"
+    _check_row_weights(weights, queries, name=name, remedy=remedy)
     ordered = queries.sort(weights)
     # The first row of a query speaks for the query, and every other row must say the same.
     per_query: FloatArray = ordered[queries.ptr[:-1]]
@@ -340,16 +332,7 @@ def document_weights(
     if weights.dtype.kind not in "fiub":
         raise ValueError(f"{name!r} must hold numbers; got dtype {weights.dtype}")
     weights = weights.astype(np.float64)
-    if weights.shape != (queries.n_samples,):
-        raise ValueError(
-            f"{name!r} must hold one weight per row: expected shape ({queries.n_samples},), "
-            f"got {weights.shape}"
-        )
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(bad):
-        raise ValueError(
-            f"{name!r} must be finite and >= 0; row {bad[0]} has {weights[bad[0]]} ({len(bad)} such rows)"
-        )
+    _check_row_weights(weights, queries, name=name)
     if not len(weights) or (weights == 1.0).all():
         return None
     if not weights.any():
@@ -364,3 +347,17 @@ def document_weights(
             f"{totals[heaviest]:g}; divide the weights by a number"
         )
     return ordered
+
+
+def _check_row_weights(weights: FloatArray, queries: Queries, *, name: str, remedy: str = "") -> None:
+    """Raise unless there is one finite weight >= 0 a row; `remedy` follows a wrong shape."""
+    if weights.shape != (queries.n_samples,):
+        raise ValueError(
+            f"{name!r} must hold one weight per row: expected shape ({queries.n_samples},), "
+            f"got {weights.shape}{remedy}"
+        )
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"{name!r} must be finite and >= 0; row {bad[0]} has {weights[bad[0]]} ({len(bad)} such rows)"
+        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from typing import Any
 
 from lambdamart_kit.preferences import RewardModel
@@ -19,17 +17,11 @@ def model_bytes(model: Any) -> bytes:
     TypeError
         If the model cannot be saved.
     """
-    if hasattr(model, "to_bytes"):
-        return bytes(model.to_bytes())
-    if not isinstance(model, RewardModel):
+    if not hasattr(model, "to_bytes"):
         raise TypeError(
             f"a policy on a {type(model).__name__} cannot be saved; use a ranker or a reward model of the kit"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.lmk")
-        model.save(path)
-        with open(path, "rb") as file:
-            return file.read()
+    return bytes(model.to_bytes())
 
 
 def read_model_bytes(content: bytes, where: str) -> Any:
@@ -40,10 +32,7 @@ def read_model_bytes(content: bytes, where: str) -> Any:
     ModelFormatError
         If it is neither, or damaged.
     """
-    if saving.unpack(content, where).class_name != "RewardModel":
-        return read_ranker(content, where)
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.lmk")
-        with open(path, "wb") as file:
-            file.write(content)
-        return RewardModel.load(path)
+    found = saving.unpack(content, where)
+    if found.class_name == RewardModel.__name__:
+        return RewardModel.of_content(found, where)
+    return read_ranker(content, where)

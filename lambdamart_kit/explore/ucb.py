@@ -11,6 +11,9 @@ from lambdamart_kit.explore.confidence import LogDetBound, direction_bonus
 from lambdamart_kit.explore.linear import LinearPolicy
 from lambdamart_kit.explore.propensities import Propensities, rank_probabilities, top_slates
 
+# The two rules that `alpha` may name, and which settings each does not use.
+_UNUSED_BY_RULE: dict[str, list[str]] = {"auto": ["delta"], "self-normalised": []}
+
 
 class LinUCB(LinearPolicy):
     r"""Optimism: the slate with the highest upper confidence bounds.
@@ -139,15 +142,15 @@ class LinUCB(LinearPolicy):
 
     def _check_bound(self) -> None:
         """Refuse values out of range, and settings that the kind of `alpha` does not use."""
-        rule = self.alpha if isinstance(self.alpha, str) else "a number"
-        if rule == "a number" and not (isinstance(self.alpha, int | float | np.number) and self.alpha >= 0):
+        is_number = isinstance(self.alpha, int | float | np.number) and self.alpha >= 0
+        is_rule = isinstance(self.alpha, str) and self.alpha in _UNUSED_BY_RULE
+        if not (is_number or is_rule):
             raise ValueError(f"'alpha' must be >= 0, 'auto' or 'self-normalised'; got {self.alpha!r}")
-        if rule not in ("a number", "auto", "self-normalised"):
-            raise ValueError(f"'alpha' must be >= 0, 'auto' or 'self-normalised'; got {self.alpha!r}")
-        unused = {"auto": ["delta"], "self-normalised": [], "a number": ["noise", "norm", "delta"]}[rule]
+        kind = "a number" if is_number else self.alpha
+        unused = ["noise", "norm", "delta"] if is_number else _UNUSED_BY_RULE[str(self.alpha)]
         given = [name for name in unused if getattr(self, name) is not None]
         if given:
-            raise ValueError(f"{given[0]!r} is not used when 'alpha' is {rule}; leave it out")
+            raise ValueError(f"{given[0]!r} is not used when 'alpha' is {kind}; leave it out")
         for name in ("noise", "norm", "delta"):
             value: Any = getattr(self, name)
             if value is not None and not (

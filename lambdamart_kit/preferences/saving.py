@@ -42,6 +42,25 @@ class RewardFile:
         TypeError
             If the scorer is a ranker or `features` a transformer of another library; use joblib for those.
         """
+        saving.write(path, *self._parts())
+
+    def to_bytes(self) -> bytes:
+        """Content of the file that `save` writes, to put into another one.
+
+        Returns
+        -------
+        bytes
+            A zip file.
+
+        Raises
+        ------
+        TypeError
+            As `save` does.
+        """
+        return saving.pack(*self._parts())
+
+    def _parts(self) -> tuple[str, Settings, Settings, dict[str, bytes]]:
+        """What a file holds: name of the class, parameters, fitted attributes and parts of the model."""
         check_is_fitted(self)
         if self.scorer not in ("trees", "linear"):
             raise TypeError("a reward model on a ranker has no file format; store it with joblib")
@@ -59,7 +78,7 @@ class RewardFile:
         state["extractor"] = extractor_state(self.extractor_, files)
         if self.extractor_ is not None:
             params["features"] = state["extractor"]["name"]
-        saving.write(path, type(self).__name__, params, state, files)
+        return type(self).__name__, params, state, files
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -70,8 +89,30 @@ class RewardFile:
         ModelFormatError
             If the file is not one, is damaged, or holds another class.
         """
-        content = saving.read_model(path, cls)
-        with saving.restoring(path):
+        return cls.of_content(saving.read_model(path, cls), os.fspath(path))
+
+    @classmethod
+    def of_content(cls, content: saving.Content, where: str) -> Self:
+        """The model of a file's content; `where` is how errors call the file.
+
+        Parameters
+        ----------
+        content : Content
+            Parts of the file.
+        where : str
+            How errors call the file.
+
+        Returns
+        -------
+        RewardModel
+            The fitted model.
+
+        Raises
+        ------
+        ModelFormatError
+            If the content is damaged.
+        """
+        with saving.restoring(where):
             model = cls(**content.params)
             state = dict(content.state)
             n_bags = state.pop("n_bags")

@@ -25,15 +25,15 @@ from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.explain.mixin import CanExplain
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives import OBJECTIVES, takes_signed_labels
-from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, split_queries
+from lambdamart_kit.objectives import takes_signed_labels
+from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, named_objective, split_queries
 from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
 from lambdamart_kit.rankers.reporting import CanReport
 from lambdamart_kit.rankers.savable import CanSave
 from lambdamart_kit.rankers.steering.arguments import pyterrier_hint, refuse_foreign_arguments, warn_of_column
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
-from lambdamart_kit.rankers.steering.given import FitInput, HeldOutInput, held_out_inputs
+from lambdamart_kit.rankers.steering.given import ROW_ALIGNED, FitInput, HeldOutInput, held_out_inputs
 from lambdamart_kit.rankers.steering.starting_scores import from_start
 from lambdamart_kit.rankers.steering.training_set import HeldOutRows, TrainingSet
 from lambdamart_kit.runtime.randomness import make_rng
@@ -44,9 +44,8 @@ WEIGHS_DOCUMENTS = (
     "LambdaMART, NeuralRanker and LinearRanker can weigh documents, with the objectives 'pairwise', 'ndcg', "
     "'ndcg1' and 'precision'"
 )
-_ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score", "document_weight")
-_OF_HELD_OUT = (*(f"{name}_val" for name in ("X", "y", *_ROW_ALIGNED)), "names_val")
-_FIT = dict.fromkeys((*_ROW_ALIGNED, *_OF_HELD_OUT), True)
+_OF_HELD_OUT = (*(f"{name}_val" for name in ("X", "y", *ROW_ALIGNED)), "names_val")
+_FIT = dict.fromkeys((*ROW_ALIGNED, *_OF_HELD_OUT), True)
 
 
 class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, ABC):
@@ -268,9 +267,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
 
     def _takes_signed_labels(self) -> bool:
         """Whether labels may be negative, because the objective only compares them."""
-        objective: Any = getattr(self, "objective", None)
-        named = OBJECTIVES.get(objective) if isinstance(objective, str) else objective
-        return takes_signed_labels(named)
+        return takes_signed_labels(named_objective(getattr(self, "objective", None)))
 
     def _warn_single_query(self) -> None:
         warnings.warn(

@@ -98,11 +98,10 @@ def _bind_documents(objective: Objective, train: OrderedRows, n_threads: int) ->
     return bound
 
 
-def objective_weighs_documents(objective: Any) -> bool:
-    """Whether the parameter 'objective' can be bound with weights of documents."""
+def named_objective(objective: Any) -> Any:
+    """What the parameter 'objective' stands for; None for a name that no objective of the kit has."""
     named = OBJECTIVES.get(objective) if isinstance(objective, str) else objective
-    made = named() if isinstance(named, type) else named
-    return weighs_documents(made)
+    return named() if isinstance(named, type) else named
 
 
 class BoundFrom:

@@ -26,9 +26,10 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.precision import warn_of_merged_values, warn_of_merging_transform
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
+from lambdamart_kit.objectives import weighs_documents
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker, merged_history
-from lambdamart_kit.rankers.binding import objective_weighs_documents
+from lambdamart_kit.rankers.binding import named_objective
 from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.scaling import KINDS, InputTransform, Kind
 from lambdamart_kit.rankers.steering.curves import HasLearningCurve
@@ -89,7 +90,7 @@ class GradientRanker(HasLearningCurve, LearnsFromClicks, BaggedRanker):
         return data
 
     def _weighs_documents(self) -> bool:
-        return objective_weighs_documents(self.objective)
+        return weighs_documents(named_objective(self.objective))
 
     def _merge_bags(self, bags: Sequence[Self]) -> None:
         self.bag_iterations_ = [bag.n_iter_ for bag in bags]

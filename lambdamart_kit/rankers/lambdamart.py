@@ -13,8 +13,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from lambdamart_kit.boosters.registry import boosters_that_can
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import FloatArray, RandomState
-from lambdamart_kit.objectives import Bound, resolve_objective
-from lambdamart_kit.rankers.binding import bind_rows, find_objective, objective_weighs_documents
+from lambdamart_kit.objectives import Bound, resolve_objective, weighs_documents
+from lambdamart_kit.rankers.binding import bind_rows, find_objective, named_objective
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.categories import Categorical
 from lambdamart_kit.rankers.columns.constraints import Groups
@@ -354,7 +354,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         return self.booster
 
     def _weighs_documents(self) -> bool:
-        return objective_weighs_documents(self.objective)
+        return weighs_documents(named_objective(self.objective))
 
     def _bind(self, train: OrderedRows) -> Bound:
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)

@@ -8,7 +8,6 @@ from sklearn.base import BaseEstimator
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, RandomState
 from lambdamart_kit.explore.evaluation.estimators import ESTIMATORS, NEED_LIMIT, NEED_MODEL, RATIOS
-from lambdamart_kit.explore.evaluation.intervals import interval_of_mean
 from lambdamart_kit.explore.evaluation.log import (
     Estimate,
     Log,
@@ -114,10 +113,9 @@ def evaluate_policy(
         under_policy = np.einsum("na,na->n", probabilities, model)
     most = np.inf if limit is None else float(limit)
     terms = ESTIMATORS[estimator](weights, rewards, of_action, under_policy, most)
-    low, high = interval_of_mean(
-        terms, kind=interval, width=width, confidence=confidence, random_state=random_state
+    return Estimate.of_terms(
+        terms, found, interval=interval, width=width, confidence=confidence, random_state=random_state
     )
-    return Estimate(float(terms.mean()), low, high, found)
 
 
 def evaluate_rows(
@@ -193,10 +191,9 @@ def evaluate_rows(
     under = of_action if expected_under is None else _per_row(expected_under, len(weights), "expected_under")
     most = np.inf if limit is None else float(limit)
     terms = ESTIMATORS[estimator](weights, received, of_action, under, most)
-    low, high = interval_of_mean(
-        terms, kind=interval, width=width, confidence=confidence, random_state=random_state
+    return Estimate.of_terms(
+        terms, found, interval=interval, width=width, confidence=confidence, random_state=random_state
     )
-    return Estimate(float(terms.mean()), low, high, found)
 
 
 def _per_row(values: ArrayLike, n: int, name: str) -> FloatArray:

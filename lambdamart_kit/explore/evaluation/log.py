@@ -7,8 +7,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
+from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray, RandomState
 from lambdamart_kit.explore.base import Policy
+from lambdamart_kit.explore.evaluation.intervals import interval_of_mean
 from lambdamart_kit.explore.evaluation.weights import Overlap, overlap
 
 
@@ -45,6 +46,44 @@ class Estimate(NamedTuple):
     low: float
     high: float
     overlap: Overlap
+
+    @classmethod
+    def of_terms(
+        cls,
+        terms: FloatArray,
+        overlap: Overlap,
+        *,
+        interval: str,
+        width: float | None,
+        confidence: float,
+        random_state: RandomState,
+    ) -> Estimate:
+        """The mean of independent terms, with its interval.
+
+        Parameters
+        ----------
+        terms : (n,) float64
+            One of a row, slate or list.
+        overlap : Overlap
+            How well the log covers the policy.
+        interval : str
+            The `kind` of :func:`interval_of_mean`.
+        width : float, optional
+            Range of the terms.
+        confidence : float
+            In (0, 1).
+        random_state : int, Generator or None
+            Of resampling.
+
+        Returns
+        -------
+        Estimate
+            The value, its interval and the overlap.
+        """
+        low, high = interval_of_mean(
+            terms, kind=interval, width=width, confidence=confidence, random_state=random_state
+        )
+        return cls(float(terms.mean()), low, high, overlap)
 
 
 class Log(NamedTuple):

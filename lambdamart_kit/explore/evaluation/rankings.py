@@ -13,7 +13,6 @@ from lambdamart_kit.core.gains import check_choice, check_count, discounts
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.sorting import worth_of_rows
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, FloatArray, Ids, IndexArray, RandomState
-from lambdamart_kit.explore.evaluation.intervals import interval_of_mean
 from lambdamart_kit.explore.evaluation.log import Estimate, PoorOverlap, refuse_poor
 from lambdamart_kit.explore.evaluation.weights import Overlap, overlap
 from lambdamart_kit.metrics.base import check_scores
@@ -118,10 +117,9 @@ def evaluate_ranking(
         refuse_poor(found)
     difference = gained[0] if against is None else gained[0] - gained[1]
     terms = np.add.reduceat(queries.sort(difference * inverse * clicked), queries.ptr[:-1])
-    low, high = interval_of_mean(
-        terms, kind=interval, width=width, confidence=confidence, random_state=random_state
+    return Estimate.of_terms(
+        terms, found, interval=interval, width=width, confidence=confidence, random_state=random_state
     )
-    return Estimate(float(terms.mean()), low, high, found)
 
 
 def _worth(measure: str, k: int, theta: FloatArray, longest: int) -> FloatArray:

@@ -6,8 +6,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, RandomState
-from lambdamart_kit.explore.evaluation.intervals import interval_of_mean
-from lambdamart_kit.explore.evaluation.log import Estimate, checked_overlap, refuse_poor
+from lambdamart_kit.explore.evaluation.log import Estimate, checked_overlap
 from lambdamart_kit.explore.evaluation.pseudo_inverse import SlateMoments, pseudo_inverse_weights
 from lambdamart_kit.explore.evaluation.slates import SLATE_ESTIMATORS, cascade_doubly_robust
 from lambdamart_kit.explore.evaluation.weights import importance_weights
@@ -94,10 +93,9 @@ def evaluate_slates(
         terms = cascade_doubly_robust(weights, received, *model)
     else:
         terms = SLATE_ESTIMATORS[estimator](weights, received)
-    low, high = interval_of_mean(
-        terms, kind=interval, width=width, confidence=confidence, random_state=random_state
+    return Estimate.of_terms(
+        terms, found, interval=interval, width=width, confidence=confidence, random_state=random_state
     )
-    return Estimate(float(terms.mean()), low, high, found)
 
 
 def evaluate_slate_totals(
@@ -179,15 +177,12 @@ def evaluate_slate_totals(
         chances = np.broadcast_to(wanted[..., position, :], (n, wanted.shape[-1]))
         known = np.broadcast_to(logging.single[..., position, :], (n, wanted.shape[-1]))
         at = np.arange(n), shown[:, position]
-        by_position.append(checked_overlap(chances[at] / known[at], False, chances, known))
-        if check_overlap:
-            refuse_poor(by_position[-1])
+        by_position.append(checked_overlap(chances[at] / known[at], check_overlap, chances, known))
     terms = weights * received
-    low, high = interval_of_mean(
-        terms, kind=interval, width=width, confidence=confidence, random_state=random_state
-    )
     worst = min(by_position, key=lambda one: one.effective_sample_size)
-    return Estimate(float(terms.mean()), low, high, worst)
+    return Estimate.of_terms(
+        terms, worst, interval=interval, width=width, confidence=confidence, random_state=random_state
+    )
 
 
 def _per_position(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:

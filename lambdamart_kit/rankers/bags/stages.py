@@ -69,13 +69,14 @@ class ScoresByTrees(BaggedRanker):
         check_is_fitted(self)
         if return_std:
             raise ValueError("'return_std' must be False with 'n_trees'; ask for one of the two")
-        longest = max(size for _, size in self._runs_of_trees())
+        runs = self._runs_of_trees()
+        longest = max(size for _, size in runs)
         if not isinstance(n_trees, Integral) or isinstance(n_trees, bool) or not 1 <= n_trees <= longest:
             raise ValueError(
                 f"'n_trees' must be a number from 1 to {longest}, the trees there are; got {n_trees!r}"
             )
         rows = self._scored_features(X)
-        found = sum_of_runs(self.model_, rows, self._runs_of_trees(), int(n_trees), self._n_threads())
+        found = sum_of_runs(self.model_, rows, runs, int(n_trees), self._n_threads())
         return self._from_start(found, init_score, "predict")
 
     def staged_predict(

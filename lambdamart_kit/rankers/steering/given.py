@@ -18,20 +18,20 @@ from lambdamart_kit.core.typing import ArrayLike, Features, Ids, IndexArray
 FIRST_SET = "validation"
 """Name of the held-out rows that early stopping looks at, unless `names_val` says another one."""
 
-_ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score", "document_weight")
-_HELD_OUT = (
-    "X_val",
-    "y_val",
-    "qid_val",
-    "sample_weight_val",
-    "init_score_val",
-    "position_val",
-    "document_weight_val",
-)
+ROW_ALIGNED = ("qid", "sample_weight", "position", "init_score", "document_weight")
+"""Arguments of `fit` that have an entry for each row, besides X and y."""
+
+
+class _RowAligned:
+    """What both records have in common."""
+
+    def aligned(self) -> dict[str, Any]:
+        """Query ids, weights, positions and starting scores of the rows, None where there are none."""
+        return {name: getattr(self, name) for name in ROW_ALIGNED}
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOutInput:
+class HeldOutInput(_RowAligned):
     """One set of held-out rows as `fit` got it; nothing is checked yet.
 
     Attributes
@@ -55,10 +55,6 @@ class HeldOutInput:
     label: str = ""
     document_weight: ArrayLike | None = None
 
-    def aligned(self) -> dict[str, Any]:
-        """Query ids, weights, positions and starting scores of the rows, None where there are none."""
-        return {name: getattr(self, name) for name in _ROW_ALIGNED}
-
     @property
     def suffix(self) -> str:
         """What errors add to names of parameters: ``"_val"``, or ``"_val[1]"`` for the second of a list."""
@@ -66,7 +62,7 @@ class HeldOutInput:
 
 
 @dataclass(frozen=True, eq=False)
-class FitInput:
+class FitInput(_RowAligned):
     """What `fit` got; nothing is checked yet.
 
     Attributes
@@ -89,10 +85,6 @@ class FitInput:
     init_model: Any = None
     held_out: tuple[HeldOutInput, ...] = ()
     document_weight: ArrayLike | None = None
-
-    def aligned(self) -> dict[str, Any]:
-        """Query ids, weights, positions and starting scores of the rows, None where there are none."""
-        return {name: getattr(self, name) for name in _ROW_ALIGNED}
 
     @property
     def has_one_query(self) -> bool:
@@ -189,16 +181,15 @@ def held_out_inputs(
     ValueError
         If something is missing, or lists do not have one entry for each set.
     """
-    values_of_all = (
-        X_val,
-        y_val,
-        qid_val,
-        sample_weight_val,
-        init_score_val,
-        position_val,
-        document_weight_val,
-    )
-    given = dict(zip(_HELD_OUT, values_of_all))
+    given = {
+        "X_val": X_val,
+        "y_val": y_val,
+        "qid_val": qid_val,
+        "sample_weight_val": sample_weight_val,
+        "init_score_val": init_score_val,
+        "position_val": position_val,
+        "document_weight_val": document_weight_val,
+    }
     if X_val is None:
         lonely = [name for name, value in {**given, "names_val": names_val}.items() if value is not None]
         if "y_val" in lonely or "qid_val" in lonely:
