@@ -254,7 +254,9 @@ def select(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `fit` saved.")],
     data: Annotated[str, typer.Argument(metavar="FILE", help="Candidates: pairs whose order says nothing.")],
     k: Annotated[int, typer.Option("-k", help="Pairs to choose.")] = 100,
-    method: Annotated[Method, typer.Option(help="How pairs are chosen.")] = Method.d_optimal,
+    method: Annotated[
+        Method, typer.Option(metavar="METHOD", help=f"How pairs are chosen: {', '.join(Method)}.")
+    ] = Method.d_optimal,
     max_per_prompt: Annotated[int | None, typer.Option(help="Most pairs of one prompt.")] = None,
     minutes: Annotated[
         float | None,
