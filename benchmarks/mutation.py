@@ -36,7 +36,7 @@ from pathlib import Path
 
 from mutants.kinds import Mutant, line_in_copy, mutants_of
 from mutants.reach import Reached
-from mutants.workplace import ROOT, Workplace
+from mutants.workplace import ROOT, Workplace, path_of
 
 ROOMS = ("core", "trees", "objectives", "preferences")
 # Rooms whose tests take the least time come first.
@@ -111,9 +111,10 @@ def own_tests(name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class End:
-    """How a mutant ended ("passed", "failed", "hung" or "unreached"), after how long, and which test failed.
+    """How a mutant ended, after how long, and which test failed.
 
-    Seconds are of the processor.
+    It ends as "passed", "failed", "hung", "unreached" (by no test), or "not run" where the tests did not
+    start. Seconds are of the processor.
     """
 
     end: str
@@ -240,7 +241,10 @@ def _end(code: int, seconds: float, scratch: Path) -> End:
         return End("hung", seconds, test)
     if code in (0, 5):  # 5: there was no test
         return End("passed", seconds, test)
-    return End("failed", seconds, test or f"exit code {code}")
+    if code > 0 and not test:
+        # Pytest could not start, so nothing was tried. A crash of the interpreter has a negative code.
+        return End("not run", seconds, f"exit code {code}")
+    return End("failed", seconds, test or f"signal {-code}")
 
 
 def main() -> None:
@@ -284,7 +288,7 @@ def run_all(
         else:
             line = line_in_copy(mutant, workplace.copy_of(mutant.path))
             tests = select(mutant, line, reached, workplace, options.most)
-            files = list(dict.fromkeys(_path_of(t) for t in tests))
+            files = list(dict.fromkeys(path_of(t) for t in tests))
         if tests == []:
             results.add(mutant, End("unreached", 0.0, ""))
             continue
@@ -293,19 +297,15 @@ def run_all(
     collect(everything=True)
 
 
-def _path_of(test: str) -> str:
-    """File of a test; pytest names it from the root."""
-    return str((ROOT / test.split("::")[0]).resolve())
-
-
 def report(chosen: list[Mutant], results: Results) -> None:
     """Print what was killed, and what survived by name."""
     ended = {str(m): results.ends[str(m)].end for m in chosen if str(m) in results.ends}
     counts = Counter(ended.values())
     survived = counts["passed"] + counts["unreached"]
-    print(f"{len(ended)} run: {len(ended) - survived} killed ({counts['hung']} hung), {survived} survived")
+    n_run = len(ended) - counts["not run"]
+    print(f"{n_run} run: {n_run - survived} killed ({counts['hung']} hung), {survived} survived")
     for name, end in ended.items():
-        if end in ("passed", "unreached"):
+        if end in ("passed", "unreached", "not run"):
             print(f"- {name} ({end})")
 
 

@@ -146,7 +146,7 @@ def test_doubtful_columns():
     )
     ids, constant = doubtful_columns(data)
     assert ids.startswith("feature 'id' has another whole number in every row")
-    assert constant == "1 features have the same value in every row: one"
+    assert constant == "1 feature has the same value in every row: one"
 
 
 def test_rows_and_queries_seen_before():

@@ -171,7 +171,9 @@ def test_a_setting_the_library_lacks_is_not_ignored():
 
 def test_names_a_library_would_refuse():
     assert safe_names(["a", "b[0]", 'c:"x"']) == ["a", "b_0_", "c__x_"]
+    assert safe_names(["", "  "]) == ["_", "__"]
     assert safe_names(["a b", "a_b"]) is None
+    assert safe_names(["", "_"]) is None
     assert safe_names(None) is None
 
 

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import sparse
 from sklearn.base import clone
@@ -28,6 +29,7 @@ from lambdamart_kit.rankers import (
     LightGBMRanker,
     PointwiseRanker,
     XGBoostRanker,
+    load_ranker,
 )
 
 SMALL = {"n_estimators": 8, "num_leaves": 8, "random_state": 0, "n_jobs": 1}
@@ -406,6 +408,39 @@ def test_frames_keep_names(train, test):
         )
         with pytest.raises(ValueError, match="feature names should match"):
             ranker.predict(other.rename(columns={"f 3": "g"}))
+
+
+@every_ranker
+def test_two_columns_of_one_name(name, train):
+    """A library may give both columns the values of one."""
+    names = [f"f{j}" for j in range(train.X.shape[1])]
+    frame = pd.DataFrame(train.X, columns=names)
+    twice = frame.rename(columns={"f3": "f1"})
+    table = pa.table(list(train.X.T), names=["f1" if name == "f3" else name for name in names])
+    message = "'X' must have columns of different names, got 'f1' 2 times"
+    for X in (twice, table):
+        with pytest.raises(ValueError, match=message):
+            clone(RANKERS[name]).fit(X, train.y, qid=train.qid)
+    ranker = clone(RANKERS[name]).fit(frame, train.y, qid=train.qid)
+    with pytest.raises(ValueError, match=message):
+        ranker.predict(twice)
+    if name == "pointwise":
+        return  # takes no validation rows
+    with pytest.raises(ValueError, match="'X_val' must have columns of different names"):
+        clone(RANKERS[name]).fit(frame, train.y, qid=train.qid, X_val=twice, y_val=train.y, qid_val=train.qid)
+
+
+@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
+def test_a_column_without_a_name(booster, train, tmp_path):
+    names = ["", *(f"f{j}" for j in range(1, train.X.shape[1]))]
+    frame = pd.DataFrame(train.X, columns=names)
+    ranker = LambdaMART(booster=booster, n_estimators=3).fit(frame, train.y, qid=train.qid)
+    ranker.save(tmp_path / "ranker.lmk")
+    loaded = load_ranker(tmp_path / "ranker.lmk")
+    assert loaded.feature_names_in_.tolist() == names
+    np.testing.assert_array_equal(loaded.predict(frame), ranker.predict(frame))
+    booster_names = ranker.booster_.feature_name() if booster != "xgboost" else ranker.booster_.feature_names
+    assert booster_names[:2] == ["_", "f1"]
 
 
 @pytest.mark.parametrize(

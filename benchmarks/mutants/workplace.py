@@ -17,7 +17,18 @@ from mutants.reach import Reached
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "lambdamart_kit"
-_OPTIONS = ("-q", "-p", "no:cacheprovider", "--disable-warnings", "-c", str(ROOT / "pyproject.toml"))
+# Names of tests begin at the root of the file system, so that those of the copy, which are examples in
+# docstrings, are told apart from those of the project whatever folder the copy is in.
+_NAMES_FROM = "/"
+_OPTIONS = (
+    *("-q", "-p", "no:cacheprovider", "--disable-warnings"),
+    *("-c", str(ROOT / "pyproject.toml"), "--rootdir", _NAMES_FROM),
+)
+
+
+def path_of(test: str) -> str:
+    """Path of the file that holds a test."""
+    return str(Path(_NAMES_FROM) / test.split("::")[0])
 
 
 class Workplace:
@@ -76,7 +87,7 @@ class Workplace:
             plugin = process.Reach(trace)
             trace.start()
             trace.switch_context("import")
-            code = pytest.main([*_OPTIONS, "--rootdir", str(ROOT), file], plugins=[plugin])
+            code = pytest.main([*_OPTIONS, file], plugins=[plugin])
             trace.stop()
             data = trace.get_data()
             lines: dict[str, dict[str, list[str]]] = {}
@@ -124,7 +135,7 @@ class Workplace:
                 failure.write_text(f"import: {type(error).__name__}")
                 return 1
             plugin = process.Selection(tests, failure)
-            options = [*_OPTIONS, "-x", "--rootdir", str(ROOT), "--basetemp", str(scratch / "temporary")]
+            options = [*_OPTIONS, "-x", "--basetemp", str(scratch / "temporary")]
             return int(pytest.main([*options, *files], plugins=[plugin]))
 
         os.chdir(ROOT / "tests")

@@ -125,8 +125,11 @@ def translate(params: BoosterParams, names: ParameterNames, *, library: str) -> 
 
 
 def safe_names(names: Sequence[str] | None) -> list[str] | None:
-    """Feature names without the characters libraries refuse; None if that would make two names one."""
+    """Feature names without the characters libraries refuse; None if that would make two names one.
+
+    An empty name, which a column of a CSV file may have, becomes "_".
+    """
     if names is None:
         return None
-    cleaned = ["".join(c if c.isalnum() or c in "_-." else "_" for c in name) for name in names]
+    cleaned = ["".join(c if c.isalnum() or c in "_-." else "_" for c in name) or "_" for name in names]
     return cleaned if len(set(cleaned)) == len(cleaned) else None

@@ -14,7 +14,7 @@ import numpy as np
 from dask.delayed import delayed
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _get_feature_names, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.registry import read_model
 from lambdamart_kit.boosters.rounds import RoundsProgress, Stopwatch
@@ -30,7 +30,12 @@ from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.files.chunk import Columns, LetorRules
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES
-from lambdamart_kit.rankers.columns.categories import FeatureColumns, categorical_columns, learn_categories
+from lambdamart_kit.rankers.columns.categories import (
+    FeatureColumns,
+    categorical_columns,
+    column_names,
+    learn_categories,
+)
 from lambdamart_kit.rankers.steering.arguments import refuse_foreign_arguments
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
 from lambdamart_kit.runtime.randomness import make_rng
@@ -310,7 +315,7 @@ class DaskRanker(TreeRanker):
         if columns is None:
             ranker.take_columns(FeatureColumns(n_features=None))
             return ranker
-        names = _get_feature_names(columns)
+        names = column_names(columns)
         categorical = categorical_columns(columns, self.categorical_features, names)
         _check_categories(columns, categorical)
         categories = learn_categories(columns, categorical)
@@ -453,7 +458,7 @@ def _refuse(given: Mapping[str, Any]) -> None:
 
 
 def _columns(columns: Any) -> str:
-    names = _get_feature_names(columns)
+    names = column_names(columns)
     return f"{columns.shape[1]} columns" if names is None else ", ".join(map(str, names))
 
 

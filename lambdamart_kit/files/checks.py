@@ -60,7 +60,8 @@ def doubtful_columns(data: RankingDataset) -> list[str]:
         for name in ids
     ]
     if constant:
-        sentences.append(f"{len(constant)} features have the same value in every row: {shown(constant)}")
+        subject = "1 feature has" if len(constant) == 1 else f"{len(constant)} features have"
+        sentences.append(f"{subject} the same value in every row: {shown(constant)}")
     return sentences
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from lambdamart_kit.core.alike_ids import warn_of_alike_ids
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.cache import Cache
@@ -140,6 +141,7 @@ def _read_chunks(
     ids = np.zeros(len(X), dtype=np.int64) if qid is None else qid
     of_documents = None if docid is None else docid.astype(str)
     texts = ids.astype(str) if ids.dtype == object else ids
+    warn_of_alike_ids(texts, paths[0])
     return RankingDataset(X, labels.astype(np.float32), texts, of_documents, opened.feature_names, weight)
 
 

@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from lambdamart_kit.boosters.xgboost_external import ExternalRows
+from lambdamart_kit.core.alike_ids import warn_of_alike_ids
 from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows, arrange_rows, row_contents
 from lambdamart_kit.core.queries import Queries, QueryIds
@@ -238,7 +239,9 @@ class _Scan:
             n_features = self._n_features
         weight = np.concatenate(self._weight) if self._weight else None
         y, content = np.concatenate(self._y), np.concatenate(self._content)
-        return FileRows(self._files, n_features, y, self._ids.queries(), content, weight, key, self._sample)
+        queries = self._ids.queries()
+        warn_of_alike_ids(queries.ids, _shown(self._files))
+        return FileRows(self._files, n_features, y, queries, content, weight, key, self._sample)
 
 
 def _shown(files: RowFiles) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _get_feature_names, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.protocol import LibraryObjective, Model
 from lambdamart_kit.boosters.registry import (
@@ -44,7 +44,7 @@ from lambdamart_kit.rankers.bags.fitting import checkpoint_of_bag, merged_histor
 from lambdamart_kit.rankers.bags.stages import ScoresByTrees
 from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.click_learning import collapse
-from lambdamart_kit.rankers.columns.categories import categorical_columns
+from lambdamart_kit.rankers.columns.categories import categorical_columns, column_names
 from lambdamart_kit.rankers.columns.constraints import interaction_groups, monotone_directions
 from lambdamart_kit.rankers.steering.callbacks import find_schedule
 from lambdamart_kit.rankers.steering.curves import HasLearningCurve
@@ -155,7 +155,7 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         monotone = bool(
             (np.asarray(values, dtype=object) != 0).any()
         )  # values of any type, which are checked later
-        columns = categorical_columns(X, self.categorical_features, _get_feature_names(X))
+        columns = categorical_columns(X, self.categorical_features, column_names(X))
         params = BoosterParams(n_threads=self._n_threads(), extra=dict(self.booster_params or {}))
         booster = find_booster(self.booster_name)
         interactions = getattr(self, "interaction_constraints", None) is not None

@@ -20,6 +20,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lambdamart_kit.core.alike_ids import warn_of_alike_ids
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.runtime.progress import Progress
 
@@ -86,8 +87,8 @@ def read_letor(
     -------
     RankingDataset
         ``X`` float32, with a warning if that merges values of a column, ``y`` float32, ``qid`` int64 or
-        str, ``docid`` str or None. From a cache, ``X`` is copy-on-write: writing to it does not reach the
-        disk.
+        str, with a warning if two are the same number (7 and 7.0), ``docid`` str or None. From a cache, ``X``
+        is copy-on-write: writing to it does not reach the disk.
 
     Raises
     ------
@@ -131,11 +132,14 @@ def read_letor(
         query_file is None, docid, sparse, missing, n_features, clip, bool(zero_based), bool(unordered)
     )
     if cache is False:
-        return _read(path, query_file, options, n_jobs, progress)
-    from lambdamart_kit.datasets.letor.cache import Cache
+        data = _read(path, query_file, options, n_jobs, progress)
+    else:
+        from lambdamart_kit.datasets.letor.cache import Cache
 
-    stored = Cache(path, query_file, options, None if cache is True else Path(cache))
-    return stored.load_or_read(lambda: _read(path, query_file, options, n_jobs, progress))
+        stored = Cache(path, query_file, options, None if cache is True else Path(cache))
+        data = stored.load_or_read(lambda: _read(path, query_file, options, n_jobs, progress))
+    warn_of_alike_ids(data.qid, path)
+    return data
 
 
 def _read(

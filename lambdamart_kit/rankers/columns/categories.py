@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from sklearn.utils.validation import _get_feature_names
 
 from lambdamart_kit.core.rows import column_index
 from lambdamart_kit.core.typing import Array, Features
@@ -34,6 +36,45 @@ class FeatureColumns:
     names: Array | None = None
     categorical: tuple[int, ...] = ()
     categories: Categories = field(default_factory=dict)
+
+
+def column_names(X: Features, name: str = "X") -> Array | None:
+    """Names of the columns of a frame or table; None if X has none, or none that are text.
+
+    Parameters
+    ----------
+    X : array-like, DataFrame, table or sparse matrix
+    name : str
+        What an error calls X.
+
+    Returns
+    -------
+    (n_features,) array of str, or None
+
+    Raises
+    ------
+    ValueError
+        If two columns have the same name. Libraries would give one of them the values of the other.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> column_names(pd.DataFrame([[1, 2, 3]], columns=["price", "clicks", "price"]))
+    Traceback (most recent call last):
+        ...
+    ValueError: 'X' must have columns of different names, got 'price' 2 times; rename one, or leave it out
+    """
+    given = getattr(X, "column_names", None)  # of an Arrow table, whose `columns` are the values
+    given = getattr(X, "columns", ()) if given is None else given
+    counts = Counter(given)
+    repeated = [column for column, count in counts.items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{name!r} must have columns of different names, got {repeated[0]!r} {counts[repeated[0]]} "
+            "times; rename one, or leave it out"
+        )
+    names: Array | None = _get_feature_names(X)
+    return names
 
 
 def categorical_columns(X: Features, setting: Categorical, names: Array | None) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_feature_names, _get_feature_names, validate_data
+from sklearn.utils.validation import _check_feature_names, validate_data
 
 from lambdamart_kit.core.precision import check_range, feature_dtype
 from lambdamart_kit.core.rows import as_csr, check_codes, check_sparse, is_sparse
@@ -18,6 +18,7 @@ from lambdamart_kit.rankers.columns.categories import (
     FeatureColumns,
     categorical_columns,
     check_column_types,
+    column_names,
     encode_categories,
     learn_categories,
     plain_frame,
@@ -86,7 +87,7 @@ class HasColumns:
     def _learn_categories(self, X: Features) -> None:
         """Learn which columns of a training X are categorical, and their categories."""
         setting: Categorical = getattr(self, "categorical_features", None)
-        columns = categorical_columns(X, setting, _get_feature_names(X))
+        columns = categorical_columns(X, setting, column_names(X))
         self.categories_ = learn_categories(X, columns)
         self.categorical_columns_ = tuple(columns)
         self._warn_unless_saved(X)
@@ -106,7 +107,7 @@ class HasColumns:
 
     def _known_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
         """X as `_check_features` gives it, of the columns of the fit; a frame's columns are found by name."""
-        X = in_fitted_order(plain_frame(X), getattr(self, "feature_names_in_", None))
+        X = in_fitted_order(plain_frame(X), getattr(self, "feature_names_in_", None), name)
         if hasattr(X, "columns") or hasattr(X, "column_names"):
             _check_feature_names(self, X, reset=False)  # before a value of a wrong column is complained about
         checked = self._check_features(X, name=name, finite=finite)
@@ -153,7 +154,7 @@ class HasColumns:
         return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
 
 
-def in_fitted_order(X: Features, names: Array | None) -> Any:
+def in_fitted_order(X: Features, names: Array | None, name: str = "X") -> Any:
     """A frame that has the columns of the fit in another order, in that of the fit; anything else as it is.
 
     Parameters
@@ -162,6 +163,8 @@ def in_fitted_order(X: Features, names: Array | None) -> Any:
         Features of rows to score.
     names : (n_features,) array of str, or None
         Columns at fit; None if they had no names.
+    name : str
+        What an error calls X.
 
     Returns
     -------
@@ -174,10 +177,10 @@ def in_fitted_order(X: Features, names: Array | None) -> Any:
     >>> in_fitted_order(pd.DataFrame({"b": [1], "a": [2]}), np.array(["a", "b"])).columns.tolist()
     ['a', 'b']
     """
-    given = None if names is None else _get_feature_names(X)
+    given = None if names is None else column_names(X, name)
     if names is None or given is None or len(given) != len(names) or (given == names).all():
         return X
-    # A column that is missing or unknown is for scikit-learn to complain about, and so are two of one name.
+    # A column that is missing or unknown is for scikit-learn to complain about.
     if set(given) != set(names):
         return X
     order = list(names)
