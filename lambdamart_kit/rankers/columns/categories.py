@@ -66,7 +66,7 @@ def column_names(X: Features, name: str = "X") -> Array | None:
     """
     given = getattr(X, "column_names", None)  # of an Arrow table, whose `columns` are the values
     given = getattr(X, "columns", ()) if given is None else given
-    counts = Counter(given)
+    counts: Counter[object] = Counter(given)
     repeated = [column for column, count in counts.items() if count > 1]
     if repeated:
         raise ValueError(
