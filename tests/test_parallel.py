@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import threading
 import time
@@ -85,6 +86,32 @@ def test_a_forked_process_says_once_that_libraries_get_one_thread():
         os._exit(0 if right else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert library_threads(3) == 3
+
+
+def _granted(connection):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        granted = library_threads(2)
+    pid = os.fork()  # a child of the child has no such excuse
+    if pid == 0:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            os._exit(library_threads(2))
+    of_its_child = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    connection.send((granted, of_its_child, [str(one.message) for one in caught]))
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="needs forkserver")
+def test_a_server_that_forks_has_no_threads_to_lose():
+    """`bench` starts its fits so, with the kit imported before: LightGBM and XGBoost get their threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lambdamart_kit.runtime.threads"])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_granted, args=(theirs,))
+    process.start()
+    assert ours.poll(60)
+    assert ours.recv() == (2, 1, [])
+    process.join()
 
 
 def test_n_jobs():

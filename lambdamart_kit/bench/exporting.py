@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -92,9 +91,6 @@ def _load(path: str | Path) -> Any:
 
 def _rows(fitted: Any, files: Sequence[str], columns: Columns) -> Float32Array:
     """The first rows of files, with the columns that the model was fitted on."""
-    names = getattr(fitted, "feature_names_in_", None)
-    if names is not None:
-        columns = replace(columns, features=tuple(names))
     columns = as_trained(fitted, columns, files)
     found: list[Float32Array] = []
     for chunk in RowFiles(files, columns).chunks(fitted.n_features_in_):

@@ -149,7 +149,14 @@ def fit_with_validation(
     weight = train.sample_weight
     if not getattr(estimator, "holds_out_itself", False):
         return estimator.fit(
-            X, train.y, train.qid, sample_weight=weight, X_val=X_val, y_val=valid.y, qid_val=valid.qid
+            X,
+            train.y,
+            train.qid,
+            sample_weight=weight,
+            X_val=X_val,
+            y_val=valid.y,
+            qid_val=valid.qid,
+            sample_weight_val=valid.sample_weight,
         )
     # Queries are numbered anew: a query of the one part is not the query of that name in the other.
     parts = [data.queries.unsort(data.queries.query_of_ordered_row) for data in (train, valid)]

@@ -21,7 +21,7 @@ from lambdamart_kit.files import Columns, read_rows
 from lambdamart_kit.files.chunk import for_other_files
 from lambdamart_kit.files.row_files import Files, find_files
 from lambdamart_kit.files.score_reading import read_scores
-from lambdamart_kit.files.scoring import as_trained
+from lambdamart_kit.files.scoring import as_trained, check_features
 from lambdamart_kit.rankers import load_ranker
 from lambdamart_kit.rankers.reporting import ranker_page
 from lambdamart_kit.report import Page, RankedRows, Section, ranking_page
@@ -82,6 +82,7 @@ def report_file(
     ranker = load_ranker(model)
     roles = as_trained(ranker, columns or Columns(), data)
     rows = read_rows(data, roles, n_features=ranker.n_features_in_, n_jobs=n_jobs)
+    check_features(ranker, rows.feature_names, find_files(data)[0])
     baselines = {} if baseline is None else {Path(baseline).name: _scores(baseline, rows)}
     known = None
     if train is not None:
@@ -125,6 +126,7 @@ def explain_file(
         ranker.set_params(n_jobs=n_jobs)
     roles = as_trained(ranker, columns or Columns(), data)
     rows = read_rows(data, roles, n_features=ranker.n_features_in_, n_jobs=n_jobs)
+    check_features(ranker, rows.feature_names, find_files(data)[0])
     return ranker.explain(features_of(rows), qid=rows.qid, y=rows.y), rows
 
 

@@ -70,7 +70,9 @@ def train(
     ignore: IgnoreOption = None,
     clip: ClipOption = None,
     letor: LetorOption = None,
-    weight: Annotated[str | None, typer.Option(help="Column with the weight of the row's query.")] = None,
+    weight: Annotated[
+        str | None, typer.Option(help="Column with the weight of the row's query; in --valid, too.")
+    ] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Keep no features in memory; the model is the same.")
     ] = False,

@@ -37,7 +37,7 @@ def read_rows(
     columns : Columns, optional
         Which columns of tables are what, and how values and LETOR lines are read.
     n_features : int, optional
-        Columns of LETOR files; None for those of the widest row.
+        Columns of LETOR files; None for those of the widest row. Tables have the columns they have.
     names : bool
         Whether to keep the names of documents, which take more time and memory than the rest of a LETOR file.
     cache : bool, str or Path
@@ -131,7 +131,8 @@ def _read_chunks(
     opened.check_unchanged()
     if not chunks:
         raise ValueError(f"'files' must hold at least one row; {paths[0]} holds none")
-    width = n_features or max(chunk.X.shape[1] for chunk in chunks)
+    widest = max(chunk.X.shape[1] for chunk in chunks)
+    width = widest if n_features is None or opened.feature_names is not None else n_features
     X = stack([chunk.X for chunk in chunks], width)
     y = _joined([chunk.y for chunk in chunks])
     qid = _joined([chunk.qid for chunk in chunks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -103,13 +103,14 @@ def score_files(
 
 
 def as_trained(ranker: object, columns: Columns, files: Files) -> Columns:
-    """`columns` with the values of features read as in training, where they do not say how.
+    """`columns` with the features of training, their values read as then, where `columns` does not say.
 
     Parameters
     ----------
     ranker : estimator
-        Its ``reading_``, if there is one, holds ``clip`` and the rules of LETOR lines that the command
-        ``train`` was given.
+        Its ``feature_names_in_``, if there are any, name the columns of tables; others, such as weights, are
+        left out. Its ``reading_``, if there is one, holds ``clip`` and the rules of LETOR lines that the
+        command ``train`` was given.
     columns : Columns
     files : path, glob, folder, or list of them
         What is going to be read: rules of LETOR lines are for LETOR files.
@@ -118,9 +119,36 @@ def as_trained(ranker: object, columns: Columns, files: Files) -> Columns:
     clip = known.pop("clip", None)
     if columns.clip is None and clip is not None:
         columns = replace(columns, clip=clip)
-    if known and columns.letor == LetorRules() and kind_of(find_files(files)[0]) == "letor":
+    of_letor = kind_of(find_files(files)[0]) == "letor"
+    if known and of_letor and columns.letor == LetorRules():
         columns = replace(columns, letor=LetorRules(**known))
+    names = getattr(ranker, "feature_names_in_", None)
+    if names is not None and columns.features is None and not of_letor:
+        columns = replace(columns, features=tuple(names))
     return columns
+
+
+def check_features(ranker: Scorer, names: Sequence[str] | None, path: str | os.PathLike[str]) -> None:
+    """Raise unless a table has as many features as the ranker was fitted on.
+
+    Parameters
+    ----------
+    ranker : estimator
+    names : sequence of str, or None
+        Names of the table's features; None for files whose features have no names.
+    path : path
+        The table.
+
+    Raises
+    ------
+    ValueError
+        Naming the features that were found.
+    """
+    if names is not None and len(names) != ranker.n_features_in_:
+        raise ValueError(
+            f"'files' must have the {ranker.n_features_in_} features the ranker was fitted on; "
+            f"{path} has {len(names)}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        )
 
 
 def _open(ranker: Scorer, files: Files, columns: Columns, n_jobs: int | None) -> RowFiles:
@@ -128,12 +156,7 @@ def _open(ranker: Scorer, files: Files, columns: Columns, n_jobs: int | None) ->
     if names is not None:  # then labels, which may be anything here, need not be told from features
         columns = replace(columns, features=tuple(names), y=None)
     opened = RowFiles(files, columns, n_jobs=n_jobs)
-    found = opened.feature_names
-    if found is not None and len(found) != ranker.n_features_in_:
-        raise ValueError(
-            f"'files' must have the {ranker.n_features_in_} features the ranker was fitted on; "
-            f"{opened.paths[0]} has {len(found)}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
-        )
+    check_features(ranker, opened.feature_names, opened.paths[0])
     return opened
 
 

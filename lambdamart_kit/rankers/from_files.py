@@ -46,7 +46,7 @@ def _prepare(
     opened = RowFiles(files, columns, n_jobs=n_threads)
     held_out = None
     if eval_files is not None:
-        known = for_other_files(replace(columns, sample_weight=None, features=opened.feature_names))
+        known = for_other_files(replace(columns, features=opened.feature_names))
         held_out = RowFiles(eval_files, known, n_jobs=n_threads)
     n_sample = sample_size(None if held_out is not None else ranker.validation_fraction)
     writes_bins = capabilities(ranker.booster_name).files == "bins"

@@ -298,7 +298,7 @@ class LambdaMART(LearnsFromClicks, TreeRanker):
         y, qid : str
             Columns with the label and the query's id. LETOR lines have both, and nothing is to be named.
         sample_weight : str, optional
-            Column with the weight of the row's query.
+            Column with the weight of the row's query; in `eval_files`, too.
         features : sequence of str, optional
             Columns to learn from; all that have no other role by default.
         ignore : sequence of str

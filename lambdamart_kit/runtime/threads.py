@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import warnings
 from collections import deque
@@ -59,8 +60,14 @@ _forked = False
 
 
 def _note_fork() -> None:
+    """Note that this process was forked by one that may have had OpenMP's threads.
+
+    The server of multiprocessing's start method "forkserver" only imports before it forks, so its children
+    are as good as new. Theirs, forked in any other way, are not.
+    """
     global _forked
-    _forked = True
+    forked_by = sys._getframe(1).f_globals.get("__name__")
+    _forked = forked_by != "multiprocessing.forkserver"
 
 
 if hasattr(os, "register_at_fork"):
