@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +14,8 @@ import pytest
 
 from lambdamart_kit.runtime.atomic_file import atomic_file, replace_folder
 from lambdamart_kit.runtime.disk_cache import new_entry, read_arrays, read_notes
+from lambdamart_kit.runtime.file_lock import take_lock
+from lambdamart_kit.runtime.leftovers import scratch_folder
 
 
 def write(path, content):
@@ -69,15 +73,75 @@ def test_a_short_write_of_numpy_names_the_entry(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def age(path, seconds=7200):
+    long_ago = time.time() - seconds
+    os.utime(path, (long_ago, long_ago))
+
+
 def test_leftovers_of_killed_writers_go_but_not_those_of_live_ones(tmp_path):
-    dead, alive = tmp_path / ".file.00.part", tmp_path / ".file.01.part"
-    for leftover in (dead, alive):
+    dead, alive, other, foreign = (
+        tmp_path / name
+        for name in (
+            f".file.{'0' * 16}.part",
+            f".file.{'1' * 16}.part",
+            f".fil.{'0' * 16}.part",
+            ".file.12.part",
+        )
+    )
+    for leftover in (dead, alive, other, foreign):
         leftover.write_bytes(b"half")
-    long_ago = time.time() - 7200
-    os.utime(dead, (long_ago, long_ago))
+    for leftover in (dead, other, foreign):
+        age(leftover)
     write(tmp_path / "file", b"whole")
     assert not dead.exists()
-    assert alive.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"file", alive.name, other.name, foreign.name}
+
+
+def test_a_cache_removes_what_killed_writers_of_any_entry_left(tmp_path):
+    dead, alive = tmp_path / f".old.{'0' * 16}.part", tmp_path / f".other.{'1' * 16}.part"
+    for leftover in (dead, alive):
+        leftover.mkdir()
+        (leftover / "a.npy").touch()
+        age(leftover)
+    age(dead / "a.npy")
+    with new_entry(tmp_path / "entry") as folder:
+        np.save(folder / "a.npy", np.arange(3))
+    assert not dead.exists()
+    assert alive.exists(), "a file in it is being written"
+
+
+def test_scratch_of_a_killed_process_goes_but_not_that_of_a_live_one(tmp_path):
+    """The live one stands still for hours, while trees grow from what is in it."""
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from lambdamart_kit.runtime.leftovers import scratch_folder\n"
+        "with scratch_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'bins').mkdir()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    (dead,) = tmp_path.iterdir()
+    with scratch_folder(tmp_path) as mine:
+        assert dead.exists(), "it may belong to a process that has just begun"
+        age(dead)
+        age(mine)
+        with scratch_folder(tmp_path):
+            assert not dead.exists()
+            assert mine.exists()
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_process_at_a_time_holds_a_lock(tmp_path):
+    path = tmp_path / "lock"
+    first = take_lock(path)
+    assert first.is_held
+    assert take_lock(path) is None
+    first.release()
+    second = take_lock(path)
+    assert second.is_held
+    first.release()  # no longer its own
+    assert take_lock(path) is None
+    second.release()
+    assert os.listdir(tmp_path) == []
 
 
 def in_threads(work, n=4):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from lambdamart_kit.datasets.catalogue import Archive, Entry, info
+from lambdamart_kit.runtime.atomic_file import replace_folder
 from lambdamart_kit.runtime.disk_cache import user_cache_folder
+from lambdamart_kit.runtime.leftovers import remove_abandoned, unfinished_name
 from lambdamart_kit.runtime.progress import Progress
 
 _BLOCK = 1 << 18
@@ -192,16 +193,18 @@ def _copy(source: Any, target: IO[bytes], advance: Any) -> None:
 
 def _unpack(archive: Path, entry: Entry, home: Path) -> None:
     """Unpack beside the final place, then rename."""
-    fresh = Path(tempfile.mkdtemp(prefix=f".{entry.folder}-", dir=home.parent))
+    remove_abandoned(home.parent, home.name)
+    fresh = unfinished_name(home)
     try:
+        fresh.mkdir()
         if archive.suffix == ".zip":
             shutil.unpack_archive(archive, fresh)
         else:
             shutil.unpack_archive(archive, fresh, filter="data")
-        os.replace(_content(fresh, entry.inside), home)
+        replace_folder(_content(fresh, entry.inside), home)  # another process may have fetched it meanwhile
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    archive.unlink()
+    archive.unlink(missing_ok=True)
 
 
 def _content(fresh: Path, inside: str) -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 from lambdamart_kit.core.typing import Array, Settings
 from lambdamart_kit.runtime.atomic_file import atomic_file
 from lambdamart_kit.runtime.disk_cache import content_digest, new_entry, read_arrays, read_notes, stamp
+from lambdamart_kit.runtime.leftovers import scratch_folder
 
 _VERSION = 2
 _STAMPS = "digests.json"
@@ -110,5 +111,5 @@ def open_bin_cache(work_dir: str | os.PathLike[str] | None) -> Iterator[BinCache
             yield BinCache(Path(folder), Path(folder), keep=False)
         return
     Path(work_dir).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=work_dir, ignore_cleanup_errors=True) as scratch:
-        yield BinCache(Path(work_dir), Path(scratch), keep=True)
+    with scratch_folder(Path(work_dir)) as scratch:
+        yield BinCache(Path(work_dir), scratch, keep=True)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_UNFINISHED = ".part"
-_ABANDONED_AFTER = 3600.0  # seconds without a write after which the writer must have died
+from lambdamart_kit.runtime.leftovers import remove_abandoned, unfinished_name
+
 _TRIES = 100  # of putting a folder in place while others do the same
 
 
@@ -52,8 +50,8 @@ def atomic_file(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
     """
     target = Path(os.path.realpath(path))
     check_writable(path)
-    _remove_abandoned(target)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_UNFINISHED}")
+    remove_abandoned(target.parent, target.name)
+    unfinished = unfinished_name(target)
     try:
         with named_after(path, unfinished):
             # Opened so, and not with `tempfile`, the file has the permissions that the user's umask gives.
@@ -128,7 +126,7 @@ def replace_folder(fresh: Path, target: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES):
                 raise
         # A folder cannot be renamed onto one that has content: the old one is moved out of the way first.
-        aside = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_UNFINISHED}")
+        aside = unfinished_name(target)
         with suppress(FileNotFoundError):
             os.rename(target, aside)
             shutil.rmtree(aside, ignore_errors=True)
@@ -139,15 +137,3 @@ def _keep_mode(target: Path, unfinished: Path) -> None:
     """The permissions of a file that is replaced stay as they were."""
     with suppress(FileNotFoundError, PermissionError):
         os.chmod(unfinished, stat.S_IMODE(target.stat().st_mode))
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove what writers of `target` that were killed have left, if nobody has written to it for long."""
-    oldest = time.time() - _ABANDONED_AFTER
-    with suppress(OSError):
-        for entry in os.scandir(target.parent):
-            if not (entry.name.startswith(f".{target.name}.") and entry.name.endswith(_UNFINISHED)):
-                continue
-            with suppress(OSError):
-                if entry.stat(follow_symlinks=False).st_mtime < oldest:
-                    os.unlink(entry.path)

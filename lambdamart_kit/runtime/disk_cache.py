@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lambdamart_kit.runtime.atomic_file import named_after, replace_folder
+from lambdamart_kit.runtime.leftovers import remove_abandoned, unfinished_name
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Notes: TypeAlias = dict[str, Any]
@@ -47,7 +47,9 @@ def new_entry(
     beside : Path, optional
         Folder on the same disk to write in; the parent of `entry` by default.
     """
-    writing = (beside or entry.parent) / f".writing-{entry.name}-{secrets.token_hex(8)}"
+    # The folder is this cache's own, so what is unfinished in it is what writers of other entries left.
+    remove_abandoned(entry.parent)
+    writing = unfinished_name((beside or entry.parent) / entry.name)
     try:
         with named_after(entry, writing):
             writing.mkdir()

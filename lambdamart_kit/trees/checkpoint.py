@@ -8,15 +8,16 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.runtime.atomic_file import atomic_file, check_writable
+from lambdamart_kit.runtime.file_lock import FileLock, take_lock
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.tree import Tree
@@ -186,11 +187,7 @@ class CheckpointFile:
     def close(self) -> None:
         """Let other runs have the file."""
         if self._lock is not None:
-            # The file is removed while the lock is still held, when no other run can hold it.
-            with suppress(OSError):
-                os.unlink(self._lock.name)
-            self._lock.close()
-            self._lock = None
+            self._lock.release()
 
     def _write(self, trees: list[Tree]) -> None:
         arrays: dict[str, Any] = {
@@ -220,30 +217,16 @@ def _unpacked(stored: Any) -> list[Tree]:
     return [Tree(*map(np.ascontiguousarray, arrays)) for arrays in zip(*columns)]
 
 
-def _take_lock(path: Path) -> IO[bytes] | None:
-    """An open file that says to other runs that this one writes to `path`; a warning if another run does.
-
-    The system releases the lock when the run ends, however it ends. Systems without such locks have none.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    try:
-        # The lock is on a file of its own: the checkpoint itself is replaced by every save, and a lock on
-        # the old file would guard nothing.
-        lock = open(path.with_name(f".{path.name}.lock"), "ab")  # noqa: SIM115 - held until the run ends
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+def _take_lock(path: Path) -> FileLock | None:
+    """A lock that says to other runs that this one writes to `path`; a warning if another run does."""
+    # The lock is on a file of its own: the checkpoint itself is replaced by every save, and a lock on the old
+    # file would guard nothing.
+    lock = take_lock(path.with_name(f".{path.name}.lock"))
+    if lock is None:
         warnings.warn(
             f"'checkpoint' {str(path)!r} is written by another fit that is running; give each fit a file of "
             "its own, or they overwrite each other's trees",
             UserWarning,
             stacklevel=2,
         )
-        lock.close()
-        return None
     return lock
