@@ -156,15 +156,15 @@ def frames():
     return frame, y, np.arange(800) // 20, later
 
 
-@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
+@pytest.mark.parametrize("trees", [name for name in TREES if name != "symmetric"])
 @pytest.mark.parametrize("name", [name for name in EXPORTS if find_format(name).holds_categories])
-def test_formats_with_categories_take_codes(frames, booster, name, tmp_path):
+def test_formats_with_categories_take_codes(frames, trees, name, tmp_path):
     frame, y, qid, later = frames
-    ranker = LambdaMART(booster=booster, n_estimators=8, n_jobs=1).fit(frame, y, qid=qid)
-    trees = ranker.model_.plain_trees()
-    with_listed = any(tree.missing_left[[c is not None for c in tree.categories]].any() for tree in trees)
+    ranker = TREES[trees]().fit(frame, y, qid=qid)
+    of_ranker = ranker.model_.plain_trees()
+    with_listed = any(tree.missing_left[[c is not None for c in tree.categories]].any() for tree in of_ranker)
     if name == "lightgbm" and with_listed:
-        assert booster == "xgboost"
+        assert "xgb" in trees.lower()
         with pytest.raises(ValueError, match="LightGBM sends a missing category to the right"):
             ranker.export(tmp_path / "m", format=name)
         return
@@ -174,6 +174,38 @@ def test_formats_with_categories_take_codes(frames, booster, name, tmp_path):
     rows = np.column_stack([codes, later["x"]]).astype(np.float32)
     scores = engine_scores(name, tmp_path / "m", exported.feature_names, rows)
     np.testing.assert_allclose(scores, ranker.predict(later), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("trees", [name for name in TREES if name != "symmetric"])
+def test_onnx_of_a_thousand_rows_with_missing_values_and_categories(trees, tmp_path):
+    """What converters made for the libraries' own models get wrong for XGBoost, see docs/deploying.md."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 5)).astype(np.float32)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    code = rng.integers(0, 12, 1000)
+    y = np.digitize(np.nan_to_num(X[:, 0]) + np.isnan(X[:, 1]) + (code % 3 == 0), [0, 1, 2])
+    frame = pd.DataFrame(X).rename(columns=str)
+    frame["kind"] = pd.Categorical.from_codes(
+        np.where(rng.random(1000) < 0.1, -1, code), list("abcdefghijkl")
+    )
+    ranker = TREES[trees]().fit(frame, y, qid=np.arange(1000) // 20)
+    exported = export(ranker, "onnx", tmp_path / "m.onnx")
+    codes = frame["kind"].cat.codes.replace(-1, np.nan)
+    rows = np.column_stack([X, codes]).astype(np.float32)
+    scores = engine_scores("onnx", tmp_path / "m.onnx", exported.feature_names, rows)
+    np.testing.assert_allclose(scores, ranker.predict(frame), rtol=0, atol=2e-6)
+
+
+def test_onnxmltools_takes_a_ranker_of_xgboost_for_a_classifier(fitted):
+    """The warning in docs/deploying.md can go when this fails."""
+    onnxmltools = pytest.importorskip("onnxmltools")
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    with np.errstate(divide="ignore"):
+        model = onnxmltools.convert_xgboost(
+            fitted("XGBoostRanker").booster_, initial_types=[("X", FloatTensorType([None, 5]))]
+        )
+    assert [output.name for output in model.graph.output] == ["label", "probabilities"]
 
 
 @pytest.mark.parametrize("booster", ["native", "lightgbm"])
