@@ -6,10 +6,12 @@ import pickle
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lambdamart_kit.bench.data import find_folds
 from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.files import Columns
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,67 @@ def test_folds_are_small_to_send(folder):
 def test_bad_input(folder, data, folds, names):
     with pytest.raises((ValueError, FileNotFoundError), match=names):
         find_folds(folder / data, folds=folds)
+
+
+# ------------------------------------------------------------------------------------ folds as tables
+
+
+def _tables(folder, suffix=".csv", parts=("train", "vali", "test")):
+    """Parts of four queries each; the columns of `vali` and `test` stand in another order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    frames = {}
+    for number, part in enumerate(parts):
+        frame = pd.DataFrame(rng.normal(size=(24, 2)).round(2), columns=["price", "clicks"])
+        frame.insert(0, "qid", np.repeat([f"q{number}{i}" for i in range(4)], 6))
+        frame["label"] = (frame.price > 0).astype(int)
+        frames[part] = frame
+        shown = frame if number == 0 else frame[["clicks", "label", "price", "qid"]]
+        path = folder / (part + suffix)
+        if suffix == ".parquet":
+            shown.to_parquet(path, index=False)
+        else:
+            shown.to_csv(path, index=False)
+    return frames
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".csv.gz"])
+def test_parts_that_are_tables(tmp_path, suffix):
+    frames = _tables(tmp_path / "Fold1", suffix)
+    _tables(tmp_path / "Fold2", suffix)
+    first, second = find_folds(tmp_path)
+    assert (first.name, second.name) == ("Fold1", "Fold2")
+    data = first.load()
+    for part, frame in zip((data.train, data.valid, data.test), frames.values()):
+        assert part.feature_names == ("price", "clicks")
+        np.testing.assert_array_equal(part.X, frame[["price", "clicks"]].to_numpy(part.X.dtype))
+        assert part.qid.tolist() == frame.qid.tolist()
+    assert [fold.name for fold in find_folds(tmp_path, folds="2")] == ["Fold2"]
+    only = find_folds(tmp_path, columns=Columns(features=("clicks",)))[0]
+    assert only.load().test.feature_names == ("clicks",)
+    assert only.fingerprint() != first.fingerprint() == second.fingerprint()
+
+
+def test_five_parts_that_are_tables(tmp_path):
+    frames = _tables(tmp_path, ".csv", [f"S{i}" for i in range(1, 6)])
+    second = find_folds(tmp_path)[1].load()
+    assert second.train.qid.tolist() == [q for i in (2, 3, 4) for q in frames[f"S{i}"].qid]
+    assert second.test.qid.tolist() == frames["S1"].qid.tolist()
+
+
+def test_folders_of_tables_that_are_not_whole(tmp_path):
+    _tables(tmp_path / "a", ".csv", ["train", "test"])
+    with pytest.raises(FileNotFoundError, match=r"missing in .*: a/vali\.csv"):
+        find_folds(tmp_path / "a")
+    _tables(tmp_path / "b", ".csv", ["S1", "S2", "S4"])
+    with pytest.raises(FileNotFoundError, match=r"missing in .*: S3\.csv, S5\.csv"):
+        find_folds(tmp_path / "b")
+    for other in ("train.parquet", "train.txt"):
+        _tables(tmp_path / other)
+        (tmp_path / other / other).touch()
+        with pytest.raises(ValueError, match=r"holds train\.\w+ and train\.\w+; leave only one"):
+            find_folds(tmp_path / other)
+    _tables(tmp_path / "c")
+    pd.read_csv(tmp_path / "c/test.csv").drop(columns="price").to_csv(tmp_path / "c/test.csv", index=False)
+    with pytest.raises(ValueError, match="price"):
+        find_folds(tmp_path / "c")[0].load()

@@ -16,13 +16,23 @@ import numpy as np
 from lambdamart_kit import datasets
 from lambdamart_kit.bench.fitting import FoldData, TrainTestFold
 from lambdamart_kit.datasets import RankingDataset, load_sample
-from lambdamart_kit.files import Columns, read_rows
+from lambdamart_kit.datasets.folds import LETOR_SUFFIXES, concatenate, fold_files
+from lambdamart_kit.files import FORMATS, Columns, read_rows
 from lambdamart_kit.model_selection import QueryKFold, QueryShuffleSplit
 from lambdamart_kit.runtime.disk_cache import content_digest
 
 _VALID_SHARE = 0.2
 _SAMPLE_FOLDS, _FILE_FOLDS = 3, 5
 _READ: dict[str, Any] = {"cache": True, "docid": "none"}
+_COMPRESSED = ("", ".gz", ".zst")
+# Of every format of rows but LETOR, whose folds `load_folds` finds.
+_TABLE_SUFFIXES = tuple(
+    suffix + compressed
+    for name, known in FORMATS.items()
+    if name != "letor"
+    for suffix in known.suffixes
+    for compressed in _COMPRESSED
+)
 _HOW = ("clip", "zero_based", "unordered", "missing")  # options of `load_folds` that change what is read
 
 
@@ -49,6 +59,42 @@ class FolderFold:
         parts = self.fold.train, self.fold.vali, self.fold.test
         width = max(part.X.shape[1] for part in parts)
         return FoldData(*(_widen(part, width, self.missing) for part in parts))
+
+
+@dataclass(frozen=True)
+class TableFold:
+    """A fold whose parts are tables: CSV, Parquet, Arrow, JSON lines, or arrays.
+
+    Attributes
+    ----------
+    name : str
+        The folder's name, or the one LETOR gives to a rotation of parts.
+    files : dict
+        ``train``, ``vali``, ``test``: the files of each.
+    columns : Columns
+        Which columns are what. The features are those of the training files, found by name in the others.
+    """
+
+    name: str
+    files: dict[str, tuple[Path, ...]]
+    columns: Columns
+
+    def fingerprint(self) -> str:
+        """Content of all its files, and how they are read."""
+        content = [content_digest(path) for paths in self.files.values() for path in paths]
+        return " ".join([*content, *([] if self.columns == Columns() else [str(self.columns)])])
+
+    def load(self) -> FoldData:
+        """The three parts, with the features of the training files."""
+        train = self._read("train", self.columns)
+        columns = self.columns
+        if train.feature_names is not None:
+            columns = replace(columns, features=train.feature_names)
+        return FoldData(train, self._read("vali", columns), self._read("test", columns))
+
+    def _read(self, role: str, columns: Columns) -> RankingDataset:
+        parts = [read_rows(path, columns, names=False, cache=True) for path in self.files[role]]
+        return concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -110,9 +156,10 @@ def find_folds(
     Parameters
     ----------
     data : str or Path, optional
-        A folder that :func:`~lambdamart_kit.datasets.load_folds` understands, a data set of the catalogue
-        that was fetched before, or a file of any format of `lambdamart_kit.files`, which is split by query;
-        None is the built-in sample, split likewise.
+        A folder laid out as :func:`~lambdamart_kit.datasets.load_folds` describes, of LETOR files or of
+        tables (``train.csv``, ``vali.csv``, ``test.csv``), a data set of the catalogue that was fetched
+        before, or a file of any format of `lambdamart_kit.files`, which is split by query; None is the
+        built-in sample, split likewise.
     folds : str, optional
         For a folder which folds, ``"1,3"`` or ``"Fold1,Fold3"``; for a file how many, ``"5"``.
     seed : int
@@ -134,7 +181,7 @@ def find_folds(
     """
     path = None if data is None else _located(data)
     if path is not None and path.is_dir():
-        return _chosen(_folder_folds(path, columns or Columns()), folds)
+        return _chosen(_folds_in(path, columns or Columns()), folds)
     count = _count(folds, _SAMPLE_FOLDS if path is None else _FILE_FOLDS)
     roles = Columns() if columns is None else columns
     return [SplitFold(path, roles, number, count, seed) for number in range(count)]
@@ -152,7 +199,29 @@ def _located(data: str | Path) -> Path:
     )
 
 
-def _folder_folds(folder: Path, columns: Columns) -> list[FolderFold]:
+def _folds_in(folder: Path, columns: Columns) -> Sequence[FolderFold | TableFold]:
+    """Folds of a folder, of LETOR files or of tables."""
+    tables = fold_files(folder, _TABLE_SUFFIXES)
+    if not tables:
+        return _letor_folds(folder, columns)
+    for roles in tables.values():
+        for path in (path for paths in roles.values() for path in paths):
+            _refuse_two_of_one_part(path)
+    return [TableFold(name, files, columns) for name, files in tables.items()]
+
+
+def _refuse_two_of_one_part(path: Path) -> None:
+    """Which of train.csv and train.parquet is meant is for the user to say."""
+    stem = path.name.split(".")[0]
+    others = [path.with_name(stem + suffix) for suffix in (*_TABLE_SUFFIXES, *LETOR_SUFFIXES)]
+    for other in others:
+        if other != path and other.is_file():
+            raise ValueError(
+                f"{path.parent} holds {path.name} and {other.name}; leave only one of them there"
+            )
+
+
+def _letor_folds(folder: Path, columns: Columns) -> list[FolderFold]:
     rules = columns.letor
     if rules.query_file is not None:
         raise ValueError("'query_file' gives the queries of one file; in a folder put NAME.query beside each")
@@ -167,7 +236,7 @@ def _folder_folds(folder: Path, columns: Columns) -> list[FolderFold]:
     return [FolderFold(fold, rules.missing) for fold in read]
 
 
-def _chosen(available: list[FolderFold], names: str | None) -> list[FolderFold]:
+def _chosen(available: Sequence[FolderFold | TableFold], names: str | None) -> Sequence[TrainTestFold]:
     if names is None:
         return available
     by_name = {fold.name.lower(): fold for fold in available}

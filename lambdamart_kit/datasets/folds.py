@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.files import read_letor
 
-_SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".gz", ".zst", "")
+LETOR_SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".gz", ".zst", "")
 _PARTS = 5
 _ROLES = ("train", "vali", "test")
 _ALIASES = {"vali": ("vali", "valid", "validation")}
+
+FoldFiles: TypeAlias = dict[str, dict[str, tuple[Path, ...]]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def load_folds(
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"'path' must be a folder with Fold1, ... or S1.txt .. S5.txt; got {folder}")
-    files = _fold_folders(folder) or _rotated_parts(folder)
+    files = fold_files(folder, LETOR_SUFFIXES)
     if not files:
         raise FileNotFoundError(
             f"no folds in {folder}: expected Fold1/train.txt, Fold1/vali.txt, Fold1/test.txt, ... or "
@@ -150,26 +152,65 @@ def load_folds(
     return (Fold(name, of_fold, options) for name, of_fold in files.items())
 
 
-def _fold_folders(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
+def fold_files(folder: Path, suffixes: Sequence[str]) -> FoldFiles:
+    """Files of each fold that a folder holds in one of the layouts of `load_folds`.
+
+    Parameters
+    ----------
+    folder : Path
+    suffixes : sequence of str
+        What may follow ``train``, ``vali``, ``test`` or ``S1`` in the name of a file; where two files differ
+        in it only, the first suffix counts.
+
+    Returns
+    -------
+    dict of str to dict of str to tuple of Path
+        Name of the fold, then ``train``, ``vali`` and ``test``; empty if no layout is there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If part of a layout is there and the rest is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for role in ("train", "vali", "test"):
+    ...     (folder / f"{role}.csv").touch()
+    >>> found = fold_files(folder, [".csv"])
+    >>> [file.name for files in found[folder.name].values() for file in files]
+    ['train.csv', 'vali.csv', 'test.csv']
+    """
+    return _fold_folders(folder, suffixes) or _rotated_parts(folder, suffixes)
+
+
+def _fold_folders(folder: Path, suffixes: Sequence[str]) -> FoldFiles:
     numbered = {int(p.name[4:]): p for p in folder.glob("Fold*") if p.is_dir() and p.name[4:].isdigit()}
     folders = [numbered[number] for number in sorted(numbered)]
-    if not folders and _find(folder, "train") is not None:
+    if not folders:
         folders = [folder]
-    found = {f.name: {role: _find(f, role) for role in _ROLES} for f in folders}
-    absent = [f"{name}/{role}.txt" for name, roles in found.items() for role in _ROLES if not roles[role]]
+    found = {f.name: {role: _find(f, role, suffixes) for role in _ROLES} for f in folders}
+    # Folders without any file of these suffixes may hold those of another format.
+    if not any(roles["train"] for roles in found.values()):
+        return {}
+    there = next(roles["train"] for roles in found.values() if roles["train"])
+    ending = there.name.removeprefix("train")
+    absent = [f"{name}/{role}{ending}" for name, roles in found.items() for role in _ROLES if not roles[role]]
     if absent:
         raise FileNotFoundError(f"missing in {folder}: {', '.join(absent)}")
     return {name: {role: (p,) for role, p in roles.items() if p} for name, roles in found.items()}
 
 
-def _rotated_parts(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
-    parts = [_find(folder, f"S{number + 1}") for number in range(_PARTS)]
+def _rotated_parts(folder: Path, suffixes: Sequence[str]) -> FoldFiles:
+    parts = [_find(folder, f"S{number + 1}", suffixes) for number in range(_PARTS)]
     if not any(parts):
         return {}
-    absent = [f"S{number + 1}.txt" for number, part in enumerate(parts) if part is None]
+    found = [part for part in parts if part is not None]
+    ending = found[0].name[2:]
+    absent = [f"S{number + 1}{ending}" for number, part in enumerate(parts) if part is None]
     if absent:
         raise FileNotFoundError(f"missing in {folder}: {', '.join(absent)}")
-    found = [part for part in parts if part is not None]
 
     def turned(fold: int, *offsets: int) -> tuple[Path, ...]:
         return tuple(found[(fold + offset) % _PARTS] for offset in offsets)
@@ -180,8 +221,8 @@ def _rotated_parts(folder: Path) -> dict[str, dict[str, tuple[Path, ...]]]:
     }
 
 
-def _find(folder: Path, stem: str) -> Path | None:
-    names = [name + suffix for name in _ALIASES.get(stem, (stem,)) for suffix in _SUFFIXES]
+def _find(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
+    names = [name + suffix for name in _ALIASES.get(stem, (stem,)) for suffix in suffixes]
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
