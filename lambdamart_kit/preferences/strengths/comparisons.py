@@ -18,7 +18,7 @@ import pandas as pd
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.typing import Array, FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.reading.values import WINNERS
-from lambdamart_kit.preferences.strengths.factorize import code_ids
+from lambdamart_kit.preferences.strengths.factorize import code_column, code_ids
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
 
 _DENSE_KEYS = 1 << 22  # counting into this many slots beats sorting
@@ -257,12 +257,16 @@ def encode_outcomes(outcomes: Any, items: Array, first: IndexArray, second: Inde
     """Outcome for the first item, float64 in [0, 1], from numbers, winner labels or the winner's id."""
     if outcomes is None:
         return np.ones(len(first))
-    values = np.asarray(outcomes)
+    # Texts that pandas holds are coded by Arrow; as an array every row would be a text of its own.
+    held_by_pandas = isinstance(outcomes, pd.Series) and isinstance(outcomes.dtype, pd.StringDtype)
+    values = outcomes if held_by_pandas else np.asarray(outcomes)
     if values.shape != (len(first),):
         raise ValueError(
             f"'outcomes' must hold one value per row of 'pairs': expected shape ({len(first)},), "
             f"got {values.shape}"
         )
+    if held_by_pandas:
+        return _from_labels(*code_column(values), items, first, second)
     if values.dtype == object and all(isinstance(value, Real) for value in values):
         values = np.array(values.tolist())  # numbers are numbers, whatever holds them
     if values.dtype.kind in "biuf":
@@ -276,8 +280,7 @@ def encode_outcomes(outcomes: Any, items: Array, first: IndexArray, second: Inde
                 f"has {values[bad[0]]} ({len(bad)} such rows)"
             )
         return outcome
-    code, labels = pd.factorize(values.astype(object))
-    return _from_labels(code, np.asarray(labels), values, items, first, second)
+    return _from_labels(*code_column(values), items, first, second)
 
 
 def _from_integer_ids(values: FloatArray, items: Array, first: IndexArray, second: IndexArray) -> FloatArray:
@@ -303,9 +306,12 @@ def _from_integer_ids(values: FloatArray, items: Array, first: IndexArray, secon
 
 
 def _from_labels(
-    code: Array, labels: Array, values: Array, items: Array, first: IndexArray, second: IndexArray
+    code: Array, labels: Array, items: Array, first: IndexArray, second: IndexArray
 ) -> FloatArray:
-    """Ids of items win over words: an item may be called "a"."""
+    """Outcomes from the label of each row, ``labels[code]``; a code of -1 is a missing label.
+
+    Ids of items win over words: an item may be called "a".
+    """
     position = {item: index for index, item in enumerate(items.tolist())}
     word = np.array([WINNERS.get(str(label).strip().lower(), np.nan) for label in labels] + [np.nan])
     winner = np.array([position.get(label, -1) for label in labels.tolist()] + [-1])[code]
@@ -315,9 +321,10 @@ def _from_labels(
     bad = np.flatnonzero(np.isnan(outcome))
     if len(bad):
         row = bad[0]
+        label = plain(labels[code[row]]) if code[row] >= 0 else None
         raise ValueError(
             f"'outcomes' must be the winner's id, one of {', '.join(map(repr, WINNERS))}, or a number in "
-            f"[0, 1]; row {row} has {plain(values[row])!r} for {plain(items[first[row]])!r} against "
+            f"[0, 1]; row {row} has {label!r} for {plain(items[first[row]])!r} against "
             f"{plain(items[second[row]])!r} "
             f"({len(bad)} such rows)"
         )

@@ -64,7 +64,7 @@ def code_ids(columns: list[Any]) -> CodedIds:
 
     def code(start: int, stop: int) -> None:
         for j in range(start, stop):
-            coded[j] = _coded(columns[j])
+            coded[j] = code_column(columns[j])
 
     _for_each_column(code, columns)
     items, places = _joined([ids for _, ids in coded])
@@ -116,7 +116,7 @@ def _joined(ids: list[Array]) -> tuple[Array, list[IndexArray]]:
     return values[order], [np.append(part, -1) for part in parts]
 
 
-def _coded(column: Any) -> tuple[Array, Array]:
+def code_column(column: Any) -> tuple[Array, Array]:
     """Codes of one column and the ids they stand for; a code may stand for no row, and two for one id."""
     if isinstance(column, pd.Series):
         if isinstance(column.dtype, pd.CategoricalDtype):
