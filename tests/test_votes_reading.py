@@ -143,6 +143,39 @@ def test_only_the_columns_needed_are_decoded(tmp_path, monkeypatch):
     assert votes.columns["judge"].tolist() == ["j"] * 3
 
 
+def test_texts_read_as_codes_give_the_same_board(tmp_path, games):
+    """Of Parquet only the codes of few texts are read; several files may code the same text differently."""
+    pytest.importorskip("pyarrow.parquet")
+    games = games.assign(winner=np.where(games["won"], games["model_a"], "model_b")).drop(columns="won")
+    for name, part in (("1", games.iloc[::-1].iloc[:200]), ("2", games.iloc[::-1].iloc[200:])):
+        part.to_parquet(tmp_path / f"{name}.parquet")
+    votes = read_votes(str(tmp_path / "*.parquet"))
+    whole = tmp_path / "whole.parquet"
+    games.to_parquet(whole)
+    one_file = read_votes(whole)
+    assert isinstance(one_file.pairs["model_a"].dtype, pd.CategoricalDtype)
+    expected = BradleyTerry().fit(games[["model_a", "model_b"]].astype(object), games["winner"].to_numpy())
+    for read in (votes, one_file, read_votes(whole, keep=["model_a"])):
+        fitted = BradleyTerry().fit(read.pairs, read.outcomes)
+        assert fitted.items_.tolist() == expected.items_.tolist()
+        np.testing.assert_allclose(fitted.strengths_, expected.strengths_, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "str", "category"])
+def test_outcomes_of_every_text_type_say_the_same(dtype):
+    pairs = [["x", "y"], ["y", "x"], ["x", "y"], ["x", "y"]]
+    labels = pd.Series(["model_a", "x", "tie", "y"], dtype=dtype)
+    expected = BradleyTerry().fit(pairs, [1.0, 0.0, 0.5, 0.0])
+    np.testing.assert_array_equal(BradleyTerry().fit(pairs, labels).strengths_, expected.strengths_)
+    missing = pd.Series(["model_a", "x", None, "y"], dtype=dtype)
+    with pytest.raises(ValueError, match=r"row 2 has (None|nan|<NA>) for 'x' against 'y' \(1 such rows\)"):
+        BradleyTerry().fit(pairs, missing)
+    with pytest.raises(ValueError, match=r"row 1 has 'somebody' for 'y' against 'x'"):
+        BradleyTerry().fit(pairs, labels.astype(object).replace("x", "somebody").astype(dtype))
+    with pytest.raises(ValueError, match=r"expected shape \(4,\), got \(3,\)"):
+        BradleyTerry().fit(pairs, labels[:3])
+
+
 def test_games_that_were_not_played_are_left_out():
     rows = pd.DataFrame(
         {

@@ -120,12 +120,14 @@ def _of_prompts(
 def _prompt_clusters(pairs: PairTable, group: IndexArray) -> pd.DataFrame:
     """Groups of two and more prompts, the one with the most pairs first; -1 is no group."""
     n_pairs = np.bincount(pairs.prompt, minlength=len(group))
-    prompts = pd.DataFrame({"group": group, "pairs": n_pairs, "text": pairs.prompts})[group >= 0]
+    sizes = np.bincount(group[group >= 0], minlength=len(group))
+    # Most prompts are alone: a table of those that are not takes no memory.
+    member = np.flatnonzero((group >= 0) & (sizes[group] > 1))
+    prompts = pd.DataFrame({"group": group[member], "pairs": n_pairs[member], "text": pairs.prompts[member]})
     table = prompts.groupby("group", sort=False).agg(
         prompts=("text", "size"), pairs=("pairs", "sum"), prompt=("text", "first"), another=("text", "last")
     )
-    table = table[table["prompts"] > 1].sort_values("pairs", ascending=False, kind="stable")
-    return table.reset_index(drop=True)
+    return table.sort_values("pairs", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def _of_logps(pairs: PairTable) -> dict[str, IndexArray]:

@@ -225,13 +225,17 @@ def _margin_lines(margins: pd.DataFrame) -> list[str]:
 def _annotator_lines(annotators: pd.DataFrame) -> list[str]:
     """The least agreeing annotators of those whose votes can be compared with others'."""
     compared = annotators[annotators["shared"] > 0]
+    if not len(compared):
+        none = "none of whom judged responses on which the others have a majority."
+        return ["", f"{len(annotators)} annotators, {none}"]
     lines = [
         "",
         f"{len(annotators)} annotators, of whom {len(compared)} judged responses on which the others have a "
-        "majority.",
+        "majority. Agreement is the share of those votes (shared) that go with that majority.",
+        "",
+        "| annotator | votes | shared | agreement |",
+        "|---|---:|---:|---:|",
     ]
-    if len(compared):
-        lines += ["", "| annotator | votes | shared | agreement |", "|---|---:|---:|---:|"]
     lines += [
         f"| {r['annotator']} | {r['votes']} | {r['shared']} | {r['agreement']:.3f} |"
         for r in compared.head(_MOST_ANNOTATORS).to_dict("records")

@@ -184,7 +184,8 @@ def vote_agreement(votes: JudgedPairs, *, n_replicates: int = 500) -> Agreement 
 def judge_reliability(votes: JudgedPairs) -> pd.DataFrame | None:
     """Reliability of each judge by Crowd-BT; None unless at least three judges share pairs.
 
-    Items are the models where they are named, else the responses.
+    It is also None where no judge has votes enough. Items are the models where they are named, else the
+    responses.
     """
     if votes.judge is None or len(votes) == 0 or len(votes) > _MOST_CROWD_VOTES:
         return None
@@ -199,7 +200,8 @@ def judge_reliability(votes: JudgedPairs) -> pd.DataFrame | None:
     from lambdamart_kit.preferences.judges.crowd import CrowdBradleyTerry
 
     table = CrowdBradleyTerry().fit(items, known.outcome, known.judge).reliability()
-    return table[table["votes"] >= FEW_VOTES].reset_index(drop=True)
+    known_well = table[table["votes"] >= FEW_VOTES].reset_index(drop=True)
+    return known_well if len(known_well) else None
 
 
 def _shared(items: Array, judge: Array) -> bool:

@@ -300,7 +300,7 @@ def _from_integer_ids(values: FloatArray, items: Array, first: IndexArray, secon
             "first item "
             "won), not as the winner's id; pass ids as text if they are meant",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return values
 
@@ -350,7 +350,7 @@ def warn_of_look_alikes(items: Array) -> None:
             f"items {alike[0][0]!a} and {alike[0][1]!a} differ only in white space or in how letters are "
             f"encoded, and count as two items ({len(alike)} such names); clean the names if they are one",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
