@@ -1,6 +1,7 @@
-"""Speed of Bradley-Terry strengths, intervals and bootstrap, against evalica, choix and scikit-learn.
+"""Speed of strengths, intervals, bootstrap and boards, against evalica, choix and scikit-learn.
 
-Run as ``python benchmarks/bradley_terry.py``, up to ten million votes; ``--quick`` takes seconds.
+Run as ``python benchmarks/bradley_terry.py``, up to ten million votes; ``--quick`` takes seconds. ``--only
+rankings`` or ``--only board`` measures one table.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import datetime
 import os
 import platform
 import statistics
+import tempfile
 import time
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lambdamart_kit.preferences import BradleyTerry
+from lambdamart_kit.preferences import BradleyTerry, PlackettLuce
+from lambdamart_kit.preferences.reading.votes import read_votes
 
 
 def votes(n_votes: int, n_items: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,10 +147,71 @@ def intervals(quick: bool) -> list[tuple[str, float]]:
     return rows
 
 
+def rankings(quick: bool) -> list[tuple[str, float, float, float]]:
+    """Plackett-Luce on 20 sets of rankings: (set, our seconds, choix's seconds, largest difference)."""
+    import choix
+
+    rows = []
+    for seed in range(2 if quick else 20):
+        rng = np.random.default_rng(seed)
+        n_items = 5 + 5 * (seed % 4)
+        n_rankings = 250 * (1 + seed % 3)
+        utilities = rng.normal(size=n_items) + rng.gumbel(size=(n_rankings, n_items))
+        ranked = np.argsort(-utilities, axis=1)[:, : 5 if seed % 2 else n_items].tolist()
+        start = time.perf_counter()
+        theirs = choix.ilsr_rankings(n_items, ranked, tol=1e-8)
+        spent = time.perf_counter() - start
+        ours = PlackettLuce().fit(ranked).strengths_
+        seconds = median_seconds(lambda ranked=ranked: PlackettLuce().fit(ranked))
+        name = f"{n_rankings} rankings of {len(ranked[0])} out of {n_items}"
+        rows.append((name, seconds, spent, np.abs(theirs - theirs.mean() - ours).max()))
+    return rows
+
+
+def board(quick: bool) -> list[tuple[str, float]]:
+    """Processor milliseconds, the least of nine, of a board of arena votes in Parquet and of its parts."""
+    n_votes = 6_000 if quick else 60_000
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 20, n_votes)
+    second = (first + rng.integers(1, 20, n_votes)) % 20
+    names = np.array([f"m{i}" for i in range(20)])
+    winners = rng.choice(["model_a", "model_b", "tie", "tie (bothbad)"], n_votes)
+    frame = pd.DataFrame({"model_a": names[first], "model_b": names[second], "winner": winners})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "arena.parquet"
+        frame.to_parquet(path)
+        read = read_votes(path)
+
+        def whole(reading: bool) -> pd.DataFrame:
+            found = read_votes(path) if reading else read
+            return BradleyTerry().fit(found.pairs, found.outcomes).leaderboard()
+
+        calls = {
+            "fit": lambda: BradleyTerry().fit(read.pairs, read.outcomes),
+            "fit and board": lambda: whole(reading=False),
+            "read_votes": lambda: read_votes(path),
+            "read_votes, fit and board": lambda: whole(reading=True),
+            "fit of text columns as pandas reads them": lambda: BradleyTerry().fit(
+                frame[["model_a", "model_b"]], frame["winner"]
+            ),
+        }
+        return [(name, least_processor_milliseconds(call)) for name, call in calls.items()]
+
+
+def least_processor_milliseconds(call, repeats: int = 9) -> float:
+    spent = []
+    for _ in range(repeats):
+        start = time.process_time()
+        call()
+        spent.append(time.process_time() - start)
+    return 1e3 * min(spent)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", choices=["strengths", "rankings", "board"])
+    options = parser.parse_args()
     found = []
     for name in ("lambdamart-kit", "evalica", "choix", "scikit-learn", "numpy"):
         try:
@@ -155,6 +220,22 @@ def main() -> None:
             found.append(f"{name} not installed")
     where = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{datetime.date.today()}, {where}, {', '.join(found)}\n")
+    if options.only in (None, "strengths"):
+        print_strengths(options.quick)
+    if options.only in (None, "rankings"):
+        print(
+            "\n| Plackett-Luce | seconds | choix ilsr | times ours | max difference |\n|---|---|---|---|---|"
+        )
+        for name, ours, theirs, error in rankings(options.quick):
+            print(f"| {name} | {ours:.4f} | {theirs:.4f} | {theirs / ours:.1f} | {error:.1e} |")
+    if options.only in (None, "board"):
+        table = board(options.quick)
+        print("\n| board of votes in Parquet | processor ms | times the fit |\n|---|---|---|")
+        for name, milliseconds in table:
+            print(f"| {name} | {milliseconds:.1f} | {milliseconds / table[0][1]:.2f} |")
+
+
+def print_strengths(quick: bool) -> None:
     n_votes = 10_000 if quick else 1_000_000
     print(f"{n_votes:,} votes among 130 items, 20 % ties as half wins; median of 3\n")
     table = peers(n_votes, 130)
