@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from layout_examples import BAD, EXAMPLES, GOOD, OTHER, QUESTION, bot, user
+from layout_examples import BAD, EXAMPLES, GOOD, OTHER, QUESTION, bot, share, user
 
 from lambdamart_kit.preferences import LAYOUTS, PreferencePairs
 from lambdamart_kit.preferences.reading.layout import take_sample
@@ -85,6 +85,125 @@ def test_pairs_of_every_layout_survive_a_round_trip(name, tmp_path):
     assert read_as_tuples(again) == read_as_tuples(pairs)
     assert again.chosen_shown_first.tolist() == pairs.chosen_shown_first.tolist()
     assert PreferencePairs.read(pairs.to_frame()).target.tolist() == pairs.target.tolist()
+
+
+# Other forms of the same layouts: (layout, records, pairs as prompt, chosen, rejected, target, margin).
+FORMS = {
+    "conversations without a prompt (TRL)": (
+        "trl",
+        [{"chosen": [user("2+2?"), bot("4")], "rejected": [user("2+2?"), bot("5")]}],
+        [("2+2?", "4", "5", 1.0, 0.0)],
+    ),
+    "a margin (OpenRLHF)": (
+        "trl",
+        [{"prompt": "p", "chosen": "a", "rejected": "b", "margin": 2.5}],
+        [("p", "a", "b", 1.0, 2.5)],
+    ),
+    "context and one message a side (axolotl)": (
+        "trl",
+        [{"messages": [user("q")], "chosen": bot("a"), "rejected": bot("b")}],
+        [("q", "a", "b", 1.0, 0.0)],
+    ),
+    "messages beside texts (RewardBench's prior sets)": (
+        "trl",
+        [{"prompt": [user("q")], "chosen": "a", "rejected": "b", "subset": "hhh"}],
+        [("q", "a", "b", 1.0, 0.0)],
+    ),
+    "completions as messages (TRL, KTO)": (
+        "kto",
+        [
+            {"prompt": "p", "completion": [bot("a")], "label": True},
+            {"prompt": "p", "completion": [bot("b")], "label": False},
+        ],
+        [("p", "a", "b", 1.0, 0.0)],
+    ),
+    "instruction, input, output and kto_tag (LLaMA-Factory, alpaca)": (
+        "kto",
+        [
+            {"instruction": "Add", "input": "1 2", "output": "3", "kto_tag": True},
+            {"instruction": "Add", "input": "1 2", "output": "4", "kto_tag": "false"},
+            {"instruction": "Add", "input": "2 2", "output": "4", "kto_tag": True},
+            {"instruction": "Add", "input": "2 2", "output": "5", "kto_tag": False},
+        ],
+        [("Add\n1 2", "3", "4", 1.0, 0.0), ("Add\n2 2", "4", "5", 1.0, 0.0)],
+    ),
+    "conversations and kto_tag (LLaMA-Factory, sharegpt)": (
+        "kto",
+        [
+            {"conversations": [share("human", "q"), share("gpt", "a")], "kto_tag": True},
+            {"conversations": [share("human", "q"), share("gpt", "b")], "kto_tag": False},
+        ],
+        [("q", "a", "b", 1.0, 0.0)],
+    ),
+    "an earlier turn (Anthropic HH)": (
+        "hh",
+        [
+            {
+                "chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d",
+                "rejected": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:",
+            }
+        ],
+        [("\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", "d", "", 1.0, 0.0)],
+    ),
+    "justifications as a Python text (HelpSteer2)": (
+        "helpsteer2_preference",
+        [
+            {
+                "prompt": "q",
+                "response_1": "a",
+                "response_2": "b",
+                "preference_strength": -1,
+                "all_preferences_unprocessed": "[{'strength': -1, 'justification': 'x'}]",
+            }
+        ],
+        [("q", "a", "b", 1.0, 0.0)],
+    ),
+    "a tie of two equal texts without ratings (distilabel orca)": (
+        "distilabel_orca",
+        [
+            {
+                "system": "s",
+                "input": "q",
+                "chosen": "a",
+                "rejected": "a",
+                "generations": ["a", "a"],
+                "order": ["chosen", "rejected"],
+                "rating": None,
+                "status": "tie",
+                "original_chosen": "a",
+                "chosen_score": None,
+            }
+        ],
+        [("system: s\n\nuser: q", "a", "a", 0.5, 0.0)],
+    ),
+    "one right answer against three (RewardBench 2)": (
+        "rewardbench2",
+        [{"id": "7", "subset": "Math", "prompt": "q", "chosen": ["a"], "rejected": ["b", "c", "d"]}],
+        [("q", "a", other, 1.0, 0.0) for other in "bcd"],
+    ),
+    "generations and ratings (distilabel)": (
+        "ranked",
+        [{"instruction": "q", "generations": ["a", "b"], "ratings": [2, 5]}],
+        [("q", "b", "a", 1.0, 3.0)],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_other_forms_of_public_layouts(form):
+    name, records, expected = FORMS[form]
+    sample, _ = take_sample(records)
+    assert find_layout(sample).name == name
+    pairs = PreferencePairs.read(records)
+    margins = [round(float(margin), 12) for margin in pairs.margin]
+    assert [(*pair, m) for pair, m in zip(read_as_tuples(pairs), margins)] == expected
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_column_of_subsets_is_kept_in_every_layout(name):
+    records = [{**record, "subset": "mine"} for record in EXAMPLES[name].records]
+    pairs = PreferencePairs.read(records, layout=name)
+    assert pairs.columns["subset"].tolist() == ["mine"] * len(EXAMPLES[name].pairs)
 
 
 # The family of chosen and rejected ------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from lambdamart_kit.preferences.reading.messages import (
     prompt_text,
     turns,
 )
-from lambdamart_kit.preferences.reading.sides import side_text
+from lambdamart_kit.preferences.reading.sides import find_prompt, side_text
 from lambdamart_kit.preferences.reading.values import (
     RowError,
     flag,
@@ -45,7 +45,9 @@ _RATING_COLUMNS = ("score", "rating")
 _TEXT_COLUMNS = ("response", "completion")
 LIST_COLUMNS = ("responses", "completions", "generations")
 _SCORE_LISTS = ("scores", "ratings")
-_PROMPT_COLUMNS = ("prompt", "instruction", "question", "input")
+_PROMPT_COLUMNS = ("prompt", "instruction", "question", "input", "context", "history")
+_DIALOGUES = ("messages", "conversations")
+_ALPACA_ANSWER = "output"
 
 
 class _Rated(NamedTuple):
@@ -276,8 +278,11 @@ def summarize_axes(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pa
 
 
 def _is_kto(sample: Sample) -> bool:
-    answered = any(sample.has(name) for name in (*_TEXT_COLUMNS, "messages"))
-    if not answered or not (sample.has("label") or sample.has("kto_tag")):
+    if sample.has("kto_tag"):  # LLaMA-Factory's name, beside its own names of columns
+        answers: tuple[str, ...] = (*_TEXT_COLUMNS, *_DIALOGUES, _ALPACA_ANSWER)
+    else:
+        answers = (*_TEXT_COLUMNS, "messages")
+    if not any(sample.has(name) for name in answers) or not (sample.has("label") or sample.has("kto_tag")):
         return False
     label = sample.first("label") if sample.has("label") else sample.first("kto_tag")
     truth = str(label).strip().lower() in {"true", "false", "0", "1", "0.0", "1.0"}
@@ -288,7 +293,7 @@ def _is_kto(sample: Sample) -> bool:
 @layout_of_many(_is_kto)
 def kto(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
     """KTO: `prompt`, `completion`, `label` (true or false): every accepted against every refused response."""
-    used = ("prompt", "instruction", "completion", "response", "label", "kto_tag", "messages", "system")
+    used = (*_PROMPT_COLUMNS, *_TEXT_COLUMNS, *_DIALOGUES, _ALPACA_ANSWER, "label", "kto_tag", "system")
     for prompt, rows in _by_prompt(records):
         good: list[_Rated] = []
         bad: list[_Rated] = []
@@ -306,9 +311,10 @@ def kto(records: Iterable[Numbered], skipped: Skipped) -> Iterator[Pair]:
 
 def _answer(record: Record, row: int) -> str:
     """The response of a record with one response."""
-    if not is_missing(record.get("messages")):
-        return turns(record["messages"], "messages", row)[-1].text
-    name = next((n for n in _TEXT_COLUMNS if n in record), "response")
+    dialogue = _dialogue(record)
+    if dialogue is not None:
+        return turns(record[dialogue], dialogue, row)[-1].text
+    name = next((n for n in (*_TEXT_COLUMNS, _ALPACA_ANSWER) if n in record), "response")
     return side_text(record, name, row)
 
 
@@ -364,18 +370,20 @@ def _by_prompt(records: Iterable[Numbered]) -> list[tuple[str, list[Numbered]]]:
 
 def _asked(record: Record, row: int) -> str:
     """Prompt of a record. Only responses to the same prompt can be compared, so it must be there."""
-    if not is_missing(record.get("messages")) and is_missing(record.get("prompt")):
-        said = turns(record["messages"], "messages", row)
+    dialogue = _dialogue(record)
+    if dialogue is not None and is_missing(record.get("prompt")):
+        said = turns(record[dialogue], dialogue, row)
         return as_text(said[:-1]) if len(said) > 1 else ""
-    name = next((n for n in _PROMPT_COLUMNS if not is_missing(record.get(n))), None)
-    if name is None:
+    prompt, columns = find_prompt(record, row)
+    if is_missing(prompt):
         raise RowError(
             row,
             f"'prompt' must not be missing: only responses to the same prompt compare; got "
             f"{', '.join(record)}",
         )
-    prompt = record[name]
-    addendum = record.get("input") if name == "instruction" else None
-    if isinstance(addendum, str) and addendum and isinstance(prompt, str):
-        prompt = f"{prompt}\n{addendum}"
-    return prompt_text(prompt, record.get("system"), name, row)
+    return prompt_text(prompt, record.get("system"), columns[0], row)
+
+
+def _dialogue(record: Record) -> str | None:
+    """The column that holds a whole conversation, of which the last turn is the response."""
+    return next((name for name in _DIALOGUES if not is_missing(record.get(name))), None)

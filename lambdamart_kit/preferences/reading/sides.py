@@ -105,7 +105,8 @@ def argilla_cleaned(row: int, record: Record) -> Pair:
     return _scored(row, named, "chosen-rating", "rejected-rating")
 
 
-@layout(lambda sample: _sides(sample) and sample.has("generations", "order", "rating"))
+# Pairs without a rating keep the column, and their status still says which are ties.
+@layout(lambda sample: _sides(sample) and sample.has("generations", "order") and "rating" in sample.seen)
 def distilabel_orca(row: int, record: Record) -> Pair:
     """Distilabel's orca pairs: `system`, `input`, the sides, `generations`, `order`, `rating`, `status`."""
     pair = read_sides(row, record)
@@ -176,7 +177,7 @@ def read_sides(row: int, record: Record) -> Pair:
         If a side is missing or no text or messages, or the sides hold conversations that begin neither with
         the prompt nor alike.
     """
-    given, used = _find_prompt(record, row)
+    given, used = find_prompt(record, row)
     sides: tuple[Any, Any] = (record.get("chosen"), record.get("rejected"))
     for name, side in zip(("chosen", "rejected"), sides):
         if not (isinstance(side, str) or (is_conversation(side) and len(side) > 0)):
@@ -195,7 +196,7 @@ def read_sides(row: int, record: Record) -> Pair:
     )
 
 
-def _find_prompt(record: Record, row: int) -> tuple[Any, tuple[str, ...]]:
+def find_prompt(record: Record, row: int) -> tuple[Any, tuple[str, ...]]:
     """What the record has as a prompt (None for nothing), and the columns it was made of."""
     history = record.get("history")
     if is_conversation(history):
