@@ -325,6 +325,8 @@ class RankingScorer:
         What is measured.
     single : bool
         Return the value of the only metric instead of a dict by name.
+    goal : int or str, optional
+        The column of labels to measure, of several goals.
 
     Examples
     --------
@@ -336,8 +338,9 @@ class RankingScorer:
     (make_ranking_scorer('mrr'), 0.75)
     """
 
-    def __init__(self, metrics: tuple[Metric, ...], *, single: bool) -> None:
+    def __init__(self, metrics: tuple[Metric, ...], *, single: bool, goal: int | str | None = None) -> None:
         self.metrics = metrics
+        self.goal = goal
         self._single = single
 
     def __call__(
@@ -356,7 +359,8 @@ class RankingScorer:
         if traces is not None:
             queries = Queries.from_qid(qid, len(scores))
             traces.warn_if_cut(queries, measured=f"the rows that {self} got", stacklevel=2)
-        values = {str(m): m(y, scores, qid, sample_weight=sample_weight) for m in self.metrics}
+        labels = y if self.goal is None else _labels_of_goal(y, self.goal)
+        values = {str(m): m(labels, scores, qid, sample_weight=sample_weight) for m in self.metrics}
         return next(iter(values.values())) if self._single else values
 
     def get_metadata_routing(self) -> MetadataRequest:
@@ -374,7 +378,18 @@ class RankingScorer:
 
     def __repr__(self) -> str:
         names = [str(metric) for metric in self.metrics]
-        return f"make_ranking_scorer({names[0] if self._single else names!r})"
+        of = "" if self.goal is None else f", goal={self.goal!r}"
+        shown = repr(names[0] if self._single else names)
+        return f"make_ranking_scorer({shown}{of})"
+
+
+def _labels_of_goal(y: Any, goal: int | str) -> Any:
+    """One column of labels, by its name in a DataFrame or by its number."""
+    columns = list(getattr(y, "columns", range(y.shape[1] if getattr(y, "ndim", 1) == 2 else 0)))
+    if goal not in columns:
+        known = ", ".join(map(repr, columns)) or "none"
+        raise ValueError(f"'goal' must be a column of 'y', which has {known}; got {goal!r}")
+    return np.asarray(y)[:, columns.index(goal)]
 
 
 def _predict(estimator: Any, X: Features, qid: Ids) -> Any:
@@ -398,7 +413,9 @@ def _traces(estimator: Any) -> QueryTraces | None:
     return traces
 
 
-def make_ranking_scorer(metric: str | Metric | Iterable[str | Metric] = "ndcg@10") -> RankingScorer:
+def make_ranking_scorer(
+    metric: str | Metric | Iterable[str | Metric] = "ndcg@10", *, goal: int | str | None = None
+) -> RankingScorer:
     """Scorer for ``scoring=`` of searches and cross-validation, computed by query.
 
     Parameters
@@ -406,6 +423,9 @@ def make_ranking_scorer(metric: str | Metric | Iterable[str | Metric] = "ndcg@10
     metric : str, Metric or list of them
         As :func:`~lambdamart_kit.metrics.parse_metric` reads it. A list makes a scorer that predicts once
         and returns a dict by canonical name; searches then need ``refit="ndcg@10"`` or the like.
+    goal : int or str, optional
+        With a column of labels for each of several goals, the one to measure: its number, or its name in a
+        DataFrame. A search over weights of goals needs one, because a ranker's own score goes by its weights.
 
     Returns
     -------
@@ -426,8 +446,8 @@ def make_ranking_scorer(metric: str | Metric | Iterable[str | Metric] = "ndcg@10
     0.75
     """
     if isinstance(metric, (str, Metric)):
-        return RankingScorer((parse_metric(metric),), single=True)
-    return RankingScorer(tuple(parse_metrics(metric)), single=False)
+        return RankingScorer((parse_metric(metric),), single=True, goal=goal)
+    return RankingScorer(tuple(parse_metrics(metric)), single=False, goal=goal)
 
 
 def permutation_importance(

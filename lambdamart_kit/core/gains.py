@@ -36,8 +36,10 @@ def check_relevance(y: ArrayLike, *, name: str = "y", signed: bool = False) -> F
     """Graded labels as float64: one-dimensional, finite and, unless `signed`, not negative."""
     labels = np.asarray(y)
     if labels.ndim != 1:
+        several = labels.ndim == 2 and labels.shape[1] > 1
+        remedy = "; a column for each of several goals needs the objective Combined" if several else ""
         raise ValueError(
-            f"{name!r} must be one-dimensional, one relevance label per row; got shape {labels.shape}"
+            f"{name!r} must be one-dimensional, one relevance label per row; got shape {labels.shape}{remedy}"
         )
     try:
         labels = labels.astype(np.float64, copy=False)

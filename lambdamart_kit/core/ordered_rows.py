@@ -84,6 +84,8 @@ class OrderedRows:
         Score that each row starts from; the learner's own score is added to it.
     document_weight : (n_samples,) float64, or None
         The weight of each document, > 0; None where all weigh 1.
+    goals : (n_samples, n_goals) float64, or None
+        Labels of several goals, of which `y` is the first; None where there is one.
     """
 
     view: RowView
@@ -94,6 +96,7 @@ class OrderedRows:
     debiasing: AllowsForPosition | None = None
     init_score: FloatArray | None = None
     document_weight: FloatArray | None = None
+    goals: FloatArray | None = None
 
     @cached_property
     def X(self) -> Any:
@@ -135,13 +138,31 @@ class OrderedRows:
             self.debiasing,
             take(self.init_score),
             take(self.document_weight),
+            take(self.goals),
         )
 
+    @property
+    def labels(self) -> FloatArray:
+        """Labels of each goal, (n_samples, n_goals); without several goals there is one."""
+        return self.y[:, None] if self.goals is None else self.goals
+
+    def of_goal(self, goal: int) -> OrderedRows:
+        """The same rows with the labels of one of several goals."""
+        assert self.goals is not None
+        return replace(self, y=self.goals[:, goal], goals=None)
+
     def comparable(self) -> BoolArray:
-        """Queries that prefer something: those with two different labels, (n_queries,) bool."""
+        """Queries that prefer something: those with two different labels of a goal, (n_queries,) bool."""
         starts = self.queries.ptr[:-1]
+        labels = self.labels
         # `reduceat` would take a wrong value for an empty query, but `Queries` has none.
-        return np.maximum.reduceat(self.y, starts) > np.minimum.reduceat(self.y, starts)
+        differ = np.maximum.reduceat(labels, starts) > np.minimum.reduceat(labels, starts)
+        return np.asarray(differ.any(axis=1))
+
+    def relevant(self) -> BoolArray:
+        """Queries with a label above 0, by goal, (n_goals, n_queries) bool."""
+        above: BoolArray = np.maximum.reduceat(self.labels, self.queries.ptr[:-1]).T > 0
+        return above
 
 
 def order_rows(
@@ -156,6 +177,7 @@ def order_rows(
     n_threads: int = 1,
     suffix: str = "",
     signed: bool = False,
+    goals: FloatArray | None = None,
 ) -> OrderedRows:
     """Rows sorted by query and, within a query, by content.
 
@@ -169,6 +191,8 @@ def order_rows(
         Added to parameter names in errors: ``"_val"`` for validation data.
     signed : bool
         Whether labels may be negative.
+    goals : (n_samples, n_goals) float64, optional
+        Checked labels of several goals; `y` is the first of them.
     """
     labels = check_relevance(flat(y), name=f"y{suffix}", signed=signed)
     n_samples = X.shape[0]
@@ -178,6 +202,11 @@ def order_rows(
         )
     queries = Queries.from_qid(qid, n_samples)
     content = row_contents(X, labels, n_threads=n_threads)
+    if goals is not None:
+        # Rows that differ in the label of any goal must not be tied, or their order would depend on how they
+        # came.
+        for column in goals[:, 1:].T:
+            content = mix(content ^ mix((column + 0.0).view(np.uint64)))
     places = None
     if position is not None:
         places = check_position(position, n_samples, suffix)
@@ -194,6 +223,8 @@ def order_rows(
     rows = arrange_rows(X, labels, queries, sample_weight, content, start, weight, suffix=suffix)
     if places is not None:
         rows = replace(rows, position=places[rows.order])
+    if goals is not None:
+        rows = replace(rows, goals=goals[rows.order])
     if rows.document_weight is not None and not rows.document_weight.all():
         return rows.select_rows(rows.document_weight > 0)
     return rows

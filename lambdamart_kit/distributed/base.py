@@ -29,6 +29,7 @@ from lambdamart_kit.distributed.threads import own_threads
 from lambdamart_kit.distributed.worker import Fitted
 from lambdamart_kit.files.chunk import Columns, LetorRules
 from lambdamart_kit.files.row_files import Files, RowFiles
+from lambdamart_kit.objectives import Combined
 from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES
 from lambdamart_kit.rankers.columns.categories import (
     FeatureColumns,
@@ -299,6 +300,11 @@ class DaskRanker(TreeRanker):
         if len(self.find_metrics()) > 1:
             raise ValueError(
                 f"'eval_metric' must be one metric on a cluster, which measures one; got {self.eval_metric!r}"
+            )
+        if isinstance(getattr(self, "objective", None), Combined):
+            raise ValueError(
+                "'objective' must have one goal on a cluster; got Combined, whose goals need a column of "
+                "labels each; fit it on one machine"
             )
         if self.n_bags > 1:
             raise ValueError(

@@ -25,7 +25,8 @@ from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.explain.mixin import CanExplain
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives import takes_signed_labels
+from lambdamart_kit.objectives import Combined, takes_signed_labels
+from lambdamart_kit.objectives.combined import check_goal_labels
 from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, named_objective, split_queries
 from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
@@ -34,6 +35,7 @@ from lambdamart_kit.rankers.savable import CanSave
 from lambdamart_kit.rankers.steering.arguments import pyterrier_hint, refuse_foreign_arguments, warn_of_column
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
 from lambdamart_kit.rankers.steering.given import ROW_ALIGNED, FitInput, HeldOutInput, held_out_inputs
+from lambdamart_kit.rankers.steering.goals import GoalMetrics
 from lambdamart_kit.rankers.steering.starting_scores import from_start
 from lambdamart_kit.rankers.steering.training_set import HeldOutRows, TrainingSet
 from lambdamart_kit.runtime.randomness import make_rng
@@ -132,7 +134,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             float32. NaN is a missing value. A categorical column of a DataFrame is passed on to the trees as
             one.
         y : (n_samples,) array-like
-            Graded relevance: finite and >= 0, more is better.
+            Graded relevance: finite and >= 0, more is better. With the objective
+            :class:`~lambdamart_kit.objectives.Combined` a column for each goal, in `y_val` too.
         qid : (n_samples,) array-like, optional
             Query of each row: any hashable ids, in any row order. None takes all rows as one query, and
             warns.
@@ -199,6 +202,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         )
         if given.has_one_query:
             self._warn_single_query()
+        if self._goals() is not None:
+            given.refuse("position", by="the objective Combined", remedy="clicks have no other goals")
         if self._weighs_documents():
             given = given.weights_of_one_query()
         else:
@@ -254,12 +259,30 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             self._learn_categories(X)
         checked = self.training_features(X)
         validate_data(self, X, given.y, skip_check_array=True, reset=not continues)
-        n_threads = self._n_threads()
-        signed = self._takes_signed_labels()
-        rows = order_rows(checked, given.y, **given.aligned(), n_threads=n_threads, signed=signed)
+        rows = self._order_rows(checked, given)
         self.n_queries_in_ = rows.queries.n_queries
         self.single_query_ = given.has_one_query
         return rows
+
+    def _order_rows(self, checked: Features, given: FitInput | HeldOutInput, suffix: str = "") -> OrderedRows:
+        """Rows with checked features in canonical order, with the labels of all goals."""
+        y = given.y
+        signed = self._takes_signed_labels()
+        goals = self._goals()
+        labels = None
+        if goals is not None:
+            labels = check_goal_labels(y, goals, name=f"y{suffix}")
+            y = labels[:, 0]
+            signed = goals.takes_signed()[0]
+        n_threads = self._n_threads()
+        return order_rows(
+            checked, y, **given.aligned(), n_threads=n_threads, suffix=suffix, signed=signed, goals=labels
+        )
+
+    def _goals(self) -> Combined | None:
+        """The several goals of the objective, if it has them."""
+        found = getattr(self, "objective", None)
+        return found if isinstance(found, Combined) else None
 
     def _weighs_documents(self) -> bool:
         """Whether the ranker and its objective can use `document_weight`."""
@@ -303,15 +326,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
                 f"'init_score{part.suffix}' must be given with 'init_score' and only then, so that held-out "
                 f"rows are scored as training rows are; {given} given"
             )
-        n_threads = self._n_threads()
-        rows = order_rows(
-            checked,
-            part.y,
-            **part.aligned(),
-            n_threads=n_threads,
-            suffix=part.suffix,
-            signed=self._takes_signed_labels(),
-        )
+        rows = self._order_rows(checked, part, part.suffix)
         if part.qid is not None and trained is not None:
             trained.warn_if_cut(rows.queries, measured=repr(name), stacklevel=6)
         return HeldOutRows(part.name, rows)
@@ -324,6 +339,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             watch,
             n_threads=self._n_threads(),
             track_training=getattr(self, "track_training", False),
+            goals=self._goals(),
         )
 
     def _rng(self) -> np.random.Generator:
@@ -462,7 +478,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         X : (n_samples, n_features) array-like, DataFrame or sparse matrix
             Features of the rows, in the columns of the fit.
         y : (n_samples,) array-like
-            Graded relevance.
+            Graded relevance; a column for each goal of the objective Combined, whose metrics are averaged by
+            weight.
         qid : (n_samples,) array-like
             Query of each row.
         sample_weight : (n_samples,) array-like, optional
@@ -496,15 +513,16 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             if document_weight is not None:  # a fit leaves documents of weight 0 out
                 _, queries = queries.present(queries.sort(np.asarray(document_weight)) > 0)
             traces.warn_if_cut(queries, measured="the rows that 'score' got", stacklevel=2)
-        value = self.find_metric()(
-            y,
-            scores,
-            qid,
-            sample_weight=sample_weight,
-            document_weight=document_weight,
-            n_jobs=getattr(self, "n_jobs", None),
-        )
-        return float(value)
+        options: dict[str, Any] = {
+            "sample_weight": sample_weight,
+            "document_weight": document_weight,
+            "n_jobs": getattr(self, "n_jobs", None),
+        }
+        goals = self._goals()
+        if goals is None:
+            return float(self.find_metric()(y, scores, qid, **options))
+        metrics = GoalMetrics.of(goals, self.find_metric())
+        return metrics.decide(metrics.measure(check_goal_labels(y, goals), scores, qid, **options))
 
     def _from_start(self, scores: FloatArray, init_score: Any, method: str) -> FloatArray:
         """Scores of the learned part added to starting scores, which a ranker fitted with them needs."""
@@ -518,7 +536,9 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         tags = super().__sklearn_tags__()
         tags.estimator_type = "regressor"
         tags.regressor_tags = RegressorTags()
-        tags.target_tags = replace(tags.target_tags, required=True, positive_only=True)
+        several = self._goals() is not None
+        shape = {"multi_output": several, "single_output": not several}
+        tags.target_tags = replace(tags.target_tags, required=True, positive_only=True, **shape)
         tags.input_tags.allow_nan = self._allows_nan
         tags.input_tags.sparse = self._accepts_sparse
         return tags

@@ -13,6 +13,7 @@ from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import (
     OBJECTIVES,
     Bound,
+    Combined,
     Objective,
     names_rows,
     resolve_objective,
@@ -42,6 +43,8 @@ def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None
         If an objective that names rows would get only some of them, or if the labels leave nothing to learn.
     """
     found = resolve_objective(objective)
+    if isinstance(found, Combined):
+        return _scaled_goals(found, train)
     if names_rows(found):
         if held_out is not None:
             raise ValueError(
@@ -56,12 +59,22 @@ def find_objective(objective: Any, train: OrderedRows, *, held_out: float | None
     return found
 
 
+def _scaled_goals(goals: Combined, train: OrderedRows) -> Objective:
+    """Several goals, their scales taken from the training rows."""
+    for at, (name, member) in enumerate(zip(goals.names, goals.members())):
+        of = f"goal {name!r}, objective {type(member).__name__} (a remedy: LambdaNDCG(gain='linear'))"
+        warn_of_amounts(train.labels[:, at], getattr(member, "gain", None), of=of)
+    return goals.scaled_to(
+        train.labels, train.queries, train.sample_weight, document_weight=train.document_weight, n_threads=1
+    )
+
+
 def bind_rows(objective: Objective, train: OrderedRows, *, n_threads: int) -> Bound:
     """Bind the objective to rows in canonical order, with a correction for position bias if they have one.
 
     An objective that names rows is bound to the rows in the order they were given in.
     """
-    y = train.y
+    y = train.y if train.goals is None else train.goals
     queries = train.queries
     sample_weight = train.sample_weight
     if train.document_weight is not None:
@@ -89,7 +102,7 @@ def _bind_documents(objective: Objective, train: OrderedRows, n_threads: int) ->
         )
     weighing = cast(LabelObjective, objective)
     bound: Bound = weighing.bind(
-        train.y,
+        train.y if train.goals is None else train.goals,
         train.queries,
         train.sample_weight,
         document_weight=train.document_weight,
@@ -119,6 +132,7 @@ class BoundFrom:
         self._start = start
         if hasattr(bound, "skip_calls"):
             self.skip_calls = bound.skip_calls
+        self.balance = getattr(bound, "balance", None)
 
     def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian at the starting scores plus `scores`."""

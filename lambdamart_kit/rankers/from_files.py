@@ -13,7 +13,7 @@ from lambdamart_kit.files.bin_cache import BinCache, open_bin_cache
 from lambdamart_kit.files.chunk import Columns, for_other_files
 from lambdamart_kit.files.row_files import Files, RowFiles
 from lambdamart_kit.files.training import FileRows, FileTraining, sample_size
-from lambdamart_kit.objectives import names_rows, resolve_objective
+from lambdamart_kit.objectives import Combined, names_rows, resolve_objective
 from lambdamart_kit.rankers.columns.categories import FeatureColumns, categorical_columns
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.rankers.tree_ranker import TreeRanker
@@ -72,6 +72,11 @@ def _check_parameters(ranker: TreeRanker) -> None:
         raise ValueError(
             f"'n_bags' must be 1 to fit files; got {ranker.n_bags}; fit rankers with different "
             "'random_state' and take the mean of their scores, or load the rows into memory"
+        )
+    if isinstance(ranker.objective, Combined):
+        raise ValueError(
+            "'objective' must have one goal to fit files; got Combined, whose goals need a column of labels "
+            "each; load the rows into memory and call fit"
         )
     if names_rows(resolve_objective(ranker.objective)):
         raise ValueError(

@@ -27,6 +27,7 @@ from lambdamart_kit.core.precision import warn_of_merged_values, warn_of_merging
 from lambdamart_kit.core.typing import Array
 from lambdamart_kit.export.model import InputScaling
 from lambdamart_kit.objectives import weighs_documents
+from lambdamart_kit.objectives.balance import Balance
 from lambdamart_kit.rankers import saving
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker, merged_history
 from lambdamart_kit.rankers.binding import named_objective
@@ -34,6 +35,7 @@ from lambdamart_kit.rankers.click_learning import POSITION_BIAS, LearnsFromClick
 from lambdamart_kit.rankers.columns.scaling import KINDS, InputTransform, Kind
 from lambdamart_kit.rankers.steering.curves import HasLearningCurve
 from lambdamart_kit.rankers.steering.events import CallUser, check_callbacks
+from lambdamart_kit.rankers.steering.goals import hold_constraints, warn_of_constraints
 from lambdamart_kit.rankers.steering.parameters import STEERING
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
@@ -107,19 +109,23 @@ class GradientRanker(HasLearningCurve, LearnsFromClicks, BaggedRanker):
             warn_of_merging_transform(train.X, self.inputs_, names, reader)
 
     @contextmanager
-    def _rounds(self, data: TrainingSet, watch: Stopwatch) -> Iterator[tuple[History, AfterRound]]:
+    def _rounds(
+        self, data: TrainingSet, watch: Stopwatch, balance: Balance | None = None
+    ) -> Iterator[tuple[History, AfterRound]]:
         """Context manager around the rounds: yields their history, and a function to call after each round.
 
-        At the end of the block it sets `n_iter_`, `best_score_` and `evals_result_`.
+        At the end of the block it sets `n_iter_`, `best_score_` and `evals_result_`. With constraints on
+        goals, `balance` is what moves after each round.
         """
         eval_sets = self._eval_sets(data, watch)
+        holding = hold_constraints(self._goals(), self.find_metric(), balance, data, eval_sets)
         held_out: list[tuple[EvalSet, Any]] = [(e, self.inputs_(e.X)) for e in eval_sets]
         history = History.of(eval_sets, self.min_delta)
         check = check_callbacks(self.callbacks)
         call_user = CallUser(check, eval_sets, history, started=watch.started, bag=data.bag, turn=self._turn)
         done = 0
         with RoundsProgress(self.max_iter, label=type(self).__name__, enabled=bool(self.verbose)) as progress:
-            callbacks: list[Callback] = [history, progress, call_user]
+            callbacks: list[Callback] = [history, progress, call_user, *holding]
             if self.early_stopping_rounds is not None:
                 callbacks.append(EarlyStopping(history, self.early_stopping_rounds))
 
@@ -136,6 +142,7 @@ class GradientRanker(HasLearningCurve, LearnsFromClicks, BaggedRanker):
         self.n_iter_ = done if self.early_stopping_rounds is None else history.best_round
         self.best_score_ = history.values[self.n_iter_ - 1] if eval_sets else float("nan")
         self.evals_result_ = history.results(eval_sets)
+        warn_of_constraints(holding, history, self.n_iter_)
 
     def _snapshot(self, n_rounds: int, weights: Any) -> Self:
         """A fitted ranker with the weights after `n_rounds` rounds."""

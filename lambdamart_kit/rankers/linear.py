@@ -197,6 +197,12 @@ class LinearRanker(GradientRanker):
             raise ValueError(
                 "'callbacks' must hold no schedule with LinearRanker, whose Newton steps have no rate"
             )
+        goals = self._goals()
+        if goals is not None and goals.constraints:
+            raise ValueError(
+                "'constraints' must be None with LinearRanker, which does not learn in small rounds; fit it "
+                "with several weights by pareto_front, and take front.best(...)"
+            )
         objective = find_objective(self.objective, train, held_out=self.validation_fraction)
         with watch.remainder("solver"), one_blas_thread():
             bound = bind_rows(objective, train, n_threads=self._n_threads())

@@ -201,7 +201,7 @@ class NeuralRanker(GradientRanker):
         rng = self._rng()
         with watch.remainder("network"), one_blas_thread():
             batches = self._batches(objective, train, rng, watch)
-            with self._rounds(data, watch) as (history, after_round):
+            with self._rounds(data, watch, getattr(objective, "balance", None)) as (history, after_round):
                 best = self._train(batches, history, after_round, rng)
         if self.early_stopping_rounds is not None:
             self.coefs_, self.intercepts_ = best

@@ -417,6 +417,7 @@ def _registered(cls: type) -> bool:
 def _objective_classes() -> dict[str, type]:
     """Objectives and position biases by class name: only these are ever made from a file."""
     from lambdamart_kit.clicks import POSITION_BIASES, KnownPropensities
-    from lambdamart_kit.objectives import OBJECTIVES
+    from lambdamart_kit.objectives import OBJECTIVES, Combined
 
-    return {cls.__name__: cls for cls in (*OBJECTIVES.values(), *POSITION_BIASES.values(), KnownPropensities)}
+    classes = (*OBJECTIVES.values(), Combined, *POSITION_BIASES.values(), KnownPropensities)
+    return {cls.__name__: cls for cls in classes}

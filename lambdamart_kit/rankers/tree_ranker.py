@@ -49,6 +49,7 @@ from lambdamart_kit.rankers.columns.constraints import interaction_groups, monot
 from lambdamart_kit.rankers.steering.callbacks import find_schedule
 from lambdamart_kit.rankers.steering.curves import HasLearningCurve
 from lambdamart_kit.rankers.steering.events import CallUserOfTrees, check_callbacks
+from lambdamart_kit.rankers.steering.goals import hold_constraints, warn_of_constraints
 from lambdamart_kit.rankers.steering.init_models import find_init_model
 from lambdamart_kit.rankers.steering.parameters import STEERING
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
@@ -200,6 +201,7 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
             return
         bound = self._bind(train)
         go_on_after(n_before, bound)
+        balance = getattr(bound, "balance", None)
         if not isinstance(bound, LibraryObjective):
             if train.debiasing is not None:
                 train, bound = collapse(train, bound)
@@ -209,6 +211,8 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         settings = self.booster_settings(n_estimators, n_before)
         eval_sets = self._eval_sets(data, watch)
         history = History.of(eval_sets, self.min_delta)
+        holding = hold_constraints(self._goals(), self.find_metric(), balance, data, eval_sets)
+        self._check_constraints(bool(holding))
         call_user = CallUserOfTrees(
             self._snapshot,
             check_callbacks(self.callbacks),
@@ -227,8 +231,25 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
                 eval_sets=eval_sets,
                 start=start,
                 history=history,
-                callbacks=[call_user],
+                callbacks=[call_user, *holding],
                 continues=self._continues(),
+            )
+        kept = history.best_round if self.early_stopping_rounds is not None else len(history.values)
+        warn_of_constraints(holding, history, kept)
+
+    def _check_constraints(self, has_constraints: bool) -> None:
+        """Raise if constraints meet a fit that goes on from an earlier one, whose multipliers are gone."""
+        if not has_constraints:
+            return
+        if self._continues():
+            raise ValueError(
+                "'warm_start' must be False with 'constraints': the multipliers of the earlier fit are not "
+                "kept; fit all trees at once, or use weights without constraints"
+            )
+        if "checkpoint" in (self.booster_params or {}):
+            raise ValueError(
+                "'booster_params' must hold no checkpoint with 'constraints', whose multipliers it does not "
+                "keep; leave it out, or use weights without constraints"
             )
 
     def _start(self, data: TrainingSet) -> Model | None:

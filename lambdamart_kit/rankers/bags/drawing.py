@@ -59,7 +59,7 @@ def draw_bags(
     rng : numpy Generator
     stops_outside : bool
         Whether each bag stops early by the queries outside of it. Then one of those must have a relevant
-        document.
+        document, for every goal.
 
     Raises
     ------
@@ -68,11 +68,11 @@ def draw_bags(
     """
     teaches = rows.comparable()
     starts = rows.queries.ptr[:-1]
+    measures = rows.relevant()
     if rows.sample_weight is not None:
-        teaches &= rows.sample_weight[starts] > 0
-    measures = np.maximum.reduceat(rows.y, starts) > 0
-    if rows.sample_weight is not None:
-        measures &= rows.sample_weight[starts] > 0
+        has_weight = rows.sample_weight[starts] > 0
+        teaches &= has_weight
+        measures &= has_weight
     streams = rng.spawn(n_bags)
     return [_draw(teaches, measures if stops_outside else None, stream) for stream in streams]
 
@@ -82,7 +82,7 @@ def _draw(teaches: BoolArray, measures: BoolArray | None, rng: np.random.Generat
     for _ in range(_MOST_DRAWS):
         times = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.intp, copy=False)
         learns = teaches[times > 0].any() or not teaches.any()  # the fit says it where no query teaches
-        if learns and (measures is None or measures[times == 0].any()):
+        if learns and (measures is None or measures[:, times == 0].any(axis=1).all()):
             return Bag(times, int(rng.integers(_MOST_SEED)))
     raise ValueError(
         "'n_bags' with 'early_stopping_rounds' needs queries to stop on that a bag did not draw, and queries "

@@ -18,7 +18,7 @@ from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids
 from lambdamart_kit.rankers.bags.drawing import Bag, draw_bags
 from lambdamart_kit.rankers.base import BaseRanker
-from lambdamart_kit.rankers.binding import bind_metric
+from lambdamart_kit.rankers.steering.goals import bind_deciding
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.runtime.threads import run_tasks
@@ -172,7 +172,7 @@ class BaggedRanker(BaseRanker):
         part = train.select(scored)
         self.oob_score_ = float("nan")
         if len(part.y):
-            bound = bind_metric(self.find_metric(), part, n_threads=self._n_threads())
+            bound = bind_deciding(self.find_metric(), self._goals(), part, n_threads=self._n_threads())
             self.oob_score_ = float(bound(mean[scored[of_row]]))
 
     # --------------------------------------------------------------------------------------- predicting

@@ -1,0 +1,494 @@
+"""Several goals at once: each has its own labels and its own objective, and one ranker follows them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lambdamart_kit.core.gains import check_choice, check_relevance
+from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.objectives.balance import Balance
+from lambdamart_kit.objectives.base import (
+    Bound,
+    CallSeeds,
+    Objective,
+    go_on_after,
+    names_rows,
+    refusal_of_document_weight,
+    takes_signed_labels,
+    weighs_documents,
+)
+from lambdamart_kit.objectives.registry import resolve_objective
+
+MIXING = ("gradients", "labels")
+
+
+@dataclass(frozen=True)
+class Combined:
+    r"""Several goals, such as relevance and margin, each with its own labels and its own objective.
+
+    The ranker is fitted with a column of labels for each goal: ``fit(X, Y, qid=qid)``. With gradient
+    :math:`g_k` of goal k, its scale :math:`c_k` (the root mean square of :math:`g_k` where all scores are 0)
+    and shares :math:`p_k = w_k / \sum_j w_j`,
+
+    .. math:: g = c \sum_k p_k \frac{g_k}{c_k}, \qquad h = c \sum_k p_k \frac{h_k}{c_k}, \qquad
+              c = \sum_k p_k c_k
+
+    so that a weight means the same whatever unit an objective has, and a goal with all the weight is trained
+    as if it stood alone.
+
+    Parameters
+    ----------
+    objectives : mapping of str to str or objective
+        Name of each goal -> its objective, at least two. Columns of labels come in this order, or are found
+        by name in a DataFrame.
+    weights : mapping of str to float, optional
+        Weight of each goal, >= 0. By default goals without a constraint weigh alike, and goals with one
+        weigh 0: they count as far as their constraint asks for it. Only ratios of weights matter.
+    constraints : mapping of str to float, optional
+        What the held-out metric of a goal must reach. After each round, goals that are short gain weight
+        (see Notes). Needs held-out queries, and a ranker that learns in rounds: trees or a network.
+    metrics : mapping of str to str or Metric, optional
+        A goal's own metric, in place of the first of the ranker's `eval_metric`: with
+        ``{"margin": "ndcg(gain=linear)@10"}`` margins may be amounts.
+    mixing : {"gradients", "labels"}
+        "gradients": the mean above. "labels": at every call each query draws one goal, goal k with
+        probability :math:`p_k`, and has :math:`c\,g_k / c_k`: stochastic label aggregation, whose
+        expectation is the mean above.
+    random_state : int
+        Seed of these draws, which depend neither on the order of rows nor on threads.
+
+    Notes
+    -----
+    Early stopping, `score` and ``best_score_`` go by one number: the mean of the goals' metrics, weighted as
+    the goals are. What a goal is short of its constraint is taken off a hundred times. ``evals_result_`` has
+    that number as "combined", and the metric of each goal, such as "margin ndcg@10".
+
+    Constraints are held by multipliers, one step of an augmented Lagrangian a round: the weight of a goal
+    grows by 20 times what its held-out metric is short, each round, and falls as it is above, between its own
+    weight and 20 more. A warning says which constraints the fitted ranker does not meet.
+
+    References
+    ----------
+    Carmel, Haramaty, Lazerson and Lewin-Eytan, "Multi-objective ranking optimization for product search using
+    stochastic label aggregation", WWW 2020. Momma, Bagheri Garakani and Sun, "Multi-objective relevance
+    ranking", SIGIR Workshop on eCommerce 2019 (constraints). Mahapatra, Dong, Chen and Momma, "Multi-label
+    learning to rank through multi-objective optimization", KDD 2023, arXiv 2207.03060.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lambdamart_kit import LambdaMART
+    >>> rng = np.random.default_rng(0)
+    >>> X, qid = rng.normal(size=(400, 2)).astype(np.float32), np.repeat(np.arange(40), 10)
+    >>> Y = np.column_stack([X[:, 0] > 0.5, X[:, 1] > 0.5])             # relevance, margin
+    >>> goals = Combined({"relevance": "ndcg", "margin": "ndcg"}, weights={"relevance": 0.8, "margin": 0.2})
+    >>> ranker = LambdaMART(goals, n_estimators=20, random_state=0).fit(X, Y, qid=qid)
+    >>> bool(ranker.feature_importances_[0] > ranker.feature_importances_[1] > 0)
+    True
+    """
+
+    names_rows: ClassVar[bool] = False
+
+    objectives: Mapping[str, Any]
+    weights: Mapping[str, float] | None = None
+    constraints: Mapping[str, float] | None = None
+    metrics: Mapping[str, Any] | None = None
+    mixing: str = "gradients"
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the options; members are resolved when the objective is bound."""
+        _check_goals(self.objectives)
+        check_choice(self.mixing, MIXING, name="mixing")
+        for parameter in ("weights", "constraints", "metrics"):
+            _check_names(getattr(self, parameter), self.names, parameter)
+        weights = self.weight_of_goals()
+        if not weights.any():
+            raise ValueError(
+                "'weights' must hold a weight above 0, for something to be learned; got "
+                f"{self.weights!r}; with a constraint on every goal, give weights"
+            )
+        for goal, bound in (self.constraints or {}).items():
+            if not _is_number(bound):
+                raise ValueError(f"'constraints' must be finite numbers; that of {goal!r} is {bound!r}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the goals, in the order of the columns of labels."""
+        return tuple(self.objectives)
+
+    @property
+    def weighs_documents(self) -> bool:
+        """Whether every goal's objective can weigh documents."""
+        return all(weighs_documents(member) for member in self.members())
+
+    def members(self) -> tuple[Objective, ...]:
+        """The goals' objectives, in order.
+
+        Returns
+        -------
+        tuple of Objective
+            Names are resolved.
+        """
+        return tuple(map(resolve_objective, self.objectives.values()))
+
+    def takes_signed(self) -> tuple[bool, ...]:
+        """Whether labels of each goal may be negative, because its objective only compares them.
+
+        Returns
+        -------
+        tuple of bool
+            In the order of the goals.
+        """
+        return tuple(map(takes_signed_labels, self.members()))
+
+    def weight_of_goals(self) -> FloatArray:
+        """Weight of each goal, as given or by default.
+
+        Returns
+        -------
+        (n_goals,) float64
+            Not normalised; 0 for goals that only have a constraint.
+        """
+        bounded = self.constraints or {}
+        if self.weights is None:
+            return np.array([float(name not in bounded) for name in self.names])
+        for name in self.names:
+            if name not in self.weights and name not in bounded:
+                raise ValueError(
+                    f"'weights' must hold a weight for every goal without a constraint; {name!r} has none; "
+                    "give it 0 to leave it out"
+                )
+        for name, weight in self.weights.items():
+            if not _is_number(weight) or weight < 0:
+                raise ValueError(f"'weights' must be finite numbers >= 0; that of {name!r} is {weight!r}")
+        return np.array([float(self.weights.get(name, 0.0)) for name in self.names])
+
+    def with_weights(self, weights: Mapping[str, float] | Sequence[float]) -> Combined:
+        """The same goals with other weights, as a grid search over them takes.
+
+        Parameters
+        ----------
+        weights : mapping of str to float, or (n_goals,) sequence of float
+            Weight of each goal, by name or in the order of the goals.
+
+        Returns
+        -------
+        Combined
+            A copy.
+
+        Examples
+        --------
+        >>> goals = Combined({"relevance": "ndcg", "margin": "ndcg"})
+        >>> [goals.with_weights((w, 1 - w)).weights["margin"] for w in (0.25, 0.75)]
+        [0.75, 0.25]
+        """
+        if isinstance(weights, Mapping):
+            return replace(self, weights=dict(weights))
+        values = [float(weight) for weight in weights]
+        if len(values) != len(self.names):
+            raise ValueError(
+                f"'weights' must hold one weight for each of the {len(self.names)} goals "
+                f"{', '.join(self.names)}; got {len(values)}"
+            )
+        return replace(self, weights=dict(zip(self.names, values)))
+
+    def bind(
+        self,
+        y: ArrayLike,
+        queries: Queries,
+        sample_weight: ArrayLike | None = None,
+        *,
+        document_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> BoundGoals:
+        """Bind each goal to its column of labels; scales are taken from these rows.
+
+        Parameters
+        ----------
+        y : (n_samples, n_goals) array-like
+            A column of labels for each goal, row-aligned.
+        queries : Queries
+            How rows are grouped by query.
+        sample_weight, document_weight : (n_samples,) array-like, optional
+            Weights of queries and of documents, for all goals; row-aligned.
+        n_threads : int, optional
+            Threads of the bound objectives; None for all.
+
+        Returns
+        -------
+        BoundGoals
+            Gives gradient and hessian in ordered rows.
+        """
+        scaled = self.scaled_to(
+            y, queries, sample_weight, document_weight=document_weight, n_threads=n_threads
+        )
+        return scaled.bind(y, queries, sample_weight, document_weight=document_weight, n_threads=n_threads)
+
+    def scaled_to(
+        self,
+        y: ArrayLike,
+        queries: Queries,
+        sample_weight: ArrayLike | None = None,
+        *,
+        document_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> ScaledGoals:
+        """The goals with their scales and multipliers, to be bound to parts of these rows.
+
+        Parameters
+        ----------
+        y : (n_samples, n_goals) array-like
+            A column of labels for each goal, of all training rows.
+        queries : Queries
+            How rows are grouped by query.
+        sample_weight, document_weight : (n_samples,) array-like, optional
+            Weights of queries and of documents, row-aligned.
+        n_threads : int, optional
+            Threads; None for all.
+
+        Returns
+        -------
+        ScaledGoals
+            An objective, for one fit.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to learn for a goal.
+        """
+        weights = self.weight_of_goals()
+        bounded = self.constraints or {}
+        bounds = {at: float(bounded[name]) for at, name in enumerate(self.names) if name in bounded}
+        in_use = [weights[at] > 0 or at in bounds for at in range(len(weights))]
+        labels = goal_columns(y, len(self.names))
+        zero = np.zeros(queries.n_samples, dtype=np.float32)
+        scales = np.ones(len(weights))
+        members = self.members()
+        for name, member in zip(self.names, members):
+            if names_rows(member) or isinstance(member, Combined):
+                raise ValueError(
+                    f"'objectives' must go by labels; that of {name!r} is {self.objectives[name]!r}; use a "
+                    "name in OBJECTIVES, or an objective with options, such as LambdaNDCG(gain='linear')"
+                )
+        for at in np.flatnonzero(in_use):
+            bound = _bind(members[at], labels[:, at], queries, sample_weight, document_weight, n_threads)
+            gradient = bound.gradient_hessian(zero)[0].astype(np.float64)
+            scales[at] = np.sqrt(np.mean(gradient**2))
+            if not scales[at] > 0:
+                raise ValueError(
+                    f"'y' must teach something for every goal: where all scores are equal, the objective of "
+                    f"{self.names[at]!r} has no gradient; check its labels, or give it the weight 0"
+                )
+        return ScaledGoals(self, members, scales, Balance(weights, bounds))
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledGoals:
+    """Goals of one fit: their scales are known, and all that is bound shares the multipliers.
+
+    Attributes
+    ----------
+    goals : Combined
+    members : tuple of Objective
+    scales : (n_goals,) float64
+        Root mean square of each goal's gradient at scores of 0; 1 for goals that are not in use.
+    balance : Balance
+    """
+
+    goals: Combined
+    members: tuple[Objective, ...]
+    scales: FloatArray
+    balance: Balance
+
+    @property
+    def weighs_documents(self) -> bool:
+        """Whether `bind` takes a weight of each document."""
+        return self.goals.weighs_documents
+
+    def bind(
+        self,
+        y: ArrayLike,
+        queries: Queries,
+        sample_weight: ArrayLike | None = None,
+        *,
+        document_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> BoundGoals:
+        """Bind to some of the queries; see `Combined.bind`."""
+        labels = goal_columns(y, len(self.members))
+        bounds = [
+            _bind(member, labels[:, at], queries, sample_weight, document_weight, n_threads)
+            for at, member in enumerate(self.members)
+        ]
+        by_label = self.goals.mixing == "labels"
+        return BoundGoals(
+            bounds, self.scales, self.balance, queries if by_label else None, self.goals.random_state
+        )
+
+
+class BoundGoals(CallSeeds):
+    """Goals bound to labels and queries.
+
+    Parameters
+    ----------
+    bounds : sequence of Bound
+        One a goal.
+    scales : (n_goals,) float64
+    balance : Balance
+        Has the share of each goal, which may change from call to call.
+    draws : Queries or None
+        With these, each query draws one goal at every call; None mixes the gradients of all.
+    random_state : int
+        Seed of the draws.
+    """
+
+    def __init__(
+        self,
+        bounds: Sequence[Bound],
+        scales: FloatArray,
+        balance: Balance,
+        draws: Queries | None,
+        random_state: int,
+    ) -> None:
+        super().__init__(random_state)
+        self.balance = balance
+        self._bounds = bounds
+        self._scales = scales
+        self._draws = draws
+
+    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient and hessian at `scores`, ordered rows."""
+        shares = self.balance.shares
+        factors = float(shares @ self._scales) / self._scales
+        goal_of_row = self._draw(shares)
+        gradient = np.zeros(len(scores))
+        hessian = np.zeros(len(scores))
+        for goal, bound in enumerate(self._bounds):
+            # Members draw from streams of their own, so each must count its calls, needed or not.
+            if shares[goal] == 0:
+                go_on_after(1, bound)
+                continue
+            slope, curvature = bound.gradient_hessian(scores)
+            part = shares[goal] if goal_of_row is None else goal_of_row == goal
+            gradient += part * factors[goal] * slope
+            hessian += part * factors[goal] * curvature
+        return gradient.astype(np.float32), hessian.astype(np.float32)
+
+    def _draw(self, shares: FloatArray) -> Array | None:
+        """The goal of each row's query in this call."""
+        seed = self.next_seed()
+        if self._draws is None:
+            return None
+        drawn = np.random.default_rng(int(seed)).random(self._draws.n_queries)
+        # Shares sum to 1 but for rounding, and the last goal may have none: the end is cut off, not searched.
+        goals = np.searchsorted(np.cumsum(shares)[:-1], drawn, side="right")
+        last = int(np.flatnonzero(shares)[-1])
+        return np.minimum(goals, last)[self._draws.query_of_ordered_row]
+
+    def skip_calls(self, n_calls: int) -> None:
+        """Count `n_calls` gradients as taken, of all goals."""
+        super().skip_calls(n_calls)
+        for bound in self._bounds:
+            go_on_after(n_calls, bound)
+
+
+def goal_columns(y: ArrayLike, n_goals: int, *, name: str = "y") -> Array:
+    """Labels of several goals as an array with a column each; contents are not checked.
+
+    Raises
+    ------
+    ValueError
+        If there is not one column for each goal.
+    """
+    labels = np.asarray(y)
+    if labels.ndim != 2 or labels.shape[1] != n_goals:
+        raise ValueError(
+            f"{name!r} must hold a column of labels for each of the {n_goals} goals: expected shape "
+            f"(n_samples, {n_goals}), got {labels.shape}; numpy.column_stack puts columns side by side"
+        )
+    return labels
+
+
+def check_goal_labels(y: ArrayLike, goals: Combined, *, name: str = "y") -> FloatArray:
+    """Labels of all goals, checked as each goal's objective needs them, (n_samples, n_goals) float64.
+
+    Columns of a DataFrame are found by the names of the goals.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or holds unusable labels.
+    """
+    given = getattr(y, "columns", None)
+    if given is not None:
+        known = [str(column) for column in given]
+        wrong = [column for column in goals.names if known.count(column) != 1]
+        if wrong or len(known) != len(goals.names):
+            raise ValueError(
+                f"{name!r} must have the columns {', '.join(map(repr, goals.names))}, one for each goal, and "
+                f"no others; got {', '.join(map(repr, known))}; select the columns, or pass an array"
+            )
+        table: Any = y
+        columns = [table[given[known.index(column)]] for column in goals.names]
+        labels = np.column_stack([np.asarray(column) for column in columns])
+    else:
+        labels = goal_columns(y, len(goals.names), name=name)
+    checked = [
+        check_relevance(labels[:, at], name=f"{name}, goal {goal}", signed=signed)
+        for at, (goal, signed) in enumerate(zip(goals.names, goals.takes_signed()))
+    ]
+    return np.column_stack(checked)
+
+
+def _bind(
+    member: Objective,
+    labels: Array,
+    queries: Queries,
+    sample_weight: ArrayLike | None,
+    document_weight: ArrayLike | None,
+    n_threads: int | None,
+) -> Bound:
+    if document_weight is not None and not weighs_documents(member):
+        raise ValueError(refusal_of_document_weight(member))
+    weighing: dict[str, Any] = {} if document_weight is None else {"document_weight": document_weight}
+    return member.bind(labels, queries, sample_weight, **weighing, n_threads=n_threads)
+
+
+def _check_goals(objectives: Any) -> None:
+    if not isinstance(objectives, Mapping) or len(objectives) < 2:
+        raise ValueError(
+            "'objectives' must map the names of at least two goals to their objectives, as in "
+            f"{{'relevance': 'ndcg', 'margin': 'ndcg'}}; got {objectives!r}"
+        )
+    for name, objective in objectives.items():
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"'objectives' must have names as keys; got {name!r}")
+        try:
+            resolve_objective(objective)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"'objectives', goal {name!r}: {error}") from None
+
+
+def _check_names(given: Any, names: tuple[str, ...], parameter: str) -> None:
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{parameter!r} must map names of goals to values; got {type(given).__name__}")
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{parameter!r} must name goals, which are {', '.join(map(repr, names))}; got "
+            f"{', '.join(map(repr, unknown))}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
