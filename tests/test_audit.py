@@ -150,6 +150,20 @@ def test_reports():
     assert str(audit(PreferencePairs.read([])))
 
 
+def test_agreement_on_a_few_shared_votes_is_not_printed_beside_that_on_many():
+    votes = [("p", f"a{i}", f"b{i}", judge) for i in range(25) for judge in ("ann", "bob", "cyd")]
+    votes += [("p", "b0", "a0", "dee")]
+    rows = [dict(zip(("prompt", "chosen", "rejected", "judge"), vote)) for vote in votes]
+    report = audit(PreferencePairs.read(rows))
+    assert report.annotators["annotator"].tolist()[0] == "dee"
+    text = report.to_markdown()
+    assert "| ann | 25 | 25 | 1.000 |" in text
+    assert "| dee |" not in text
+    assert "| ... 1 with fewer than 20 shared votes |" in text
+    alone = audit(PreferencePairs.read([{"prompt": "p", "chosen": "a", "rejected": "b", "judge": "ann"}]))
+    assert "1 annotators, none of whom judged" in alone.to_markdown()
+
+
 def test_annotator_column_must_exist():
     with pytest.raises(ValueError, match="'annotator' must be a column; got 'who'"):
         audit(read(("p", "a", "b")), annotator="who")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from scipy.stats import norm, t
 
 from lambdamart_kit.preferences import PreferencePairs
 from lambdamart_kit.preferences.judges.controls import read_controlled_votes
@@ -18,6 +19,7 @@ from lambdamart_kit.preferences.judges.effects import (
     swap_consistency,
 )
 from lambdamart_kit.preferences.judges.judged import JudgedPairs
+from lambdamart_kit.preferences.judges.logistic import with_tests
 from lambdamart_kit.preferences.judges.report import judge_report, vote_agreement
 
 MODELS = {"gpt-x": 0.8, "claude-y": 0.2, "qwen-z": -0.3, "llama-w": -0.7}
@@ -114,6 +116,40 @@ def test_position_of_judges_who_always_vote_for_the_first():
     assert np.isfinite(table["estimate"]["gpt-judge"])
     text = judge_report(PreferencePairs.read(rows)).to_markdown()
     assert "they all went one way" in text
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_votes_on_one_prompt_do_not_make_chance_look_sure(named):
+    """Scores sum to zero over a single cluster, so its sandwich is zero whatever the votes."""
+    rows = battles(200, seed=4)
+    for row in rows:
+        row["prompt"] = "the only question"
+        if not named:
+            del row["model_a"], row["model_b"]
+    table = position_effect(judged(rows)).set_index("judge")
+    assert (table["se"] > 0.1).all()
+    assert 0.12 < table["se"]["all"] < 0.25  # 2 over the square root of 200, and more beside strengths
+    np.testing.assert_allclose(table["p"], 2 * norm.sf(np.abs(table["estimate"] / table["se"])))
+    assert (table["p"] > 0.01).all()
+
+
+def test_few_prompts_make_a_wider_test():
+    found = with_tests(
+        ["x", "y", "z"], np.array([1.0, 1.0, 1.0]), np.full(3, 0.3), np.full(3, 0.5), np.array([5, 19, 20])
+    )
+    assert found["se"].tolist() == [0.5, 0.5, 0.3]
+    np.testing.assert_allclose(found["p"], 2 * t.sf([2.0, 2.0, 10 / 3], [4, 18, 19]))
+    wider = with_tests(["x"], np.array([1.0]), np.array([0.7]), np.array([0.5]), np.array([5]))
+    assert wider["se"].tolist() == [0.7]
+
+
+def test_readers_are_told_what_chance_finds():
+    judges = tuple(f"judge {i}" for i in range(12))
+    text = judge_report(PreferencePairs.read(battles(600, judges=judges))).to_markdown()
+    assert "Of 13 tests, about 1 would have p below 0.05 by chance alone." in text
+    few = judge_report(PreferencePairs.read(battles(300))).to_markdown()
+    assert "by chance alone" not in few
+    assert "votes on one prompt may hang together" in few
 
 
 def test_style_is_told_from_strength():

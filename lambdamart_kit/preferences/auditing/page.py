@@ -196,7 +196,7 @@ def _judges(report: AuditReport) -> list[Section]:
     parts: list[Markup] = []
     judges = report.judges
     if judges.scale is not None:
-        parts.append(paragraph(judges.scale.describe()))
+        parts.append(paragraph(judges.verdict_on_scale()))
         cycles = judges.scale.hodge.worst_cycles(5, triangles_only=len(judges.scale.hodge.triangles) > 0)
         if len(cycles):
             parts.append(_frame_table("The strongest cycles", cycles))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MOST_CLUSTERS = 10
 _EXCERPT = 60  # characters of a prompt in the report for people
+_FEW_SHARED = 20  # votes below which an annotator's agreement says little
 _MOST_ANNOTATORS = 20  # in the report for people, the least agreeing first
 
 MEANING = {
@@ -228,6 +229,9 @@ def _annotator_lines(annotators: pd.DataFrame) -> list[str]:
     if not len(compared):
         none = "none of whom judged responses on which the others have a majority."
         return ["", f"{len(annotators)} annotators, {none}"]
+    # Who shares a vote or two with the others agrees with all of them or with none by chance.
+    enough = compared[compared["shared"] >= _FEW_SHARED]
+    shown = (enough if len(enough) else compared).head(_MOST_ANNOTATORS)
     lines = [
         "",
         f"{len(annotators)} annotators, of whom {len(compared)} judged responses on which the others have a "
@@ -238,8 +242,12 @@ def _annotator_lines(annotators: pd.DataFrame) -> list[str]:
     ]
     lines += [
         f"| {r['annotator']} | {r['votes']} | {r['shared']} | {r['agreement']:.3f} |"
-        for r in compared.head(_MOST_ANNOTATORS).to_dict("records")
+        for r in shown.to_dict("records")
     ]
-    if len(compared) > _MOST_ANNOTATORS:
-        lines.append(f"| ... {len(compared) - _MOST_ANNOTATORS} more | | | |")
+    few = len(compared) - len(enough) if len(enough) else 0
+    more = len(compared) - few - len(shown)
+    if more:
+        lines.append(f"| ... {more} more | | | |")
+    if few:
+        lines.append(f"| ... {few} with fewer than {_FEW_SHARED} shared votes | | | |")
     return lines

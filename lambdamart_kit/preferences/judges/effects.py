@@ -3,6 +3,7 @@
 Where the models that wrote the responses are known, an effect is a covariate of a Bradley-Terry fit, so that
 a strong model that is often shown first does not look like an advantage of the first place. Otherwise it is a
 logistic regression on the votes alone, which is right if the better response is first as often as not.
+Votes on one prompt may hang together; see :func:`lambdamart_kit.preferences.judges.logistic.with_tests`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pandas as pd
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.preferences.judges.families import family
 from lambdamart_kit.preferences.judges.judged import JudgedPairs
-from lambdamart_kit.preferences.judges.logistic import effect_table
+from lambdamart_kit.preferences.judges.logistic import clusters_of, effect_table, with_tests
 
 FEW_VOTES = 20  # votes below which a judge gets no effect of its own
 _MOST_JUDGES = 30  # that get an effect of their own, those with the most votes
@@ -206,4 +207,11 @@ def _fit_with_strengths(votes: JudgedPairs, columns: pd.DataFrame) -> pd.DataFra
     fitted = BradleyTerry(on_disconnected="components").fit(
         votes.models, votes.outcome, covariates=columns, groups=votes.prompt
     )
-    return fitted.coefficients(method="clustered").drop(columns=["lower", "upper"])
+    clustered = fitted.coefficients(method="clustered")
+    return with_tests(
+        clustered["term"].tolist(),
+        clustered["estimate"].to_numpy(),
+        clustered["se"].to_numpy(),
+        fitted.coefficients(method="sandwich")["se"].to_numpy(),
+        clusters_of(columns.to_numpy(np.float64), votes.prompt),
+    )

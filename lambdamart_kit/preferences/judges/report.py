@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lambdamart_kit.preferences.strengths.goodness import GoodnessOfFit
 
 _MOST_CROWD_VOTES = 200_000  # votes up to which reliabilities are fitted, for seconds and not minutes
+_MANY_TESTS = 10  # from which a reader is told how many are below 0.05 by chance
 _SHOWN = 10  # judges in the report for people
 
 _NO_ESTIMATE = (
@@ -35,7 +36,8 @@ TITLES = {
     "swap": "The same two responses in both orders: does the verdict stay?",
     "style": "Style: log-odds of a response that has all of it against one that has none",
     "self_preference": "Self-preference: log-odds of a model of the judge's own family",
-    "reliability": "Reliability of judges (Crowd-BT): 1 sound, 0.5 a coin",
+    "reliability": "Reliability of judges (Crowd-BT): 1 votes as the strengths of all votes say, 0.5 is a "
+    "coin, below 0.5 is for the weaker one",
 }
 
 
@@ -67,6 +69,10 @@ class JudgeReport:
     def __bool__(self) -> bool:
         return any(value is not None for value in vars(self).values())
 
+    def verdict_on_scale(self) -> str:
+        """Whether one strength a model describes the votes, in words; empty where that was not tested."""
+        return "" if self.scale is None else self.scale.describe(groups="on one prompt")
+
     def to_dict(self) -> Settings:
         """All of it as JSON can say it."""
         found: dict[str, Any] = {}
@@ -87,7 +93,7 @@ class JudgeReport:
                 "p": _json(self.scale.p_value),
                 "cyclic_share": self.scale.hodge.cyclicity,
                 "worst_cycles": worst.to_dict("records"),
-                "verdict": self.scale.describe(),
+                "verdict": self.verdict_on_scale(),
             }
         return found
 
@@ -104,11 +110,12 @@ class JudgeReport:
                 f"{a.n_units} pairs with several votes. 1 is perfect, 0 is chance.",
             ]
         if self.scale is not None:
-            lines += ["", self.scale.describe()]
+            lines += ["", self.verdict_on_scale()]
         for name, title in TITLES.items():
             table = getattr(self, name)
             if table is not None:
                 lines += ["", f"{title}.", "", *_markdown(table)]
+                lines += _chance_findings(table)
                 if "estimate" in table and table["estimate"].isna().any():
                     lines += ["", _NO_ESTIMATE]
         return "\n".join(lines) + "\n"
@@ -229,6 +236,14 @@ def scale_of_models(votes: JudgedPairs) -> GoodnessOfFit | None:
         return None
     fit = fitted.goodness_of_fit(n_replicates=0)
     return fit if fit.degrees_of_freedom > 0 else None
+
+
+def _chance_findings(table: pd.DataFrame) -> list[str]:
+    """How many of many tests are below 0.05 by chance alone."""
+    n_tests = int(table["p"].notna().sum()) if "p" in table and "judge" in table else 0
+    if n_tests < _MANY_TESTS:
+        return []
+    return ["", f"Of {n_tests} tests, about {0.05 * n_tests:.0f} would have p below 0.05 by chance alone."]
 
 
 def _markdown(table: pd.DataFrame) -> list[str]:
