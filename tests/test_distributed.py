@@ -129,9 +129,11 @@ def test_every_objective_learns_what_it_learns_locally(client, rows, dask_rows, 
     fitted = DaskLambdaMART(objective, **params).fit(X, y, qid=qid)
     local = LambdaMART(objective, n_jobs=1, **params).fit(rows.X, rows.y, qid=rows.qid)
     there, here = fitted.predict(rows.X), local.predict(rows.X)
-    # Objectives that draw at random draw by a query's place among those of the worker.
-    draws = objective in ("yeti", "xendcg", "ndcg1")
-    assert np.corrcoef(there, here)[0, 1] > (0.9 if draws or booster == "lightgbm" else 0.999)
+    # Scores of another objective are off by .46 to 1.2 standard deviations. Objectives that draw at random do
+    # so by a query's place among those of its worker, and were off by .25 and .11. LightGBM counts rows of a
+    # leaf from its hessian, worker by worker, and was off by up to .17.
+    limit = {"yeti": 0.35, "xendcg": 0.2}.get(objective, 0.25 if booster == "lightgbm" else 1e-3)
+    assert np.sqrt(np.mean((there - here) ** 2)) < limit * here.std()
 
 
 @pytest.mark.parametrize(
@@ -198,9 +200,11 @@ def test_frames_with_ids_of_any_type(client, rows, kind):
         assert fitted.feature_names_in_.tolist() == [f"f{j}" for j in range(6)]
     plain = DaskLambdaMART(**SMALL).fit(*spread(rows)[:2], qid=spread(rows)[2])
     assert fitted.n_queries_in_ == 80
+    # Other queries are on other workers, so sums differ in float order. With two queries taken for one,
+    # scores differ by 0.4.
     np.testing.assert_allclose(
-        fitted.to_local().model_.predict(rows.X), plain.model_.predict(rows.X), atol=0.2
-    )  # other queries on other workers: float order, and ties between splits
+        fitted.to_local().model_.predict(rows.X), plain.model_.predict(rows.X), rtol=0, atol=1e-4
+    )
 
 
 def test_categories_are_coded_alike_on_all_workers(client, rows):

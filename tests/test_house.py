@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -153,3 +155,23 @@ def test_one_assignment_a_line(folder):
 def test_hard_rooms_are_explained(folder):
     texts = [path.read_text() for path in sources(folder)]
     assert sum(map(comments, texts)) / sum(map(code_lines, texts)) >= LEAST_COMMENTS[folder]
+
+
+# What a name in importorskip is called where it is installed from, and what tests do without: MLflow takes
+# 60 packages with it, PyTerrier a Java machine.
+INSTALLED_AS = {"pytrec_eval": "pytrec-eval-terrier", "ir_measures": "ir-measures", "distributed": "dask"}
+NOT_IN_THE_TEST_EXTRA = {"mlflow", "pyterrier"}
+
+
+def test_the_documented_command_skips_no_comparison():
+    """Packages without which tests are skipped are in the extra that README's command installs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    names = {re.split(r"[<>=\[]", line)[0] for line in (*project["dependencies"], *extras["test"])}
+    of_extras = re.search(r"lambdamart-kit\[(.*)\]", extras["test"][0]).group(1).split(",")
+    names |= {re.split(r"[<>=\[]", line)[0] for extra in of_extras for line in extras[extra]}
+    texts = [path.read_text() for path in (ROOT / "tests").glob("*.py")]
+    skipped = {name.split(".")[0] for text in texts for name in re.findall(r'importorskip\("([\w.]+)"', text)}
+    assert len(skipped) > 15
+    assert {INSTALLED_AS.get(name, name) for name in skipped} - names == NOT_IN_THE_TEST_EXTRA
+    assert '".[test]"' in (ROOT / "README.md").read_text()

@@ -502,6 +502,40 @@ def test_missing_values(name, train, test, rng):
     assert np.isfinite(ranker.predict(np.full_like(test.X, np.nan))).all()
 
 
+@every_ranker
+@pytest.mark.parametrize("missing_is_better", [True, False])
+def test_a_missing_value_says_what_it_said_in_training(name, missing_is_better, rng):
+    """Only whether the first feature is missing tells the labels; its values tell nothing."""
+    X = rng.normal(size=(1200, 3)).astype(np.float32)
+    is_missing = rng.random(1200) < 0.3
+    X[is_missing, 0] = np.nan
+    y = is_missing if missing_is_better else ~is_missing
+    ranker = clone(RANKERS[name]).fit(X, y.astype(float), qid=np.arange(1200) // 20)
+    probe = rng.normal(size=(400, 3)).astype(np.float32)
+    probe[::2, 0] = np.nan
+    scores = ranker.predict(probe)
+    better, worse = (scores[::2], scores[1::2]) if missing_is_better else (scores[1::2], scores[::2])
+    assert better.min() > worse.max()
+
+
+def _first_gain(ranker):
+    """Gain of the root of the first tree, as the library of the trees tells it; 0 for a single leaf."""
+    table = ranker.booster_.trees_to_dataframe()
+    return float(np.nan_to_num(table["Gain" if "Gain" in table else "split_gain"].to_numpy(dtype=float))[0])
+
+
+@every_boosted
+def test_the_least_gain_of_a_split_is_that_of_its_library(name, train):
+    if name == "catboost":
+        pytest.skip("CatBoost has no such parameter")
+    ranker = clone(RANKERS[name]).set_params(n_estimators=1, num_leaves=2)
+    gain = _first_gain(ranker.fit(train.X, train.y, qid=train.qid))
+    assert gain > 0
+    for factor, is_split in ((0.97, True), (1.03, False)):
+        ranker.set_params(min_split_gain=factor * gain).fit(train.X, train.y, qid=train.qid)
+        assert (len(np.unique(ranker.predict(train.X))) > 1) == is_split
+
+
 @every_boosted
 def test_monotone_constraints(name, train):
     if name == "catboost":

@@ -376,12 +376,28 @@ def test_light_rows_count_and_move_the_leaves(rng):
     (whole,), _, _ = grow(X, gradient, hessian, num_leaves=12, min_child_samples=60, mvs_noise=0.0)
     assert tree.leaf_count.sum() == 3000
     assert tree.gain[0] != whole.gain[0]
-    assert tree.gain[0] == pytest.approx(whole.gain[0], rel=0.3)
     for leaf, rows in enumerate(rows_of(tree, binned)):
         G, H = gradient[rows].astype(float).sum(), hessian[rows].astype(float).sum()
         assert tree.leaf_value[leaf] == pytest.approx(-0.1 * G / H, rel=1e-6)
         assert tree.leaf_count[leaf] == len(rows)
         assert (scores[rows] == tree.leaf_value[leaf]).all()
+
+
+@pytest.mark.usefixtures("samples_few")
+def test_the_gain_of_the_rows_drawn_is_on_average_that_of_all():
+    """Each row drawn weighs one over its chance. Ratios spread by 0.11, so their mean of 20 does by .025."""
+    ratios = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, _, _ = problem(rng, 3000)
+        gradient = (X[:, 0] * np.exp(2 * rng.normal(size=3000))).astype(np.float32)
+        hessian = np.abs(gradient) + np.float32(1e-3)
+        stump = {"num_leaves": 2, "min_child_samples": 60}
+        (drawn,), _, _ = grow(X, gradient, hessian, mvs_noise=1.0, **stump)
+        (whole,), _, _ = grow(X, gradient, hessian, mvs_noise=0.0, **stump)
+        ratios.append(drawn.gain[0] / whole.gain[0])
+    assert 0.05 < np.std(ratios) < 0.2
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.08)
 
 
 @pytest.mark.parametrize("direction", [1, -1])
@@ -462,6 +478,24 @@ def test_nothing_to_split(rng):
         (tree,), scores, _ = grow(data, gradient, hessian, **settings)
         assert tree.n_leaves == 1
         assert scores[0] == pytest.approx(-0.1 * gradient.sum() / hessian.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("reg_lambda", [0.0, 20.0])
+@pytest.mark.parametrize("factor", [1.0, 2.0**20])
+def test_the_least_gain_of_a_split_is_in_the_units_of_its_gain(rng, factor, reg_lambda):
+    """Histograms hold integers on a scale of their own, which must not show."""
+    X, gradient, hessian = problem(rng)
+    gradient = gradient * np.float32(factor)
+    settings = {"num_leaves": 2, "reg_lambda": reg_lambda}
+    (tree,), _, binned = grow(X, gradient, hessian, **settings)
+    parts = [*rows_of(tree, binned), range(len(X))]
+    g = np.array([gradient[list(rows)].sum(dtype=float) for rows in parts])
+    h = np.array([hessian[list(rows)].sum(dtype=float) for rows in parts])
+    left, right, whole = g**2 / (h + reg_lambda)
+    gain = left + right - whole
+    for least, n_leaves in ((0.98 * gain, 2), (1.02 * gain, 1)):
+        (tree,), _, _ = grow(X, gradient, hessian, min_split_gain=least, **settings)
+        assert tree.n_leaves == n_leaves
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,26 @@ def test_no_split_worth_its_least_gain_leaves_one_leaf():
     np.testing.assert_allclose(scores, -gradient.sum(dtype=float) / hessian.sum(dtype=float), rtol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1.0, 2.0**20])
+def test_the_least_gain_is_of_a_whole_level(factor):
+    """Leaves are worth G^2 / (H + lambda); a level's gain is by how much the sum of them grows."""
+    X, gradient, hessian = problem(np.random.default_rng(7))
+    gradient = gradient * np.float32(factor)
+    settings = {"num_leaves": 4, "reg_lambda": 5.0, **LOOSE}
+
+    def worth(scores):
+        leaves = [np.flatnonzero(scores == value) for value in np.unique(scores)]
+        return sum(gradient[r].sum(dtype=float) ** 2 / (hessian[r].sum(dtype=float) + 5.0) for r in leaves)
+
+    worths = [worth(np.zeros(len(X)))]
+    for n_leaves in (2, 4):
+        worths.append(worth(grow(X, gradient, hessian, **{**settings, "num_leaves": n_leaves})[1]))
+    first, second = np.diff(worths)
+    for least, n_leaves in ((0.97 * second, 4), (1.03 * second, 2), (1.03 * first, 1)):
+        tree, _, _ = grow(X, gradient, hessian, **settings, min_split_gain=least)
+        assert tree.n_leaves == n_leaves
+
+
 def test_rankers_grow_them_too():
     rng = np.random.default_rng(8)
     X, qid = rng.normal(size=(600, 4)).astype(np.float32), np.repeat(np.arange(60), 10)
