@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import zipfile
 
@@ -302,6 +303,14 @@ def test_a_zero_byte_hides_nothing_behind_it(native, tmp_path):
     path = repack(tmp_path / "m.lmk", manifest, {name: content.replace(b"\nTree=1", b"\0\nTree=1")})
     with pytest.raises(ModelFormatError, match="zero byte"):
         load_ranker(path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="this system has no /dev/zero")
+def test_a_link_to_a_file_without_end_is_not_read(tmp_path):
+    link = tmp_path / "model.lmk"
+    link.symlink_to("/dev/zero")
+    with pytest.raises(ModelFormatError, match="device"):
+        LambdaMART.load(link)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])

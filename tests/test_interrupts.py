@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lambdamart_kit.datasets import make_letor, write_letor
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import run
 
@@ -189,7 +194,7 @@ def interrupt_call(name: str, times: int, folder: object) -> None:
     assert not [path.name for path in Path(str(folder)).rglob("*.partial*")]
 
 
-@pytest.mark.parametrize("name", ["xgboost", "linear", "fit_files"])
+@pytest.mark.parametrize("name", ["xgboost", "catboost", "linear", "fit_files"])
 def test_ctrl_c_in_any_call(name, tmp_path):
     interrupt_call(name, 3, tmp_path)
 
@@ -204,6 +209,67 @@ def test_ctrl_c_thirty_times_in_any_call(name, tmp_path):
 @pytest.mark.parametrize("settings", NATIVE + LIBRARIES, ids=str)
 def test_ctrl_c_thirty_times(settings):
     interrupt(settings, 30)
+
+
+COMMAND = """
+import os, signal, sys
+from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+module, becomes = sys.argv.pop(1), sys.argv.pop(1)
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if becomes == "an error":
+                    raise ImportError("initialization failed") from None
+                raise
+
+sys.meta_path.insert(0, Interrupting())
+from lambdamart_kit.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("becomes", ["an interrupt", "an error"])
+@pytest.mark.parametrize("module", ["lambdamart_kit.cli.app", "lambdamart_kit.rankers.lambdamart"])
+def test_ctrl_c_while_a_command_imports(module, becomes, tmp_path):
+    """Extension modules turn it into an ImportError of their own."""
+    path = tmp_path / "train.txt"
+    path.write_text("1 qid:1 1:1\n0 qid:1 1:2\n")
+    words = ["train", str(path), "--model", str(tmp_path / "m.lmk")]
+    command = [sys.executable, "-c", COMMAND, module, becomes, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 130, done.stderr[-2000:]
+    assert done.stderr.startswith("lambdamart-kit: stopped")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_thirty_times_while_a_command_starts_and_compiles(tmp_path):
+    """On a new machine every time: imports, compiling kernels, and the process that helps to compile."""
+    data = make_letor(n_queries=60, random_state=0)
+    write_letor(data, tmp_path / "train.txt")
+    program = "print('begins', flush=True)\nfrom lambdamart_kit.cli import main\nmain()"
+    words = ["train", str(tmp_path / "train.txt"), "--model", str(tmp_path / "m.lmk")]
+    command = [sys.executable, "-c", program, *words, "-p", "n_estimators=100000"]
+    draw = random.Random(0)
+    for turn in range(30):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / f"cache{turn}")}
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            process.stdout.readline()
+            time.sleep(draw.uniform(0.0, 30.0))
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=300)
+        assert process.returncode == 130, errors[-2000:]
+        assert "lambdamart-kit: stopped" in errors
+        assert "Traceback" not in errors
+    assert not (tmp_path / "m.lmk").exists()
 
 
 def test_a_failed_block_leaves_no_trace():

@@ -1,4 +1,9 @@
-"""CatBoost's trees behind the booster protocol: its own objectives only."""
+"""CatBoost's trees behind the booster protocol: its own objectives only.
+
+CatBoost calls Python from C++, also while it takes rows over, and C++ goes on when Python raises an error
+there, with rows that are half there: the process died, or the fit ended without an interrupt. So Ctrl-C waits
+until a call of CatBoost has returned.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +54,7 @@ class CatBoostModel(SumOfTrees):
         kept = self.raw.get_metadata().get(_KEPT)
         return int(self.raw.tree_count_ or 0) if kept is None else int(kept)
 
+    @interrupts_held()
     def _scores(self, X: Features, start: int, stop: int, n_threads: int) -> FloatArray:
         categorical = self.raw.get_cat_feature_indices()
         scores = self.raw.predict(
@@ -67,12 +73,14 @@ class CatBoostModel(SumOfTrees):
         """
         return NamedCatBoost.of(self, categories) if categories else self.raw
 
+    @interrupts_held()
     def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
         table = _table(X, self.raw.get_cat_feature_indices(), self.raw.feature_names_)
         leaves = self.raw.calc_leaf_indexes(table, ntree_end=self.n_trees)
         return np.asarray(leaves).reshape(X.shape[0], self.n_trees).astype(np.intp)
 
+    @interrupts_held()
     def truncate(self, n_trees: int) -> CatBoostModel:
         """The model with its first `n_trees` trees."""
         if n_trees >= self.n_trees:
@@ -82,6 +90,7 @@ class CatBoostModel(SumOfTrees):
         shorter.get_metadata()[_KEPT] = str(n_trees)
         return CatBoostModel(shorter)
 
+    @interrupts_held()
     def cut(self) -> cb.CatBoost:
         """CatBoost's model without the trees that are not in use.
 
@@ -103,10 +112,12 @@ class CatBoostModel(SumOfTrees):
             ) from None
         return shorter
 
+    @interrupts_held()
     def gain(self) -> FloatArray:
         """CatBoost's own importance (change of the prediction), (n_features,); it keeps no split gains."""
         return np.asarray(self.raw.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
 
+    @interrupts_held()
     def plain_trees(self) -> list[PlainTree]:
         """The trees without CatBoost."""
         with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +130,7 @@ class CatBoostModel(SumOfTrees):
 
         return TreeContributions.of_trees(self.plain_trees(), single=True)
 
+    @interrupts_held()
     def _library_contributions(self, X: Features, n_threads: int) -> FloatArray | None:
         table = _table(X, self.raw.get_cat_feature_indices(), self.raw.feature_names_)
         if self.n_trees < (self.raw.tree_count_ or 0):
@@ -130,6 +142,7 @@ class CatBoostModel(SumOfTrees):
         sums_up = np.allclose(found.sum(axis=1), self.predict(X, n_threads=n_threads), rtol=1e-6, atol=1e-6)
         return found if sums_up else None
 
+    @interrupts_held()
     def to_bytes(self) -> bytes:
         """CatBoost's binary format."""
         with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +151,7 @@ class CatBoostModel(SumOfTrees):
             return path.read_bytes()
 
     @classmethod
+    @interrupts_held()
     def from_bytes(cls, content: bytes) -> CatBoostModel:
         """The model that `to_bytes` wrote."""
         raw = cb.CatBoost()
@@ -204,15 +218,14 @@ class CatBoostBooster(Booster):
             raise ValueError("'booster' must not be 'catboost' here: CatBoost runs its own losses only")
         settings = catboost_settings(params, bound.name) | {"loss_function": bound.name, **bound.options}
         measure = _Measure(eval_sets)
-        train = _training_pool(X, bound, params)
-        starts = bound.init_score is not None
-        held_out = [_held_out_pool(eval_set, params, starts=starts) for eval_set in eval_sets]
         # On a GPU, CatBoost takes no measure and no callback of ours: rounds are looked at afterwards.
         on_gpu = settings.get("task_type") == "GPU"
         if eval_sets and not on_gpu:
             settings["eval_metric"] = measure
-        # CatBoost calls the measure and the callback through C++, which KeyboardInterrupt does not pass.
         with warnings.catch_warnings(), interrupts_held() as held:
+            train = _training_pool(X, bound, params)
+            starts = bound.init_score is not None
+            held_out = [_held_out_pool(eval_set, params, starts=starts) for eval_set in eval_sets]
             # CatBoost warns that it cannot compile the measure with Numba: no loss, for one call a round.
             warnings.filterwarnings("ignore", message="(?s)(Failed to|Can't) optim")
             raw = cb.CatBoost(settings)
@@ -234,6 +247,7 @@ class CatBoostBooster(Booster):
             model = _look_at_rounds(model, n_before, eval_sets, callbacks, params.n_threads)
         return model
 
+    @interrupts_held()
     def average(self, models: Sequence[CatBoostModel]) -> CatBoostModel:
         """See `Booster.average`."""
         return CatBoostModel(

@@ -26,6 +26,7 @@ from lambdamart_kit.cli import (
 )
 from lambdamart_kit.cli.exploring import diversify, policy, simulation
 from lambdamart_kit.cli.output import Group
+from lambdamart_kit.runtime.ctrl_c import ctrl_c_was_pressed
 from lambdamart_kit.runtime.terminal import printable
 from lambdamart_kit.runtime.version import __version__
 
@@ -44,13 +45,19 @@ class _Application(Group):
         except BrokenPipeError:
             raise
         except _EXPLAINED as error:
+            if ctrl_c_was_pressed():  # the error may be what a library made of it, or not
+                raise _stopped(f" ({_one_line(error)})") from None
             if ctx.params.get("debug"):
                 raise
             print(f"lambdamart-kit: {_one_line(error)}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            print("lambdamart-kit: stopped", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise _stopped() from None
+
+
+def _stopped(why: str = "") -> typer.Exit:
+    print(f"lambdamart-kit: stopped{why}", file=sys.stderr)
+    return typer.Exit(130)
 
 
 # What the library calls a parameter, to what the command line calls it.

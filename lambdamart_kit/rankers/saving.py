@@ -155,6 +155,10 @@ def read(path: str | os.PathLike[str]) -> Content:
     FileNotFoundError
         If there is no such file.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise ModelFormatError(
+            f"{os.fspath(path)}: not a model file, but a device or a pipe, which may not end"
+        )
     with open(path, "rb") as stream:
         return _read_archive(stream, os.fspath(path))
 

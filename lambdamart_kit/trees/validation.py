@@ -2,7 +2,9 @@
 
 A walk through a tree follows child numbers without looking whether they exist, so a file with a child that
 does not exist, or a circle of nodes, would read memory it must not or never end. Checked here: sizes, ranges,
-that every node and leaf has exactly one parent, and that parents stand before their children.
+that every node and leaf has exactly one parent, and that parents stand before their children. Leaves must be
+finite and thresholds must not be NaN. A threshold may be infinite, as libraries write it where a split takes
+the missing values from all others: every number is on one side of it.
 """
 
 from __future__ import annotations
