@@ -9,6 +9,7 @@ import typer
 
 from lambdamart_kit.cli.columns import (
     ClipOption,
+    DocidOption,
     FeaturesOption,
     ForceOption,
     IgnoreOption,
@@ -25,14 +26,15 @@ def bench(
         str | None,
         typer.Argument(
             metavar="DATASET|FOLDER|FILE",
-            help="A data set of `datasets list`, a folder with Fold1..5 or train/vali/test files, or one "
-            "file of any format, which is split by query. Nothing: the built-in sample.",
+            help="A data set of `datasets list`; a folder with Fold1..5, or with files train, vali and test "
+            "(.txt, .csv, .parquet, ...); or one file of any format, which is split by query. Nothing: the "
+            "built-in sample.",
         ),
     ] = None,
     models: Annotated[
         str | None,
         typer.Option(
-            "--models", "-m", help="Such as lambdamart,lightgbm:rank_xendcg,xgboost; `-m ?` lists all."
+            "--models", "-m", help="Such as lambdamart,lightgbm:rank_xendcg,xgboost; `-m '?'` lists all."
         ),
     ] = None,
     metrics: Annotated[
@@ -44,31 +46,38 @@ def bench(
         ),
     ] = "ndcg@10",
     tune: Annotated[
-        int, typer.Option(min=1, help="Settings tried a model: the defaults, then random draws.")
+        int, typer.Option(min=1, help="Settings to try for each model: the defaults, then random draws.")
     ] = 1,
     bags: Annotated[
         int,
         typer.Option(
-            min=1, help="Fit so many models on draws of the queries, and take the mean as the model."
+            min=1,
+            help="Fit each model so many times, on draws of the queries, and take the mean of the scores.",
         ),
     ] = 1,
     folds: Annotated[
         str | None,
         typer.Option(
-            help="Folds of a folder, such as 1,2; or into how many folds to split a file, such as 5."
+            help="Of a folder: which of its folds, such as 1,2. Of a file: into how many to split it, such "
+            "as 5."
         ),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Model to compare with; pointwise if it is there, else the first.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Keep every run in this file (JSON lines), and continue from it.")
+        Path | None,
+        typer.Option(
+            help="Keep every fit in this file (JSON lines), with its measures by fold, and go on from what "
+            "it holds."
+        ),
     ] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures (PNG and SVG) into this folder.")] = None,
     html: Annotated[
         Path | None,
         typer.Option(
-            help="Write one HTML page with every test query; fits that --out holds without scores run again."
+            help="Write one HTML page with every test query. Fits kept in --out without their scores are "
+            "run again."
         ),
     ] = None,
     force: ForceOption = False,
@@ -77,18 +86,28 @@ def bench(
     n_jobs: Annotated[
         int | None,
         typer.Option(
-            "--n-jobs", "-j", help="Threads of a fit; all by default, two fits of one for the sample."
+            "--n-jobs",
+            "-j",
+            help="Threads of a fit; all by default. On the built-in sample, two fits run at a time, with a "
+            "thread each.",
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer trees, and one fold.")] = False,
     label: LabelOption = "label",
     qid: QidOption = "qid",
+    docid: DocidOption = "docid",
     features: FeaturesOption = None,
     ignore: IgnoreOption = None,
     clip: ClipOption = None,
     letor: LetorOption = None,
 ) -> None:
-    """Compare rankers on the same queries, with paired tests."""
+    """Compare rankers on the same queries, with paired tests.
+
+    \b
+    Example:
+      lambdamart-kit bench judged.csv --folds 5 --tune 8 \\
+        -m lambdamart,lightgbm,xgboost --out fits.jsonl
+    """
     from lambdamart_kit.bench import compare
     from lambdamart_kit.bench.models import choices_table
     from lambdamart_kit.bench.render import Table
@@ -107,7 +126,7 @@ def bench(
         raise NotADirectoryError(f"{plots}: is a file; --plots takes a folder")
     if html is not None:
         check_output(html, [Path(data)] if data is not None else [], suffix=".html", force=force)
-    columns = make_columns(label, qid, "docid", features, ignore, clip=clip, letor=letor)
+    columns = make_columns(label, qid, docid, features, ignore, clip=clip, letor=letor)
     try:
         with progress_bar() as progress:
             comparison = compare(

@@ -11,12 +11,19 @@ if TYPE_CHECKING:
     from lambdamart_kit.files import Columns, LetorRules
 
 LabelOption = Annotated[str, typer.Option("--label", help="Column with the label, in tables.")]
+OptionalLabelOption = Annotated[
+    str, typer.Option("--label", help="Column with the label, which is no feature; rows need none.")
+]
 QidOption = Annotated[str, typer.Option("--qid", help="Column with the query's id.")]
-DocidOption = Annotated[str, typer.Option("--docid", help="Column with the document's name, if any.")]
+DocidOption = Annotated[
+    str, typer.Option("--docid", help="Column with the document's name, if there is one.")
+]
 FeaturesOption = Annotated[
     str | None,
     typer.Option(
-        "--features", help="Columns to use as features, separated by commas; by default all others."
+        "--features",
+        help="Columns to use as features, separated by commas; by default every column that no other option "
+        "names.",
     ),
 ]
 IgnoreOption = Annotated[
@@ -25,7 +32,9 @@ IgnoreOption = Annotated[
 ClipOption = Annotated[
     float | None,
     typer.Option(
-        "--clip", help="Features beyond this size, infinite ones too, become this size: 1.797e308 of Istella."
+        "--clip",
+        help="Largest size of a feature, such as 1e6: larger and infinite values become it, as the 1.797e308 "
+        "in Istella's files.",
     ),
 ]
 LetorOption = Annotated[
@@ -33,13 +42,18 @@ LetorOption = Annotated[
     typer.Option(
         "--letor",
         metavar="WORD,...",
-        help="How LETOR lines are written: zero-based (features count from 0), unordered (in any order), "
-        "missing=nan (an absent feature is missing, not 0), query-file=FILE (rows of each query; NAME.query "
-        "beside the file is found).",
+        help="How LETOR input is written, as words with commas between them: zero-based (features count from "
+        "0), unordered (features stand in any order), missing=nan (an absent feature is missing, not 0), "
+        "query-file=FILE (a line for each query with its number of rows; a file named like the rows with "
+        ".query behind is found without this).",
     ),
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Replace the output even if it is a file of another kind.")
+    bool,
+    typer.Option(
+        "--force",
+        help="Replace an output that is a file of another kind; one of the same kind is always replaced.",
+    ),
 ]
 
 

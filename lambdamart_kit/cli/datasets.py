@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from lambdamart_kit.datasets.catalogue import Entry
 
 TARGET_HELP = (
-    "File to write; its suffix says the format: .parquet, .csv, .tsv, .arrow, .jsonl, .npz, or LETOR text "
-    "for any other (.gz and .zst are compressed)."
+    "File to write; its suffix says the format: .parquet, .csv, .tsv, .arrow, .jsonl, .npz, or .txt and any "
+    "other for LETOR text (.gz and .zst are compressed)."
 )
 
 app = typer.Typer(
@@ -40,7 +40,12 @@ app = typer.Typer(
 
 @app.command("list")
 def list_(format: FormatOption = Format.table) -> None:
-    """List the public data sets that the kit knows."""
+    """List the public data sets that the kit knows.
+
+    \b
+    Example:
+      lambdamart-kit datasets list
+    """
     from lambdamart_kit.bench.render import Table
     from lambdamart_kit.datasets import catalogue
 
@@ -52,7 +57,12 @@ def list_(format: FormatOption = Format.table) -> None:
 
 @app.command()
 def info(name: Annotated[str, typer.Argument(metavar="NAME", help="As `datasets list` prints it.")]) -> None:
-    """Print where a data set is from, its terms, and what a right copy contains."""
+    """Print where a data set is from, its terms, and what a right copy contains.
+
+    \b
+    Example:
+      lambdamart-kit datasets info mq2008
+    """
     from lambdamart_kit import datasets
 
     entry = datasets.info(name)
@@ -73,7 +83,12 @@ def fetch(
         Path | None, typer.Option(help="Where to put it; the user's data folder by default.")
     ] = None,
 ) -> None:
-    """Download a data set, check it, and print its folder."""
+    """Download a data set, check it, and print its folder.
+
+    \b
+    Example:
+      lambdamart-kit datasets fetch mq2008 --accept-terms
+    """
     from lambdamart_kit import datasets
 
     print(datasets.fetch(name, folder=folder, accept_terms=accept_terms))
@@ -95,7 +110,12 @@ def convert(
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
     force: ForceOption = False,
 ) -> None:
-    """Turn one file format into another."""
+    """Turn one file format into another.
+
+    \b
+    Example:
+      lambdamart-kit datasets convert train.txt train.parquet
+    """
     from lambdamart_kit.files import convert as convert_file
     from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.files.row_files import find_files
@@ -122,18 +142,25 @@ def split(
     by: Annotated[
         By,
         typer.Option(
-            help="query: at random. time: the first queries to the first part. hash: by the id, so that "
-            "a query stays in its part when the data grows."
+            help="query: queries at random. time: the earliest queries go to the first part. hash: by a "
+            "hash of the query's id, so that a query stays in its part when the data grows."
         ),
     ] = By.query,
     time: Annotated[str | None, typer.Option(help="Column with the time, for --by time.")] = None,
     stratified: Annotated[
-        bool, typer.Option("--stratified", help="Each part gets its share of queries of each highest label.")
+        bool,
+        typer.Option(
+            "--stratified",
+            help="Deal out queries with the same largest label, so that each part gets its share of them.",
+        ),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the parts; beside the file by default.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for the parts, in the format of the file; beside the file by default."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw or the hash.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw, or of the hash.")] = 0,
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
@@ -143,7 +170,13 @@ def split(
     letor: LetorOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Cut a file into parts of whole queries."""
+    """Cut a file into parts of whole queries.
+
+    \b
+    Example:
+      lambdamart-kit datasets split judged.csv -o parts \\
+        --parts train:.6,vali:.2,test:.2
+    """
     from lambdamart_kit.bench.splitting import parse_parts, split_file
 
     written = split_file(
@@ -167,7 +200,12 @@ def sample(
     queries: Annotated[int, typer.Option(min=1, help="How many to generate.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
 ) -> None:
-    """Write generated data with the shape of MSLR-WEB."""
+    """Write generated data with the shape of MSLR-WEB.
+
+    \b
+    Example:
+      lambdamart-kit datasets sample sample.csv --queries 500
+    """
     from lambdamart_kit.datasets import make_letor
     from lambdamart_kit.files import write_rows
 

@@ -47,7 +47,12 @@ def dpo(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole history as CSV.")] = None,
 ) -> None:
-    """Show what DPO would do with pairs: train a log-linear policy on features of the responses."""
+    """Show what DPO would do with pairs: train a log-linear policy on features of the responses.
+
+    \b
+    Example:
+      lambdamart-kit pairs dpo pairs.jsonl --plot dpo.png
+    """
     from lambdamart_kit.preferences import DPOPolicy, PreferencePairs
 
     pairs = PreferencePairs.read(data, columns=roles(columns), layout=layout)

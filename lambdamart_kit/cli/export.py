@@ -11,8 +11,8 @@ import typer
 from lambdamart_kit.cli.columns import (
     ClipOption,
     DocidOption,
-    LabelOption,
     LetorOption,
+    OptionalLabelOption,
     QidOption,
     make_columns,
 )
@@ -35,13 +35,16 @@ def export(
         list[str] | None,
         typer.Option(
             "--check",
-            help="LETOR, Parquet or CSV rows: the exported file must score them as the ranker does, and rows "
-            "on and next to its thresholds too.",
+            help="Rows of any format that the exported file must score as the ranker does, by the rules of "
+            "the engine; rows on and next to its thresholds are made and tried too.",
         ),
     ] = None,
     flavour: Annotated[
         str,
-        typer.Option(help="Of elasticsearch and opensearch: xgboost, ranklib. Of vespa: lightgbm, xgboost."),
+        typer.Option(
+            help="Of elasticsearch and opensearch: xgboost, ranklib. Of vespa: lightgbm, xgboost. The "
+            "first is the default."
+        ),
     ] = "",
     name: Annotated[str, typer.Option(help="Name of the model in the engine.")] = "ranker",
     store: Annotated[str, typer.Option(help="Name of the feature store or feature set.")] = "ranker_features",
@@ -59,7 +62,7 @@ def export(
         bool, typer.Option("--approximate", help="Round thresholds that Solr cannot express exactly.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
-    label: LabelOption = "label",
+    label: OptionalLabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
     clip: ClipOption = None,
@@ -67,8 +70,13 @@ def export(
 ) -> None:
     """Write a saved ranker as a file that a search engine or another tool scores with.
 
-    Scores are equal for every row of float32 values, or the command says what stands against it. Feature
-    definitions for the engine are written beside the file.
+    Its scores are equal for every row of float32 values; where a format does not allow that, the command
+    writes nothing and says why. Feature definitions for the engine are written beside the file.
+
+    \b
+    Example:
+      lambdamart-kit export ranker.lmk --to solr \\
+        -o model.json --check test.csv
     """
     from lambdamart_kit.bench.exporting import export_file
 

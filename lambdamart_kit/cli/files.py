@@ -17,6 +17,7 @@ from lambdamart_kit.cli.columns import (
     IgnoreOption,
     LabelOption,
     LetorOption,
+    OptionalLabelOption,
     QidOption,
     make_columns,
 )
@@ -36,7 +37,11 @@ def train(
     model: Annotated[Path, typer.Option("--model", "-o", help="Where to save the ranker.")],
     valid: Annotated[
         str | None,
-        typer.Option("--valid", help="Likewise, to stop early on; without, every tree is kept."),
+        typer.Option(
+            "--valid",
+            help="Held-out rows, on which training stops early; without, every tree is kept. Not with "
+            "--auto.",
+        ),
     ] = None,
     ranker: Annotated[str, typer.Option(help="As `bench --models` names them.")] = "lambdamart",
     objective: Annotated[str, typer.Option(help="Its objective, such as ndcg or pairwise.")] = "",
@@ -61,7 +66,11 @@ def train(
         typer.Option("--auto", help="Train a blend of many rankers, cross-fitted by query: nothing to tune."),
     ] = False,
     budget: Annotated[
-        str, typer.Option(help="With --auto: a time such as 10min, or fits=40, which can be repeated.")
+        str,
+        typer.Option(
+            help="With --auto: a time such as 10min, the default, or a number of fits such as fits=40, "
+            "which gives the same model each time."
+        ),
     ] = "",
     label: LabelOption = "label",
     qid: QidOption = "qid",
@@ -71,20 +80,31 @@ def train(
     clip: ClipOption = None,
     letor: LetorOption = None,
     weight: Annotated[
-        str | None, typer.Option(help="Column with the weight of the row's query; in --valid, too.")
+        str | None,
+        typer.Option(help="Column with a weight, the same in all rows of a query; --valid has it, too."),
     ] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Keep no features in memory; the model is the same.")
     ] = False,
     work_dir: Annotated[
-        Path | None, typer.Option(help="Stream, with the bins in this folder, and use again what is there.")
+        Path | None,
+        typer.Option(
+            help="Stream, and keep the bins in this folder; those of the same files are used again."
+        ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
     seed: Annotated[int, typer.Option(help="The ranker's random_state.")] = 0,
     n_jobs: Threads = None,
     force: ForceOption = False,
 ) -> None:
-    """Train a ranker on files and save it."""
+    """Train a ranker on files and save it.
+
+    \b
+    Example:
+      lambdamart-kit train train.csv --valid vali.csv \\
+        --ignore title -o ranker.lmk
+      lambdamart-kit train train.csv --auto -o ranker.lmk
+    """
     from lambdamart_kit.bench.files import train_file
     from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.files.row_files import find_files
@@ -127,10 +147,10 @@ def predict(
             "--out",
             "-o",
             help="File for the scores: .parquet and .csv have columns qid, docid, score; .run is a TREC run; "
-            "any other has one number a line. A folder gets a file for each input. Nothing: stdout.",
+            "any other has one number in each line. A folder gets a file for each input. Nothing: stdout.",
         ),
     ] = None,
-    label: LabelOption = "label",
+    label: OptionalLabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
     clip: ClipOption = None,
@@ -138,7 +158,13 @@ def predict(
     n_jobs: Threads = None,
     force: ForceOption = False,
 ) -> None:
-    """Score the rows of files, in their order."""
+    """Score the rows of files, in their order.
+
+    \b
+    Example:
+      lambdamart-kit predict ranker.lmk test.csv -o scores.csv
+      lambdamart-kit predict ranker.lmk test.csv -o my.run
+    """
     from lambdamart_kit.bench.files import predict_files
     from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.files.row_files import find_files

@@ -31,7 +31,12 @@ def inspect(
     features: Annotated[int, typer.Option(min=0, help="How many features to list.")] = 20,
     format: FormatOption = Format.table,
 ) -> None:
-    """Print what a saved ranker is: its parameters, its features and their importance."""
+    """Print what a saved ranker is: its parameters, its features and their importance.
+
+    \b
+    Example:
+      lambdamart-kit inspect ranker.lmk --features 10
+    """
     from lambdamart_kit.bench.render import Table
     from lambdamart_kit.rankers import load_ranker
     from lambdamart_kit.rankers.summary import summarise_ranker
@@ -67,16 +72,24 @@ def explain(
         tuple[str, str] | None,
         typer.Option(
             metavar="A B",
-            help="Two documents of the query, why A is above B: names of documents, or places in the model's "
-            "order, from 1.",
+            help="Why A is above B, two documents of the query: their names, or, where no document has "
+            "that name, their places in the model's order, from 1.",
         ),
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="Of a pair: contributions, or interventional (A against B itself)."),
+        typer.Option(
+            help="Of a pair: contributions (SHAP values of A less those of B) or interventional (A with B as "
+            "the background)."
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Cut-off of NDCG.")] = 10,
-    samples: Annotated[int, typer.Option(min=4, help="Orders of the features to sample for a query.")] = 64,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=4, help="For a query: orders of the features from which Shapley values are estimated."
+        ),
+    ] = 64,
     features: Annotated[int, typer.Option(min=1, help="How many features to list.")] = 20,
     format: FormatOption = Format.table,
     label: LabelOption = "label",
@@ -86,7 +99,13 @@ def explain(
     letor: LetorOption = None,
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
 ) -> None:
-    """Say why documents rank as they do: one pair of documents, one query, or all queries."""
+    """Say why documents rank as they do: one pair of documents, one query, or all queries.
+
+    \b
+    Example:
+      lambdamart-kit explain ranker.lmk test.csv \\
+        --query 17 --pair A B
+    """
     from lambdamart_kit.bench.reporting import explain_file
 
     if pair is not None and query is None:

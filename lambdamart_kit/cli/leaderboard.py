@@ -39,11 +39,12 @@ class Intervals(StrEnum):
 
 # Options of both commands.
 IntervalsOption = Annotated[
-    Intervals | None, typer.Option(help="Where intervals come from; clustered with --groups.")
+    Intervals | None,
+    typer.Option(help="Where intervals come from; sandwich by default, and clustered with --groups."),
 ]
 EloOption = Annotated[bool, typer.Option(help="Give strengths on the Elo scale, around 1500.")]
-ScaleOption = Annotated[float | None, typer.Option(help="Points of a unit of strength.")]
-BaseOption = Annotated[float | None, typer.Option(help="Points of the mean strength.")]
+ScaleOption = Annotated[float | None, typer.Option(help="Points of a unit of strength; 1 by default.")]
+BaseOption = Annotated[float | None, typer.Option(help="Points of the mean strength; 0 by default.")]
 AnchorOption = Annotated[
     str | None, typer.Option(metavar="ITEM=POINTS", help="The item that has so many points.")
 ]
@@ -55,11 +56,23 @@ OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write the w
 def leaderboard(
     data: Annotated[str, typer.Argument(metavar="FILE", help="Votes: two items and a winner in each row.")],
     columns: Annotated[
-        str | None, typer.Option(help="What columns are, as first=COLUMN,second=COLUMN,outcome=COLUMN.")
+        str | None,
+        typer.Option(
+            help="The same as --first, --second and --winner in one: "
+            "first=COLUMN,second=COLUMN,outcome=COLUMN."
+        ),
     ] = None,
-    first: Annotated[str | None, typer.Option(help="Column of the first item.")] = None,
+    first: Annotated[
+        str | None, typer.Option(help="Column of the first item; found by usual names such as model_a.")
+    ] = None,
     second: Annotated[str | None, typer.Option(help="Column of the second item.")] = None,
-    winner: Annotated[str | None, typer.Option(help="Column of the winner or outcome.")] = None,
+    winner: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the outcome: a or b, left or right, first or second, model_a or model_b, tie, "
+            "or the name of the item."
+        ),
+    ] = None,
     ties: Annotated[Ties, typer.Option(help="What a tie says.")] = _HALF,
     order_effect: Annotated[bool, typer.Option(help="Estimate an advantage of the first item.")] = False,
     style: Annotated[
@@ -70,7 +83,10 @@ def leaderboard(
         typer.Option(help="Control for columns, as FIRST:SECOND,... (their difference) or COLUMN,..."),
     ] = None,
     groups: Annotated[
-        str | None, typer.Option(help="Column of what makes votes hang together, such as the judge.")
+        str | None,
+        typer.Option(
+            help="Column whose equal values mark votes that are not independent, such as those of one judge."
+        ),
     ] = None,
     prior: Annotated[float, typer.Option(help="Precision of a normal prior on strengths.")] = 0.0,
     on_disconnected: Annotated[
@@ -85,7 +101,13 @@ def leaderboard(
     plot: PlotOption = None,
     out: OutOption = None,
 ) -> None:
-    """Rank items by Bradley-Terry strength, with intervals, and say whether one scale fits the votes."""
+    """Rank items by Bradley-Terry strength, with intervals, and say whether one scale fits the votes.
+
+    \b
+    Example:
+      lambdamart-kit pairs leaderboard votes.csv \\
+        --first left --second right --winner vote --elo
+    """
     from lambdamart_kit.cli.columns import roles
     from lambdamart_kit.preferences import BradleyTerry
     from lambdamart_kit.preferences.judges.controls import read_controlled_votes
@@ -127,10 +149,18 @@ def rankings(
         bool, typer.Option("--wide", help="Each column is an item, its values are ranks.")
     ] = False,
     groups: Annotated[
-        str | None, typer.Option(help="Column of what makes rankings hang together, such as the judge.")
+        str | None,
+        typer.Option(
+            help="Column whose equal values mark rankings that are not independent, such as those of one "
+            "judge."
+        ),
     ] = None,
     n_pseudo: Annotated[
-        float, typer.Option(help="Wins and losses of every item against a ghost; 0.5 keeps strengths finite.")
+        float,
+        typer.Option(
+            help="Wins and losses to add for every item, against an item that does not exist; 0.5 keeps "
+            "strengths finite."
+        ),
     ] = 0.0,
     intervals: IntervalsOption = None,
     elo: EloOption = False,
@@ -141,7 +171,13 @@ def rankings(
     plot: PlotOption = None,
     out: OutOption = None,
 ) -> None:
-    """Rank items by Plackett-Luce strength from rankings of several, or from choices of the best."""
+    """Rank items by Plackett-Luce strength from rankings of several, or from choices of the best.
+
+    \b
+    Example:
+      lambdamart-kit pairs rankings ballots.csv \\
+        --columns ballot=voter,item=movie,rank=place
+    """
     from lambdamart_kit.cli.columns import roles
     from lambdamart_kit.preferences import PlackettLuce
     from lambdamart_kit.preferences.reading.rankings import read_rankings

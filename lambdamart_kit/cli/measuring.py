@@ -16,8 +16,8 @@ from lambdamart_kit.cli.output import Format, FormatOption, print_records, say
 from lambdamart_kit.runtime.terminal import printable
 
 _DATA_HELP = (
-    "Rows with labels, of any format, or TREC judgments (qid 0 docid relevance), which irds:NAME "
-    "takes from the ir_datasets package."
+    "Rows with labels, of any format, or TREC judgments (lines of qid 0 docid relevance). irds:NAME reads "
+    "judgments from the ir_datasets package."
 )
 _METRICS_HELP = (
     "Such as ndcg@10,map; or trec_eval's, in its conventions: ndcg_cut_10, P_5, recip_rank, bpref, infAP. "
@@ -41,9 +41,12 @@ def evaluate(
         ),
     ],
     metrics: MetricsOption = None,
-    per_query: Annotated[bool, typer.Option("--per-query", help="One line a query, no means.")] = False,
+    per_query: Annotated[
+        bool, typer.Option("--per-query", help="Print each query instead of the means.")
+    ] = False,
     complete: Annotated[
-        bool, typer.Option("--complete", help="Count judged queries that a run lacks as 0.")
+        bool,
+        typer.Option("--complete", help="Count judged queries that a run lacks as 0, as trec_eval -c does."),
     ] = False,
     min_relevance: RelevantOption = 1,
     label: LabelOption = "label",
@@ -52,7 +55,13 @@ def evaluate(
     letor: LetorOption = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Measure scores against the labels of a file, or a TREC run against judgments."""
+    """Measure scores against the labels of a file, or a TREC run against judgments.
+
+    \b
+    Example:
+      lambdamart-kit evaluate test.csv scores.csv -k ndcg@10
+      lambdamart-kit evaluate qrels.txt my.run --per-query
+    """
     from lambdamart_kit.bench.measuring import evaluations_of, measure_file
     from lambdamart_kit.bench.render import evaluation_table, query_table
 
@@ -88,7 +97,14 @@ def compare(
     letor: LetorOption = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Compare files of scores on the same queries, with paired permutation tests."""
+    """Compare files of scores on the same queries, with paired permutation tests.
+
+    Each file is compared with the first. With three files or more, p is corrected for their number (Holm).
+
+    \b
+    Example:
+      lambdamart-kit compare test.csv old.csv new.csv
+    """
     from lambdamart_kit.bench.render import difference_notes, difference_table
     from lambdamart_kit.bench.score_comparison import compare_scores
 

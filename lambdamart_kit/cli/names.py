@@ -17,7 +17,12 @@ def names(
         ),
     ] = None,
 ) -> None:
-    """List every name that options take: objectives, metrics, boosters, formats and more."""
+    """List every name that options take: objectives, metrics, boosters, formats and more.
+
+    \b
+    Example:
+      lambdamart-kit names objective
+    """
     from lambdamart_kit.registries import as_markdown, names_of
 
     if kind is None:

@@ -79,7 +79,8 @@ class Method(StrEnum):
 def audit(
     data: Data,
     other: Annotated[
-        str | None, typer.Option(help="Other side of a split: shared prompts are named.")
+        str | None,
+        typer.Option(help="Another file, such as the test part: prompts that both hold are named."),
     ] = None,
     annotator: Annotated[str | None, typer.Option(help="Column that says who judged.")] = None,
     diversity: Annotated[
@@ -95,7 +96,12 @@ def audit(
     html: Annotated[Path | None, typer.Option(help="Write one HTML page, with pairs to look at.")] = None,
     out: Out = None,
 ) -> None:
-    """Say what is wrong with a set of pairs."""
+    """Say what is wrong with a set of pairs.
+
+    \b
+    Example:
+      lambdamart-kit pairs audit pairs.jsonl --html audit.html
+    """
     from lambdamart_kit.preferences import audit as examine
     from lambdamart_kit.runtime.atomic_file import check_writable
 
@@ -135,7 +141,12 @@ def convert(
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
 ) -> None:
-    """Write the pairs of any layout as prompt, chosen, rejected, target, weight and margin."""
+    """Write the pairs of any layout as prompt, chosen, rejected, target, weight and margin.
+
+    \b
+    Example:
+      lambdamart-kit pairs convert arena.csv -o pairs.jsonl
+    """
     with _rows_bar("read") as progress:
         pairs = _read(data, columns, layout, progress=progress)
         n_pairs = pairs.write(out)
@@ -147,7 +158,12 @@ def convert(
 
 @app.command()
 def layouts() -> None:
-    """List the layouts of preference data that are read."""
+    """List the layouts of preference data that are read.
+
+    \b
+    Example:
+      lambdamart-kit pairs layouts
+    """
     from lambdamart_kit.preferences import LAYOUTS
 
     print_names([(name, layout.title) for name, layout in LAYOUTS.items()])
@@ -171,7 +187,12 @@ def fit(
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
 ) -> None:
-    """Fit a reward model on texts, report on held-out prompts, save it."""
+    """Fit a reward model on texts, report on held-out prompts, save it.
+
+    \b
+    Example:
+      lambdamart-kit pairs fit pairs.jsonl -m reward.lmk
+    """
     from lambdamart_kit.preferences import RewardModel
 
     with _rows_bar("read") as progress:
@@ -194,13 +215,19 @@ def fit(
 
 @app.command()
 def score(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `fit` saved.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `pairs fit` saved.")],
     data: Data,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
     out: Out = None,
 ) -> None:
-    """Add scores_chosen, scores_rejected, results, score_margin and probability to every row."""
+    """Add scores_chosen, scores_rejected, results, score_margin and probability to every row.
+
+    \b
+    Example:
+      lambdamart-kit pairs score reward.lmk pairs.jsonl \\
+        -o scored.jsonl
+    """
     from lambdamart_kit.preferences import RewardModel
     from lambdamart_kit.preferences.streaming import score_records
 
@@ -217,19 +244,31 @@ def filter_(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the rows kept.")],
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Reward model that `fit` saved.")
+        Path | None, typer.Option("--model", "-m", help="Reward model that `pairs fit` saved.")
     ] = None,
     min_probability: Annotated[
-        float, typer.Option(help="Keep labels that the model gives at least this probability.")
+        float,
+        typer.Option(
+            help="With --model: keep rows whose label has at least this probability. Small, because a "
+            "model is unsure of many right labels, and surer of those it was fitted on."
+        ),
     ] = 0.2,
     drop: Annotated[
         list[str] | None,
-        typer.Option(help="Problem of `audit` to drop, such as duplicate or contradiction; repeatable."),
+        typer.Option(
+            help="Problem that `pairs audit` names, such as duplicate or contradiction; may be repeated."
+        ),
     ] = None,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
 ) -> None:
-    """Keep the rows that a reward model believes and that have none of the problems named."""
+    """Keep the rows whose labels a reward model does not doubt, and that have none of the problems named.
+
+    \b
+    Example:
+      lambdamart-kit pairs filter pairs.jsonl -m reward.lmk \\
+        --drop duplicate -o kept.jsonl
+    """
     from lambdamart_kit.preferences import RewardModel
     from lambdamart_kit.preferences.reading.records import write_records
     from lambdamart_kit.preferences.streaming import filter_records, keep_mask
@@ -251,8 +290,14 @@ def filter_(
 
 @app.command()
 def select(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `fit` saved.")],
-    data: Annotated[str, typer.Argument(metavar="FILE", help="Candidates: pairs whose order says nothing.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `pairs fit` saved.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="Candidates: pairs without a label, in which chosen and rejected may stand either way.",
+        ),
+    ],
     k: Annotated[int, typer.Option("-k", help="Pairs to choose.")] = 100,
     method: Annotated[
         Method, typer.Option(metavar="METHOD", help=f"How pairs are chosen: {', '.join(Method)}.")
@@ -267,7 +312,13 @@ def select(
     layout: LayoutOption = None,
     out: Out = None,
 ) -> None:
-    """Choose the pairs whose labels would teach the model the most, first choice first."""
+    """Choose the pairs whose labels would teach the model the most, first choice first.
+
+    \b
+    Example:
+      lambdamart-kit pairs select reward.lmk new.jsonl \\
+        -k 50 -o next.jsonl
+    """
     import numpy as np
 
     from lambdamart_kit.explore import select_pairs

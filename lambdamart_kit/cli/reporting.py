@@ -34,7 +34,7 @@ def report(
     train: Annotated[
         Path | None, typer.Option(help="Training rows: overlap with the test rows and drift are looked for.")
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", "-k", help="Measures each query.")] = "ndcg@10",
+    metric: Annotated[str, typer.Option("--metric", "-k", help="Metric of each query.")] = "ndcg@10",
     slice: Annotated[
         list[str] | None, typer.Option(help="Column of a table to slice the queries by; may be repeated.")
     ] = None,
@@ -49,7 +49,13 @@ def report(
     force: ForceOption = False,
     n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
 ) -> None:
-    """Write one HTML page on what a ranker does with test rows; it opens without a network."""
+    """Write one HTML page on what a ranker does with test rows; it opens without a network.
+
+    \b
+    Example:
+      lambdamart-kit report ranker.lmk test.csv \\
+        --train train.csv -o report.html
+    """
     from lambdamart_kit.bench.reporting import report_file
     from lambdamart_kit.files.checks import check_output
 

@@ -43,14 +43,23 @@ def diversify(
     ] = None,
     similarity: Annotated[
         float | None,
-        typer.Option(help="Instead: the mean cosine wanted within lists; the smallest trade-off is taken."),
+        typer.Option(
+            help="Instead of --trade-off: the mean cosine wanted within lists; the smallest trade-off that "
+            "reaches it is taken."
+        ),
     ] = None,
     allow_stop: Annotated[
         bool, typer.Option("--allow-stop", help="End a list where a further row would do harm.")
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write; else stdout.")] = None,
 ) -> None:
-    """Re-rank lists for relevance and diversity, and say what that costs."""
+    """Re-rank lists for relevance and diversity, and say what that costs.
+
+    \b
+    Example:
+      lambdamart-kit diversify scored.parquet --qid qid \\
+        --features embedding --trade-off .5 -o top.parquet
+    """
     from lambdamart_kit.diversify import choose_trade_off, rerank
     from lambdamart_kit.runtime.atomic_file import check_writable
 

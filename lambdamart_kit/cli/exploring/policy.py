@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Group,
-    help="Policies and rankings, judged from the log of another one.",
+    help="Estimate from a log what another policy, or another order of documents, would have earned.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -29,9 +29,10 @@ LogFile = Annotated[
 ]
 IntervalOption = Annotated[str, typer.Option(help="normal, bootstrap or bernstein.")]
 WidthOption = Annotated[
-    float | None, typer.Option(help="For bernstein: the largest possible term less the smallest one.")
+    float | None,
+    typer.Option(help="For bernstein: width of the range of weight times reward, as large as it can be."),
 ]
-ConfidenceOption = Annotated[float, typer.Option(help="Of the interval.")]
+ConfidenceOption = Annotated[float, typer.Option(help="Confidence of the interval.")]
 AnywayOption = Annotated[
     bool, typer.Option("--anyway", help="Print the estimate where the log tells too little for one.")
 ]
@@ -39,7 +40,7 @@ AnywayOption = Annotated[
 
 @app.callback()
 def policy() -> None:
-    """Policies and rankings, judged from the log of another one."""
+    """Estimate from a log what another policy, or another order of documents, would have earned."""
 
 
 @app.command()
@@ -91,10 +92,14 @@ def evaluate(
         str | None, typer.Option(help="Column with the reward that a model expects of the logged action.")
     ] = None,
     expected_under: Annotated[
-        str | None, typer.Option(help="Column with its mean over what the policy would show.")
+        str | None,
+        typer.Option(
+            help="Column with the mean of the reward that the model expects of what the policy would show."
+        ),
     ] = None,
     limit: Annotated[
-        float | None, typer.Option(help="Largest weight of clipped and switch; the constant of shrinkage.")
+        float | None,
+        typer.Option(help="Largest weight of clipped and of switch, or the constant of shrinkage."),
     ] = None,
     interval: IntervalOption = "normal",
     width: WidthOption = None,
@@ -102,7 +107,12 @@ def evaluate(
     anyway: AnywayOption = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Estimate what a policy would have earned, from a log with the probabilities of what was shown."""
+    """Estimate what a policy would have earned, from a log with the probabilities of what was shown.
+
+    \b
+    Example:
+      lambdamart-kit policy evaluate log.csv --target new
+    """
     if beta is not None and scores is None:
         raise ValueError("--beta makes a policy of --scores; without that, --target says the probability")
     table = read_table(log)
@@ -167,9 +177,9 @@ def clicks(
     docid: Annotated[
         str, typer.Option(help="For harvest: column that is equal where one document is shown for one query.")
     ] = "docid",
-    measure: Annotated[str, typer.Option(help="clicks (a list) or dcg (of the probability of a click).")] = (
-        "clicks"
-    ),
+    measure: Annotated[
+        str, typer.Option(help="clicks: how many in each list. dcg: of the probability of a click.")
+    ] = ("clicks"),
     k: Annotated[
         int | None, typer.Option("-k", help="Length of the new lists; by default all positions.")
     ] = None,
@@ -179,7 +189,12 @@ def clicks(
     anyway: AnywayOption = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Estimate the clicks that another order would get, from clicks on the one that was shown."""
+    """Estimate the clicks that another order would get, from clicks on the one that was shown.
+
+    \b
+    Example:
+      lambdamart-kit policy clicks log.csv --scores new_score
+    """
     from lambdamart_kit.explore.evaluation import evaluate_ranking
 
     table = read_table(log)

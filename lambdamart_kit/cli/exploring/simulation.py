@@ -22,7 +22,12 @@ def simulate(
     plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every round as CSV.")] = None,
 ) -> None:
-    """Close the loop: simulated users click on slates, models learn from the clicks; print who lost least."""
+    """Simulate users who click and models that learn from clicks; print who lost the fewest clicks.
+
+    \b
+    Example:
+      lambdamart-kit simulate --rounds 30 --plot regret.png
+    """
     from lambdamart_kit.cli.output import progress_bar
     from lambdamart_kit.simulation import simulate as simulation
 
