@@ -707,6 +707,8 @@ def test_checkpoints_of_other_fits_are_refused(client, rows, dask_rows, tmp_path
         DaskLambdaMART(**(params | {"num_leaves": 9})).fit(X, y, qid=qid)
     with pytest.raises(ValueError, match=r"is of another fit \(other rows\)"):
         DaskLambdaMART(**params).fit(X, (y + 1) // 2, qid=qid)
+    with pytest.raises(ValueError, match=r"is of another fit \(other rows\)"):
+        DaskLambdaMART(**params).fit(X, y, qid=qid, sample_weight=1 + qid % 2)
     with pytest.raises(ValueError, match="'n_estimators' must be at least 8"):
         DaskLambdaMART(**(params | {"n_estimators": 5})).fit(X, y, qid=qid)
     again = DaskLambdaMART(**params).fit(X, y, qid=qid)  # nothing is missing

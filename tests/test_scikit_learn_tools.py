@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import sys
+import types
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.feature_selection import RFECV, SequentialFeatureSelector
 from sklearn.inspection import PartialDependenceDisplay, partial_dependence, permutation_importance
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lambdamart_kit import LambdaMART, LightGBMRanker, LinearRanker, XGBoostRanker, query_routing
+from lambdamart_kit import (
+    EnsembleRanker,
+    LambdaMART,
+    LightGBMRanker,
+    LinearRanker,
+    NeuralRanker,
+    PointwiseRanker,
+    XGBoostRanker,
+    log_to_mlflow,
+    prune,
+    query_routing,
+)
+from lambdamart_kit.adapters.pyterrier import _stage_class
 from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.metrics import ndcg
 from lambdamart_kit.model_selection import QueryKFold, QueryTimeSeriesSplit, make_ranking_scorer
+from lambdamart_kit.model_selection import permutation_importance as importance
 
 SMALL = {"n_estimators": 5, "num_leaves": 6, "random_state": 0, "n_jobs": 1}
 TREES = {
@@ -22,6 +43,15 @@ TREES = {
     "xgboost": LambdaMART(booster="xgboost", **SMALL),
     "lambdarank": LightGBMRanker(**SMALL),
     "rank:ndcg": XGBoostRanker(**SMALL),
+}
+SAVED = {
+    **TREES,
+    "pipeline": make_pipeline(StandardScaler(), LambdaMART(**SMALL)),
+    "bags": LambdaMART(n_bags=2, **SMALL),
+    "pointwise": PointwiseRanker(),
+    "linear": LinearRanker(),
+    "neural": NeuralRanker(random_state=0),
+    "blend": EnsembleRanker([("trees", LambdaMART(**SMALL)), ("linear", LinearRanker())]),
 }
 CV = {"cv": QueryKFold(3), "scoring": make_ranking_scorer("ndcg@10")}
 
@@ -162,22 +192,85 @@ def test_shap_explains_the_booster_as_contributions_do(name, data):
     np.testing.assert_allclose(found, ranker.contributions(X)[:, :-1], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_skops_loads_what_the_libraries_and_the_kit_name(name, data):
+def test_shaps_error_names_contributions(data):
+    shap = pytest.importorskip("shap")
+    X, y, qid = data
+    ranker = TREES["native"].fit(X, y, qid=qid)
+    with pytest.raises(shap.utils._exceptions.InvalidModelError, match=r"contributions\(X\) .* booster_"):
+        shap.TreeExplainer(ranker)
+    with pytest.raises(shap.utils._exceptions.InvalidModelError, match=r"LinearRanker.*contributions\(X\)"):
+        shap.TreeExplainer(LinearRanker().fit(X, y, qid=qid))
+
+
+def test_classes_name_what_explains_them_where_shap_is_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "shap", raising=False)
+    assert str(LambdaMART) == repr(LambdaMART) == "<class 'lambdamart_kit.rankers.lambdamart.LambdaMART'>"
+    monkeypatch.setitem(sys.modules, "shap", sys)
+    assert "contributions(X)" in str(LambdaMART)
+    assert "explain(X)" in str(NeuralRanker)
+    assert "contributions" not in repr(LambdaMART)
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_skops_loads_rankers_by_types_of_the_kit_alone(name, data):
     sio = pytest.importorskip("skops.io")
     X, y, qid = data
-    ranker = TREES[name].fit(X, y, qid=qid)
+    ranker = SAVED[name]
+    with query_routing():
+        ranker = ranker.fit(X, y, qid=qid)
     content = sio.dumps(ranker)
     unknown = sio.get_untrusted_types(data=content)
-    allowed = ("lambdamart_kit.", "lightgbm.basic.Booster", "xgboost.core.Booster", "collections.OrderedDict")
-    assert all(kind.startswith(allowed) for kind in unknown), unknown
+    assert all(kind.startswith("lambdamart_kit.") for kind in unknown), unknown
     np.testing.assert_array_equal(sio.loads(content, trusted=unknown).predict(X), ranker.predict(X))
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_pickles_and_copies_keep_scores_and_go_on(name, data):
+    X, y, qid = data
+    ranker = clone(TREES[name]).fit(X, y, qid=qid)
+    for again in (pickle.loads(pickle.dumps(ranker)), copy.deepcopy(ranker)):
+        np.testing.assert_array_equal(again.predict(X), ranker.predict(X))
+        np.testing.assert_array_equal(again.contributions(X), ranker.contributions(X))
+        assert again.to_bytes() == ranker.to_bytes()
+        if name in ("native", "lightgbm", "xgboost"):
+            more = {"warm_start": True, "n_estimators": 8}
+            once = clone(TREES[name]).set_params(n_estimators=8).fit(X, y, qid=qid)
+            again.set_params(**more).fit(X, y, qid=qid)
+            np.testing.assert_allclose(again.predict(X), once.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_scorers_pass_starting_scores_and_weights_of_documents(data):
+    X, y, qid = data
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=len(y))
+    weight = rng.integers(0, 3, len(y)).astype(float)
+    given = {"qid": qid, "init_score": start, "document_weight": weight}
+    ranker = LambdaMART(**SMALL)
+    cv = QueryKFold(3)
+    found = {}
+    with query_routing(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search = GridSearchCV(ranker, {"num_leaves": [4]}, **CV)
+        for name, model in {"alone": ranker, "pipeline": make_pipeline(ranker), "search": search}.items():
+            found[name] = cross_validate(model, X, y, params=given, **CV)["test_score"]
+    expected = []
+    for train, test in cv.split(X, qid=qid):
+        fitted = clone(ranker).fit(
+            X[train], y[train], **{name: values[train] for name, values in given.items()}
+        )
+        scores = fitted.predict(X[test], init_score=start[test])
+        expected.append(ndcg(y[test], scores, qid[test], k=10, document_weight=weight[test]))
+    np.testing.assert_array_equal(found["alone"], expected)
+    np.testing.assert_array_equal(found["pipeline"], expected)
+    assert found["search"].shape == (3,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drops = importance(fitted, X[test], y[test], n_repeats=1, **{k: v[test] for k, v in given.items()})
+    assert drops.baseline == expected[-1]
 
 
 def test_a_study_of_optuna_prunes_rankers(data):
     optuna = pytest.importorskip("optuna")
-    from lambdamart_kit import prune
-
     X, y, qid = data
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -212,3 +305,49 @@ def test_mlflow_logs_a_pipeline_and_loads_it_again(data, tmp_path, monkeypatch):
     assert 0 < logged.metrics["ndcg"] <= 1
     again = mlflow.sklearn.load_model(f"runs:/{run.info.run_id}/model")
     np.testing.assert_array_equal(again.predict(X), steps.predict(X))
+
+
+@pytest.mark.parametrize("name", ["native", "neural"])
+def test_mlflow_logs_a_ranker_by_itself_and_loads_it_again(name, data, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    X, y, qid = data
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    ranker = clone(SAVED[name]).set_params(validation_fraction=0.4)
+    mlflow.sklearn.autolog()
+    try:
+        ranker.fit(X, y, qid=qid)
+        with mlflow.start_run() as run:
+            LambdaMART(**SMALL, callbacks=[log_to_mlflow()], validation_fraction=0.4).fit(X, y, qid=qid)
+        with query_routing(), mlflow.start_run() as of_search:
+            GridSearchCV(LambdaMART(**SMALL), {"num_leaves": [4, 8]}, **CV).fit(X, y, qid=qid)
+    finally:
+        mlflow.sklearn.autolog(disable=True)
+    runs = {found.info.run_id: found for found in mlflow.search_runs(output_format="list")}
+    steered = runs.pop(run.info.run_id)
+    assert steered.data.params["num_leaves"] == "6"
+    searched = runs.pop(of_search.info.run_id).data
+    assert "best_cv_score" in searched.metrics
+    assert not any("ndcg" in name for name in searched.metrics)  # the fits of the search are its own affair
+    children = [i for i, found in runs.items() if "mlflow.parentRunId" in found.data.tags]
+    (alone,) = [found for run_id, found in runs.items() if run_id not in children]
+    values = ranker.evals_result_["validation"]["ndcg@10"]
+    history = mlflow.MlflowClient().get_metric_history(alone.info.run_id, "validation ndcg_at_10")
+    assert [point.value for point in sorted(history, key=lambda point: point.step)] == values
+    assert alone.data.metrics["best_score"] == ranker.best_score_
+    assert alone.data.params["random_state"] == "0"
+    again = mlflow.sklearn.load_model(f"runs:/{alone.info.run_id}/model")
+    np.testing.assert_array_equal(again.predict(X), ranker.predict(X))
+    ranker.fit(X, y, qid=qid)
+    assert len(mlflow.search_runs(output_format="list")) == len(runs) + 2
+
+
+def test_packages_that_are_missing_are_named(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyterrier", None)
+    with pytest.raises(ImportError, match=r"pip install 'lambdamart-kit\[pyterrier\]'"):
+        _stage_class.__wrapped__()
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    X, y, qid = data
+    trial = types.SimpleNamespace(report=lambda value, step: None, should_prune=lambda: True)
+    with pytest.raises(ImportError, match=r"pip install 'lambdamart-kit\[optuna\]'"):
+        LambdaMART(**SMALL, validation_fraction=0.4, callbacks=[prune(trial)]).fit(X, y, qid=qid)

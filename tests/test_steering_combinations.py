@@ -1,4 +1,4 @@
-"""Everything that steers a fit, in all combinations, against a slow reference in NumPy.
+"""Everything that steers a fit, in all combinations, against a slow reference in NumPy: trees.
 
 The reference takes the trees of the fitted model one by one. It computes the gradient of the pairs at the
 starting scores plus all trees before, with weights and the draws of bags, and from that what each leaf must
@@ -12,91 +12,26 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
-
-from lambdamart_kit import LambdaMART
-from lambdamart_kit.core.ordered_rows import order_rows
-from lambdamart_kit.metrics import make_metric
-from lambdamart_kit.objectives import RankNet
-from lambdamart_kit.rankers.bags.drawing import draw_bags
-from lambdamart_kit.runtime.randomness import make_rng
-
-RATE = 0.3
-TREES = 6
-TOP = make_metric("top", lambda labels, scores: float(labels[0] > 0))
-SCENARIOS = st.fixed_dictionaries(
-    {
-        "booster": st.sampled_from(["native", "lightgbm"]),
-        "seed": st.integers(0, 9),
-        "start": st.booleans(),
-        "weights": st.booleans(),
-        "n_sets": st.integers(0, 2),
-        "metrics": st.sampled_from([["ndcg@3"], ["ndcg@3", TOP], [TOP, "ndcg@3"]]),
-        "patience": st.sampled_from([None, 1, 2]),
-        "min_delta": st.sampled_from([0.0, 0.02]),
-        "n_bags": st.sampled_from([1, 1, 3]),
-        "warm": st.booleans(),
-        "track_training": st.booleans(),
-        "stop_at": st.sampled_from([None, 3, 5]),
-    }
+from steering_reference import (
+    ROUNDS,
+    STEERING,
+    Rows,
+    check_rounds,
+    drawn,
+    given_rows,
+    gradient_hessian,
+    measure,
+    measured_sets,
+    results_of_bag,
 )
 
+from lambdamart_kit import LambdaMART
+from lambdamart_kit.objectives import RankNet
 
-class Rows:
-    """Rows of whole queries, five documents each."""
-
-    def __init__(self, rng, n_queries, scenario):
-        self.qid = np.repeat(np.arange(n_queries), 5)
-        self.X = rng.integers(0, 4, size=(len(self.qid), 3)).astype(np.float32)
-        self.y = rng.integers(0, 3, size=len(self.qid))
-        self.y[::5], self.y[1::5] = 0, 2  # every query has something to say
-        self.start = rng.normal(size=len(self.qid)) if scenario["start"] else None
-        self.weight = rng.integers(1, 4, size=n_queries)[self.qid] if scenario["weights"] else None
-
-    def weights(self):
-        return np.ones(len(self.qid)) if self.weight is None else self.weight.astype(float)
-
-    def starts(self):
-        return np.zeros(len(self.qid)) if self.start is None else self.start
-
-
-def ndcg_at_3(y, scores):
-    """Documents of equal scores share the gains of their block."""
-    gain = 2.0**y - 1
-    order = np.argsort(-scores, kind="stable")
-    shared = [gain[scores == scores[row]].mean() for row in order]
-    discount = 1 / np.log2(np.arange(2, len(y) + 2))
-    discount[3:] = 0
-    return (shared * discount).sum() / (np.sort(gain)[::-1] * discount).sum()
-
-
-def top(y, scores):
-    return float(y[scores == scores.max()].min() > 0)
-
-
-def measure(metric, rows, scores, times):
-    """Weighted mean over the queries that count `times`."""
-    function = ndcg_at_3 if metric == "ndcg@3" else top
-    values, weights = [], []
-    for q in np.flatnonzero(times > 0):
-        of_query = rows.qid == q
-        values.append(function(rows.y[of_query], scores[of_query]))
-        weights.append(times[q] * rows.weights()[of_query][0])
-    return np.average(values, weights=weights)
-
-
-def gradient_hessian(rows, scores, times):
-    """Of the loss of all pairs; a query that was drawn m times counts m times."""
-    gradient, hessian = np.zeros(len(scores)), np.zeros(len(scores))
-    for high in range(len(scores)):
-        for low in range(len(scores)):
-            if rows.qid[high] != rows.qid[low] or rows.y[high] <= rows.y[low]:
-                continue
-            weight = times[rows.qid[high]] * rows.weights()[high]
-            p = 1 / (1 + np.exp(scores[high] - scores[low]))
-            gradient[high] -= weight * p
-            gradient[low] += weight * p
-            hessian[[high, low]] += weight * p * (1 - p)
-    return gradient, hessian
+RATE = 0.3
+SCENARIOS = st.fixed_dictionaries(
+    {**STEERING, "booster": st.sampled_from(["native", "lightgbm", "xgboost"]), "warm": st.booleans()}
+)
 
 
 def check_leaves(model, tree, rows, scores, times, factor):
@@ -129,25 +64,6 @@ def check_run(ranker, scenario, first, kept, rows, sets, times, results, n_befor
     check_rounds(scenario, sets, results, kept, n_before)
 
 
-def check_rounds(scenario, sets, results, kept, n_before):
-    """Where training stopped, and which round is the best, by the first metric on the first set."""
-    deciding = None
-    if sets:
-        deciding = next(iter(next(iter(results.values())).values()))[n_before:]
-    best, best_round, done = -np.inf, 0, 0
-    for number in range(1, TREES - n_before + 1):
-        done = number
-        if deciding is not None and deciding[number - 1] > best + max(scenario["min_delta"], 1e-12):
-            best, best_round = deciding[number - 1], number
-        if scenario["patience"] is not None and number - best_round >= scenario["patience"]:
-            break
-        if scenario["stop_at"] == n_before + number:
-            break
-    if deciding is not None:
-        assert len(deciding) == done
-    assert kept == n_before + (done if scenario["patience"] is None else best_round)
-
-
 def fit(scenario, train, sets):
     """A fitted ranker, in two steps with `warm`."""
     rounds = []
@@ -158,10 +74,10 @@ def fit(scenario, train, sets):
     ranker = LambdaMART(
         RankNet(normalize=False),
         booster=scenario["booster"],
-        n_estimators=TREES,
+        n_estimators=ROUNDS,
         learning_rate=RATE,
         num_leaves=4,
-        min_child_samples=1,
+        min_child_samples=None if scenario["booster"] == "xgboost" else 1,
         min_child_weight=0.0,
         eval_metric=scenario["metrics"],
         min_delta=scenario["min_delta"],
@@ -170,32 +86,14 @@ def fit(scenario, train, sets):
         random_state=scenario["seed"],
         n_jobs=1,
     )
-    given_rows = {"qid": train.qid, "sample_weight": train.weight, "init_score": train.start}
-    if sets:
-        given_rows |= {
-            "X_val": [part.X for part in sets],
-            "y_val": [part.y for part in sets],
-            "qid_val": [part.qid + 1000 for part in sets],
-            "sample_weight_val": [part.weight for part in sets],
-            "init_score_val": [part.start for part in sets] if scenario["start"] else None,
-        }
+    passed = given_rows(scenario, train, sets)
     n_before = 0
     if scenario["warm"]:
         n_before = 2
-        ranker.set_params(warm_start=True, n_estimators=n_before).fit(train.X, train.y, **given_rows)
-    ranker.set_params(n_estimators=TREES, **steps).fit(train.X, train.y, **given_rows)
+        ranker.set_params(warm_start=True, n_estimators=n_before).fit(train.X, train.y, **passed)
+    ranker.set_params(n_estimators=ROUNDS, **steps).fit(train.X, train.y, **passed)
     assert rounds[0] == n_before + 1
     return ranker, n_before
-
-
-def drawn(scenario, train):
-    """How often each bag has each query."""
-    if scenario["n_bags"] == 1:
-        return [np.ones(train.qid.max() + 1)]
-    rows = order_rows(train.X, train.y, train.qid, train.weight)
-    outside = scenario["patience"] is not None and scenario["n_sets"] == 0
-    rng = make_rng(scenario["seed"])
-    return [bag.times for bag in draw_bags(rows, scenario["n_bags"], rng, stops_outside=outside)]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -209,21 +107,11 @@ def test_any_combination_is_the_slow_reference(scenario):
     train = Rows(rng, 8, scenario)
     held_out = [Rows(rng, 4, scenario) for _ in range(scenario["n_sets"])]
     ranker, n_before = fit(scenario, train, held_out)
-    every = np.ones(4)
     first = 0
     for number, times in enumerate(drawn(scenario, train)):
-        names = ["validation", "validation 2"]
-        sets = {name: (part, every) for name, part in zip(names, held_out)}
-        if not sets and scenario["patience"] is not None:
-            sets["validation"] = (train, (times == 0).astype(float))
-        if scenario["track_training"]:
-            sets["training"] = (train, times)
-        results = ranker.evals_result_
-        kept = ranker.best_iteration_
-        if scenario["n_bags"] > 1:
-            keys = {name: f"bag {number}" + (f" {name}" if len(sets) > 1 else "") for name in sets}
-            results = {name: results[key] for name, key in keys.items()}
-            kept = ranker.bag_iterations_[number]
+        sets = measured_sets(scenario, train, held_out, times)
+        results = results_of_bag(scenario, ranker, number, sets)
+        kept = ranker.best_iteration_ if scenario["n_bags"] == 1 else ranker.bag_iterations_[number]
         assert list(results) == list(sets)
         check_run(ranker, scenario, first, kept, train, sets, times, results, n_before)
         first += kept

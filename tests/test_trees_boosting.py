@@ -136,6 +136,40 @@ def test_a_checkpoint_of_another_problem_is_refused(tmp_path):
         Checkpoint("x", every_trees=0)
 
 
+@pytest.mark.parametrize(
+    "change", ["labels", "weights", "documents", "start", "objective", "settings of the objective"]
+)
+def test_a_checkpoint_is_of_labels_weights_starts_and_objective(change, tmp_path):
+    X, y, _ = problem()
+    qid = np.arange(N) // 10
+    grades = np.digitize(y, [-1, 0, 1])
+    weight = 1.0 + qid % 3
+    given = {"sample_weight": weight, "document_weight": 1.0 + np.arange(N) % 2, "init_score": 0.1 * X[:, 0]}
+    saving = {"checkpoint": str(tmp_path / "run.npz"), "checkpoint_trees": 1}
+
+    def fit(objective, n_estimators, grades=grades, booster_params=saving, **changed):
+        ranker = LambdaMART(
+            objective,
+            n_estimators=n_estimators,
+            num_leaves=7,
+            random_state=0,
+            booster_params=booster_params,
+        )
+        return ranker.fit(X, grades, qid=qid, **{**given, **changed}).booster_.model_to_string()
+
+    fit(LambdaNDCG(), 2)
+    other = {
+        "labels": {"grades": np.where(qid == 3, grades[::-1], grades)},
+        "weights": {"sample_weight": weight + (qid == 3)},
+        "documents": {"document_weight": np.ones(N)},
+        "start": {"init_score": 0.2 * X[:, 0]},
+    }.get(change, {})
+    objectives = {"objective": RankNet(), "settings of the objective": LambdaNDCG(truncation_level=3)}
+    with pytest.raises(ValueError, match=r"'checkpoint' .* other data or with other parameters; remove it"):
+        fit(objectives.get(change, LambdaNDCG()), 4, **other)
+    assert fit(LambdaNDCG(), 4) == fit(LambdaNDCG(), 4, booster_params=None)
+
+
 def test_seconds_between_checkpoints(tmp_path):
     train(3, checkpoint=Checkpoint(tmp_path / "run.npz", every_seconds=1e-9))
     assert (tmp_path / "run.npz").exists()

@@ -4,7 +4,7 @@
 documents as one query; with ``form="ltr"`` it passes LightGBM's `group`. The stage here passes the frame's
 `qid`.
 
-PyTerrier is imported when a stage is made: ``pip install python-terrier``.
+PyTerrier is imported when a stage is made: ``pip install 'lambdamart-kit[pyterrier]'``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _stage_class() -> Any:
         import pyterrier as pt
     except ImportError as error:
         raise ImportError(
-            "a stage of a PyTerrier pipeline needs PyTerrier; pip install python-terrier"
+            "a stage of a PyTerrier pipeline needs PyTerrier: pip install 'lambdamart-kit[pyterrier]'"
         ) from error
     from pyterrier.model import add_ranks
 

@@ -36,9 +36,6 @@ class LightGBMModel(SumOfTrees):
         self._is_mean: bool | None = None
         self._forests: dict[np.dtype[Any], Forest | None] = {}  # by the precision of rows
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return LightGBMModel, (self.raw,)
-
     @property
     def raw(self) -> lgb.Booster:
         """LightGBM's own model."""

@@ -62,6 +62,12 @@ class NativeModel(LightGBMModel):
         self._start = start
         self._n_trees = len(ensemble.trees) + (0 if start is None else start.num_trees())
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._ensemble = None
+        self._start = None
+        self._n_trees = self.raw.num_trees()
+
     @property
     def raw(self) -> lgb.Booster:
         """The LightGBM model."""

@@ -127,6 +127,15 @@ class SumOfTrees(ABC):
 
     _laid_out_contributions: TreeContributions | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The model in its library's own format, so that pickle and skops keep no type of the library."""
+        model: Any = self
+        return {"content": model.to_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        model: Any = type(self)
+        self.__dict__.update(vars(model.from_bytes(state["content"])))
+
     @property
     @abstractmethod
     def n_trees(self) -> int:

@@ -54,9 +54,6 @@ class XGBoostModel(SumOfTrees):
         self._scoring: dict[int, xgb.Booster] = {}
         self._named: xgb.Booster | None = None
 
-    def __getstate__(self) -> Settings:
-        return {"raw": self.raw, "_scoring": {}, "_named": None}
-
     @property
     def n_trees(self) -> int:
         """Number of trees."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import id_hashes
-from lambdamart_kit.core.typing import Array, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Ids, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,3 +76,11 @@ class QueryTraces:
                 UserWarning,
                 stacklevel=stacklevel + 1,
             )
+
+
+def measured_queries(qid: Ids, n_rows: int, document_weight: ArrayLike | None) -> Queries:
+    """The queries of rows that are measured, without documents of weight 0, which a fit leaves out, too."""
+    queries = Queries.from_qid(qid, n_rows)
+    if document_weight is None:
+        return queries
+    return queries.present(queries.sort(np.asarray(document_weight)) > 0)[1]

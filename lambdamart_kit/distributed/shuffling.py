@@ -59,7 +59,8 @@ class Summary:
     hashes : (n_queries,) uint64
         Of the query ids, ascending.
     content : int
-        Sum of the hashes of the rows' content, modulo 2**64: over all workers it names the data set.
+        Sum of the hashes of the rows' features, labels, query ids and weights, modulo 2**64: over all workers
+        it names the data set.
     """
 
     n_rows: int
@@ -145,7 +146,10 @@ def gather(parts: Sequence[Part | None], n_features: int, n_threads: int) -> tup
             at += len(part)
     ordered = Queries(identity, queries.ptr, queries.ids)
     weight = _row_weight(present, order, ordered)
-    return OrderedRows(RowView(X, identity), y[order], ordered, weight), int(content.sum(dtype=np.uint64))
+    named = content[order] ^ mix(id_hashes(ordered.ids))[ordered.query_of_ordered_row]
+    known_weight = np.ones(len(y)) if weight is None else weight
+    named = mix(named ^ mix(known_weight.view(np.uint64)))
+    return OrderedRows(RowView(X, identity), y[order], ordered, weight), int(named.sum(dtype=np.uint64))
 
 
 def assemble(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from abc import ABCMeta
 from typing import TYPE_CHECKING, Any
 
 from lambdamart_kit.core.typing import ArrayLike, Features, Ids, RandomState
@@ -11,7 +13,24 @@ if TYPE_CHECKING:
     from lambdamart_kit.explain.explanation import Explanation
 
 
-class CanExplain:
+class SaysWhatExplains(ABCMeta):
+    """Type of classes that say how they are explained, where they are shown while SHAP is loaded.
+
+    ``shap.TreeExplainer`` knows the models of libraries alone, and its error for any other model ends with
+    the model's class as text. SHAP has no better place for a hint.
+    """
+
+    def __str__(cls) -> str:
+        if "shap" not in sys.modules:
+            return repr(cls)
+        if not hasattr(cls, "contributions"):
+            return f"{cls!r} (its method explain(X) explains it)"
+        own = "contributions(X) are its exact SHAP values"
+        library = ", and TreeExplainer takes its booster_" if hasattr(cls, "booster_") else ""
+        return f"{cls!r} ({own}{library})"
+
+
+class CanExplain(metaclass=SaysWhatExplains):
     """Adds `explain`; a subclass says what it is (`_explainable`) and what it reads (`_scored_features`)."""
 
     def explain(

@@ -17,8 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
 from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
 from lambdamart_kit.core.precision import warn_of_merged_values
-from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.query_traces import QueryTraces
+from lambdamart_kit.core.query_traces import QueryTraces, measured_queries
 from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import ArrayLike, Features, Float32Array, FloatArray, Ids
 from lambdamart_kit.explain.explained import Explained
@@ -37,6 +36,7 @@ from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
 from lambdamart_kit.rankers.steering.given import ROW_ALIGNED, FitInput, HeldOutInput, held_out_inputs
 from lambdamart_kit.rankers.steering.goals import GoalMetrics
 from lambdamart_kit.rankers.steering.starting_scores import from_start
+from lambdamart_kit.rankers.steering.tracking import logged_to_mlflow
 from lambdamart_kit.rankers.steering.training_set import HeldOutRows, TrainingSet
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
@@ -208,7 +208,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             given = given.weights_of_one_query()
         else:
             given.refuse("document_weight", by=type(self).__name__, remedy=WEIGHS_DOCUMENTS)
-        with unchanged_on_failure(self):
+        with logged_to_mlflow(self), unchanged_on_failure(self):
             self._fit_given(given)
         return self
 
@@ -509,9 +509,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         scores = self._from_start(self._scores_of(X, qid), init_score, "score")
         traces = getattr(self, "query_traces_", None)
         if qid is not None and traces is not None:
-            queries = Queries.from_qid(qid, len(scores))
-            if document_weight is not None:  # a fit leaves documents of weight 0 out
-                _, queries = queries.present(queries.sort(np.asarray(document_weight)) > 0)
+            queries = measured_queries(qid, len(scores), document_weight)
             traces.warn_if_cut(queries, measured="the rows that 'score' got", stacklevel=2)
         options: dict[str, Any] = {
             "sample_weight": sample_weight,

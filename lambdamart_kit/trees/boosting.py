@@ -12,7 +12,7 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rows import RowView
 from lambdamart_kit.core.typing import Array, Features, FloatArray
 from lambdamart_kit.trees.binning import BinMapper, BinnedMatrix
-from lambdamart_kit.trees.checkpoint import Checkpoint, open_checkpoint
+from lambdamart_kit.trees.checkpoint import Checkpoint, Problem, open_checkpoint
 from lambdamart_kit.trees.ensemble import Ensemble
 from lambdamart_kit.trees.growth.grower import Grower
 from lambdamart_kit.trees.growth.symmetric import SymmetricGrower
@@ -137,25 +137,21 @@ def boost(
     ensemble = Ensemble(binned.mapper, tuple(names), parameters.learning_rate)
     # Draws are numbered from the first tree of the model that is continued.
     n_before = 0 if start is None else start.num_trees()
-    with open_checkpoint(checkpoint, binned, parameters, scores) as file:
+    gradients = _Gradients(bound, scores)
+    with open_checkpoint(checkpoint, Problem(binned, parameters, scores, gradients.first)) as file:
         if file is not None:
             ensemble.trees.extend(file.read()[:n_estimators])
         n_saved = len(ensemble.trees)
-        # An objective that draws has drawn once for every tree in the checkpoint; it must go on from there.
-        if n_saved and hasattr(bound, "skip_calls"):
-            bound.skip_calls(n_saved)
-        rounded = np.empty(len(scores), dtype=np.float32)
+        gradients.skip(n_saved)
         # A round grows one tree, or takes it from the checkpoint, and adds it to all scores. Rounds from the
         # checkpoint are measured too, so that early stopping sees the same history as in one run.
         for n_rounds in range(1, n_estimators + 1):
             if n_rounds <= n_saved:
                 ensemble.trees[n_rounds - 1].add_to(scores, binned, n_threads=n_threads)
             else:
-                # Scores add up in float64; objectives take float32, which is twice as fast.
-                rounded[:] = scores
                 if learning_rates is not None:
                     grower.set_learning_rate(learning_rates(n_rounds))
-                gradient, hessian = bound.gradient_hessian(rounded)
+                gradient, hessian = gradients.next()
                 tree = grower.grow(gradient, hessian, scores, tree_index=n_before + n_rounds - 1)
                 ensemble.trees.append(tree)
             evaluation: dict[str, float] = {}
@@ -168,6 +164,51 @@ def boost(
                 del ensemble.trees[n_rounds:]
                 break
     return ensemble
+
+
+class _Gradients:
+    """The gradients of the rounds, each at the scores so far.
+
+    Parameters
+    ----------
+    bound : Gradient
+    scores : (n_samples,) float64
+        Updated in place by the rounds.
+    """
+
+    def __init__(self, bound: Gradient, scores: FloatArray) -> None:
+        self._bound = bound
+        self._scores = scores
+        self._rounded = np.empty(len(scores), dtype=np.float32)
+        self._ahead: tuple[Array, Array] | None = None
+
+    def first(self) -> tuple[Array, Array]:
+        """The gradient of the first round, which a checkpoint looks at before that round takes it."""
+        # Kept, not taken again: an objective that draws would draw once more than without a checkpoint.
+        self._ahead = self.next()
+        return self._ahead
+
+    def next(self) -> tuple[Array, Array]:
+        """Gradient and hessian of this round."""
+        if self._ahead is not None:
+            found = self._ahead
+            self._ahead = None
+            return found
+        # Scores add up in float64; objectives take float32, which is twice as fast.
+        self._rounded[:] = self._scores
+        return self._bound.gradient_hessian(self._rounded)
+
+    def skip(self, n_trees: int) -> None:
+        """Go on after the trees of a checkpoint.
+
+        An objective that draws has drawn once for every tree; it must go on from there.
+        """
+        if n_trees == 0:
+            return
+        if hasattr(self._bound, "skip_calls"):
+            # The gradient that was taken ahead is that of the first of these trees.
+            self._bound.skip_calls(n_trees - (self._ahead is not None))
+        self._ahead = None
 
 
 @dataclass(frozen=True, eq=False)

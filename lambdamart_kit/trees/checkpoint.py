@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,26 +64,45 @@ class Checkpoint:
                 raise ValueError(f"{name!r} must be above 0; got {value!r}")
 
 
-def fingerprint(binned: BinnedMatrix, parameters: TreeParameters, scores: FloatArray) -> str:
-    """What a checkpoint and the run that goes on from it share: bins, parameters, starting scores."""
-    # Scores are part of it because training may start from another model: the same bins would then give
-    # other trees. The number of trees is not, so a run may go on for longer.
-    digest = hashlib.sha256(repr(parameters).encode())
-    for part in (binned.columns, scores, *binned.mapper.edges):
-        digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a checkpoint and the run that goes on from it have in common.
+
+    The first gradient stands for labels, weights of queries and documents, the score that each row starts
+    from, and the objective with its settings. The number of trees is no part, so a run may go on for longer.
+
+    Attributes
+    ----------
+    binned : BinnedMatrix
+    parameters : TreeParameters
+    scores : (n_samples,) float64
+        Of the model that training starts from: the same bins give other trees from another start.
+    first : callable
+        Returns the gradient and the hessian at these scores; called once, and only if there is a checkpoint.
+    """
+
+    binned: BinnedMatrix
+    parameters: TreeParameters
+    scores: FloatArray
+    first: Callable[[], tuple[Array, Array]]
+
+    def fingerprint(self) -> str:
+        """A hash of all of it."""
+        digest = hashlib.sha256(repr(self.parameters).encode())
+        # Labels and weights have no other place that is the same for all objectives, those of users included.
+        for part in (self.binned.columns, self.scores, *self.first(), *self.binned.mapper.edges):
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
 
 
 @contextmanager
-def open_checkpoint(
-    checkpoint: Checkpoint | None, binned: BinnedMatrix, parameters: TreeParameters, scores: FloatArray
-) -> Iterator[CheckpointFile | None]:
+def open_checkpoint(checkpoint: Checkpoint | None, problem: Problem) -> Iterator[CheckpointFile | None]:
     """The file of a run, held for it until the block ends; None if there is no checkpoint."""
     if checkpoint is None:
         yield None
         return
-    identity = fingerprint(binned, parameters, scores)
-    file = CheckpointFile(checkpoint, identity, len(binned.mapper.edges))
+    identity = problem.fingerprint()
+    file = CheckpointFile(checkpoint, identity, len(problem.binned.mapper.edges))
     try:
         yield file
     finally:
@@ -97,7 +116,7 @@ class CheckpointFile:
     ----------
     checkpoint : Checkpoint
     identity : str
-        From `fingerprint`.
+        From `Problem.fingerprint`.
     n_features : int
         Columns that trees may split on.
     """

@@ -8,7 +8,7 @@ import math
 import os
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -29,7 +29,7 @@ from lambdamart_kit.rankers.blend.calibration import Calibration
 from lambdamart_kit.rankers.blend.checkpoint import FitStore
 from lambdamart_kit.rankers.blend.crossfit import Plan, Run
 from lambdamart_kit.rankers.blend.distillation import distil
-from lambdamart_kit.rankers.blend.leaderboard import Line, leaderboard
+from lambdamart_kit.rankers.blend.leaderboard import HasLeaderboard, Line, leaderboard
 from lambdamart_kit.rankers.blend.measuring import Yardstick
 from lambdamart_kit.rankers.blend.members import (
     Member,
@@ -49,16 +49,13 @@ from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.runtime.randomness import draw_seed
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 BLEND = "blend"
 DISTILLED = "distilled"
 _CONTENT = "blend.json"
 _DISTILLED_FILE = "distilled.lmk"
 
 
-class AutoRanker(BaseRanker):
+class AutoRanker(HasLeaderboard, BaseRanker):
     r"""A blend of different rankers, each cross-fitted by query, as large as a budget allows.
 
     On a few hundred queries, averaging wins over tuning: the mean of several different rankers is better than
@@ -183,7 +180,6 @@ class AutoRanker(BaseRanker):
     members_: list[Member]
     distilled_: BaseRanker | None
     calibration_: Calibration | None
-    leaderboard_: pd.DataFrame
     oof_scores_: FloatArray
     noise_: str
     best_score_: float
@@ -369,7 +365,7 @@ class AutoRanker(BaseRanker):
         metric = self.find_metric()
         name = str(metric)
         board = leaderboard(lines, weights, name, greater_is_better=metric.greater_is_better)
-        self.leaderboard_ = board
+        self._leaderboard = board.to_dict("records")
         self.best_score_ = float(board[name].iloc[0])
         self.noise_ = noise_sentence(np.array([line.per_query for line in lines]), name)
 
@@ -467,7 +463,7 @@ class AutoRanker(BaseRanker):
     def _files(self) -> dict[str, bytes]:
         calibration = self.calibration_
         content = {
-            "leaderboard": self.leaderboard_.to_dict("records"),
+            "leaderboard": self._leaderboard,
             "members": [] if self.distilled_ is not None else member_records(self.members_),
             "calibration": None if calibration is None else calibration.state(),
         }
@@ -477,10 +473,8 @@ class AutoRanker(BaseRanker):
         return files | member_files(self.members_)
 
     def _restore(self, files: dict[str, bytes]) -> None:
-        import pandas as pd
-
         content = json.loads(files[_CONTENT])
-        self.leaderboard_ = pd.DataFrame.from_records(content["leaderboard"])
+        self._leaderboard = content["leaderboard"]
         self.members_ = read_members(content["members"], files)
         state = content["calibration"]
         self.calibration_ = None if state is None else Calibration.of_state(state)

@@ -28,7 +28,7 @@ from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.metrics import Metric, noise_sentence
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.blend.folds import deal_queries
-from lambdamart_kit.rankers.blend.leaderboard import Line, leaderboard
+from lambdamart_kit.rankers.blend.leaderboard import HasLeaderboard, Line, leaderboard
 from lambdamart_kit.rankers.blend.members import explained, plain_trees, read_ranker
 from lambdamart_kit.rankers.blend.scale import deviation_within_queries
 from lambdamart_kit.rankers.blend.weights import Held, search_weights
@@ -40,7 +40,7 @@ from lambdamart_kit.trees.plain_tree import averaged
 _CONTENT = "blend.json"
 
 
-class EnsembleRanker(_BaseComposition, BaseRanker):
+class EnsembleRanker(HasLeaderboard, _BaseComposition, BaseRanker):
     r"""The weighted mean of several rankers, pipelines included, on one scale.
 
     .. math:: s(x) = \sum_m \frac{w_m}{\sigma_m} s_m(x)
@@ -124,7 +124,6 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
     saved_attributes = ("n_features_in_", "n_queries_in_", "single_query_", "fit_times_", "noise_")
 
     estimators_: list[Any]
-    named_estimators_: Bunch
     weights_: FloatArray
     scales_: FloatArray
     oof_scores_: FloatArray
@@ -196,12 +195,17 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         self.query_traces_ = None
         with watch("members"):
             self.estimators_ = self._fit_all(passed, [None])[0]
-            self.named_estimators_ = Bunch(**dict(zip(self._names(), self.estimators_)))
+            self._fitted_names = self._names()
         with watch("folds"):
             scores = self._out_of_fold(passed)
         with watch("weights"):
             self._weigh(passed, scores)
         self.fit_times_ = dict(watch.seconds)
+
+    @property
+    def named_estimators_(self) -> Bunch:
+        """The fitted members by name."""
+        return Bunch(**dict(zip(self._fitted_names, self.estimators_)))
 
     def _names(self) -> list[str]:
         return [name for name, _ in self.estimators]
@@ -288,7 +292,7 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         board = leaderboard(
             lines, held.bound.weights, str(metric), greater_is_better=metric.greater_is_better
         )
-        self.leaderboard_ = board.drop(columns=["fits", "seconds"])
+        self._leaderboard = board.drop(columns=["fits", "seconds"]).to_dict("records")
         self.noise_ = noise_sentence(np.array(measured), str(metric))
 
     # --------------------------------------------------------------------------------------- predicting
@@ -378,23 +382,21 @@ class EnsembleRanker(_BaseComposition, BaseRanker):
         content = {
             "weights": self.weights_.tolist(),
             "scales": self.scales_.tolist(),
-            "leaderboard": self.leaderboard_.to_dict("records"),
+            "leaderboard": self._leaderboard,
         }
         return files | {_CONTENT: json.dumps(content).encode()}
 
     def _restore(self, files: dict[str, bytes]) -> None:
-        import pandas as pd
-
         content = json.loads(files[_CONTENT])
         self.weights_ = np.array(content["weights"], dtype=np.float64)
         self.scales_ = np.array(content["scales"], dtype=np.float64)
-        self.leaderboard_ = pd.DataFrame.from_records(content["leaderboard"])
+        self._leaderboard = content["leaderboard"]
         names = [str(name) for name in self.estimators]
         parts = [f"members/{at:03d}.lmk" for at in range(len(names))]
         self.estimators_ = [read_ranker(files[part], part) for part in parts]
+        self._fitted_names = names
         if not len(names) == len(self.weights_) == len(self.scales_):
             raise ValueError("it does not have one weight and one scale for each member")
-        self.named_estimators_ = Bunch(**dict(zip(names, self.estimators_)))
         self.estimators = [(name, clone(member)) for name, member in zip(names, self.estimators_)]
 
 

@@ -75,3 +75,16 @@ def leaderboard(
     first, *others = records
     others.sort(key=lambda record: -np.nan_to_num(sign * record[metric], nan=-np.inf))
     return pd.DataFrame.from_records([first, *others])
+
+
+class HasLeaderboard:
+    """Mixin of rankers with members: the leaderboard, kept as records, which skops and JSON can hold."""
+
+    _leaderboard: list[dict[str, Any]]
+
+    @property
+    def leaderboard_(self) -> pd.DataFrame:
+        """The blend and its members, best first, with intervals of the metric and weights in the blend."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(self._leaderboard)

@@ -179,8 +179,12 @@ class prune:
             )
         self.trial.report(event.score, step=event.round)
         if self.trial.should_prune():
-            import optuna
-
+            try:
+                optuna = importlib.import_module("optuna")
+            except ImportError:
+                raise ImportError(
+                    "prune(trial) needs Optuna to end a trial: pip install 'lambdamart-kit[optuna]'"
+                ) from None
             raise optuna.TrialPruned(f"pruned at round {event.round} with a score of {event.score:.4f}")
 
     def __repr__(self) -> str:
@@ -216,7 +220,9 @@ class log_to_mlflow:
         try:
             mlflow = importlib.import_module("mlflow")
         except ImportError:
-            raise ImportError("log_to_mlflow needs MLflow, which is not there: pip install mlflow") from None
+            raise ImportError(
+                "log_to_mlflow needs MLflow, which is not there: pip install 'lambdamart-kit[mlflow]'"
+            ) from None
         active = mlflow.active_run()
         run_id = self.run_id or (None if active is None else active.info.run_id)
         if run_id is None:
