@@ -307,14 +307,17 @@ def test_mlflow_logs_a_pipeline_and_loads_it_again(data, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.predict(X), steps.predict(X))
 
 
-@pytest.mark.parametrize("name", ["native", "neural"])
-def test_mlflow_logs_a_ranker_by_itself_and_loads_it_again(name, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "form"), [("native", "cloudpickle"), ("xgboost", "skops"), ("neural", "skops")]
+)
+def test_mlflow_logs_a_ranker_by_itself_and_loads_it_again(name, form, data, tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("skops")
     X, y, qid = data
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
     ranker = clone(SAVED[name]).set_params(validation_fraction=0.4)
-    mlflow.sklearn.autolog()
+    mlflow.sklearn.autolog(serialization_format=form)
     try:
         ranker.fit(X, y, qid=qid)
         with mlflow.start_run() as run:

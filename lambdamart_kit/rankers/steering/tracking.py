@@ -6,6 +6,7 @@ packages, so that a ranker by itself would leave no trace.
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 import time
@@ -84,7 +85,15 @@ def _log(mlflow: Any, ranker: Any, run_id: str) -> None:
         client.log_batch(run_id, metrics=metrics[at : at + 1000])
     if get_autologging_config("sklearn", "log_models", True):
         form = get_autologging_config("sklearn", "serialization_format", "cloudpickle")
-        mlflow.sklearn.log_model(ranker, name="model", serialization_format=form)
+        types = {"skops_trusted_types": _own_types(ranker)} if form == "skops" else {}
+        mlflow.sklearn.log_model(ranker, name="model", serialization_format=form, **types)
+
+
+def _own_types(ranker: Any) -> list[str]:
+    """Types of the kit in a ranker, which skops must be told to trust."""
+    skops_io = importlib.import_module("skops.io")
+    unknown: list[str] = skops_io.get_untrusted_types(data=skops_io.dumps(ranker))
+    return [name for name in unknown if name.startswith("lambdamart_kit.")]
 
 
 def _measures(ranker: Any) -> dict[str, dict[str, list[float]]]:
