@@ -23,6 +23,7 @@ from lambdamart_kit import LambdaMART
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.metrics import make_metric, ndcg
 from lambdamart_kit.model_selection import QueryKFold, QueryTimeSeriesSplit, make_ranking_scorer
+from lambdamart_kit.objectives import Combined
 
 train, recent, old = (
     make_letor(n_queries=n, mean_documents=15, max_documents=30, random_state=seed)
@@ -103,7 +104,18 @@ print(f"largest difference of scores: {np.abs(with_copies - with_counts).max():.
 # %%
 # 6. Several goals
 # ----------------
-# One column of labels a goal.
+# A column of labels for each goal, here relevance and a margin that has nothing to do with it, and a weight for each.
+margin = [np.digitize(part.X[:, 7] - part.X[:, 8], [-1, 0, 1]) for part in (train, recent)]
+Y, Y_recent = (np.column_stack([part.y, of_part]) for part, of_part in zip((train, recent), margin))
+for share in (0.9, 0.5, 0.1):
+    goals = Combined(
+        {"relevance": "ndcg", "margin": "ndcg"}, weights={"relevance": share, "margin": 1 - share}
+    )
+    both = LambdaMART(goals, **small).fit(train.X, Y, qid=train.qid)
+    reached = [ndcg(labels, both.predict(recent.X), recent.qid, k=10) for labels in Y_recent.T]
+    print(
+        f"weight of relevance {share:.1f}: NDCG@10 of relevance {reached[0]:.3f}, of the margin {reached[1]:.3f}"
+    )
 
 # %%
 # 7. More from the trees
