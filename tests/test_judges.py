@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from typer.testing import CliRunner
 
-from lambdamart_kit import BradleyTerry
+from lambdamart_kit import BradleyTerry, PreferencePairs, RewardModel
+from lambdamart_kit.cli.app import app
 from lambdamart_kit.preferences.judges.agreement import LEVELS, alpha_of_codes, krippendorff_alpha
-from lambdamart_kit.preferences.judges.best_of import best_of_n, ties_score
+from lambdamart_kit.preferences.judges.best_of import best_of_n, best_of_table, ties_score
 from lambdamart_kit.preferences.judges.crowd import CrowdBradleyTerry, crowd_loss
 from lambdamart_kit.preferences.judges.families import family
 from lambdamart_kit.preferences.judges.logistic import effect_table
+from lambdamart_kit.preferences.reading.records import write_records
 
 NAN = float("nan")
 RATINGS = [[1, 2, 3, 3, NAN, 1], [1, 2, 3, 2, 2, NAN], [2, 2, 3, 3, 2, NAN]]
@@ -190,6 +193,55 @@ def test_a_gap_however_small_is_a_right_answer_and_none_is_wrong():
     found = ties_score(ids, scores, [1, 2] * 4)
     assert found.ref_accuracy == found.tied_accuracy == 0.5
     assert found.correctness_preferred == found.correctness_preferred_hard == 0.0  # the spread is 2
+
+
+def rewardbench(subset, right, wrong, name="1"):
+    return {"id": name, "subset": subset, "prompt": f"{subset} {name}", "chosen": right, "rejected": wrong}
+
+
+BENCH = [
+    rewardbench("Math", ["r 4"], ["w 3", "w 1", "w 0"]),
+    rewardbench("Math", ["r 2"], ["w 2 ", "w 1", "w 0"], "2"),
+    rewardbench("Focus", ["r 1"], ["w 3", "w 1", "w 0"]),
+    rewardbench("Ties", ["r 5"], ["w 1", "w 0"], "ref:1"),
+    rewardbench("Ties", ["r 4", "r 3.5"], ["w 1"], "tied:1"),
+]
+
+
+def test_table_of_rewardbench_2():
+    """Each response says its own reward. The subsets count alike, whatever their number of prompts."""
+    pairs = PreferencePairs.read(BENCH)
+    rewards = np.array([float(text.split()[1]) for text in pairs.responses.tolist()])
+    table = best_of_table(rewards, pairs)
+    ties = ties_score(["ref:1", "tied:1"], [[5, 1, 0], [4, 3.5, 1]], [1, 2]).score
+    assert table["subset"].tolist() == ["all", "Focus", "Math", "Ties"]
+    assert table["prompts"].tolist() == [5, 1, 2, 2]
+    assert table["responses"].tolist() == pytest.approx([18 / 5, 4, 4, 3])
+    assert table["score"].tolist() == pytest.approx([(0 + 0.75 + ties) / 3, 0, 0.75, ties])
+    several = PreferencePairs.read([{"prompt": "p", "chosen": ["a", "b"], "rejected": ["c", "d"]}])
+    given = {"a": 1.0, "b": 2.0, "c": 2.0, "d": 0.0}  # of the two highest, b is right and c is wrong
+    rewards = np.array([given[text] for text in several.responses.tolist()])
+    assert best_of_table(rewards, several)["score"].tolist() == [0.5, 0.5]
+    rated = PreferencePairs.read(
+        [{"prompt": "p", "response": r, "score": s} for r, s in (("a", 1), ("b", 2))]
+    )
+    with pytest.raises(ValueError, match="rows that hold right and wrong responses"):
+        best_of_table(np.zeros(2), rated)
+
+
+def test_reward_models_report_rewardbench_2(tmp_path):
+    train = [{"prompt": f"q {i}", "chosen": "word " * (i % 7 + 3), "rejected": "word"} for i in range(40)]
+    model = RewardModel("linear", features="text", random_state=0).fit_pairs(PreferencePairs.read(train))
+    pairs = PreferencePairs.read(BENCH)
+    expected = best_of_table(model.predict_responses(pairs), pairs)
+    pd.testing.assert_frame_equal(model.report_best_of(pairs), expected)
+    model.save(tmp_path / "rm.lmk")
+    write_records(BENCH, tmp_path / "bench.jsonl")
+    command = ["pairs", "best-of", str(tmp_path / "rm.lmk"), str(tmp_path / "bench.jsonl")]
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "table.csv")])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:5]] == expected["subset"].tolist()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), expected)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lambdamart_kit.cli.app import app
-from lambdamart_kit.preferences import PreferencePairs
+from lambdamart_kit.preferences import PreferencePairs, RewardModel
 from lambdamart_kit.preferences.reading.records import read_records, write_records
 
 
@@ -49,8 +49,12 @@ def test_audit(prefs, tmp_path):
 @pytest.mark.filterwarnings("ignore:the model is not better than length")
 def test_fit_score_filter(prefs, tmp_path):
     model, scored, kept = tmp_path / "rm.lmk", tmp_path / "scored.parquet", tmp_path / "kept.jsonl.gz"
-    report = run("fit", prefs, "--model", model, "--scorer", "linear", "--features", "text").stdout
+    fit = ("fit", prefs, "--model", model, "--scorer", "linear", "--features", "text")
+    report = run(*fit, "--bags", 2).stdout
     assert "calibration_slope" in report
+    assert len(RewardModel.load(model).rewards_) == 2
+    run(*fit)
+    assert len(RewardModel.load(model).rewards_) == 1
     run("score", model, prefs, "--out", scored)
     rows = list(read_records(scored))
     assert len(rows) == 61

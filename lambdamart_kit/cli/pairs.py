@@ -179,6 +179,9 @@ def fit(
     margins: Annotated[
         Margins, typer.Option(help="Margins to train with: those of a column margin, all, none.")
     ] = Margins.stated,
+    bags: Annotated[
+        int, typer.Option(help="Average so many models, each on prompts drawn with replacement.")
+    ] = 1,
     test_size: Annotated[float, typer.Option(help="Share of the prompts to report on; 0 for none.")] = 0.2,
     by: Annotated[str | None, typer.Option(help="Report by this column too.")] = None,
     columns: ColumnsOption = None,
@@ -203,6 +206,7 @@ def fit(
         features=features,
         flip_rate=flip_rate,
         use_margins=_USE_MARGINS[margins.value],
+        n_bags=bags,
         random_state=seed,
         n_jobs=n_jobs,
         verbose=verbose,
@@ -237,6 +241,26 @@ def score(
         n_rows = write_rows(records, out)
     if out is not None:
         say(f"scored {n_rows} rows, written to {out}")
+
+
+@app.command("best-of")
+def best_of(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `fit` saved.")],
+    data: Data,
+    columns: ColumnsOption = None,
+    layout: LayoutOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the table as CSV.")] = None,
+) -> None:
+    """Score a reward model as RewardBench 2: best of four, and the Ties score, by subset."""
+    from lambdamart_kit.preferences import RewardModel
+
+    reward = RewardModel.load(model)
+    with _rows_bar("read") as progress:
+        pairs = _read(data, columns, layout, progress=progress)
+    table = reward.report_best_of(pairs)
+    if out is not None:
+        table.to_csv(out, index=False)
+    print(printable(table.to_string(index=False, float_format="{:.4f}".format)))
 
 
 @app.command("filter")

@@ -6,32 +6,30 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
-from scipy.special import expit
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.gains import check_choice
 from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, RandomState
 from lambdamart_kit.preferences.explaining import RewardExplain
 from lambdamart_kit.preferences.exporting import RewardExport
-from lambdamart_kit.preferences.features import prediction_features, training_features
-from lambdamart_kit.preferences.labels import label_accuracy, pairs_of_labels
+from lambdamart_kit.preferences.features import training_features
+from lambdamart_kit.preferences.labels import pairs_of_labels
 from lambdamart_kit.preferences.margins import margins_that_count
 from lambdamart_kit.preferences.pairs import PreferencePairs
-from lambdamart_kit.preferences.rewards.bags import bag_levels, bag_of, bag_std, mean_reward
+from lambdamart_kit.preferences.rewards.bags import bag_levels, bag_of
 from lambdamart_kit.preferences.rewards.pair_view import PairView
+from lambdamart_kit.preferences.rewards.predicting import RewardPredict
 from lambdamart_kit.preferences.rewards.scorers import Reward, linear_scorer, scorer_of
 from lambdamart_kit.preferences.saving import RewardFile
-from lambdamart_kit.preferences.scoring import accuracy, calibration_slope, preference_report
+from lambdamart_kit.preferences.scoring import calibration_slope
 from lambdamart_kit.runtime.randomness import make_rng
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 
 _HELD_OUT_PROMPTS = 20
 
 
-class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
+class RewardModel(RewardPredict, RewardFile, RewardExport, RewardExplain, BaseEstimator):
     r"""Reward of a response, such that reward differences are log-odds of preferences.
 
     .. math:: \min_r \sum_k w_k \, \ell(r(x_{chosen}) - r(x_{rejected}) - margin_k, \; t_k), \qquad
@@ -309,23 +307,6 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
         offset = effect[pairs.chosen] - effect[pairs.rejected]
         return dataclasses.replace(pairs, X=self.kept_columns(pairs.X), margin=pairs.margin - offset)
 
-    def kept_columns(self, X: Features) -> Any:
-        """The columns of X that the scorers see: all but the nuisance columns.
-
-        Parameters
-        ----------
-        X : (n_responses, n_features) array or sparse matrix
-            Features of the responses.
-
-        Returns
-        -------
-        array or sparse matrix
-            X itself where there are no nuisance columns.
-        """
-        if self.nuisance_coef_ is None:
-            return X
-        return X[:, np.setdiff1d(np.arange(self.n_features_in_), self.nuisance)]
-
     def _calibrated(self, validation: PairView, nuisance: FloatArray) -> float:
         """Temperature at which the held-out log loss is lowest, the nuisance columns' part left as it is."""
         rows = validation.compact()
@@ -346,163 +327,3 @@ class RewardModel(RewardFile, RewardExport, RewardExplain, BaseEstimator):
             raise ValueError(f"'validation_fraction' must be in [0, 1); got {self.validation_fraction}")
         if self.reg_lambda is not None and not (np.isfinite(self.reg_lambda) and self.reg_lambda >= 0):
             raise ValueError(f"'reg_lambda' must be finite and >= 0; got {self.reg_lambda}")
-
-    # ---------------------------------------------------------------------------------------- predicting
-
-    def predict(self, X: Features, *, return_std: bool = False) -> Any:
-        """Calibrated reward of each row of features, without the nuisance columns' effect.
-
-        Parameters
-        ----------
-        X : (n, n_features) array or sparse matrix
-            Features of the responses.
-        return_std : bool
-            Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
-
-        Returns
-        -------
-        (n_responses,) float64, or tuple of two such arrays
-            Rewards. With `return_std` also the standard deviation of the bags' rewards, with ``n_bags - 1``
-            below. A level that a bag adds to all rewards cancels in every comparison and does not count.
-        """
-        check_is_fitted(self)
-        matrix = as_matrix(X, "X")
-        if matrix.shape[1] != self.n_features_in_:
-            raise ValueError(f"'X' must have {self.n_features_in_} columns; got shape {matrix.shape}")
-        kept = self.kept_columns(matrix)
-        rewards = self._mean_reward(kept) / self.temperature_
-        if not return_std:
-            return rewards
-        return rewards, bag_std(self.rewards_, kept, self.bag_levels_) / self.temperature_
-
-    def predict_responses(self, pairs: PreferencePairs, *, return_std: bool = False) -> Any:
-        """Reward of each response, (n_responses,), from the pairs' features or texts; as :meth:`predict`.
-
-        Parameters
-        ----------
-        pairs : PreferencePairs
-            Pairs of responses, with features or texts where a model needs them.
-        return_std : bool
-            Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
-
-        Returns
-        -------
-        (n_responses,) float64, or tuple of two such arrays
-            In the order of the pairs' responses.
-        """
-        check_is_fitted(self)
-        return self.predict(prediction_features(self.extractor_, pairs), return_std=return_std)
-
-    def predict_proba_pairs(self, pairs: PreferencePairs) -> FloatArray:
-        """Probability that the chosen response is the better one, (n_pairs,).
-
-        Parameters
-        ----------
-        pairs : PreferencePairs
-            Pairs of responses, with features or texts where a model needs them.
-
-        Returns
-        -------
-        (n_pairs,) array
-            Values in (0, 1).
-        """
-        return expit(self._margin(pairs))
-
-    def score(self, X: Features, y: ArrayLike, qid: Ids = None) -> float:
-        """Share of the pairs within prompts that the rewards order as the labels do; ties count half.
-
-        Parameters
-        ----------
-        X : (n_responses, n_features) array or sparse matrix
-            Features of the responses.
-        y : (n_responses,) array
-            Labels of the responses, 0/1 or graded.
-        qid : (n_responses,) ids, optional
-            Prompt of each response; None is one prompt.
-
-        Returns
-        -------
-        float
-            Between 0 and 1.
-        """
-        return label_accuracy(self.predict(X), y, qid)
-
-    def score_pairs(self, pairs: PreferencePairs) -> pd.DataFrame:
-        """Rewards and probability of each pair, with RewardBench's columns.
-
-        Parameters
-        ----------
-        pairs : PreferencePairs
-            Pairs of responses, with features or texts where a model needs them.
-
-        Returns
-        -------
-        DataFrame
-            ``id`` and ``subset`` (from the pairs' columns; the pair's number and "all" otherwise),
-            ``scores_chosen``, ``scores_rejected``, ``results`` (1 if the scores order the pair as its label
-            does, 0 if not, 0.5 for equal scores, NaN for a tie), ``score_margin`` and ``probability`` (that
-            chosen is the better one).
-        """
-        rewards = self.predict_responses(pairs)
-        chosen, rejected = rewards[pairs.chosen], rewards[pairs.rejected]
-        margin = chosen - rejected
-        known = pairs.columns
-        return pd.DataFrame(
-            {
-                "id": known["id"].to_numpy() if "id" in known else np.arange(len(pairs)),
-                "subset": known["subset"].to_numpy() if "subset" in known else "all",
-                "scores_chosen": chosen,
-                "scores_rejected": rejected,
-                "results": accuracy(margin, pairs.target, half_ties=True),
-                "score_margin": margin,
-                "probability": expit(margin),
-            }
-        )
-
-    def report(self, pairs: PreferencePairs, *, by: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Quality on pairs, overall and for each value of the column `by`.
-
-        Parameters
-        ----------
-        pairs : PreferencePairs
-            Pairs of responses, with features or texts where a model needs them.
-        by : str, optional
-            Column of the pairs, for a row of its own for each value.
-        level : float
-            Confidence of the intervals, in (0, 1).
-
-        Returns
-        -------
-        DataFrame
-            ``subset``, ``pairs``, ``prompts``; ``accuracy`` (equal scores are wrong), ``accuracy_half_ties``
-            (half right) with an interval clustered by prompt; ``log_loss`` with its interval; ``ece`` and
-            ``calibration_slope`` (1 is calibrated, below 1 overconfident); ``longer_wins``, the accuracy of
-            choosing the longer response; ``length_matched``, the model's accuracy on the pairs whose lengths
-            differ by at most 10 %. Pairs labelled a tie do not count in accuracies.
-
-        Warns
-        -----
-        UserWarning
-            When the model is not better than choosing the longer response.
-        """
-        if by is not None:
-            pairs.groups(by)  # names the column when it is not there
-        lengths = pairs.lengths
-        return preference_report(
-            self._margin(pairs),
-            pairs.target,
-            pairs.weight,
-            pairs.prompt,
-            chosen_length=lengths[pairs.chosen],
-            rejected_length=lengths[pairs.rejected],
-            subset=None if by is None else pairs.columns[by].to_numpy(),
-            level=level,
-        )
-
-    def _margin(self, pairs: PreferencePairs) -> FloatArray:
-        rewards = self.predict_responses(pairs)
-        margin: FloatArray = rewards[pairs.chosen] - rewards[pairs.rejected]
-        return margin
-
-    def _mean_reward(self, X: Features) -> FloatArray:
-        return mean_reward(self.rewards_, X)

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.preferences.pair_table import PairTable
 
 _WEIGHTS = {
     "tied_accuracy": 0.30,
@@ -24,19 +26,89 @@ _WEIGHTS = {
 }
 
 
-def best_of_n(scores: Sequence[ArrayLike]) -> FloatArray:
-    """Credit of each prompt for giving its correct response, the first, the highest score.
+_TIES = "ties"  # the subset, in lower case, whose prompts come as twins "ref:n" and "tied:n"
+
+
+def best_of_table(rewards: FloatArray, pairs: PairTable) -> pd.DataFrame:
+    """Scores of a reward model on rows that hold a right response and several wrong ones, as RewardBench 2.
+
+    Parameters
+    ----------
+    rewards : (n_responses,) array
+        Reward of each response of the pairs.
+    pairs : PreferencePairs
+        All pairs of a row together, chosen against rejected, as the layout ``rewardbench2`` reads them.
+
+    Returns
+    -------
+    DataFrame
+        ``subset``, ``prompts`` (rows of the file), ``responses`` (mean number a row) and ``score``. The first
+        row, "all", has the mean of the scores of the subsets, each counted alike. The score is that of
+        :func:`ties_score` for the subset Ties, and the mean of :func:`best_of_n` for every other.
+
+    Raises
+    ------
+    ValueError
+        If a row is not one of right responses against wrong ones, or Ties have no ids ``ref:n`` and
+        ``tied:n``.
+
+    Examples
+    --------
+    >>> from lambdamart_kit.preferences import PreferencePairs
+    >>> pairs = PreferencePairs.read([{"prompt": "p", "chosen": ["a"], "rejected": ["b", "c", "d"]}])
+    >>> best_of_table(np.array([2.0, 1.0, 2.0, 0.0]), pairs)["score"].tolist()
+    [0.5, 0.5]
+    """
+    if (pairs.rows[:, 0] != pairs.rows[:, 1]).any() or (pairs.target != 1.0).any():
+        raise ValueError(
+            "'pairs' must come from rows that hold right and wrong responses, as RewardBench 2 has them, "
+            "without ties"
+        )
+    known = pairs.columns
+    table = pd.DataFrame(
+        {
+            "row": pairs.rows[:, 0],
+            "chosen": pairs.chosen,
+            "rejected": pairs.rejected,
+            "subset": known["subset"].astype(str).to_numpy() if "subset" in known else "all rows",
+            "id": known["id"].astype(str).to_numpy() if "id" in known else "",
+        }
+    )
+    lines = []
+    for subset, part in table.groupby("subset", sort=True):
+        rows = [group for _, group in part.groupby("row", sort=True)]
+        right = [group["chosen"].unique() for group in rows]
+        wrong = [group["rejected"].unique() for group in rows]
+        scores = [rewards[np.concatenate(both)] for both in zip(right, wrong)]
+        n_correct = [len(codes) for codes in right]
+        if str(subset).lower() == _TIES:
+            score = ties_score([group["id"].iloc[0] for group in rows], scores, n_correct).score
+        else:
+            score = float(best_of_n(scores, n_correct).mean())
+        lines.append((str(subset), len(rows), float(np.mean([len(s) for s in scores])), score))
+    columns = ["subset", "prompts", "responses", "score"]
+    found = pd.DataFrame(lines, columns=columns)
+    n_prompts = int(found["prompts"].sum())
+    mean_size = float(found["prompts"] @ found["responses"]) / max(1, n_prompts)
+    overall = pd.DataFrame([("all", n_prompts, mean_size, found["score"].mean())], columns=columns)
+    return pd.concat([overall, found], ignore_index=True) if len(found) else overall
+
+
+def best_of_n(scores: Sequence[ArrayLike], n_correct: Sequence[int] | None = None) -> FloatArray:
+    """Credit of each prompt for giving a correct response the highest score.
 
     Parameters
     ----------
     scores : (n_prompts, k) array, or a list of arrays
-        Scores of the responses of each prompt, the correct one first: four of them in RewardBench 2.
+        Scores of the responses of each prompt, the correct ones first: one of four in RewardBench 2.
+    n_correct : list of int, optional
+        Number of correct responses of each prompt; 1 when left out.
 
     Returns
     -------
     (n_prompts,) float64
-        0 if another response scores higher, else 1 over the number of responses with the highest score. Its
-        mean over a subset is that subset's score.
+        Share of correct ones among the responses with the highest score: 0 if a wrong one alone scores
+        highest. Its mean over a subset is that subset's score.
 
     Raises
     ------
@@ -51,7 +123,8 @@ def best_of_n(scores: Sequence[ArrayLike]) -> FloatArray:
     credit = np.empty(len(scores))
     for prompt, row in enumerate(_checked(scores)):
         best = row == row.max()
-        credit[prompt] = best[0] / best.sum()
+        correct = 1 if n_correct is None else n_correct[prompt]
+        credit[prompt] = best[:correct].sum() / best.sum()
     return credit
 
 

@@ -25,10 +25,10 @@ from lambdamart_kit.preferences.strengths.goodness import (
     vote_flow,
 )
 from lambdamart_kit.preferences.strengths.leaderboard import comparison_tallies
-from lambdamart_kit.preferences.strengths.likelihood import StrengthModel, newton
+from lambdamart_kit.preferences.strengths.likelihood import StrengthModel
 from lambdamart_kit.preferences.strengths.table import StrengthTable
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
-from lambdamart_kit.preferences.strengths.uncertainty import ClusterCounts, cluster_codes
+from lambdamart_kit.preferences.strengths.uncertainty import ClusterCounts
 
 _DISCONNECTED = ("raise", "components", "prior")
 
@@ -181,10 +181,9 @@ class BradleyTerry(StrengthTable):
         self._clusters = None
         if groups is not None and counted.record is not None:
             seen = check_rows(counts, len(counted.record), "counts")
-            self._clusters = _clusters(groups, counted, seen).restricted(used)
-        self._likelihood = model
-        with self._threads():
-            self._parameters, self.loss_, self.n_iter_ = newton(model, max_iter=self.max_iter, tol=self.tol)
+            clusters = ClusterCounts.of_groups(groups, counted.record, seen, len(counted.first), rows="pairs")
+            self._clusters = clusters.restricted(used)
+        self.loss_ = self._maximise(model)
         strengths, coefficients, self._delta = model.split(self._parameters)
         coefficients = coefficients / self._covariate_scale
         self.items_ = counted.items
@@ -429,9 +428,3 @@ def _design(
 def _select(comparisons: Comparisons, used: Array) -> Comparisons:
     fields = ("first", "second", "outcome", "covariates", "count", "sample_weight")
     return dataclasses.replace(comparisons, **{name: getattr(comparisons, name)[used] for name in fields})
-
-
-def _clusters(groups: Ids, comparisons: Comparisons, seen: FloatArray | None) -> ClusterCounts:
-    record = np.empty(0, dtype=np.intp) if comparisons.record is None else comparisons.record
-    code = cluster_codes(groups, len(record), "pairs")
-    return ClusterCounts(code, record, seen, len(comparisons.first))

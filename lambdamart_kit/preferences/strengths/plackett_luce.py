@@ -10,11 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from lambdamart_kit.core.typing import FloatArray, Ids
 from lambdamart_kit.preferences.strengths.comparisons import Comparisons
 from lambdamart_kit.preferences.strengths.connectivity import describe_components, strong_components
-from lambdamart_kit.preferences.strengths.likelihood import newton
 from lambdamart_kit.preferences.strengths.ranking_likelihood import RankingModel
 from lambdamart_kit.preferences.strengths.rankings import Rankings, encode_rankings
 from lambdamart_kit.preferences.strengths.table import StrengthTable
-from lambdamart_kit.preferences.strengths.uncertainty import ClusterCounts, cluster_codes
+from lambdamart_kit.preferences.strengths.uncertainty import ClusterCounts
 
 
 class PlackettLuce(StrengthTable):
@@ -132,11 +131,10 @@ class PlackettLuce(StrengthTable):
         self._clusters = None
         if groups is not None:
             rows = np.arange(len(encoded))
-            code = cluster_codes(groups, len(encoded), "rankings")
-            self._clusters = ClusterCounts(code, rows, encoded.count, len(encoded))
-        self._likelihood = model
-        with self._threads():
-            self._parameters, _, self.n_iter_ = newton(model, max_iter=self.max_iter, tol=self.tol)
+            self._clusters = ClusterCounts.of_groups(
+                groups, rows, encoded.count, len(encoded), rows="rankings"
+            )
+        self._maximise(model)
         self.items_ = encoded.items
         self.rankings_ = encoded
         self.components_ = model.components

@@ -24,7 +24,7 @@ from lambdamart_kit.preferences.strengths.leaderboard import (
     percentile_interval,
     plot_leaderboard,
 )
-from lambdamart_kit.preferences.strengths.likelihood import Likelihood
+from lambdamart_kit.preferences.strengths.likelihood import Likelihood, newton
 from lambdamart_kit.preferences.strengths.uncertainty import (
     ClusterCounts,
     bootstrap_replicates,
@@ -47,6 +47,9 @@ class StrengthTable(BaseEstimator):
     items_: Array
     strengths_: FloatArray
     components_: IndexArray
+    n_iter_: int
+    max_iter: int
+    tol: float
     _likelihood: Likelihood
     _parameters: FloatArray
     _clusters: ClusterCounts | None
@@ -211,6 +214,13 @@ class StrengthTable(BaseEstimator):
         Returns the matplotlib axes. Needs matplotlib (``pip install "lambdamart-kit[plot]"``).
         """
         return plot_leaderboard(self.leaderboard(**options), ax=ax, top=top)
+
+    def _maximise(self, model: Likelihood) -> float:
+        """Fit all parameters of a likelihood; returns its penalised negative logarithm."""
+        self._likelihood = model
+        with self._threads():
+            self._parameters, loss, self.n_iter_ = newton(model, max_iter=self.max_iter, tol=self.tol)
+        return loss
 
     def _terms(self) -> tuple[list[str], FloatArray]:
         """Name of each parameter after the strengths, and by how much the fit's unit makes it larger."""

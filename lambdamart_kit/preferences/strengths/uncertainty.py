@@ -72,14 +72,6 @@ def bootstrap_replicates(
     return replicates
 
 
-def cluster_codes(groups: Ids, n_rows: int, rows: str) -> IndexArray:
-    """Cluster of each row, numbered from 0 in ascending order of ids; `rows` names what a row is."""
-    code, _ = pd.factorize(native(groups), sort=True)
-    if code.shape != (n_rows,) or (code < 0).any():
-        raise ValueError(f"'groups' must hold one cluster id per row of {rows!r}, none missing")
-    return np.asarray(code, dtype=np.intp)
-
-
 class ClusterCounts:
     """How often each cluster (annotator, day) made each record.
 
@@ -87,6 +79,34 @@ class ClusterCounts:
     ----------
     counts : (n_clusters, m) CSR array
     """
+
+    @classmethod
+    def of_groups(
+        cls, groups: Ids, record: IndexArray, seen: FloatArray | None, n_records: int, *, rows: str
+    ) -> ClusterCounts:
+        """Clusters by the group of each row, numbered from 0 in ascending order of ids.
+
+        Parameters
+        ----------
+        groups : (n,) array
+            Id of the group of each row.
+        record : (n,) intp
+            Record that each row was counted in, or -1.
+        seen : (n,) float64, optional
+            Times each row was seen.
+        n_records : int
+        rows : str
+            The argument that the rows are of, for messages.
+
+        Raises
+        ------
+        ValueError
+            If there is not one id for each row.
+        """
+        code, _ = pd.factorize(native(groups), sort=True)
+        if code.shape != (len(record),) or (code < 0).any():
+            raise ValueError(f"'groups' must hold one cluster id per row of {rows!r}, none missing")
+        return cls(np.asarray(code, dtype=np.intp), record, seen, n_records)
 
     def __init__(
         self, cluster: IndexArray, record: IndexArray, seen: FloatArray | None, n_records: int
