@@ -246,6 +246,7 @@ def test_report_says_all_and_is_json():
     found = json.loads(json.dumps(report.to_dict()))
     assert found["position"][0]["p"] < 1e-6
     assert found["scale"]["single_scale_rejected"] is False
+    assert {"score", "p", "likelihood_ratio", "p_likelihood_ratio"} <= set(found["scale"])
     empty = judge_report(PreferencePairs.read([{"prompt": "p", "chosen": "a b", "rejected": "c d"}]))
     assert not empty
     assert empty.to_markdown() == ""

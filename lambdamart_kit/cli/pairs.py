@@ -245,13 +245,21 @@ def score(
 
 @app.command("best-of")
 def best_of(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `fit` saved.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `pairs fit` saved.")],
     data: Data,
     columns: ColumnsOption = None,
     layout: LayoutOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the table as CSV.")] = None,
 ) -> None:
-    """Score a reward model as RewardBench 2: best of four, and the Ties score, by subset."""
+    """Score a reward model as RewardBench 2: best of four and ties.
+
+    A row holds right responses and wrong ones. The score of a subset is how often a right response has the
+    highest reward; that of the subset Ties is RewardBench 2's own.
+
+    \b
+    Example:
+      lambdamart-kit pairs best-of rm.lmk rb2.parquet
+    """
     from lambdamart_kit.preferences import RewardModel
 
     reward = RewardModel.load(model)

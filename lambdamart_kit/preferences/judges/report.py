@@ -88,9 +88,11 @@ class JudgeReport:
             worst = self.scale.hodge.worst_cycles(5, triangles_only=len(self.scale.hodge.triangles) > 0)
             found["scale"] = {
                 "single_scale_rejected": self.scale.rejects(),
-                "likelihood_ratio": _json(self.scale.likelihood_ratio),
                 "degrees_of_freedom": self.scale.degrees_of_freedom,
+                "score": _json(self.scale.score),
                 "p": _json(self.scale.p_value),
+                "likelihood_ratio": _json(self.scale.likelihood_ratio),
+                "p_likelihood_ratio": _json(self.scale.p_likelihood_ratio),
                 "cyclic_share": self.scale.hodge.cyclicity,
                 "worst_cycles": worst.to_dict("records"),
                 "verdict": self.verdict_on_scale(),

@@ -62,7 +62,7 @@ class GoodnessOfFit:
     likelihood_ratio : float
         Twice the gain in log-likelihood of a log-odds for each pair; NaN for soft or weighted votes.
     p_likelihood_ratio : float
-        Its p-value under chi-squared: right for many independent votes a pair only.
+        Its p-value under chi-squared: right for many independent votes a pair only, whatever `groups` say.
     score : float
         The score statistic, scaled to be chi-squared: Pearson's where votes are many and independent.
     p_value : float
