@@ -217,6 +217,9 @@ def test_consistency_when_places_are_swapped():
     other = [{**r, "judge": "m", "winner": "tie"} for r in rows]
     both = swap_consistency(judged(rows + other)).set_index("judge")
     assert both["consistent"].to_dict() == {"all": 0.75, "k": 0.5, "m": 1.0}
+    # Over a single prompt residuals sum to zero: the standard error is that of independent pairs.
+    one_prompt = swap_consistency(judged([{**row, "prompt": "q"} for row in rows])).iloc[0]
+    assert one_prompt["se"] == pytest.approx(np.sqrt(0.25 / 40))
 
 
 def test_agreement_of_votes_does_not_depend_on_the_order_of_rows():

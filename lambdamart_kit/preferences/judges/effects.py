@@ -14,7 +14,12 @@ import pandas as pd
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.preferences.judges.families import family
 from lambdamart_kit.preferences.judges.judged import JudgedPairs
-from lambdamart_kit.preferences.judges.logistic import clusters_of, effect_table, with_tests
+from lambdamart_kit.preferences.judges.logistic import (
+    FEW_CLUSTERS,
+    clusters_of,
+    effect_table,
+    with_tests,
+)
 
 FEW_VOTES = 20  # votes below which a judge gets no effect of its own
 _MOST_JUDGES = 30  # that get an effect of their own, those with the most votes
@@ -145,12 +150,16 @@ def swap_consistency(votes: JudgedPairs) -> pd.DataFrame | None:
 
 def _consistency(name: str, part: pd.DataFrame) -> dict[str, object]:
     same = part["consistent"].to_numpy(np.float64)
-    centred = part.assign(residual=same - same.mean()).groupby("prompt")["residual"].sum()
+    mean = float(same.mean())
+    sums = part.assign(residual=same - mean).groupby("prompt")["residual"].sum()
+    se = float(np.sqrt(np.sum(sums**2)) / len(part))
+    if len(sums) < FEW_CLUSTERS:  # residuals sum to zero over a single prompt
+        se = max(se, float(np.sqrt(mean * (1.0 - mean) / len(part))))
     return {
         "judge": name,
         "pairs": len(part),
-        "consistent": float(same.mean()),
-        "se": float(np.sqrt(np.sum(centred**2)) / len(part)),
+        "consistent": mean,
+        "se": se,
         "for_first": float(part["for_first"].mean()),
         "for_second": float(part["for_second"].mean()),
     }
