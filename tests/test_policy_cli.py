@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lambdamart_kit.cli.app import app
 from lambdamart_kit.diversify import choose_trade_off, rerank
-from lambdamart_kit.explore import boltzmann
+from lambdamart_kit.explore import EpsilonGreedy, boltzmann
 from lambdamart_kit.explore.evaluation import evaluate_ranking, evaluate_rows, evaluate_slates
 from lambdamart_kit.preferences.reading.records import read_records
 
@@ -105,6 +105,52 @@ def test_scores_of_candidates_become_a_policy(tmp_path, rng):
     table.loc[0, "shown"] = 1 - table.loc[0, "shown"]
     failed = run("policy", "evaluate", write(table, path), "--scores", "score", code=1)
     assert "--shown must be 1 for one candidate of each qid" in failed.output
+
+
+def test_a_saved_policy_is_evaluated(tmp_path, rng):
+    """Lists of two and of three candidates, in any order of rows."""
+    lengths = rng.integers(2, 4, 200)
+    owner = np.repeat(np.arange(200), lengths)
+    features = rng.normal(size=(len(owner), 2))
+    first = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    shown = np.zeros(len(owner), dtype=int)
+    shown[first + rng.integers(0, lengths)] = 1
+    reward = shown * rng.random(len(owner))
+    table = pd.DataFrame({"qid": owner, "a": features[:, 0], "b": features[:, 1], "shown": shown})
+    table = table.assign(propensity=1 / lengths[owner], reward=reward)
+    policy = EpsilonGreedy(0.3, random_state=0).partial_fit(features[:50], features[:50, 0])
+    policy.save(tmp_path / "policy.lmk")
+    path = write(table.sample(frac=1, random_state=0), tmp_path / "log.csv")
+    options = ("--policy", tmp_path / "policy.lmk", "--features", "a,b")
+    done = run("policy", "evaluate", path, *options, "-f", "json")
+    target = [
+        policy.probabilities(features[owner == q]).values[:, 0][shown[owner == q] == 1] for q in range(200)
+    ]
+    known = evaluate_rows(np.concatenate(target), 1 / lengths, reward[shown == 1])
+    assert json.loads(done.stdout)[0]["value"] == pytest.approx(known.value)
+    failed = run("policy", "evaluate", path, *options[:3], "a", code=1)
+    assert "--features must name the 2 columns that the policy" in failed.output
+    failed = run("policy", "evaluate", path, *options[:2], code=1)
+    assert "--policy and --features belong together" in failed.output
+
+
+def test_a_saved_policy_with_arms_is_evaluated(tmp_path, rng):
+    contexts = rng.normal(size=(300, 2))
+    arms = rng.integers(0, 2, 300)
+    reward = (contexts[:, 0] * (2 * arms - 1) > 0).astype(float)
+    policy = EpsilonGreedy(0.2, arms=["no", "yes"], random_state=0)
+    names = np.array(["no", "yes"])[arms]
+    policy.partial_fit(contexts[:100], reward[:100], arms=names[:100])
+    policy.save(tmp_path / "policy.lmk")
+    table = pd.DataFrame({"a": contexts[:, 0], "b": contexts[:, 1], "arm": names, "reward": reward})
+    path = write(table.assign(propensity=0.5), tmp_path / "log.parquet")
+    options = ("--policy", tmp_path / "policy.lmk", "--features", "a,b", "--shown", "arm")
+    done = run("policy", "evaluate", path, *options, "-f", "json")
+    target = policy.probabilities(contexts).values[np.arange(300), arms, 0]
+    known = evaluate_rows(target, np.full(300, 0.5), reward)
+    assert json.loads(done.stdout)[0]["value"] == pytest.approx(known.value)
+    failed = run("policy", "evaluate", path, *options[:4], "--shown", "a", code=1)
+    assert "must hold arms of the policy (no, yes)" in failed.output
 
 
 def test_slates_from_rows_of_positions(tmp_path, rng):
@@ -241,8 +287,8 @@ def test_diversify_reads_embeddings_and_topics(tmp_path, rng):
     assert len([line for line in covered.stdout.splitlines() if line.startswith("{")]) == 3
     for arguments, message in (
         (["--features", "embedding", "--trade-off", "0.5", "--similarity", "0.1"], "give one of them"),
-        (["--topics", "shoe"], "--utility facility needs --features"),
-        ([], "--utility facility needs --features"),
+        (["--topics", "shoe"], "--utility logdet needs --features"),
+        ([], "--utility logdet needs --features"),
         (["--features", "score", "--utility", "coverage"], "--utility coverage needs --topics"),
         (["--features", ","], "--features must name a column"),
     ):

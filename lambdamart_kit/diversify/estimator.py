@@ -29,7 +29,7 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         Anything with ``fit(X, y, qid=...)`` and ``predict(X)``; it is cloned.
     k : int
         Length of the diversified part of each list.
-    utility : {"facility", "coverage", "logdet", "mmr", "redundancy", "max-sum"}
+    utility : {"logdet", "facility", "coverage", "mmr", "redundancy", "max-sum"}
         What diversity means, see the table of :func:`~lambdamart_kit.diversify.rerank`.
     trade_off : float
         0 is relevance alone, 1 diversity alone.
@@ -71,7 +71,7 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
         ranker: Any,
         *,
         k: int = 10,
-        utility: str = "facility",
+        utility: str = "logdet",
         trade_off: float = 0.5,
         features: Callable[[Any], ArrayLike] | ArrayLike | None = None,
         normalize: bool = True,

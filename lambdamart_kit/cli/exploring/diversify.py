@@ -36,8 +36,8 @@ def diversify(
     k: Annotated[int, typer.Option("-k", help="Length of the lists.")] = 10,
     utility: Annotated[
         str,
-        typer.Option(help="facility, logdet, mmr, redundancy, max-sum or coverage: what diversity means."),
-    ] = "facility",
+        typer.Option(help="logdet, mmr, facility, redundancy, max-sum or coverage: what diversity means."),
+    ] = "logdet",
     trade_off: Annotated[
         float | None, typer.Option(help="0 is relevance alone, 1 diversity alone; .5 by default.")
     ] = None,

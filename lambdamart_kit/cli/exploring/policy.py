@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from lambdamart_kit.cli.exploring import candidates
 from lambdamart_kit.cli.exploring.tables import column, numbers, read_table, whole_numbers
 from lambdamart_kit.cli.output import Format, FormatOption, Group, print_records, say
 from lambdamart_kit.core.typing import Array, FloatArray, Settings
@@ -60,11 +61,29 @@ def evaluate(
             "--qid, --shown and --beta."
         ),
     ] = None,
+    saved: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            help="Instead of --target: a policy that `save` wrote; the rows are candidates, as with "
+            "--scores, or contexts if the policy has arms.",
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="With --policy: columns that it sees, with commas between them, or one column of lists."
+        ),
+    ] = None,
     qid: Annotated[
-        str, typer.Option(help="With --scores: column that says whose candidate a row is.")
+        str, typer.Option(help="With --scores or --policy: column that says whose candidate a row is.")
     ] = "qid",
     shown: Annotated[
-        str, typer.Option(help="With --scores: column that is 1 for the candidate that was shown, else 0.")
+        str,
+        typer.Option(
+            help="With --scores or --policy: column that is 1 for the candidate that was shown, else 0; "
+            "for a policy with arms, the arm."
+        ),
     ] = "shown",
     beta: Annotated[
         float | None,
@@ -112,12 +131,17 @@ def evaluate(
     \b
     Example:
       lambdamart-kit policy evaluate log.csv --target new
+      lambdamart-kit policy evaluate log.csv \\
+        --policy linucb.lmk --features x1,x2
     """
-    if beta is not None and scores is None:
-        raise ValueError("--beta makes a policy of --scores; without that, --target says the probability")
+    _check_policy_options(scores, beta, saved, features, slate)
     table = read_table(log)
-    rows = _shown_rows(table, scores, qid, shown, beta, slate) if scores else table
-    wanted = np.asarray(rows["_target"]) if scores else numbers(table, target, "--target")
+    rows = table
+    if scores is not None:
+        rows = candidates.by_scores(table, scores, qid, shown, beta)
+    elif saved is not None and features is not None:
+        rows = candidates.by_policy(table, saved, features, qid, shown)
+    wanted = numbers(rows, target if rows is table else candidates.TARGET, "--target")
     logged = numbers(rows, propensity, "--propensity")
     rewards = numbers(rows, reward, "--reward")
     common: Settings = {
@@ -294,33 +318,20 @@ def _evaluate_rows(
     }
 
 
-def _shown_rows(
-    table: pd.DataFrame, scores: str, qid: str, shown: str, beta: float | None, slate: str | None
-) -> pd.DataFrame:
-    """The candidates that were shown, with the policy's probability of each in the column ``_target``."""
-    from lambdamart_kit.explore import boltzmann
-
-    if slate is not None:
-        raise ValueError("--scores is for a log of single actions; leave --slate out, or give --target")
-    values = numbers(table, scores, "--scores")
-    was_shown = numbers(table, shown, "--shown")
-    if not np.isin(was_shown, (0.0, 1.0)).all():
-        raise ValueError(f"--shown names the column {shown!r}, which must hold 0 and 1 only")
-    owner = column(table, qid, "--qid")
-    target = np.empty(len(values))
-    for rows in table.groupby(owner, sort=False).indices.values():
-        if was_shown[rows].sum() != 1:
-            raise ValueError(
-                f"--shown must be 1 for one candidate of each {qid}; {owner[rows[0]]!r} has "
-                f"{int(was_shown[rows].sum())}"
-            )
-        if beta is not None:
-            target[rows] = boltzmann(values[rows], beta=beta)
-        else:
-            best = values[rows] == values[rows].max()
-            target[rows] = best / best.sum()
-    kept = was_shown == 1
-    return table.loc[kept].assign(_target=target[kept])
+def _check_policy_options(
+    scores: str | None, beta: float | None, saved: str | None, features: str | None, slate: str | None
+) -> None:
+    """Raise if the options name no policy, or two."""
+    if beta is not None and scores is None:
+        raise ValueError("--beta makes a policy of --scores; without that, --target says the probability")
+    if (saved is None) != (features is None):
+        raise ValueError("--policy and --features belong together: the policy, and the columns that it sees")
+    if saved is not None and scores is not None:
+        raise ValueError("--policy and --scores are two policies; give one of them")
+    if slate is not None and (scores or saved):
+        raise ValueError(
+            "--scores and --policy are for a log of single actions; leave --slate out, or give --target"
+        )
 
 
 def _by_slate(slates: Array, positions: Array) -> tuple[Array, tuple[int, int]]:
