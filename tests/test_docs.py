@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -62,3 +63,13 @@ def test_the_way_from_a_table_to_a_search_engine_runs(tmp_path, monkeypatch):
     assert "checked: " in printed["export"]
     assert (tmp_path / "solr.json").exists()
     assert (tmp_path / "elasticsearch.json").exists()
+
+
+@pytest.mark.slow
+def test_the_notebook_of_steering_and_tools_runs(tmp_path, monkeypatch):
+    """Its small twins are the blocks of the pages that it sums up."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.chdir(tmp_path)
+    plt.switch_backend("Agg")
+    runpy.run_path(str(DOCS / "gallery" / "plot_23_steering_and_tools.py"))
+    plt.close("all")
