@@ -90,7 +90,7 @@ TESTS = {
     "trees/forest": ("test_forest",),
     "trees/growth/symmetric": ("test_trees_symmetric", "test_trees_split_rules"),
     "trees/model_text": ("test_forest", "test_trees_ensemble"),
-    "trees/contributions": ("test_contributions", "test_explain"),
+    "trees/contribution": ("test_contributions", "test_explain"),
     "trees/validation": ("test_hostile_models", "test_trees_ensemble", "test_forest"),
     "trees/plain_tree": ("test_trees_ensemble", "test_trees_symmetric", "test_trees"),
 }

@@ -9,7 +9,8 @@ from lambdamart_kit.distributed.base import DaskRanker
 from lambdamart_kit.objectives import names_rows, resolve_objective
 from lambdamart_kit.rankers.lambdamart import LambdaMART
 from lambdamart_kit.rankers.library_rankers import LightGBMRanker, XGBoostRanker
-from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
+from lambdamart_kit.rankers.steering.parameters import RegisteredNames
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
 
 class DaskLambdaMART(DaskRanker, LambdaMART):

@@ -18,8 +18,8 @@ from lambdamart_kit.rankers.binding import bind_rows, find_objective, named_obje
 from lambdamart_kit.rankers.click_learning import DEFAULT_POSITION_BIAS, POSITION_BIAS, LearnsFromClicks
 from lambdamart_kit.rankers.columns.categories import Categorical
 from lambdamart_kit.rankers.columns.constraints import Groups
-from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric
-from lambdamart_kit.rankers.tree_ranker import RegisteredNames, TreeRanker
+from lambdamart_kit.rankers.steering.parameters import Callbacks, EvalMetric, RegisteredNames
+from lambdamart_kit.rankers.tree_ranker import TreeRanker
 
 if TYPE_CHECKING:
     from lambdamart_kit.files.chunk import LetorRules

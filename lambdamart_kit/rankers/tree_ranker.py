@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import threading
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from numbers import Integral, Real
@@ -14,7 +13,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.protocol import LibraryObjective, Model
 from lambdamart_kit.boosters.registry import (
@@ -35,17 +33,15 @@ from lambdamart_kit.boosters.rounds import (
 from lambdamart_kit.boosters.settings import BoosterParams
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.precision import warn_of_merged_values
-from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
-from lambdamart_kit.explain.explained import Explained
-from lambdamart_kit.export.model import TreeSum
+from lambdamart_kit.core.typing import Features, FloatArray
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.objectives.base import go_on_after
 from lambdamart_kit.rankers.bags.fitting import checkpoint_of_bag, merged_history
-from lambdamart_kit.rankers.bags.stages import ScoresByTrees
 from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.click_learning import collapse
 from lambdamart_kit.rankers.columns.categories import categorical_columns, column_names
 from lambdamart_kit.rankers.columns.constraints import interaction_groups, monotone_directions
+from lambdamart_kit.rankers.fitted_trees import FittedTrees
 from lambdamart_kit.rankers.steering.callbacks import find_schedule
 from lambdamart_kit.rankers.steering.curves import HasLearningCurve
 from lambdamart_kit.rankers.steering.events import CallUserOfTrees, check_callbacks
@@ -53,6 +49,7 @@ from lambdamart_kit.rankers.steering.goals import hold_constraints, warn_of_cons
 from lambdamart_kit.rankers.steering.init_models import find_init_model
 from lambdamart_kit.rankers.steering.parameters import STEERING
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
+from lambdamart_kit.rankers.steering.watching import KeepBest, StopOn, Timed, rescales_trees
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -61,27 +58,7 @@ _OF_FIT = ("propensities_", "unclick_propensities_")  # known at the end of a fi
 _COUNT = Interval(Integral, 1, None, closed="left")
 
 
-class RegisteredNames(StrOptions):
-    """Constraint of a parameter that takes a name from a registry.
-
-    The registry is read when a parameter is checked, so names that are registered later are known too.
-    """
-
-    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
-        self._names = names
-        super().__init__(set(names()))
-
-    @property
-    def options(self) -> set[str]:
-        """The names that are known now."""
-        return set(self._names())
-
-    @options.setter
-    def options(self, known: set[str]) -> None:
-        """Scikit-learn's constructor sets the names; they are asked for anew each time instead."""
-
-
-class TreeRanker(HasLearningCurve, ScoresByTrees):
+class TreeRanker(HasLearningCurve, FittedTrees):
     """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
 
     A subclass says which booster (`booster_name`) and which objective (`bind_part`).
@@ -117,7 +94,7 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         "verbose": ["verbose"],
     }
     _scores_infinities = True  # x <= threshold is as true of an infinite x as of any
-    saved_attributes = (*ScoresByTrees.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
+    saved_attributes = (*FittedTrees.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
 
     booster_params: Mapping[str, Any] | None
     model_: Model
@@ -205,7 +182,7 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         if not isinstance(bound, LibraryObjective):
             if train.debiasing is not None:
                 train, bound = collapse(train, bound)
-            bound = _Timed(bound, watch)
+            bound = Timed(bound, watch)
         else:
             bound = replace(bound, init_score=train.init_score)
         settings = self.booster_settings(n_estimators, n_before)
@@ -353,11 +330,11 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         with RoundsProgress(settings.n_estimators, label=label, enabled=bool(self.verbose)) as progress:
             everyone: list[Callback] = [history, progress, *callbacks]
             if self._wants_stop is not None:
-                everyone.append(_StopOn(self._wants_stop))
+                everyone.append(StopOn(self._wants_stop))
             if self.early_stopping_rounds is not None:
                 everyone.append(EarlyStopping(history, self.early_stopping_rounds))
-            best = _KeepBest(history)
-            if self.early_stopping_rounds is not None and _rescales_trees(settings.extra):
+            best = KeepBest(history)
+            if self.early_stopping_rounds is not None and rescales_trees(settings.extra):
                 everyone.append(best)
             model = booster.fit(
                 train.view if booster.reads_views else train.X,
@@ -428,86 +405,6 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         found.rate(n_before + n_estimators)
         return lambda number: found.rate(n_before + number)
 
-    def _predict_rows(self, X: Features) -> FloatArray:
-        return self.model_.predict(X, n_threads=self._n_threads())
-
-    def leaf_indices(self, X: Features) -> IndexArray:
-        """The leaf that each row falls into in each tree, (n_samples, n_trees) intp."""
-        check_is_fitted(self)
-        return self.model_.leaf_indices(self._known_features(X))
-
-    def contributions(self, X: Features, background: Features = None) -> FloatArray:
-        """What each feature adds to the score of each row: exact SHAP values.
-
-        A row's contributions and the expected score sum to ``predict(X)``. A feature that is unknown is
-        averaged over the training rows that reached the same split, as in TreeSHAP; with `background` it has
-        the value of the background row instead (the interventional game with one background row).
-
-        Parameters
-        ----------
-        X : (n_samples, n_features) array-like, DataFrame or sparse matrix
-        background : (n_samples, n_features) array-like, DataFrame or sparse matrix, optional
-            For each row of X the row to compare it with.
-
-        Returns
-        -------
-        (n_samples, n_features + 1) float64
-            The last column is the expected score: of the training rows, or the background row's own score.
-
-        Raises
-        ------
-        ValueError
-            If the model has no such values (linear leaves), or keeps no counts of training rows; or if
-            `background` has not the shape of X.
-
-        References
-        ----------
-        Lundberg, Erion, Lee (2018), Consistent individualized feature attribution for tree ensembles,
-        arXiv 1802.03888.
-
-        Examples
-        --------
-        >>> from lambdamart_kit import LambdaMART
-        >>> from lambdamart_kit.datasets import make_letor
-        >>> data = make_letor(n_queries=20, random_state=0)
-        >>> ranker = LambdaMART(n_estimators=5, random_state=0).fit(data.X, data.y, qid=data.qid)
-        >>> found = ranker.contributions(data.X)
-        >>> bool(np.allclose(found.sum(axis=1), ranker.predict(data.X), atol=1e-9))
-        True
-        """
-        check_is_fitted(self)
-        rows = self._scored_features(X)
-        others = None if background is None else self._scored_features(background, name="background")
-        if others is not None and others.shape != rows.shape:
-            raise ValueError(
-                f"'background' must have a row for each row of 'X', {rows.shape}; got {others.shape}"
-            )
-        return self.model_.contributions(rows, others, n_threads=self._n_threads())
-
-    def _explainable(self) -> Explained:
-        return super()._explainable().with_trees(self.model_, self._n_threads())
-
-    @property
-    def booster_(self) -> Any:
-        """The library's own model: lightgbm.Booster, xgboost.Booster or catboost.CatBoost.
-
-        LightGBM's and XGBoost's know the categories of a data frame's columns and find its codes themselves.
-        """
-        check_is_fitted(self)
-        return self.model_.with_categories(self.categories_)
-
-    @property
-    def feature_importances_(self) -> FloatArray:
-        """Share of each feature in the total split gain, (n_features,); sums to 1 (0 without a split)."""
-        check_is_fitted(self)
-        gain = self.model_.gain()
-        total = float(gain.sum())
-        return gain / total if total > 0 else np.zeros(self.n_features_in_)
-
-    def _exportable(self) -> TreeSum:
-        check_is_fitted(self)
-        return TreeSum(tuple(self.model_.plain_trees()), self._column_names(), self.categories_)
-
     def _files(self) -> dict[str, bytes]:
         if not isinstance(self.model_, find_booster(self.booster_name).model):
             raise ValueError(
@@ -523,47 +420,3 @@ class TreeRanker(HasLearningCurve, ScoresByTrees):
         self.model_ = read_model(self.booster_name, content)
         if self.best_iteration_ != self.model_.n_trees:
             raise ValueError(f"it has {self.model_.n_trees} trees, but 'best_iteration_' is another number")
-
-
-def _rescales_trees(extra: Mapping[str, Any]) -> bool:
-    """Whether later rounds change the trees of earlier ones, as DART does, so that none can be cut out."""
-    return "dart" in [value for value in extra.values() if isinstance(value, str)]
-
-
-class _KeepBest:
-    """Callback that keeps the whole model of the best round; it never stops."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._to_bytes: Callable[[], bytes] | None = None
-        self.content: bytes | None = None
-
-    def show(self, n_rounds: int, to_bytes: Callable[[], bytes]) -> None:
-        """Take the model of `n_rounds` rounds."""
-        self._to_bytes = to_bytes
-
-    def __call__(self, n_rounds: int, evaluation: Mapping[str, float]) -> bool:
-        """Write the model down if this round is the best so far."""
-        if self._history.best_round == n_rounds and self._to_bytes is not None:
-            self.content = self._to_bytes()
-        return False
-
-
-class _StopOn:
-    """Callback that stops when the event is set: a fit beside this one has failed."""
-
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
-
-    def __call__(self, n_rounds: int, evaluation: Mapping[str, float]) -> bool:
-        """Whether to stop."""
-        return self._event.is_set()
-
-
-class _Timed:
-    """An objective whose time counts as "gradient" on the stopwatch."""
-
-    def __init__(self, bound: Bound, watch: Stopwatch) -> None:
-        self.gradient_hessian = watch.timed("gradient", bound.gradient_hessian)
-        if hasattr(bound, "skip_calls"):
-            self.skip_calls = bound.skip_calls
