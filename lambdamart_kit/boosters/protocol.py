@@ -133,6 +133,9 @@ class SumOfTrees(ABC):
         return {"content": model.to_bytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "content" not in state:  # a pickle from the time when the library's own object was kept
+            self.__dict__.update(state)
+            return
         model: Any = type(self)
         self.__dict__.update(vars(model.from_bytes(state["content"])))
 
