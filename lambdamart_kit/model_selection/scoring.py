@@ -39,6 +39,8 @@ class RankingScorer:
     (make_ranking_scorer('mrr'), 0.75)
     """
 
+    goal: int | str | None = None
+
     def __init__(self, metrics: tuple[Metric, ...], *, single: bool, goal: int | str | None = None) -> None:
         self.metrics = metrics
         self.goal = goal
