@@ -33,6 +33,13 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(block, place, "exec", dont_inherit=True), namespace)
 
 
+def test_every_file_of_results_is_linked():
+    page = (DOCS / "measured.md").read_text()
+    results = [path.name for path in (DOCS.parent / "benchmarks").glob("RESULTS-*.md")]
+    assert results
+    assert [name for name in results if f"(../benchmarks/{name})" not in page] == []
+
+
 def test_the_worked_objective_is_there():
     assert len(blocks(DOCS / "objectives.md")) >= 4
 
