@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from scipy.stats import t
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
@@ -457,7 +458,12 @@ def test_clustered_interval_by_hand():
     found = clustered_mean(values, np.ones(40), clusters)
     se = np.std([1, 1, 0, 0], ddof=1) / 2
     assert found.value == 0.5
-    assert found.upper - found.value == pytest.approx(1.959964 * se, rel=1e-5)
+    assert found.upper - found.value == pytest.approx(t.ppf(0.975, 3) * se, rel=1e-9)
+    for flat in (
+        clustered_mean(np.ones(40), np.ones(40), clusters),
+        clustered_mean(values, np.ones(40), values * 0),
+    ):
+        assert np.isnan([flat.lower, flat.upper]).all()
 
 
 def test_score_pairs_has_rewardbench_columns():

@@ -435,7 +435,10 @@ def _report_text(report: Any) -> str:
     shown = report[["subset", "pairs"]].copy()
     for name, value in (("accuracy", "accuracy_half_ties"), ("log_loss", "log_loss")):
         rows = zip(report[value], report[f"{name}_lower"], report[f"{name}_upper"])
-        shown[name] = [f"{middle:.3f} [{low:.3f}, {high:.3f}]" for middle, low, high in rows]
+        shown[name] = [
+            f"{middle:.3f} [{low:.3f}, {high:.3f}]" if low == low else f"{middle:.3f}"  # NaN: no interval
+            for middle, low, high in rows
+        ]
     for name in ("ece", "calibration_slope", "longer_wins", "length_matched"):
         shown[name] = report[name].round(3)
     return str(shown.to_string(index=False))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, ndtri
+from scipy.special import expit, stdtrit
 
 from lambdamart_kit.core.typing import Array, BoolArray, FloatArray, IndexArray
 
@@ -134,10 +134,12 @@ def expected_calibration_error(
 def clustered_mean(
     values: FloatArray, weight: FloatArray, clusters: IndexArray, *, level: float = 0.95
 ) -> Mean:
-    """Weighted mean of the values that are not NaN, with a normal interval clustered by prompt.
+    """Weighted mean of the values that are not NaN, with an interval clustered by prompt.
 
-    The variance is that of a ratio estimator: sums of weighted residuals over clusters, scaled by
-    G / (G - 1). A single cluster gives no interval.
+    The variance is that of a ratio estimator: sums of weighted residuals over G clusters, scaled by
+    G / (G - 1). The interval is that of Student's t with G - 1 degrees of freedom, since few prompts say
+    little of how prompts differ. A single cluster gives no interval, nor do values that are all equal: three
+    right answers of three do not make an accuracy of 1 sure.
 
     Examples
     --------
@@ -152,10 +154,10 @@ def clustered_mean(
     mean = float(weight @ values / total)
     _, code = np.unique(clusters, return_inverse=True)
     sums = np.bincount(code, weight * (values - mean))
-    if len(sums) < 2:
+    if len(sums) < 2 or values.min() == values.max():
         return Mean(mean, float("nan"), float("nan"))
     error = np.sqrt(np.sum(sums**2) * len(sums) / (len(sums) - 1)) / total
-    half = float(ndtri((1 + level) / 2) * error)
+    half = float(stdtrit(len(sums) - 1, (1 + level) / 2) * error)
     return Mean(mean, mean - half, mean + half)
 
 

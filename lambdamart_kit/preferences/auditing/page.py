@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.preferences.auditing.report import MEANING, AuditReport
+from lambdamart_kit.preferences.auditing.sameness import interval_text
 from lambdamart_kit.preferences.judges.report import TITLES
 from lambdamart_kit.preferences.pair_table import PairTable
 from lambdamart_kit.report.charts import bar, difference_chart, interval_strip
@@ -93,7 +94,8 @@ def _cards(report: AuditReport) -> Markup:
     if longer is not None:
         low = report.facts["longer_response_preferred_lower"]
         high = report.facts["longer_response_preferred_upper"]
-        facts["the longer response wins"] = (f"{longer:.1%}", f"95 % interval {low:.1%} to {high:.1%}")
+        note = f"95 % interval {low:.1%} to {high:.1%}" if np.isfinite(low) else "too little for an interval"
+        facts["the longer response wins"] = (f"{longer:.1%}", note)
     agreement = report.judges.agreement
     if agreement is not None:
         facts["agreement of judges"] = (
@@ -147,7 +149,8 @@ def _lengths(report: AuditReport, pairs: PairTable) -> Section | None:
         y_label="difference / sum of lengths",
         counted="{above} pairs with a longer chosen response, {alike} as long, {below} shorter",
     )
-    rows = [[text(name.replace("_", " ")), Cell(f"{value:,.4g}")] for name, value in report.facts.items()]
+    known = {name: value for name, value in report.facts.items() if np.isfinite(value)}
+    rows = [[text(name.replace("_", " ")), Cell(f"{value:,.4g}")] for name, value in known.items()]
     table = html_table("Lengths in characters", ["fact", "value"], rows)
     return Section("lengths", "Lengths", [side_by_side(chart, table)])
 
@@ -163,7 +166,7 @@ def _sameness(report: AuditReport) -> Section | None:
             Cell(f"{row['prompts']:,}"),
             Cell(f"{row['winners']:.3f}"),
             Cell(f"{row['losers']:.3f}"),
-            text("" if np.isnan(row["lower"]) else f"{row['lower']:+.3f} to {row['upper']:+.3f}"),
+            text(interval_text(row["lower"], row["upper"], "+.3f")),
         ]
         for row in report.sameness.sides.to_dict("records")
     ]
@@ -173,7 +176,7 @@ def _sameness(report: AuditReport) -> Section | None:
             Cell(f"{row[pairs]:,}"),
             text(which),
             Cell(f"{row[share]:.1%}"),
-            text(f"{row[f'{prefix}lower']:.1%} to {row[f'{prefix}upper']:.1%}"),
+            text(interval_text(row[f"{prefix}lower"], row[f"{prefix}upper"], ".1%")),
         ]
         for row in report.sameness.typical.to_dict("records")
         for which, pairs, share, prefix in (

@@ -158,9 +158,10 @@ class AuditReport:
             lines.append(
                 f"| {row['problem']} | {row['pairs']} | {row['share']:.1%} | {first} | {row['meaning']} |"
             )
-        if self.facts:
+        known = {name: value for name, value in self.facts.items() if np.isfinite(value)}
+        if known:
             lines += ["", "| fact | value |", "|---|---:|"]
-        lines += [f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in self.facts.items()]
+        lines += [f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in known.items()]
         if self.prompt_clusters is not None and len(self.prompt_clusters):
             lines += _cluster_lines(self.prompt_clusters)
         if self.margins is not None:

@@ -33,6 +33,11 @@ _MEANING = {
 }
 
 
+def interval_text(low: float, high: float, form: str) -> str:
+    """An interval in words, each end in the format `form`; empty where there is none."""
+    return "" if np.isnan(low) else f"{low:{form}} to {high:{form}}"
+
+
 @dataclass(frozen=True, eq=False)
 class Sameness:
     """Whether preference labels reward responses that are like others.
@@ -95,7 +100,7 @@ class Sameness:
             "|---|---|---:|---:|---:|---:|---|---|",
         ]
         for row in self.sides.to_dict("records"):
-            interval = "" if np.isnan(row["lower"]) else f"{row['lower']:+.3f} to {row['upper']:+.3f}"
+            interval = interval_text(row["lower"], row["upper"], "+.3f")
             lines.append(
                 f"| {row['measure'].replace('_', ' ')} | {row['of']} | {row['prompts']} | "
                 f"{row['winners']:.3f} | {row['losers']:.3f} | {row['difference']:+.3f} | {interval} | "
@@ -110,8 +115,8 @@ class Sameness:
         for row in self.typical.to_dict("records"):
             lines.append(
                 f"| {row['like']} | {row['pairs']} | {row['preferred']:.3f} | "
-                f"{row['lower']:.3f} to {row['upper']:.3f} | {row['matched_pairs']} | {row['matched']:.3f} | "
-                f"{row['matched_lower']:.3f} to {row['matched_upper']:.3f} |"
+                f"{interval_text(row['lower'], row['upper'], '.3f')} | {row['matched_pairs']} | "
+                f"{row['matched']:.3f} | {interval_text(row['matched_lower'], row['matched_upper'], '.3f')} |"
             )
         return "\n".join(lines) + "\n"
 
