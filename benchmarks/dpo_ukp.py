@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import t
 
 from lambdamart_kit.preferences import DPOPolicy, PreferencePairs, RewardModel
 from lambdamart_kit.preferences.scoring import clustered_mean
@@ -67,7 +68,8 @@ def main() -> None:
         told = policy.report(test).iloc[0]
         right = (policy.predict_proba_pairs(test) > 0.5).astype(float)
         accuracy = clustered_mean(right, np.ones(len(right)), codes)
-        error = (accuracy.upper - accuracy.lower) / (2 * 1.96)
+        # Half the interval, which is that of Student's t over the topics, in standard errors.
+        error = (accuracy.upper - accuracy.lower) / 2 / t.ppf(0.975, len(np.unique(codes)) - 1)
         steps = f"{policy.n_iter_}{'' if policy.converged_ else ' (cut)'}"
         cells = [steps, f"{accuracy.value:.3f} ({error:.3f})"]
         cells += [f"{told[name]:.3f}" for name in ("margin", "chosen_rewards", "rejected_rewards")]
