@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.metrics import roc_auc_score
 
 from lambdamart_kit.preferences import PreferencePairs, RewardModel, audit, cleaned, label_noise
@@ -247,3 +248,23 @@ def test_cleaned_carries_out_the_suggestions():
 def test_label_noise_checks_its_thresholds():
     with pytest.raises(ValueError, match=r"got 0\.4 and 0\.2"):
         label_noise(noisy(20)[0], flip_below=0.4, drop_below=0.2)
+
+
+def test_no_rows_have_no_constant_features():
+    none = scipy.sparse.csr_array((0, 2))
+    assert audit(PreferencePairs.from_indices(none, [], [])).constant_features == []
+
+
+def test_texts_that_share_too_few_words_are_not_alike():
+    """One of three words is shared, less than .7, although nearly all runs of letters are."""
+    assert not _similar("the internationalisation", "the internationalisations")
+    assert _similar(
+        "the internationalisation of most of the software",
+        "the internationalisations of most of the software",
+    )
+
+
+def test_other_numbers_make_another_question():
+    question = "how many litres of water does a person of {} years drink in a week of summer"
+    assert not _similar(question.format(30), question.format(31))
+    assert _similar(question.format(30), question.format(30) + "s")

@@ -14,7 +14,9 @@ from scipy.stats import chi2
 
 from lambdamart_kit import BradleyTerry
 from lambdamart_kit.preferences.strengths import cycles
+from lambdamart_kit.preferences.strengths.comparisons import Comparisons
 from lambdamart_kit.preferences.strengths.cycles import hodge_decomposition
+from lambdamart_kit.preferences.strengths.goodness import _cells, _with_ties
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
 
 WINS = np.array([[0, 12, 3, 8], [4, 0, 11, 7], [9, 5, 0, 10], [6, 5, 4, 0]])  # row beats column
@@ -404,3 +406,46 @@ def test_real_football_has_next_to_no_cycles(real_data):
     fit = bt.goodness_of_fit(n_replicates=30)
     assert fit.degrees_of_freedom > 500
     assert not fit.rejects()
+
+
+def test_the_worst_triangle_is_the_one_that_goes_round():
+    """0 > 2 > 1 > 0 by one each; 3, 4, 5 have as large flows that cancel around the triangle."""
+    first, second = np.array([0, 0, 1, 3, 3, 4]), np.array([1, 2, 2, 4, 5, 5])
+    flow = np.array([1.0, -1.0, 1.0, 2.0, 0.0, -2.0])
+    worst = hodge_decomposition(first, second, flow, np.ones(6)).worst_cycles(1, triangles_only=True)
+    assert worst["cycle"].tolist() == ["0 > 2 > 1 > 0"]
+    assert worst["log_odds"].tolist() == [3.0]
+
+
+def cells_of(outcomes, covariates, counts):
+    """Cells of one pair's votes."""
+    n = len(outcomes)
+    votes = Comparisons(
+        np.arange(2),
+        np.zeros(n, dtype=np.intp),
+        np.ones(n, dtype=np.intp),
+        np.array(outcomes),
+        np.array(covariates, dtype=float),
+        np.array(counts, dtype=float),
+        np.ones(n),
+    )
+    return _cells(votes, np.zeros(n, dtype=np.intp))
+
+
+def test_votes_share_a_cell_where_all_covariates_are_equal():
+    covariates = [[1, 5], [2, 5], [2, 6], [1, 5]]
+    cells = cells_of([1.0, 1.0, 0.0, 0.0], covariates, [1, 2, 4, 8])
+    assert sorted(zip(cells.decided.tolist(), cells.won.tolist())) == [(2.0, 2.0), (4.0, 0.0), (9.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("decided", "lost", "expected"),
+    [
+        (3.0, 0.75, [0.625, 0.25, 0.125]),  # a tie in four votes; at most half of them can be ties
+        (1.0, 0.9, [0.8, 0.2, 0.0]),  # a tie in two votes, and at most a fifth can be ties
+    ],
+)
+def test_redrawn_ties_leave_the_expected_outcome(decided, lost, expected):
+    """As many ties as were seen, if the outcomes have room for them: a tie is half a win and half a loss."""
+    cells = cells_of([0.0, 0.5], np.zeros((2, 0)), [decided, 1.0])
+    np.testing.assert_allclose(_with_ties(np.array([[lost, 1 - lost]]), cells), [expected], atol=1e-15)

@@ -17,11 +17,12 @@ from lambdamart_kit import (
     PointwiseRanker,
     XGBoostRanker,
 )
-from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.queries import Queries, document_weights
 from lambdamart_kit.core.ranking.reference import dcg, pair_gradient, swap_weights
 from lambdamart_kit.metrics import METRICS, make_metric, ndcg, parse_metric
 from lambdamart_kit.objectives import (
     OBJECTIVES,
+    LambdaMAP,
     LambdaNDCG,
     LambdaPrecision,
     NDCGLoss1,
@@ -105,6 +106,15 @@ def test_weights_of_one_give_the_same_bits():
     qid, y, _, scores = sample(1)
     weighted = gradient(LambdaNDCG(), y, qid, scores, document_weight=np.ones(len(y)))
     assert (weighted == gradient(LambdaNDCG(), y, qid, scores)).all()
+
+
+def test_weights_of_one_are_taken_by_objectives_that_cannot_weigh_documents():
+    queries = Queries.from_qid([1, 1], 2)
+    assert document_weights([1.0, 1.0], queries) is None
+    assert not weighs_documents(LambdaMAP())
+    assert type(LambdaMAP().bind([1, 0], queries, document_weight=[1.0, 1.0])) is type(
+        LambdaMAP().bind([1, 0], queries)
+    )
 
 
 def test_query_weights_multiply_document_weights():

@@ -452,3 +452,9 @@ def test_the_guide_names_every_loss():
     table = guide[guide.index("| what it sees") :].split("\n\n")[0]
     named = set(re.findall(r"`(\w+)`", table)) - {"UNPAIRED_LOSSES", "LOSSES"}
     assert named == {loss.name for loss in LOSSES.values()}
+
+
+def test_log_probabilities_say_whether_they_have_a_reference():
+    assert repr(PairLogps([-1.0], [-2.0])) == "PairLogps: 1 pairs, no reference, no lengths"
+    with_reference = PairLogps([-1.0], [-2.0], ref_chosen_logps=[-1.5], ref_rejected_logps=[-1.5])
+    assert repr(with_reference) == "PairLogps: 1 pairs, with reference, no lengths"

@@ -223,3 +223,12 @@ def test_nothing_to_choose_from():
     assert (
         len(greedy.maximise(greedy.problem(greedy.FACILITY, np.empty((0, 3))), greedy.limits(3)).items) == 0
     )
+
+
+def test_topics_count_as_much_as_they_weigh():
+    """Items cover one topic each: .5 of a topic of weight 4 is worth more than all of one of weight 1."""
+    topics = np.array([[1.0, 0.0], [0.0, 0.5]])
+    task = greedy.problem(greedy.COVERAGE, topics, weight=np.array([1.0, 4.0]))
+    chosen = greedy.maximise(task, greedy.limits(2))
+    assert chosen.items.tolist() == [1, 0]
+    assert chosen.gains.tolist() == [2.0, 1.0]

@@ -145,6 +145,18 @@ def test_sparse_solve(n_items, shape):
     np.testing.assert_allclose(found - found.mean(), truth, atol=1e-4 if shape == "path" else 1e-7)
 
 
+def test_a_long_path_is_solved_without_the_error_of_the_ridge():
+    """One unit flows from end to end, so the solution falls by one a step. The ridge bends it by 1e-3."""
+    n_items = 2000
+    path = laplacian(
+        np.arange(n_items - 1), np.arange(1, n_items), np.ones(n_items - 1), n_items, sparse=True
+    )
+    ends = np.zeros(n_items)
+    ends[0] = 1.0
+    ends[-1] = -1.0
+    np.testing.assert_allclose(np.diff(solve_sparse(path, ends)), -1.0, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

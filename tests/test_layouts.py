@@ -485,3 +485,14 @@ def test_turns_of_the_kaggle_arena_files():
         "assistant: A1\n\nuser: Q2\n\nassistant: A2",
         "assistant: B1\n\nuser: Q2\n\nassistant: ",
     )
+
+
+def test_openai_input_may_be_text_that_speaks_of_messages():
+    record = {"input": "Which messages are new?", "preferred_output": GOOD, "non_preferred_output": BAD}
+    assert PreferencePairs.read([record]).texts["prompt"].tolist() == ["Which messages are new?"] * 2
+
+
+@pytest.mark.parametrize("number", [7, np.int64(7)])
+def test_a_prompt_may_be_known_by_its_number_only(number):
+    pairs = PreferencePairs.read([{"prompt": number, "chosen": GOOD, "rejected": BAD}])
+    assert pairs.texts["prompt"].tolist() == ["7", "7"]

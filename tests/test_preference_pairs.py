@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from lambdamart_kit import preferences
 from lambdamart_kit.preferences import PreferencePairs
 from lambdamart_kit.preferences.reading.records import read_records, write_records
 
@@ -291,3 +292,18 @@ def test_write_keeps_nothing_of_a_failed_write(tmp_path):
     with pytest.raises(RuntimeError):
         write_records(failing(), tmp_path / "x.jsonl")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_missing_prompt_is_refused():
+    with pytest.raises(ValueError, match="'prompt' must hold one id per pair, none missing"):
+        PreferencePairs.from_indices(np.eye(4), [0, 1], [2, 3], prompt=["a", None])
+
+
+def test_margins_are_listed_where_some_are_zero():
+    pairs = PreferencePairs.from_indices(np.eye(4), [0, 1], [2, 3], margin=[0.0, 0.5])
+    assert pairs.margins()[["pairs", "lowest", "highest"]].to_numpy().tolist() == [[1, 0.5, 0.5]]
+
+
+def test_the_public_names_are_listed():
+    assert {"PreferencePairs", "BradleyTerry", "audit"} <= set(dir(preferences))
+    assert preferences.__all__ == list(dict.fromkeys(preferences.__all__))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,13 @@ from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.objectives import ExplicitPairs, RankNet
 from lambdamart_kit.preferences import PreferencePairs, RewardModel, TextFeatures, TfidfFeatures
 from lambdamart_kit.preferences.rewards.pair_view import PairView
-from lambdamart_kit.preferences.rewards.scorers import HeldOutLoss, LinearScorer
+from lambdamart_kit.preferences.rewards.scorers import HeldOutLoss, LinearReward, LinearScorer, TreeScorer
 from lambdamart_kit.preferences.scoring import (
     accuracy,
     calibration_slope,
     clustered_mean,
     expected_calibration_error,
+    preference_report,
 )
 from lambdamart_kit.rankers import LambdaMART
 
@@ -483,6 +485,37 @@ def test_score_pairs_has_rewardbench_columns():
     assert report["subset"].tolist() == ["all", "s", "t"]
     assert report.loc[0, "longer_wins"] == 1.0
     assert report.loc[0, "length_matched_pairs"] == 0
+
+
+def test_a_margin_of_zero_is_half_right_in_the_accuracy_that_says_so():
+    report = preference_report(
+        np.array([1.0, 0.0, 0.0, -1.0]),
+        np.ones(4),
+        np.ones(4),
+        np.arange(4),
+        chosen_length=np.array([1, 1, 1, 1]),
+        rejected_length=np.array([2, 2, 2, 2]),
+    )
+    assert report.loc[0, "accuracy"] == 0.25
+    assert report.loc[0, "accuracy_half_ties"] == 0.5
+
+
+def test_a_scorer_grows_as_many_trees_as_the_reward_it_is_like(rng):
+    X = rng.normal(size=(40, 2))
+    pairs = PreferencePairs.from_indices(X, np.arange(20), np.arange(20, 40))
+    scorer = TreeScorer(LambdaMART(n_estimators=9, min_child_samples=1))
+    view = PairView.of(pairs, X, margin=np.zeros(20))
+    for n_trees in (1, 3):
+        like = SimpleNamespace(n_trees=n_trees)
+        assert scorer.fit(view, None, seed=0, like=like).n_trees == n_trees
+
+
+def test_terms_of_a_linear_reward_against_another_response():
+    """The reward is 2 a + 5 b: each term is what the feature adds to the reward of the other response."""
+    reward = LinearReward(coef=np.array([2.0, 5.0]), mean=np.zeros(2))
+    found = reward.contributions(np.array([[3.0, 1.0]]), np.array([[1.0, 2.0]]))
+    np.testing.assert_array_equal(found, [[4.0, -5.0, 12.0]])
+    np.testing.assert_array_equal(found.sum(axis=1), reward.predict(np.array([[3.0, 1.0]])))
 
 
 # Text and files ---------------------------------------------------------------------------------------------

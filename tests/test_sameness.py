@@ -183,3 +183,20 @@ def test_one_pair_a_prompt_is_compared_across_prompts():
     assert found.typical["like"].tolist() == ["all prompts"]
     assert found.typical["preferred"].tolist() == [1.0]
     assert found.sides.set_index("measure").loc["self_similarity", "difference"] > 0.3
+
+
+def test_a_tie_makes_neither_winners_nor_losers():
+    """Two winners and two losers; the responses of the tied pair, which repeat a word, are on no side."""
+    decided = [
+        {"prompt": "p", "chosen": "red car", "rejected": "blue sky"},
+        {"prompt": "p", "chosen": "red bus", "rejected": "old tree"},
+    ]
+    tied = {"prompt": "p", "chosen": "all all all", "rejected": "ant ant ant", "target": 0.5}
+    without, found = (
+        sameness(PreferencePairs.read([dict(row, target=row.get("target", 1.0)) for row in rows])).sides
+        for rows in (decided, [*decided, tied])
+    )
+    # The weights of words depend on all texts, so similarity is left out; shares of words do not.
+    words = ["distinct_1", "distinct_2"]
+    assert not without.empty
+    assert found.set_index("measure").loc[words].equals(without.set_index("measure").loc[words])

@@ -38,6 +38,11 @@ def test_float64_scores_that_agree_as_float32_are_told_apart(rng, n):
     assert np.array_equal(descending_order(scores, ptr), stable_reference(scores, ptr))
 
 
+def test_scores_that_differ_in_every_bit_of_their_lower_half():
+    scores = np.array([0x3FF0000000000000, 0x3FF00000FFFFFFFF], dtype=np.uint64).view(np.float64)
+    assert descending_order(scores, np.array([0, 2])).tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_signed_zeros_tie_and_infinities_sort(dtype):
     scores = np.array([0.0, -0.0, np.inf, -np.inf, 0.0, -1e-30, 1e-30, -np.inf], dtype=dtype)
