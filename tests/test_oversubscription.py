@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +97,41 @@ def test_a_fit_that_is_stopped_for_a_while_goes_on():
         found = np.frombuffer(bytes.fromhex(process.stdout.readline().strip()))
     assert process.returncode == 0
     np.testing.assert_array_equal(found, scores(n_jobs=4))
+
+
+CPU_GROUPS = Path("/sys/fs/cgroup/cpu")  # of the first version of control groups
+HALF_A_CORE = (
+    PROGRAM.split("expected = fit()")[0]
+    + """
+print(fit().tobytes().hex(), flush=True)
+"""
+)
+
+
+@pytest.fixture
+def half_a_core():
+    """A control group whose processes together get 50 of every 100 ms of one core."""
+    group = CPU_GROUPS / f"lambdamart-kit-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_period_us").write_text("100000")
+        (group / "cpu.cfs_quota_us").write_text("50000")
+    except OSError:
+        pytest.skip("this process may not make a control group")
+    yield group
+    group.rmdir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
+def test_a_fit_with_four_threads_on_half_a_core_ends(booster, half_a_core):
+    """The system stops all four threads for half of the time, wherever they are."""
+
+    def enter() -> None:
+        (half_a_core / "cgroup.procs").write_text(str(os.getpid()))
+
+    command = [sys.executable, "-W", "ignore", "-c", HALF_A_CORE, booster]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, preexec_fn=enter)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = np.frombuffer(bytes.fromhex(done.stdout.strip()))
+    np.testing.assert_array_equal(found, scores(n_jobs=1, booster=booster))
