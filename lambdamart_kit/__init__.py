@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers import XGBoostRanker as XGBoostRanker
     from lambdamart_kit.rankers import log_to_jsonl as log_to_jsonl
     from lambdamart_kit.rankers import log_to_mlflow as log_to_mlflow
+    from lambdamart_kit.rankers import pareto_front as pareto_front
     from lambdamart_kit.rankers import prune as prune
     from lambdamart_kit.rankers import schedule as schedule
     from lambdamart_kit.rankers import stop_after as stop_after
@@ -53,6 +54,7 @@ _HOME = {
     "QueryFeatures": "rankers",
     "log_to_jsonl": "rankers",
     "log_to_mlflow": "rankers",
+    "pareto_front": "rankers",
     "prune": "rankers",
     "query_routing": "model_selection",
     "schedule": "rankers",

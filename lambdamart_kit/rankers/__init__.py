@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers.blend.auto import AutoRanker as AutoRanker
     from lambdamart_kit.rankers.blend.ensemble import EnsembleRanker as EnsembleRanker
     from lambdamart_kit.rankers.columns.query_features import QueryFeatures as QueryFeatures
+    from lambdamart_kit.rankers.goals.pareto import ParetoFront as ParetoFront
+    from lambdamart_kit.rankers.goals.pareto import pareto_front as pareto_front
     from lambdamart_kit.rankers.lambdamart import LambdaMART as LambdaMART
     from lambdamart_kit.rankers.library_rankers import CatBoostRanker as CatBoostRanker
     from lambdamart_kit.rankers.library_rankers import LightGBMRanker as LightGBMRanker
@@ -35,6 +37,8 @@ _HOME = {
     **RANKERS,
     "BaseRanker": "base",
     "ModelFormatError": "saving",
+    "ParetoFront": "goals.pareto",
+    "pareto_front": "goals.pareto",
     "QueryFeatures": "columns.query_features",
     "TrainingEvent": "steering.events",
     **dict.fromkeys(
