@@ -201,14 +201,24 @@ def benchmark():
 
 def test_the_benchmark_in_small(monkeypatch):
     module = benchmark()
-    options = Namespace(queries=60, test_queries=100, trees=30, leaves=8, threads=1, points=False)
+    options = Namespace(queries=60, test_queries=100, trees=30, leaves=8, threads=1, jobs=1)
+    options.all = options.points = False
     monkeypatch.setattr(module, "WEIGHTS", np.array([0.2, 0.5, 0.8]))
-    names = ("Combined, native trees", module.BASE)
-    monkeypatch.setattr(module, "CONTESTANTS", {name: module.CONTESTANTS[name] for name in names})
     lines = module.compare([100, 101], options)
     cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines}
-    assert cells[module.BASE][1:3] == ["1.000", ""]
-    assert cells["Combined, native trees"][2] == "2 of 2"
+    assert list(cells)[2:] == ["Combined", module.BASE, module.GAINS]
+    assert cells[module.BASE][2] == cells[module.GAINS][3] == ""
+    assert cells[module.BASE][4:] == ["100%", "100%"]
+    assert cells["Combined"][2].startswith("2, hull")
+    assert cells["Combined"][2].endswith("of 2")
+
+
+def test_area_below_the_hull():
+    module = benchmark()
+    # Of two models half as far in between, less what the corner at 1 cuts off; a model below adds nothing.
+    points = np.array([[3.0, 1.0], [1.0, 3.0], [2.0, 1.5], [0.5, 0.5]])
+    assert module.hull_area(points, [1.0, 1.0]) == pytest.approx(2.0)
+    assert hypervolume(points, [1.0, 1.0]) == pytest.approx(0.5)
 
 
 def test_shares_of_models_that_are_dominated():

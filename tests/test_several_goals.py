@@ -143,6 +143,57 @@ def test_mixed_gradient_is_the_weighted_mean_of_scaled_gradients(seed):
         np.testing.assert_allclose(queries.unsort(ours), theirs, atol=2e-6 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_goals_that_are_ndcg_follow_the_swaps_of_their_mean(seed):
+    qid, Y, weight, scores = sample(seed)
+    members = [LambdaNDCG.burges(), LambdaNDCG.burges(gain="linear"), LambdaNDCG.burges()]
+    goals = Combined(dict(zip("abc", members)), weights={"a": 1.0, "b": 2.0, "c": 5.0})
+    queries = Queries.from_qid(qid, len(Y))
+    found = goals.bind(Y, queries, weight).gradient_hessian(queries.sort(scores))
+    gains = np.column_stack([2.0 ** Y[:, 0] - 1, Y[:, 1], 2.0 ** Y[:, 2] - 1])
+    expected = np.zeros((2, len(Y)))
+    for query in np.unique(qid):
+        rows = np.flatnonzero(qid == query)
+        discount = 1 / np.log2(np.arange(len(rows)) + 2)
+        ideal = np.sort(gains[rows], axis=0)[::-1].T @ discount
+        worth = gains[rows] / np.where(ideal > 0, ideal, 1.0) @ [1 / 8, 2 / 8, 5 / 8]
+        at = discount[np.argsort(np.argsort(-scores[rows]))]
+
+        def change(i, j, worth=worth, at=at):
+            return abs(worth[i] - worth[j]) * abs(at[i] - at[j])
+
+        pairs = reference_pairs(worth, scores[rows].astype(float), change)
+        expected[:, rows] = weight[rows] * np.array(pairs)
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_allclose(queries.unsort(ours), theirs, atol=2e-6 * np.abs(theirs).max())
+
+
+def test_shares_that_change_change_the_mean_of_ndcg():
+    qid, Y, _, scores = sample(2)
+    queries = Queries.from_qid(qid, len(Y))
+    member = LambdaNDCG(ties="random")
+    goals = Combined({"a": member, "b": member, "c": member}, constraints={"a": 0.5})
+    scaled = goals.scaled_to(Y, queries)
+    bound = scaled.bind(Y, queries)
+    bound.gradient_hessian(scores)
+    scaled.balance.update({0: 0.1})  # 20 times as much, beside two weights of 1
+    other = goals.with_weights((2, 1, 1)).scaled_to(Y, queries).bind(Y, queries)
+    other.skip_calls(1)
+    for ours, theirs in zip(bound.gradient_hessian(scores), other.gradient_hessian(scores)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_how_goals_are_mixed_by_default():
+    qid, Y, _, _ = sample(3)
+    queries = Queries.from_qid(qid, len(Y))
+    pairs = {"a": "ndcg", "b": LambdaNDCG(gain="linear"), "c": "ndcg"}
+    assert Combined(pairs).scaled_to(Y, queries).mixing == "gains"
+    pairs["b"] = LambdaNDCG(truncation_level=5)
+    assert Combined(pairs).scaled_to(Y, queries).mixing == "gradients"
+    with pytest.raises(ValueError, match=r"'mixing' can be 'gains' only where every goal has .* LambdaNDCG"):
+        Combined(pairs, mixing="gains").scaled_to(Y, queries)
+
+
 def test_every_query_draws_one_goal_and_the_mean_of_draws_is_the_mixed_gradient():
     qid, Y, weight, scores = sample(0)
     goals = Combined(THREE, weights={"a": 1.0, "b": 2.0, "c": 5.0}, mixing="labels")
@@ -171,11 +222,12 @@ def test_every_query_draws_one_goal_and_the_mean_of_draws_is_the_mixed_gradient(
     assert np.corrcoef(total / n_calls, mean)[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("mixing", ["gradients", "labels"])
+@pytest.mark.parametrize("mixing", ["gains", "gradients", "labels"])
 def test_calls_that_are_skipped_count(mixing):
     qid, Y, _, scores = sample(1)
     queries = Queries.from_qid(qid, len(Y))
-    goals = Combined({"a": YetiLoss(), "b": "ndcg", "c": YetiLoss()}, mixing=mixing)
+    member = LambdaNDCG(ties="random") if mixing == "gains" else YetiLoss()
+    goals = Combined({"a": member, "b": member, "c": member}, mixing=mixing)
     going, skipping = goals.bind(Y, queries), goals.bind(Y, queries)
     for _ in range(3):
         going.gradient_hessian(scores)
@@ -187,13 +239,14 @@ def test_calls_that_are_skipped_count(mixing):
 # ------------------------------------------------------------------------------------------------- models
 
 
-@pytest.mark.parametrize("mixing", ["gradients", "labels"])
+@pytest.mark.parametrize("mixing", ["gains", "gradients", "labels"])
 @pytest.mark.parametrize("name", [*BOOSTERS, "linear", "neural"])
 def test_all_the_weight_on_one_goal_trains_as_if_it_stood_alone(name, mixing):
     X, Y, qid = TRAIN
-    goals = Combined({"relevance": "ndcg", "margin": "pairwise"}, weights={"relevance": 0, "margin": 3})
+    kind = "ndcg" if mixing == "gains" else "pairwise"
+    goals = Combined({"relevance": "ndcg", "margin": kind}, weights={"relevance": 0, "margin": 3})
     together = fitted(rankers(replace(goals, mixing=mixing))[name])
-    alone = rankers("pairwise")[name].fit(X, Y[:, 1], qid=qid)
+    alone = rankers(kind)[name].fit(X, Y[:, 1], qid=qid)
     if name in ("linear", "neural"):  # rows of equal features are the same, but not their order by content
         np.testing.assert_allclose(together.predict(X), alone.predict(X), rtol=0.05, atol=0.05)
     else:
@@ -214,7 +267,7 @@ def test_weights_move_a_ranker_from_one_goal_to_the_other(name):
     assert (np.diff(margin) < 0).all()
 
 
-@pytest.mark.parametrize("mixing", ["gradients", "labels"])
+@pytest.mark.parametrize("mixing", ["gains", "gradients", "labels"])
 @pytest.mark.parametrize("name", [*BOOSTERS, "linear", "neural"])
 def test_neither_the_order_of_rows_nor_threads_change_the_model(name, mixing):
     X, Y, qid = make_goals(30, 1)
@@ -398,14 +451,15 @@ def test_bags_measure_all_goals_outside(name):
         fitted(rankers(constrained, n_bags=2, early_stopping_rounds=3)[name])
 
 
-@pytest.mark.parametrize("mixing", ["gradients", "labels"])
+@pytest.mark.parametrize("mixing", ["gains", "gradients", "labels"])
 def test_weighted_documents_have_the_gradient_of_their_copies(mixing):
     for seed in range(20):
         qid, Y, _, scores = sample(seed)
         weight = np.random.default_rng(seed).integers(0, 4, len(Y))
         weight[:2] = 1
         copies = np.repeat(np.arange(len(Y)), weight)
-        goals = Combined({"a": "ndcg", "b": "pairwise", "c": "ndcg"}, mixing=mixing)
+        middle = "ndcg" if mixing == "gains" else "pairwise"
+        goals = Combined({"a": "ndcg", "b": middle, "c": "ndcg"}, mixing=mixing)
         scaled = goals.scaled_to(Y[copies], Queries.from_qid(qid[copies], len(copies)))
         queries = Queries.from_qid(qid, len(Y))
         of_weights = scaled.bind(Y, queries, document_weight=weight).gradient_hessian(queries.sort(scores))
@@ -485,7 +539,10 @@ def test_signed_labels_where_the_goal_only_compares_them():
         ((NAMES, [1, 2]), "'weights' must map names of goals to values; got list"),
         ((NAMES, None, {"relevance": "high"}), "'constraints' must be finite numbers; .* is 'high'"),
         ((NAMES, None, {"relevance": 0.5, "margin": 0.5}), "with a constraint on every goal, give weights"),
-        ((NAMES, None, None, None, "both"), "'mixing' must be one of 'gradients', 'labels'; got 'both'"),
+        (
+            (NAMES, None, None, None, "both"),
+            "'mixing' must be one of 'gains', 'gradients', 'labels'; got 'both'",
+        ),
     ],
 )
 def test_goals_that_make_no_sense_are_refused(arguments, message):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -24,16 +24,20 @@ from lambdamart_kit.objectives.base import (
     takes_signed_labels,
     weighs_documents,
 )
+from lambdamart_kit.objectives.mean_ndcg import MeanNDCG, alike, levels_of
+from lambdamart_kit.objectives.pairwise import LambdaNDCG
 from lambdamart_kit.objectives.registry import resolve_objective
 
-MIXING = ("gradients", "labels")
+MIXING = ("gains", "gradients", "labels")
 
 
 @dataclass(frozen=True)
 class Combined:
     r"""Several goals, such as relevance and margin, each with its own labels and its own objective.
 
-    The ranker is fitted with a column of labels for each goal: ``fit(X, Y, qid=qid)``. With gradient
+    The ranker is fitted with a column of labels for each goal: ``fit(X, Y, qid=qid)``. Goals that are all
+    NDCG become one NDCG: a pair of documents weighs what swapping it would change in the weighted mean of the
+    goals' NDCGs, which is LambdaRank's rule for that mean. For others the gradients are mixed. With gradient
     :math:`g_k` of goal k, its scale :math:`c_k` (the root mean square of :math:`g_k` where all scores are 0)
     and shares :math:`p_k = w_k / \sum_j w_j`,
 
@@ -57,10 +61,12 @@ class Combined:
     metrics : mapping of str to str or Metric, optional
         A goal's own metric, in place of the first of the ranker's `eval_metric`: with
         ``{"margin": "ndcg(gain=linear)@10"}`` margins may be amounts.
-    mixing : {"gradients", "labels"}
-        "gradients": the mean above. "labels": at every call each query draws one goal, goal k with
-        probability :math:`p_k`, and has :math:`c\,g_k / c_k`: stochastic label aggregation, whose
-        expectation is the mean above.
+    mixing : {"gains", "gradients", "labels"}, optional
+        "gains": a document is worth the weighted mean of its gains, each over the ideal DCG of its goal. This
+        needs :class:`LambdaNDCG` for every goal, alike in all but the gain, and is the default there.
+        "gradients": the mean above, the default elsewhere. "labels": at every call each query draws one goal,
+        goal k with probability :math:`p_k`, and has :math:`c\,g_k / c_k`: stochastic label aggregation,
+        whose expectation is the mean above.
     random_state : int
         Seed of these draws, which depend neither on the order of rows nor on threads.
 
@@ -100,13 +106,14 @@ class Combined:
     weights: Mapping[str, float] | None = None
     constraints: Mapping[str, float] | None = None
     metrics: Mapping[str, Any] | None = None
-    mixing: str = "gradients"
+    mixing: str | None = None
     random_state: int = 0
 
     def __post_init__(self) -> None:
         """Check the options; members are resolved when the objective is bound."""
         _check_goals(self.objectives)
-        check_choice(self.mixing, MIXING, name="mixing")
+        if self.mixing is not None:
+            check_choice(self.mixing, MIXING, name="mixing")
         for parameter in ("weights", "constraints", "metrics"):
             _check_names(getattr(self, parameter), self.names, parameter)
         weights = self.weight_of_goals()
@@ -208,7 +215,7 @@ class Combined:
         *,
         document_weight: ArrayLike | None = None,
         n_threads: int | None = None,
-    ) -> BoundGoals:
+    ) -> Bound:
         """Bind each goal to its column of labels; scales are taken from these rows.
 
         Parameters
@@ -224,7 +231,7 @@ class Combined:
 
         Returns
         -------
-        BoundGoals
+        Bound
             Gives gradient and hessian in ordered rows.
         """
         scaled = self.scaled_to(
@@ -278,6 +285,7 @@ class Combined:
                     f"'objectives' must go by labels; that of {name!r} is {self.objectives[name]!r}; use a "
                     "name in OBJECTIVES, or an objective with options, such as LambdaNDCG(gain='linear')"
                 )
+        mixing = self._mixing_of(members)
         for at in np.flatnonzero(in_use):
             bound = _bind(members[at], labels[:, at], queries, sample_weight, document_weight, n_threads)
             gradient = bound.gradient_hessian(zero)[0].astype(np.float64)
@@ -287,7 +295,17 @@ class Combined:
                     f"'y' must teach something for every goal: where all scores are equal, the objective of "
                     f"{self.names[at]!r} has no gradient; check its labels, or give it the weight 0"
                 )
-        return ScaledGoals(self, members, scales, Balance(weights, bounds))
+        return ScaledGoals(self, members, scales, Balance(weights, bounds), mixing)
+
+    def _mixing_of(self, members: Sequence[Objective]) -> str:
+        """How goals are mixed, as asked for or by default."""
+        fits = alike(members)
+        if self.mixing == "gains" and not fits:
+            raise ValueError(
+                "'mixing' can be 'gains' only where every goal has the objective LambdaNDCG, alike in all "
+                f"but the gain; got {', '.join(map(str, members))}; use mixing='gradients'"
+            )
+        return self.mixing or ("gains" if fits else "gradients")
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,12 +319,14 @@ class ScaledGoals:
     scales : (n_goals,) float64
         Root mean square of each goal's gradient at scores of 0; 1 for goals that are not in use.
     balance : Balance
+    mixing : str
     """
 
     goals: Combined
     members: tuple[Objective, ...]
     scales: FloatArray
     balance: Balance
+    mixing: str
 
     @property
     def weighs_documents(self) -> bool:
@@ -321,14 +341,23 @@ class ScaledGoals:
         *,
         document_weight: ArrayLike | None = None,
         n_threads: int | None = None,
-    ) -> BoundGoals:
+    ) -> Bound:
         """Bind to some of the queries; see `Combined.bind`."""
         labels = goal_columns(y, len(self.members))
+        if self.mixing == "gains":
+            table, number = levels_of(labels)
+            members = cast(tuple[LambdaNDCG, ...], self.members)
+
+            def bind(shares: FloatArray) -> Bound:
+                mean = MeanNDCG.of(members, table, shares)
+                return _bind(mean, number, queries, sample_weight, document_weight, n_threads)
+
+            return BoundMean(bind, self.balance)
         bounds = [
             _bind(member, labels[:, at], queries, sample_weight, document_weight, n_threads)
             for at, member in enumerate(self.members)
         ]
-        by_label = self.goals.mixing == "labels"
+        by_label = self.mixing == "labels"
         return BoundGoals(
             bounds, self.scales, self.balance, queries if by_label else None, self.goals.random_state
         )
@@ -398,6 +427,38 @@ class BoundGoals(CallSeeds):
         super().skip_calls(n_calls)
         for bound in self._bounds:
             go_on_after(n_calls, bound)
+
+
+class BoundMean:
+    """The weighted mean of several NDCGs, bound anew when the shares of the goals have changed.
+
+    Parameters
+    ----------
+    bind : callable
+        Takes the shares.
+    balance : Balance
+    """
+
+    def __init__(self, bind: Callable[[FloatArray], Bound], balance: Balance) -> None:
+        self.balance = balance
+        self._bind = bind
+        self._shares = balance.shares
+        self._bound = bind(balance.shares)
+        self._calls = 0
+
+    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Gradient and hessian at `scores`, ordered rows; the next call overwrites them."""
+        if not np.array_equal(self._shares, self.balance.shares):
+            self._shares = self.balance.shares
+            self._bound = self._bind(self._shares)
+            go_on_after(self._calls, self._bound)
+        self._calls += 1
+        return self._bound.gradient_hessian(scores)
+
+    def skip_calls(self, n_calls: int) -> None:
+        """Count `n_calls` gradients as taken."""
+        self._calls += n_calls
+        go_on_after(n_calls, self._bound)
 
 
 def goal_columns(y: ArrayLike, n_goals: int, *, name: str = "y") -> Array:

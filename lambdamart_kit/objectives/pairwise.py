@@ -113,7 +113,8 @@ class PairObjective(LabelObjective):
     ) -> BoundPairs:
         relevance = self._relevance(labels)
         gain = self._gain(relevance, queries)
-        made = self._bound_arguments(relevance, gain, queries, weights, largest_size(queries))
+        compared = self._compared(relevance, gain, queries)
+        made = self._bound_arguments(compared, gain, queries, weights, largest_size(queries))
         return self.bound_type(*made, **self._bound_options(n_threads))
 
     def _bind_documents(
@@ -136,7 +137,8 @@ class PairObjective(LabelObjective):
                 stacklevel=2,
             )
         gain = self._placed_gain(relevance, queries, document_weight, places)
-        made = self._bound_arguments(relevance, gain, queries, weights, n_ranks)
+        compared = self._compared(relevance, gain, queries)
+        made = self._bound_arguments(compared, gain, queries, weights, n_ranks)
         return BoundDocuments(*made, document_weight, **self._bound_options(n_threads))
 
     def _bound_arguments(
@@ -152,6 +154,10 @@ class PairObjective(LabelObjective):
     def _bound_options(self, n_threads: int) -> dict[str, Any]:
         shuffle = self.ties == "random"
         return {"shuffle": shuffle, "random_state": self.random_state, "n_threads": n_threads}
+
+    def _compared(self, relevance: FloatArray, gain: FloatArray, queries: Queries) -> FloatArray:
+        """By what documents of a query are compared: here by their labels."""
+        return relevance
 
     def _placed_gain(
         self, relevance: FloatArray, queries: Queries, document_weight: FloatArray, places: Discounts
