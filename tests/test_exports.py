@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -135,3 +138,62 @@ def test_onnx_of_a_booster_driven_by_our_gradients_is_converted_without_help():
     model = onnxmltools.convert_lightgbm(ranker.booster_, initial_types=types)
     (scores,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"X": X})
     np.testing.assert_allclose(scores.ravel(), ranker.predict(X), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("num_leaves", [None, 8])
+@pytest.mark.parametrize("with_categories", [False, True])
+def test_what_catboost_gives_out_is_the_ranker(num_leaves, with_categories, tmp_path):
+    """Only the trees in use, categories in any order, copied and pickled; SHAP values, or a refusal."""
+    catboost = pytest.importorskip("catboost")
+    from lambdamart_kit import CatBoostRanker
+
+    rng = np.random.default_rng(0)
+    columns = ["colour", "x", "z", "size"] if with_categories else ["x", "z"]
+    frame = frame_of(rng, 800, ["red", "green", "blue", "grey"])
+    y = ((frame["colour"] == "red") + rng.normal(size=800) > 0).astype(int) + (frame["x"] > 0)
+    stopping = {"early_stopping_rounds": 5, "validation_fraction": 0.3}
+    ranker = CatBoostRanker(n_estimators=200, num_leaves=num_leaves, n_jobs=1, random_state=0, **stopping)
+    ranker.fit(frame[columns], y, qid=np.arange(800) // 20)
+    later = frame_of(rng, 60, ["grey", "red", "purple"])[columns]
+    later.loc[:9, "x"] = np.nan
+    scores = ranker.predict(later)
+    assert np.ptp(scores) > 0.1
+    booster = ranker.booster_
+    for model in (booster, copy.deepcopy(booster), pickle.loads(pickle.dumps(booster))):
+        np.testing.assert_allclose(model.predict(later), scores, rtol=0, atol=1e-9)
+        assert model.calc_leaf_indexes(later).shape == (60, ranker.best_iteration_)
+    stopped_inside = int(booster.tree_count_) > ranker.best_iteration_
+    assert stopped_inside == (num_leaves is not None)  # symmetric trees are taken out, others left out
+    codes = {"cat_features": booster.get_cat_feature_indices()}
+    if with_categories:
+        with pytest.raises(ValueError, match=r"must be a frame, not a catboost\.Pool"):
+            booster.predict(catboost.Pool(later.assign(colour="red", size=1), **codes))
+    if stopped_inside:
+        with pytest.raises(ValueError, match=r"stopped early .* use ranker\.contributions\(X\)"):
+            booster.get_feature_importance(later, type="ShapValues")
+    elif with_categories:
+        shap = booster.get_feature_importance(later, type="ShapValues")
+        np.testing.assert_allclose(shap.sum(axis=1), scores, rtol=0, atol=1e-6)
+    if with_categories or stopped_inside:
+        with pytest.warns(UserWarning, match=r"CatBoost's file does not hold .* use ranker\.save"):
+            booster.save_model(tmp_path / "model.cbm")
+
+
+def test_shap_explains_catboost_or_says_why_not():
+    pytest.importorskip("catboost")
+    shap = pytest.importorskip("shap")
+    from lambdamart_kit import CatBoostRanker
+
+    rng = np.random.default_rng(0)
+    frame = frame_of(rng, 400, ["red", "green"])
+    y = (frame["colour"] == "red").astype(int) + (frame["x"] > 0)
+    numbers = frame[["x", "z"]]
+    ranker = CatBoostRanker(n_estimators=10, n_jobs=1).fit(numbers, y, qid=np.arange(400) // 20)
+    values = shap.TreeExplainer(ranker.booster_)(numbers)
+    sums = values.values.sum(axis=1) + values.base_values
+    np.testing.assert_allclose(sums, ranker.predict(numbers), rtol=0, atol=1e-6)
+    ranker.fit(frame, y, qid=np.arange(400) // 20)
+    with pytest.raises(ValueError, match=r"not a catboost\.Pool"):
+        shap.TreeExplainer(ranker.booster_)(frame)
+    sums = ranker.contributions(frame).sum(axis=1)
+    np.testing.assert_allclose(sums, ranker.predict(frame), rtol=0, atol=1e-6)

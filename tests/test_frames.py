@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 
 from lambdamart_kit import LambdaMART, LightGBMRanker, LinearRanker, PointwiseRanker, XGBoostRanker
+from lambdamart_kit.model_selection import permutation_importance
 
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
@@ -163,3 +166,25 @@ def test_a_lazy_frame_is_told_what_to_do():
         ValueError, match=r"'X' must hold rows, and a lazy LazyFrame has none yet; pass X.collect"
     ):
         LambdaMART(**SMALL).fit(polars_frame().lazy(), Y, qid=QID)
+
+
+@pytest.mark.parametrize("name", RANKERS)
+def test_permutation_importance_shuffles_columns_of_any_frame_without_a_word(name):
+    ranker = clone(RANKERS[name]).fit(pandas_frame(), Y, qid=QID)
+    known = permutation_importance(ranker, pandas_frame(), Y, QID, n_repeats=2, random_state=0)
+    assert known.importances_mean[0] > 0.01
+    for frame in (polars_frame(), arrow_table()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = permutation_importance(ranker, frame, Y, QID, n_repeats=2, random_state=0)
+        np.testing.assert_array_equal(found.importances, known.importances)
+        assert found.feature_names.tolist() == ["kind", "a", "b", "c"]
+
+
+def test_a_report_takes_any_frame(tmp_path):
+    ranker = clone(RANKERS["native"]).fit(pandas_frame(), Y, qid=QID)
+    pages = []
+    for frame in (pandas_frame(), polars_frame(), arrow_table()):
+        ranker.report(tmp_path / "page.html", frame, Y, qid=QID)
+        pages.append((tmp_path / "page.html").read_text())
+    assert pages[0] == pages[1] == pages[2]

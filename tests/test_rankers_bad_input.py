@@ -62,7 +62,7 @@ BAD_ROWS = [
     (X[:, 0], Y, QID, r"Expected 2D array|2D"),
     (X[:0], Y[:0], QID[:0], r"0 sample\(s\)|minimum"),
     (X[:, :0], Y, QID, r"0 feature\(s\)"),
-    (X.astype(str)[:, [0]] + "x", Y, QID, r"could not convert string|dtype='numeric'"),
+    (X.astype(str)[:, [0]] + "x", Y, QID, r"'X' must hold numbers; column 0 holds '0.12|dtype='numeric'"),
 ]
 
 

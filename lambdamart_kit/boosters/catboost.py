@@ -22,7 +22,7 @@ from lambdamart_kit.boosters.rounds import Callback, EvalSet, finish_round
 from lambdamart_kit.boosters.settings import BoosterParams, safe_names, translate
 from lambdamart_kit.compile.interrupts import HeldInterrupt, interrupts_held
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.rows import CODES_END, as_csr, is_sparse
+from lambdamart_kit.core.rows import CODES_END, as_csr, is_sparse, with_pandas_columns
 from lambdamart_kit.core.typing import Array, Features, FloatArray, IndexArray, Settings
 from lambdamart_kit.objectives import Bound
 from lambdamart_kit.trees.plain_tree import PlainTree
@@ -67,11 +67,18 @@ class CatBoostModel(SumOfTrees):
         return np.asarray(scores, dtype=np.float64)
 
     def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> cb.CatBoost:
-        """CatBoost's model; one that knows the categories of a frame's columns, where there are any.
+        """CatBoost's model of the trees in use; one that knows the categories of a frame's columns.
 
         CatBoost was given codes, so its own model would take every name in a frame for one never seen.
         """
-        return NamedCatBoost.of(self, categories) if categories else self.raw
+        try:
+            raw = self.cut()
+        except ValueError:
+            raw = self.raw  # trees that are not symmetric cannot be taken out, so they are left out of sums
+        # A model that was read from bytes holds none of the kit's own objects, so it can be pickled.
+        is_whole = int(raw.tree_count_ or 0) == self.n_trees
+        plain = CatBoostModel.from_bytes(CatBoostModel(raw).to_bytes()).raw
+        return plain if is_whole and not categories else KitCatBoost.of(raw, self.n_trees, categories)
 
     @interrupts_held()
     def leaf_indices(self, X: Features) -> IndexArray:
@@ -160,33 +167,102 @@ class CatBoostModel(SumOfTrees):
         return cls(raw)
 
 
-class NamedCatBoost(cb.CatBoost):
-    """CatBoost's model on codes, which finds the codes of a frame's categories itself.
+class KitCatBoost(cb.CatBoost):
+    """CatBoost's model that finds the codes of a frame's categories itself, and adds only the trees in use.
 
-    The names are kept in this object: a file that `save_model` writes knows the codes alone.
+    Both are kept in this object. A file that `save_model` writes knows the codes alone, and all trees.
     """
 
+    kit_categories: Mapping[int, Sequence[Any]]
+    kit_n_trees: int
+
     @classmethod
-    def of(cls, model: CatBoostModel, categories: Mapping[int, Sequence[Any]]) -> NamedCatBoost:
-        """The trees of `model` with the names of its categories, by column."""
+    @interrupts_held()
+    def of(cls, raw: cb.CatBoost, n_trees: int, categories: Mapping[int, Sequence[Any]]) -> KitCatBoost:
+        """The first `n_trees` trees of CatBoost's model with the names of its categories, by column."""
         named = cls()
-        named.load_model(blob=model.to_bytes())
+        named.load_model(blob=CatBoostModel(raw).to_bytes())
         named.kit_categories = {j: list(known) for j, known in categories.items()}
+        named.kit_n_trees = n_trees
         return named
 
-    def predict(self, data: Any, *args: Any, **options: Any) -> Any:
-        """See ``CatBoost.predict``."""
-        return super().predict(self._with_codes(data), *args, **options)
+    def __getstate__(self) -> Settings:
+        kept = {"kit_categories": self.kit_categories, "kit_n_trees": self.kit_n_trees}
+        return {**super().__getstate__(), "kit": kept}
 
-    def calc_leaf_indexes(self, data: Any, *args: Any, **options: Any) -> Any:
+    def __setstate__(self, state: Settings) -> None:
+        self.__dict__.update(state.pop("kit"))
+        super().__setstate__(state)
+
+    def predict(
+        self,
+        data: Any,
+        prediction_type: str = "RawFormulaVal",
+        ntree_start: int = 0,
+        ntree_end: int = 0,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
+        """See ``CatBoost.predict``."""
+        end = ntree_end or self.kit_n_trees
+        return super().predict(self._with_codes(data), prediction_type, ntree_start, end, *args, **options)
+
+    def calc_leaf_indexes(
+        self, data: Any, ntree_start: int = 0, ntree_end: int = 0, *args: Any, **options: Any
+    ) -> Any:
         """See ``CatBoost.calc_leaf_indexes``."""
-        return super().calc_leaf_indexes(self._with_codes(data), *args, **options)
+        end = ntree_end or self.kit_n_trees
+        return super().calc_leaf_indexes(self._with_codes(data), ntree_start, end, *args, **options)
+
+    def get_feature_importance(self, data: Any = None, *args: Any, **options: Any) -> Any:
+        """See ``CatBoost.get_feature_importance``.
+
+        Raises
+        ------
+        ValueError
+            If `data` is given and trees are left out, which CatBoost would count.
+        """
+        if data is None:
+            return super().get_feature_importance(data, *args, **options)
+        if self.kit_n_trees < int(self.tree_count_ or 0):
+            raise ValueError(
+                "'data' must be None with trees that are left out, because the fit stopped early on trees "
+                "that are not symmetric; use ranker.contributions(X) or ranker.explain(X)"
+            )
+        found = self._with_codes(data)
+        if not isinstance(found, cb.Pool):
+            found = cb.Pool(found, cat_features=self.get_cat_feature_indices())
+        return super().get_feature_importance(found, *args, **options)
+
+    def save_model(self, fname: Any, *args: Any, **options: Any) -> None:
+        """See ``CatBoost.save_model``; a warning says what the file will not hold."""
+        lost = ["the names of the categories"] if self.kit_categories else []
+        lost += ["where the fit stopped early"] if self.kit_n_trees < int(self.tree_count_ or 0) else []
+        warnings.warn(
+            f"CatBoost's file does not hold {' and '.join(lost)}, so other scores can come from it than from "
+            "the ranker; use ranker.save() instead",
+            UserWarning,
+            stacklevel=2,
+        )
+        super().save_model(fname, *args, **options)
 
     def _with_codes(self, data: Any) -> Any:
-        """A pandas or Polars frame with codes for its categories, -1 for unknown ones; all else as it is."""
+        """A pandas or Polars frame with codes for its categories, -1 for unknown ones; arrays as they are.
+
+        Raises
+        ------
+        ValueError
+            If `data` is a pool with categories, of which CatBoost keeps hashes only.
+        """
         import pandas as pd
 
-        frame = data.to_pandas() if hasattr(data, "to_pandas") else data
+        if isinstance(data, cb.Pool) and self.kit_categories:
+            raise ValueError(
+                "'data' must be a frame, not a catboost.Pool, which has only hashes of categories where this "
+                "model needs their codes; pass the frame, or use ranker.contributions(X) or ranker.explain(X)"
+                " in place of SHAP's TreeExplainer"
+            )
+        frame = with_pandas_columns(data)
         if not isinstance(frame, pd.DataFrame):
             return data
         frame = frame.copy(deep=False)

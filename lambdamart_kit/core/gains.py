@@ -41,6 +41,8 @@ def check_relevance(y: ArrayLike, *, name: str = "y", signed: bool = False) -> F
         raise ValueError(
             f"{name!r} must be one-dimensional, one relevance label per row; got shape {labels.shape}{remedy}"
         )
+    if labels.dtype.kind in "cmM":  # NumPy turns these into numbers, which are no grades
+        raise ValueError(f"{name!r} must hold numbers (graded relevance); got dtype {labels.dtype}")
     try:
         labels = labels.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:

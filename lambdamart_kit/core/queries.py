@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -260,11 +261,26 @@ def _factorize_sorted(ids: Array) -> tuple[Array, IndexArray]:
         unique, code = np.unique(ids, return_inverse=True)
     except TypeError:
         seen = sorted(set(ids.tolist()), key=lambda v: (type(v).__name__, str(v)))
+        _warn_of_twins(seen)
         position = {v: i for i, v in enumerate(seen)}
         unique = np.empty(len(seen), dtype=object)
         unique[:] = seen
         code = np.array([position[v] for v in ids.tolist()])
     return unique, code.astype(np.intp)
+
+
+def _warn_of_twins(ids: list[Any]) -> None:
+    """Warn of queries that have one id as a number and as text, which makes two of them."""
+    texts = {name for name in ids if isinstance(name, str)}
+    twins = [name for name in ids if not isinstance(name, str) and str(name) in texts]
+    if twins:
+        warnings.warn(
+            f"'qid' has ids that are a number in some rows and text in others, such as {twins[0]!r} and "
+            f"{str(twins[0])!r} ({len(twins)} such ids): they are taken as different queries; "
+            "give all rows ids of one type",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def query_weights(

@@ -90,6 +90,17 @@ def is_sparse(X: Features) -> bool:
     return bool(sparse.issparse(X))
 
 
+def with_pandas_columns(X: Features) -> Any:
+    """X itself; of a Polars or Arrow table, the pandas frame of the same values.
+
+    Examples
+    --------
+    >>> with_pandas_columns(np.eye(2)).shape
+    (2, 2)
+    """
+    return X.to_pandas() if hasattr(X, "to_pandas") and not hasattr(X, "iloc") else X
+
+
 def check_sparse(X: Features, name: str) -> None:
     """Refuse a sparse matrix whose indices point outside of it: SciPy and kernels would read there.
 

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import with_pandas_columns
 from lambdamart_kit.core.sorting import descending_order
 from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, Ids, IndexArray
 from lambdamart_kit.diversify.reranking import rerank
@@ -206,6 +207,7 @@ class DiversifiedRanker(MetaEstimatorMixin, BaseEstimator):
     def _columns(self, X: Features) -> ArrayLike:
         if callable(self.features):
             return self.features(X)
+        X = with_pandas_columns(X)
         if self.features is None:
             return np.asarray(X)
         columns = list(np.asarray(self.features))

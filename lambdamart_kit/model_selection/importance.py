@@ -10,6 +10,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.rows import with_pandas_columns
 from lambdamart_kit.core.typing import ArrayLike, Features, Ids, IndexArray
 from lambdamart_kit.metrics import Metric, parse_metric
 
@@ -79,6 +80,7 @@ def permutation_importance(
     """
     check_choice(permute, ("rows", "within"), name="permute")
     check_count(n_repeats, name="n_repeats")
+    X = with_pandas_columns(X)
     X = X.tocsc() if hasattr(X, "tocsc") else X if hasattr(X, "iloc") else np.asarray(X)
     queries = Queries.from_qid(qid, X.shape[0])
     bound = parse_metric(metric).bind(y, queries, sample_weight, document_weight=document_weight)

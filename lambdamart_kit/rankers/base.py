@@ -31,7 +31,12 @@ from lambdamart_kit.rankers.columns.categories import plain_frame
 from lambdamart_kit.rankers.columns.checking import HasColumns
 from lambdamart_kit.rankers.reporting import CanReport
 from lambdamart_kit.rankers.savable import CanSave
-from lambdamart_kit.rankers.steering.arguments import pyterrier_hint, refuse_foreign_arguments, warn_of_column
+from lambdamart_kit.rankers.steering.arguments import (
+    pyterrier_hint,
+    refuse_foreign_arguments,
+    warn_of_column,
+    warn_of_leaks,
+)
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
 from lambdamart_kit.rankers.steering.given import ROW_ALIGNED, FitInput, HeldOutInput, held_out_inputs
 from lambdamart_kit.rankers.steering.goals import GoalMetrics
@@ -186,6 +191,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
         """
         refuse_foreign_arguments(type(self).__name__, elsewhere)
         warn_of_column(y)
+        warn_of_leaks(X, y, qid)
         held_out = held_out_inputs(
             X_val,
             y_val,

@@ -79,7 +79,8 @@ class FittedTrees(ScoresByTrees):
     def booster_(self) -> Any:
         """The library's own model: lightgbm.Booster, xgboost.Booster or catboost.CatBoost.
 
-        LightGBM's and XGBoost's know the categories of a data frame's columns and find its codes themselves.
+        They know the categories of a data frame's columns and find its codes themselves. CatBoost's does so
+        as long as it is this object, not a file of it, and gets a frame, not a ``catboost.Pool``.
         """
         check_is_fitted(self)
         return self.model_.with_categories(self.categories_)

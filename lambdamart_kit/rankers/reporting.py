@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lambdamart_kit.core.rows import with_pandas_columns
 from lambdamart_kit.core.typing import ArrayLike, Features, Ids
 from lambdamart_kit.datasets import RankingDataset
 from lambdamart_kit.metrics import Metric
@@ -86,6 +87,7 @@ class CanReport:
         labels = np.asarray(y, dtype=np.float32)
         ids = np.zeros(len(labels), dtype=np.int64) if qid is None else np.asarray(qid)
         names = None if docid is None else np.asarray(docid).astype(str)
+        X = with_pandas_columns(X)
         data = RankingDataset(_plain_rows(X), labels, ids, names, _column_names(X))
         page = ranker_page(self, X, data, baselines=baselines or {}, metric=metric, train=train, title=title)
         page.write(path)
@@ -204,8 +206,7 @@ def _plain_rows(X: Features) -> Any:
         return np.asarray(X)
     import pandas as pd
 
-    frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame({c: X[c] for c in X.columns})
-    columns = [pd.to_numeric(frame[c], errors="coerce").to_numpy(np.float64, na_value=np.nan) for c in frame]
+    columns = [pd.to_numeric(X[c], errors="coerce").to_numpy(np.float64, na_value=np.nan) for c in X]
     return np.column_stack(columns)
 
 

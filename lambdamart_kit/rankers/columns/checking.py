@@ -120,15 +120,21 @@ class HasColumns:
             check_sparse(X, name)
         encoded = encode_categories(plain_frame(X), self.categories_)
         check_column_types(encoded, name)
-        checked = check_array(
-            encoded,
-            accept_sparse="csr" if self._accepts_sparse else False,
-            dtype=_precision_of(encoded),
-            order="C",
-            ensure_all_finite=finite and ("allow-nan" if self._allows_nan else True),
-            estimator=self,
-            input_name=name,
-        )
+        try:
+            checked = check_array(
+                encoded,
+                accept_sparse="csr" if self._accepts_sparse else False,
+                dtype=_precision_of(encoded),
+                order="C",
+                ensure_all_finite=finite and ("allow-nan" if self._allows_nan else True),
+                estimator=self,
+                input_name=name,
+            )
+        except ValueError as error:
+            problem = _first_text(encoded, name)
+            if problem is None:
+                raise
+            raise ValueError(problem) from error
         if finite:
             check_range(checked, name)
         return as_csr(checked) if is_sparse(checked) else checked
@@ -185,6 +191,35 @@ def in_fitted_order(X: Features, names: Array | None, name: str = "X") -> Any:
         return X
     order = list(names)
     return X.select(order) if hasattr(X, "select") and not hasattr(X, "iloc") else X[order]
+
+
+def _first_text(X: Features, name: str) -> str | None:
+    """What to say of the first value that is no number, if there is one in a table."""
+    if is_sparse(X) or np.ndim(X) != 2:
+        return None
+    values = np.asarray(X, dtype=object)
+    columns = getattr(X, "columns", None)
+    for j in range(values.shape[1]):
+        for value in values[:, j]:
+            if not _is_number(value):
+                named = j if columns is None else columns[j]
+                frame = "X" if columns is not None else "pd.DataFrame(X)"
+                return (
+                    f"{name!r} must hold numbers; column {named!r} holds {value!r}; make text a category, as "
+                    f"in {frame}[{named!r}].astype('category'), or leave the column out"
+                )
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether NumPy makes a number of `value`, or takes it for a missing one."""
+    if not isinstance(value, str | bytes):
+        return np.ndim(value) == 0 and not isinstance(value, dict)
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _can_be_saved(value: object) -> bool:

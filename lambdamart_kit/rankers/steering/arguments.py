@@ -7,18 +7,24 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.exceptions import DataConversionWarning
 
-from lambdamart_kit.core.typing import ArrayLike
+from lambdamart_kit.core.typing import ArrayLike, Features, Ids
 
 _GROUP = "pass 'qid', the query of each row: np.repeat(np.arange(len(group)), group)"
 _HELD_OUT = "pass the held-out rows as X_val, y_val and qid_val, lists of them for several sets"
 _START = "pass 'init_score', the score that each row starts from"
 _CATEGORIES = "set the ranker's parameter 'categorical_features'"
+_QUERY = "pass 'qid', the query of each row"
+_WEIGHT = "pass 'sample_weight', the weight of each row's query"
 FOREIGN = {
     "group": _GROUP,
-    "groups": "pass 'qid', the query of each row",
-    "group_id": "pass 'qid', the query of each row",
+    "groups": _QUERY,
+    "group_id": _QUERY,
+    "query_id": _QUERY,
+    "qids": _QUERY,
+    "query": _QUERY,
     "eval_set": _HELD_OUT,
     "eval_group": _HELD_OUT,
     "eval_qid": _HELD_OUT,
@@ -38,7 +44,10 @@ FOREIGN = {
     "eval_names": "pass 'names_val'",
     "callbacks": "set the ranker's parameter 'callbacks'",
     "verbose": "set the ranker's parameter 'verbose'",
-    "group_weight": "pass 'sample_weight', the weight of each row's query",
+    "group_weight": _WEIGHT,
+    "weight": _WEIGHT,
+    "weights": _WEIGHT,
+    "sample_weights": _WEIGHT,
 }
 
 
@@ -59,6 +68,22 @@ def pyterrier_hint() -> str:
     if "pyterrier" not in sys.modules:
         return ""
     return "; in a pipeline of PyTerrier use lambdamart_kit.adapters.ranking_stage(ranker)"
+
+
+def warn_of_leaks(X: Features, y: ArrayLike, qid: Ids) -> None:
+    """Warn if the labels or query ids are a column of the frame of features, and so a feature."""
+    columns = getattr(X, "column_names", None) or getattr(X, "columns", None)
+    if columns is None:
+        return
+    for role, values in (("y", y), ("qid", qid)):
+        name = getattr(values, "name", None)
+        if isinstance(name, str) and name in list(columns) and np.array_equal(X[name], np.asarray(values)):
+            warnings.warn(
+                f"{role!r} is column {name!r} of 'X', which is a feature, too, so the ranker learns from it; "
+                f"leave it out, as in X.drop(columns=[{name!r}])",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def warn_of_column(y: ArrayLike) -> None:
