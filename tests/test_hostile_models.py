@@ -22,6 +22,7 @@ from lambdamart_kit import (
 )
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.rankers import ModelFormatError, load_ranker
+from lambdamart_kit.trees.validation import check_children
 
 DATA = make_letor(n_queries=15, random_state=0)
 
@@ -348,3 +349,9 @@ def test_catboost_is_given_whole_models_only(edit, tmp_path_factory, tmp_path):
     ((name, content),) = members.items()
     with pytest.raises(ModelFormatError, match="not a whole CatBoost model"):
         load_ranker(repack(tmp_path / "m.lmk", manifest, {name: edit(content)}))
+
+
+def test_a_leaf_with_two_parents_and_one_with_none():
+    """Node 0 has node 1 and leaf 1, node 1 has leaves 0 and 1; no node has leaf 2."""
+    with pytest.raises(ValueError, match="exactly one parent"):
+        check_children(np.array([1, -1]), np.array([-2, -2]), 3)

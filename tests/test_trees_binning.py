@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.trees.bin_search import _round_up
+from lambdamart_kit.trees.bin_search import _round_up, merges
 from lambdamart_kit.trees.binning import BinMapper
 
 floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -195,3 +195,12 @@ def test_a_column_of_doubles_costs_its_neighbours_nothing(rng):
         assert np.array_equal(alone.transform(X[:, [j]]).columns[0], mapper.transform(X).columns[j])
     again = BinMapper.of_arrays(mapper.to_arrays())
     assert np.array_equal(again.transform(X, n_threads=2).columns, mapper.transform(X).columns)
+
+
+def test_doubles_merge_only_where_they_become_a_float32_of_the_table():
+    """1.5 and 2 lie between the table's 1 and 3; 3 and 3 + 1e-12 both become its 3."""
+    table = np.full(255, np.inf, dtype=np.float32)
+    table[:2] = [1.0, 3.0]
+    for doubles, merged in (([1.5, 2.0], False), ([3.0, 3.0], False), ([3.0, 3.0 + 1e-12], True)):
+        values = np.array(doubles)
+        assert merges(values, values.astype(np.float32), table, np.full(255, np.nan)) is merged

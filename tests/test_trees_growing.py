@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -535,3 +537,17 @@ def test_threads_meet():
         arrivals, counts = np.zeros(8 * n_threads + 8, np.int64), np.zeros(8 * n_threads, np.int64)
         run(count, n_threads, arrivals, counts, wrong)
         assert not wrong.any()
+
+
+def test_more_groups_of_entries_than_32_bits_count_are_refused(monkeypatch):
+    """Three times 2**31 groups, as the first pass would count them in a matrix of 50 billion entries."""
+
+    def count(function, bounds, n_threads, *args, **options):
+        if function is histogram._count_groups:
+            args[-1][:] = 2**31
+
+    monkeypatch.setattr(histogram, "run_tasks", count)
+    two_rows = SimpleNamespace(n_samples=2, allocate=np.empty)
+    one_block = SimpleNamespace(block_feature=[0, 0])
+    with pytest.raises(ValueError, match="'X' is too large for one machine's engine"):
+        histogram._write(two_rows, one_block, 1)

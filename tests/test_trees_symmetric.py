@@ -91,6 +91,16 @@ def test_neither_threads_nor_the_order_of_rows_matter():
     np.testing.assert_array_equal(moved, scores[order])
 
 
+def test_units_of_the_loss_do_not_matter():
+    """Gradients and hessians a trillion times as large (2**40, which rounds nothing) have the same steps."""
+    X, gradient, hessian = problem(np.random.default_rng(4))
+    settings = {"num_leaves": 8, "reg_lambda": 0.0, **LOOSE}
+    _, scores, _ = grow(X, gradient, hessian, **settings)
+    _, larger, _ = grow(X, gradient * 2.0**40, hessian * 2.0**40, **settings)
+    assert np.ptp(scores) > 0
+    np.testing.assert_array_equal(larger, scores)
+
+
 def test_small_leaves_take_their_ancestors_value():
     X = np.array([[0, 0], [0, 0], [0, 1], [1, 0], [1, 0], [1, 1], [1, 1]], dtype=np.float32)
     gradient = np.array([-4, -4, -1, 3, 3, 1, 1], dtype=np.float32)
