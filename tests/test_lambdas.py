@@ -375,7 +375,7 @@ def test_the_sum_of_sampled_pairs_normalizes():
     queries = Queries.from_qid(None, 4)
     y, scores = np.array([1.0, 0, 0, 0]), np.array([2.0, 0.5, 0.2, 0.0], dtype=np.float32)
     plain, normal = (
-        RankNet(n_partners=1, normalize=how).bind(y, queries, random_state=0).gradient_hessian(scores)[0]
+        RankNet(n_partners=1, normalize=how, random_state=0).bind(y, queries).gradient_hessian(scores)[0]
         for how in (False, "queries")
     )
     total = 2 * abs(plain[0])
@@ -399,4 +399,4 @@ def test_falling_exp():
     values = np.array([falling_exp(v) for v in x], dtype=float)
     np.testing.assert_allclose(values, np.exp(-x.astype(float)), rtol=3e-7)
     # What is smaller than float32 can hold with all its digits stays at exp(-87.3).
-    np.testing.assert_allclose(float(falling_exp(np.float32(1e30))), math.exp(-87.3), rtol=1e-6)
+    np.testing.assert_allclose(float(falling_exp(np.float32(1e30))), math.exp(-87.3), rtol=1e-5)
