@@ -626,3 +626,18 @@ def test_any_objectives_mix():
     three = np.column_stack([Y, Y[:, 0] > 1])
     ranker = LambdaMART(goals, **SMALL).fit(X, three, qid=qid)
     assert ranker.score(X, three, qid=qid) > 0.6
+
+
+class HalfPairs(RankNet):
+    """An objective of a user's own, which no file can hold."""
+
+
+def test_a_goal_with_an_objective_of_ones_own_is_saved_without_it(tmp_path):
+    ranker = fitted(LambdaMART(Combined({"relevance": "ndcg", "margin": HalfPairs()}), **SMALL))
+    ranker.save(tmp_path / "model.lmk")
+    loaded = load_ranker(tmp_path / "model.lmk")
+    X, Y, qid = TEST
+    np.testing.assert_array_equal(loaded.predict(X), ranker.predict(X))
+    assert loaded.score(X, Y, qid=qid) == ranker.score(X, Y, qid=qid)
+    with pytest.raises(ValueError, match=r"'objectives' must go by labels; that of 'margin' is <.*saved>"):
+        fitted(loaded)
