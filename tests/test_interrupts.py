@@ -13,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.neural_network import MLPRegressor
 
+from lambdamart_kit import NeuralRanker
 from lambdamart_kit.datasets import make_letor, write_letor
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
 from lambdamart_kit.runtime.threads import run
@@ -270,6 +273,32 @@ def test_ctrl_c_thirty_times_while_a_command_starts_and_compiles(tmp_path):
         assert "lambdamart-kit: stopped" in errors
         assert "Traceback" not in errors
     assert not (tmp_path / "m.lmk").exists()
+
+
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_a_network_does_not_swallow_ctrl_c(n_steps, monkeypatch):
+    """scikit-learn makes a warning of it and goes on, with other first weights or half a step."""
+    seen = []
+    ordinary = MLPRegressor._backprop
+
+    def interrupted(self, *args):
+        seen.append(self)
+        if len(seen) == n_steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return ordinary(self, *args)
+
+    data = make_letor(n_queries=10, random_state=0)
+    ranker = NeuralRanker(max_iter=20, random_state=0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(MLPRegressor, "_backprop", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ranker.fit(data.X, data.y, qid=data.qid)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(seen) == n_steps
+    with pytest.raises(NotFittedError):
+        ranker.predict(data.X)
 
 
 def test_a_failed_block_leaves_no_trace():

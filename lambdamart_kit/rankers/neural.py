@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.rounds import History, Stopwatch
+from lambdamart_kit.compile.interrupts import interrupts_held
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.typing import Array, Features, FloatArray, RandomState
 from lambdamart_kit.export.model import Network
@@ -241,7 +242,7 @@ class NeuralRanker(GradientRanker):
         network.batch_size = n_rows
         network.alpha = self.reg_lambda * n_rows  # scikit-learn divides the penalty by the number of rows
         with config_context(assume_finite=True, skip_parameter_validation=True):
-            network.partial_fit(batch.X, scores - batch.scale * gradient)
+            _partial_fit(network, batch.X, scores - batch.scale * gradient)
         self.coefs_ = network.coefs_
         self.intercepts_ = network.intercepts_
 
@@ -381,10 +382,16 @@ def _set_learning_rate(network: MLPRegressor, rate: float) -> None:
         optimiser.learning_rate_init = rate
 
 
+def _partial_fit(network: MLPRegressor, X: Features, y: Array) -> None:
+    """One step. Ctrl-C in it counts when it is over: scikit-learn would make a warning of it, and go on."""
+    with interrupts_held():
+        network.partial_fit(X, y)
+
+
 def _first_weights(network: MLPRegressor, X: Features) -> tuple[Weights, Weights]:
     """Initial weights of `network`: a copy takes one step too small to move any float32 weight."""
     twin = clone(network).set_params(solver="sgd", learning_rate_init=_STILL, batch_size=1)
-    twin.partial_fit(X[:1], np.zeros(1, dtype=np.float32))
+    _partial_fit(twin, X[:1], np.zeros(1, dtype=np.float32))
     return twin.coefs_, twin.intercepts_
 
 
