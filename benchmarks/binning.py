@@ -72,8 +72,8 @@ def main() -> None:
     print(
         f"{datetime.date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores, "
         f"numpy {np.__version__}, numba {version('numba')}; {options.rows:,} rows x {options.features}, "
-        f"{options.threads} thread(s), {options.repetitions} repetitions: processor seconds, median; ratios to "
-        "float32, median and range\n"
+        f"{options.threads} thread(s), {options.repetitions} repetitions: processor seconds, median; ratios "
+        "to float32, median and range\n"
     )
     print("| values | edges s | bins s | edges | bins | both |\n|---|---|---|---|---|---|")
     for place, kind in enumerate(tables):
