@@ -175,6 +175,7 @@ def test_leaves_are_newton_steps_and_scores_follow(rng):
         value = -0.1 * np.sign(G) * max(abs(G) - 3, 0) / (H + 2)
         assert tree.leaf_value[leaf] == pytest.approx(value, rel=1e-9)
         assert tree.leaf_count[leaf] == len(rows)
+        assert tree.leaf_weight[leaf] == pytest.approx(H, rel=1e-6)
         assert (scores[rows] == tree.leaf_value[leaf]).all()
 
 
