@@ -196,7 +196,9 @@ def _used_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
         value = function.__globals__.get(name)
         yield name, value
         if isinstance(value, ModuleType):  # module.function: both names are in `names`
-            yield from ((inside, getattr(value, inside)) for inside in names if hasattr(value, inside))
+            # Not by `hasattr`: NumPy warns of names such as `np.str`, which it has no more.
+            known = vars(value)
+            yield from ((inside, known[inside]) for inside in names if inside in known)
     for cell in function.__closure__ or ():
         yield "closure", cell.cell_contents
 
