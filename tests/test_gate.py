@@ -237,8 +237,11 @@ def xgboost_value(ranker, name):
         for key, value in tree.items():
             yield from leaves(value) if isinstance(value, dict) else [(key, value)]
 
-    found = dict(leaves(json.loads(ranker.booster_.save_config())))[name]
+    config = ranker.booster_.save_config()
+    found = dict(leaves(json.loads(config)))[name]
     expected = XGBOOST[name][0]
+    if name == "booster" and found == "gbtree" and "dart_train_param" in config:
+        return "dart"  # since XGBoost 3.4 a setting of its tree booster
     return found if isinstance(expected, str) else type(expected)(float(found))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lambdamart_kit.core.typing import Array
+from lambdamart_kit.core.typing import Array, Settings
 
 _PER_NODE = (
     "left_children",
@@ -40,7 +40,7 @@ def check_xgboost_json(content: bytes) -> None:
         n_trees = int(model["gbtree_model_param"]["num_trees"])
         if n_trees != len(trees) or len(model["tree_info"]) != n_trees:
             raise ValueError(f"the model must hold {n_trees} trees; it holds {len(trees)}")
-        if booster["name"] == "dart" and len(booster["weight_drop"]) != n_trees:
+        if len(weights_of_trees(booster)) not in ((n_trees,) if booster["name"] == "dart" else (0, n_trees)):
             raise ValueError("weight_drop must have an entry for each tree")
         for number, tree in enumerate(trees):
             _check_tree(tree, n_features, number)
@@ -103,3 +103,13 @@ def _check_categories(tree: Mapping[str, Any], n_nodes: int, number: int) -> Non
         raise ValueError(f"tree {number}: a set of categories is outside its table")
     if set(np.flatnonzero(kinds == 1).tolist()) != set(nodes.tolist()):
         raise ValueError(f"tree {number}: splits on categories and sets of categories differ")
+
+
+def weights_of_trees(booster: Settings) -> list[float]:
+    """What the leaves of each tree of a DART model count; none for models without dropped trees.
+
+    XGBoost has them beside the trees from 3.4 on, where DART is no booster of its own any more.
+    """
+    if booster["name"] == "dart":
+        return list(booster["weight_drop"])
+    return list(booster["model"].get("weight_drop") or ())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lambdamart_kit.boosters.xgboost_checks import weights_of_trees
 from lambdamart_kit.core.typing import Array, Settings
 from lambdamart_kit.trees.plain_tree import PlainTree
 
@@ -31,17 +32,16 @@ def plain_trees_of_xgboost(content: bytes, *, zero_is_missing: bool = False) -> 
     """
     learner = json.loads(content)["learner"]
     booster = learner["gradient_booster"]
-    factors: Array | None = None
-    if booster["name"] == "dart":
-        factors = np.array(booster["weight_drop"], dtype=np.float64)
-        booster = booster["gbtree"]
-    if booster["name"] != "gbtree":
+    if booster["name"] not in ("gbtree", "dart"):
         raise ValueError(f"'booster' must be made of trees to be exported; got XGBoost's {booster['name']!r}")
+    factors = weights_of_trees(booster)
+    if booster["name"] == "dart":
+        booster = booster["gbtree"]
     parts = booster["model"]["trees"]
     if any(int(part["tree_param"]["size_leaf_vector"]) > 1 for part in parts):
         raise ValueError("the trees must have one output; this XGBoost model has vectors in its leaves")
     trees = [_of_xgboost(part) for part in parts]
-    if factors is not None:
+    if factors:
         trees = [tree.scaled(float(factor)) for tree, factor in zip(trees, factors)]
     if zero_is_missing:
         for tree in trees:
@@ -70,11 +70,14 @@ def mean_of_xgboost(contents: Sequence[bytes]) -> bytes:
     for number, tree in enumerate(trees):
         tree["id"] = number
         _scale_leaves(tree, 1.0 / len(models))
-    if booster["name"] == "dart":
-        booster["weight_drop"] = [
-            weight for m in models for weight in m["learner"]["gradient_booster"]["weight_drop"]
-        ]
     model = parts[0]["model"]
+    weights = [weights_of_trees(each["learner"]["gradient_booster"]) for each in models]
+    if any(weights):
+        holder = booster if booster["name"] == "dart" else model
+        counts = [len(part["model"]["trees"]) for part in parts]
+        # A model that dropped no tree may have no weights: its trees count once.
+        whole = [each or [1.0] * count for each, count in zip(weights, counts)]
+        holder["weight_drop"] = [weight for each in whole for weight in each]
     model["trees"] = trees
     model["tree_info"] = [0] * len(trees)
     model["iteration_indptr"] = list(range(len(trees) + 1))

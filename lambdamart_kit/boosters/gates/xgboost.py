@@ -84,6 +84,7 @@ IDLE = {
     "extmem_single_page": "it is about XGBoost's external memory on a GPU; use 'fit_files'",
     "debug_synchronize": "it checks XGBoost's own workers against each other",
     "num_feature": "it is the number of columns of 'X'",
+    "rng_state": "it is where XGBoost's random numbers stand; use 'random_state'",
     "num_trees": "it is what XGBoost counts; use the parameter 'n_estimators'",
 }
 
