@@ -33,7 +33,7 @@ class Ridge(BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X, y, qid=None, sample_weight=None, X_val=None, y_val=None, qid_val=None, **others):
+    def fit(self, X, y, qid=None, sample_weight=None, X_val=None, y_val=None, qid_val=None):
         if self.mode == "raise":
             raise ValueError("'alpha' is not to its liking")
         if self.mode == "kill":

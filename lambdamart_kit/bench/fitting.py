@@ -148,16 +148,11 @@ def fit_with_validation(
     X_val = features(valid)
     weight = train.sample_weight
     if not getattr(estimator, "holds_out_itself", False):
-        return estimator.fit(
-            X,
-            train.y,
-            train.qid,
-            sample_weight=weight,
-            X_val=X_val,
-            y_val=valid.y,
-            qid_val=valid.qid,
-            sample_weight_val=valid.sample_weight,
-        )
+        held = {"X_val": X_val, "y_val": valid.y, "qid_val": valid.qid}
+        if valid.sample_weight is not None:
+            # Left out where there are none, for rankers of users that know no such parameter.
+            held["sample_weight_val"] = valid.sample_weight
+        return estimator.fit(X, train.y, train.qid, sample_weight=weight, **held)
     # Queries are numbered anew: a query of the one part is not the query of that name in the other.
     parts = [data.queries.unsort(data.queries.query_of_ordered_row) for data in (train, valid)]
     qid = np.concatenate((parts[0], parts[1] + train.queries.n_queries))

@@ -37,6 +37,7 @@ except ImportError:
         "CatBoostRanker needs CatBoost, which is not installed: pip install 'lambdamart-kit[catboost]'"
     ) from None
 
+_PLAIN_VALUES = (str, int, float, list, tuple, dict)
 _KEPT = "lambdamart_kit_n_trees"
 
 
@@ -77,8 +78,14 @@ class CatBoostModel(SumOfTrees):
             raw = self.raw  # trees that are not symmetric cannot be taken out, so they are left out of sums
         # A model that was read from bytes holds none of the kit's own objects, so it can be pickled.
         is_whole = int(raw.tree_count_ or 0) == self.n_trees
-        plain = CatBoostModel.from_bytes(CatBoostModel(raw).to_bytes()).raw
-        return plain if is_whole and not categories else KitCatBoost.of(raw, self.n_trees, categories)
+        if is_whole and not categories:
+            found = CatBoostModel.from_bytes(CatBoostModel(raw).to_bytes()).raw
+        else:
+            found = KitCatBoost.of(raw, self.n_trees, categories)
+        # Its bytes have no parameters of training; `get_params` is to tell those that are plain values.
+        plain = {name: v for name, v in self.raw.get_params().items() if isinstance(v, _PLAIN_VALUES)}
+        found._init_params.update(plain)
+        return found
 
     @interrupts_held()
     def leaf_indices(self, X: Features) -> IndexArray:

@@ -72,9 +72,9 @@ def _volume(values: FloatArray) -> float:
     levels = np.unique(values[:, -1])
     total = 0.0
     below = 0.0
-    for level in levels:
+    for level in levels.tolist():
         total += (level - below) * _volume(values[values[:, -1] >= level, :-1])
-        below = float(level)
+        below = level
     return total
 
 
