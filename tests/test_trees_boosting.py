@@ -264,3 +264,17 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         np.savez(path, **arrays)
     with pytest.raises(ValueError, match=r"run\.npz' is damaged .*; remove it to start anew"):
         train(5, checkpoint=Checkpoint(path, every_trees=1))
+
+
+@pytest.mark.parametrize("grow_policy", ["leafwise", "symmetric"])
+def test_a_leaf_without_curvature_and_without_l2_is_zero(grow_policy):
+    """Where all hessians are 0, a Newton step would divide by 0: such rows say nothing of how far to go."""
+    X = np.arange(40, dtype=np.float32)[:, None]
+
+    class Flat:
+        def gradient_hessian(self, scores):
+            return np.where(X[:, 0] < 20, -1, 1).astype(np.float32), np.zeros(40, np.float32)
+
+    parameters = TreeParameters(num_leaves=4, reg_lambda=0.0, min_child_samples=1, grow_policy=grow_policy)
+    ensemble = boost(X, Queries.from_qid(np.zeros(40, int), 40), Flat(), parameters, n_estimators=1)
+    assert not ensemble.predict(X).any()
