@@ -103,7 +103,7 @@ def test_parts_are_orthogonal_and_add_up(seed, density):
         C[t, at[i, j]], C[t, at[j, k]], C[t, at[i, k]] = 1, 1, -1
     root = np.sqrt(weight)
     A = (C / root).T
-    projected = A @ np.linalg.pinv(A) @ (root * (h.curl + h.harmonic)) / root
+    projected = A @ np.linalg.pinv(A, rcond=1e-10) @ (root * (h.curl + h.harmonic)) / root
     np.testing.assert_allclose(h.curl, projected, atol=1e-9)
 
 

@@ -7,6 +7,7 @@ raise by themselves for a bug: IndexError, KeyError, AttributeError, OverflowErr
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -348,7 +349,11 @@ def test_the_same_numbers_in_another_layout(name, argument, tmp_path):
             warnings.simplefilter("ignore")
             try:
                 found = call.function(**{**call.arrays, argument: change(call.arrays[argument], tmp_path)})
-                np.testing.assert_array_equal(found, expected(name))
+                # Records are compared number by number: NaN is NaN, whatever object it is.
+                if dataclasses.is_dataclass(found):
+                    np.testing.assert_equal(dataclasses.astuple(found), dataclasses.astuple(expected(name)))
+                else:
+                    np.testing.assert_array_equal(found, expected(name))
             except (ValueError, TypeError) as error:
                 if how != "objects" or "must" not in str(error):
                     wrong[how] = repr(error)

@@ -24,6 +24,7 @@ from lambdamart_kit.core.typing import Features, FloatArray, RandomState
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
+from lambdamart_kit.rankers.columns.categories import column_names
 from lambdamart_kit.rankers.columns.checking import in_fitted_order
 from lambdamart_kit.rankers.steering.given import FitInput
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
@@ -106,6 +107,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         )
         watch = Stopwatch()
         with watch("data"):
+            column_names(given.X)  # refuses two of one name before scikit-learn meets them
             weight = self._row_weight(given.sample_weight, given.X)
             if self.estimator is None:
                 rows = self._training_rows(replace(given, sample_weight=None))
