@@ -101,9 +101,9 @@ def test_the_library_finds_the_codes_of_later_frames_itself(name, loaded, n_fram
     if loaded:
         ranker.save(tmp_path / "m.lmk")
         ranker = type(ranker).load(tmp_path / "m.lmk")
-    # Other categories occur, in another order, and some values are missing. Infinities and categories never
-    # seen are for the others only: XGBoost takes no infinity, and its own models raise for some categories and
-    # mistake others for known.
+    # Other categories occur, in another order, and some values are missing. Infinities and categories
+    # never seen are for the others only: XGBoost takes no infinity, and its own models raise for some
+    # categories and mistake others for known.
     of_xgboost = "xgb" in name.lower()
     unseen = [] if of_xgboost else ["purple"]
     odd = [np.nan] if of_xgboost else [np.nan, np.inf, -np.inf]
