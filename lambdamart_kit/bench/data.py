@@ -18,20 +18,20 @@ from lambdamart_kit.bench.fitting import FoldData, TrainTestFold
 from lambdamart_kit.datasets import RankingDataset, load_sample
 from lambdamart_kit.datasets.folds import LETOR_SUFFIXES, concatenate, fold_files
 from lambdamart_kit.files import FORMATS, Columns, read_rows
+from lambdamart_kit.files.paths import COMPRESSED
 from lambdamart_kit.model_selection import QueryKFold, QueryShuffleSplit
 from lambdamart_kit.runtime.disk_cache import content_digest
 
 _VALID_SHARE = 0.2
 _SAMPLE_FOLDS, _FILE_FOLDS = 3, 5
 _READ: dict[str, Any] = {"cache": True, "docid": "none"}
-_COMPRESSED = ("", ".gz", ".zst")
 # Of every format of rows but LETOR, whose folds `load_folds` finds.
 _TABLE_SUFFIXES = tuple(
     suffix + compressed
     for name, known in FORMATS.items()
     if name != "letor"
     for suffix in known.suffixes
-    for compressed in _COMPRESSED
+    for compressed in ("", *COMPRESSED)
 )
 _HOW = ("clip", "zero_based", "unordered", "missing")  # options of `load_folds` that change what is read
 
@@ -82,7 +82,7 @@ class TableFold:
     def fingerprint(self) -> str:
         """Content of all its files, and how they are read."""
         content = [content_digest(path) for paths in self.files.values() for path in paths]
-        return " ".join([*content, *([] if self.columns == Columns() else [str(self.columns)])])
+        return " ".join(content) + _as_read(self.columns)
 
     def load(self) -> FoldData:
         """The three parts, with the features of the training files."""
@@ -127,8 +127,7 @@ class SplitFold:
     def fingerprint(self) -> str:
         """Content of the file, how it is read, and how it is split."""
         content = "sample" if self.path is None else content_digest(self.path)
-        read = "" if self.columns == Columns() else f" {self.columns}"
-        return f"{content} {self.number}/{self.n_folds} {self.seed}{read}"
+        return f"{content} {self.number}/{self.n_folds} {self.seed}{_as_read(self.columns)}"
 
     def load(self) -> FoldData:
         """The test part is this fold; validation queries are held out from the rest."""
@@ -247,6 +246,11 @@ def _chosen(available: Sequence[FolderFold | TableFold], names: str | None) -> S
         known = ", ".join(fold.name for fold in available)
         raise ValueError(f"'folds' must name some of {known}, such as {available[0].name}; got {names!r}")
     return chosen
+
+
+def _as_read(columns: Columns) -> str:
+    """What a fingerprint says of `columns`: nothing of the default ones."""
+    return "" if columns == Columns() else f" {columns}"
 
 
 def _count(text: str | None, default: int) -> int:

@@ -6,8 +6,7 @@ import re
 import warnings
 from decimal import Decimal
 
-import numpy as np
-
+from lambdamart_kit.core.queries import run_starts
 from lambdamart_kit.core.typing import Array
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
@@ -33,6 +32,7 @@ def warn_of_alike_ids(ids: Array, where: object) -> None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warn_of_alike_ids(np.array(["7", "8", "7.0"]), "train.csv")
     >>> str(caught[0].message).split(";")[0]
@@ -40,11 +40,10 @@ def warn_of_alike_ids(ids: Array, where: object) -> None:
     """
     if ids.dtype.kind not in "UO":
         return
-    # Rows of one query mostly stand together, and only the first of each run is looked at.
-    starts = np.flatnonzero(np.concatenate((ids[:1] == ids[:1], ids[1:] != ids[:-1])))
-    # Exact numbers: two long ids that differ in their last digit are one and the same float.
+    # Rows of one query mostly stand together, so the first of each run is enough. Numbers are exact here: two
+    # long ids that differ in their last digit are one and the same float.
     written: dict[Decimal, str] = {}
-    for name in dict.fromkeys(ids[starts].tolist()):
+    for name in dict.fromkeys(ids[run_starts(ids)].tolist()):
         if not isinstance(name, str) or not _NUMBER.fullmatch(name):
             continue
         other = written.setdefault(Decimal(name), name)

@@ -63,7 +63,7 @@ class Queries:
             return cls(np.empty(0, np.intp), np.zeros(1, np.intp), ids)
         # Files come grouped, so runs of equal ids are found first. What is hashed or sorted is then one id a
         # query, not one a row.
-        starts = np.flatnonzero(np.concatenate(([True], np.asarray(ids[1:] != ids[:-1], dtype=bool))))
+        starts = run_starts(ids)
         lengths = np.diff(np.append(starts, n_samples))
         unique, code = _factorize_sorted(ids[starts])
         # The rows stand grouped and ascending already, so no permutation is needed.
@@ -172,8 +172,8 @@ class QueryIds:
             If an id is missing (None, NaN, NaT).
         """
         ids = _check_qid(ids, len(ids))
-        # Each run of equal ids is looked up once. `ids[:1] == ids[:1]` is [True], or empty without rows.
-        starts = np.flatnonzero(np.concatenate((ids[:1] == ids[:1], ids[1:] != ids[:-1])))
+        # Each run of equal ids is looked up once.
+        starts = run_starts(ids)
         named = map(_number_if_whole, ids[starts].tolist()) if self._from_text else ids[starts].tolist()
         codes = np.array([self._code(name) for name in named], dtype=np.int32)
         self._parts.append(np.repeat(codes, np.diff(np.append(starts, len(ids)))))
@@ -200,6 +200,19 @@ class QueryIds:
         codes = np.concatenate(self._parts) if self._parts else np.empty(0, np.int32)
         unique, rank = _factorize_sorted(self.names())
         return replace(Queries.from_qid(rank.astype(np.int32)[codes], len(codes)), ids=unique)
+
+
+def run_starts(values: Array) -> IndexArray:
+    """Where each run of equal values begins; none without values.
+
+    Examples
+    --------
+    >>> run_starts(np.array(["a", "a", "b", "a"])).tolist(), run_starts(np.array([])).tolist()
+    ([0, 2, 3], [])
+    """
+    is_first = np.ones(len(values), dtype=bool)
+    is_first[1:] = values[1:] != values[:-1]
+    return np.flatnonzero(is_first)
 
 
 def _number_if_whole(name: Any) -> Any:

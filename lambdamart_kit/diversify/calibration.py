@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lambdamart_kit.core.queries import run_starts
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, Ids
 from lambdamart_kit.diversify.lists import intra_list_distance
 from lambdamart_kit.diversify.reranking import rerank
@@ -128,7 +129,7 @@ def _judge(
     relevance = (scores - low[code]) / width[code]
     # `chosen` holds the lists end to end, so a row's place is its distance from where its list begins.
     of_list = code[rows]
-    starts = np.flatnonzero(np.r_[True, of_list[1:] != of_list[:-1]])
+    starts = run_starts(of_list)
     place = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
     gained = float((relevance[rows] / np.log2(place + 2.0)).sum())
     distance = intra_list_distance(np.asarray(features)[rows], -place.astype(float), groups[rows], k=k)

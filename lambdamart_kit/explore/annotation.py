@@ -14,6 +14,7 @@ from scipy.special import expit
 from lambdamart_kit.core import greedy
 from lambdamart_kit.core.gains import check_choice, check_count
 from lambdamart_kit.core.information import Information
+from lambdamart_kit.core.queries import run_starts
 from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, IndexArray
 from lambdamart_kit.explore.leaves import has_trees, leaf_features
@@ -306,7 +307,7 @@ class _ResponsesByPrompt:
             np.concatenate([prompt, prompt]) * self._n_responses + np.concatenate([first, second])
         )
         self._prompt, self._response = np.divmod(codes, self._n_responses)
-        self._starts = np.flatnonzero(np.concatenate(([True], self._prompt[1:] != self._prompt[:-1])))
+        self._starts = run_starts(self._prompt)
         keys = self._key(prompt, first, second)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
