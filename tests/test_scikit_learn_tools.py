@@ -330,7 +330,8 @@ def test_mlflow_logs_a_ranker_by_itself_and_loads_it_again(name, form, data, tmp
     steered = runs.pop(run.info.run_id)
     assert steered.data.params["num_leaves"] == "6"
     searched = runs.pop(of_search.info.run_id).data
-    assert "best_cv_score" in searched.metrics
+    # MLflow's autolog takes no list of types for skops to trust, and keeps no measure of a search there.
+    assert ("best_cv_score" in searched.metrics) == (form == "cloudpickle")
     assert not any("ndcg" in name for name in searched.metrics)  # the fits of the search are its own affair
     children = [i for i, found in runs.items() if "mlflow.parentRunId" in found.data.tags]
     (alone,) = [found for run_id, found in runs.items() if run_id not in children]

@@ -128,8 +128,11 @@ def check_encoding(start: bytes, path: Path) -> None:
     """
     if start[:2] in _WIDE_MARKS:
         raise LetorFormatError("the file is UTF-16 text; save it as UTF-8", path=path)
-    # Every other byte of UTF-16 is zero where letters are Latin: the first byte, or the second.
-    if len(start) >= 4 and (start[0] == start[2] == 0 or start[1] == start[3] == 0):
+    # Every other byte of UTF-16 is zero where letters are Latin: the first of two, or the second. A few
+    # letters of other scripts leave most of them zero. A damaged file with a few zeros is no UTF-16: its
+    # line is named.
+    first = np.frombuffer(start[: min(len(start), 64) // 2 * 2], np.uint8).reshape(-1, 2)
+    if len(first) >= 2 and np.mean(first == 0, axis=0).max() >= 0.75:
         raise LetorFormatError("holds zero bytes, as UTF-16 text has them; save it as UTF-8", path=path)
 
 
