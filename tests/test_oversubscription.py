@@ -99,6 +99,50 @@ def test_a_fit_that_is_stopped_for_a_while_goes_on():
     np.testing.assert_array_equal(found, scores(n_jobs=4))
 
 
+ONE_STOPPED = (
+    PROGRAM.split("expected = fit()")[0]
+    + """
+import ctypes, signal, threading
+
+# A handler in C, which Python runs in no thread but the main one: SIGHUP is signal number 1, so the thread that
+# gets it calls sleep(1), wherever it is.
+library = ctypes.CDLL(None)
+library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+library.signal(signal.SIGHUP, ctypes.cast(library.sleep, ctypes.c_void_p))
+expected = fit()
+asleep = set()
+done = threading.Event()
+results = []
+
+def fit_until_done():
+    while not done.is_set():
+        results.append(fit())
+
+fitting = threading.Thread(target=fit_until_done)
+fitting.start()
+while len(asleep) < 3:
+    for thread in threading.enumerate():
+        if thread.name.startswith("lambdamart-kit") and thread.ident not in asleep:
+            signal.pthread_kill(thread.ident, signal.SIGHUP)
+            asleep.add(thread.ident)
+            n_before = len(results)
+            while len(results) < n_before + 2:
+                fitting.join(0.05)
+done.set()
+fitting.join()
+assert all(np.array_equal(result, expected) for result in results)
+print("done")
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sends a thread to sleep by Linux's signals")
+def test_one_thread_that_is_stopped_for_a_second_holds_the_others_up_and_no_more():
+    command = [sys.executable, "-W", "ignore", "-c", ONE_STOPPED, "native"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]
+
+
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")  # of the first version of control groups
 HALF_A_CORE = (
     PROGRAM.split("expected = fit()")[0]
