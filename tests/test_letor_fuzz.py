@@ -85,6 +85,20 @@ def damaged(draw):
     return bytes(content)
 
 
+def bad_lines(content):
+    """Lines that are wrong: the first, the one that is when that is left out, and so on.
+
+    The reader tells of a comment that is no text before it tells of a number beyond float32 above it.
+    """
+    lines, found = content.split(b"\n"), []
+    while isinstance(error := expectation(b"\n".join(lines)), reference.BadLine):
+        found.append(error.args[0])
+        if error.args[0] is None or not lines[error.args[0] - 1]:
+            return found
+        lines[error.args[0] - 1] = b""
+    return found
+
+
 def outcome(path, content, **options):
     path.write_bytes(content)
     try:
@@ -129,8 +143,8 @@ def test_damaged_files(path, content):
         if "UTF-16" in str(found):  # told of the file, not of its first line
             assert expected.args[0] == 1
             return
-        assert found.line == expected.args[0]
         assert str(path) in str(found)
+        assert found.line in bad_lines(content)
         return
     assert isinstance(found, RankingDataset)
     X, y, ids, names = expected

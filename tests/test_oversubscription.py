@@ -48,8 +48,8 @@ from lambdamart_kit.datasets import make_letor
 data = make_letor(n_queries=12, random_state=0)
 booster = sys.argv[1]
 
-def fit():
-    ranker = LambdaMART(booster=booster, n_estimators=3, random_state=0, n_jobs=4)
+def fit(n_jobs=4):
+    ranker = LambdaMART(booster=booster, n_estimators=3, random_state=0, n_jobs=n_jobs)
     return ranker.fit(data.X, data.y, qid=data.qid).predict(data.X)
 
 expected = fit()
@@ -102,27 +102,29 @@ def test_a_fit_that_is_stopped_for_a_while_goes_on():
 ONE_STOPPED = (
     PROGRAM.split("expected = fit()")[0]
     + """
-import ctypes, signal, threading
+import ctypes, signal, threading, time
 
-# A handler in C, which Python runs in no thread but the main one: SIGHUP is signal number 1, so the thread that
+# A handler in C, since Python runs its own in the main thread alone. SIGHUP is signal number 1: the thread that
 # gets it calls sleep(1), wherever it is.
 library = ctypes.CDLL(None)
 library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
 library.signal(signal.SIGHUP, ctypes.cast(library.sleep, ctypes.c_void_p))
-expected = fit()
+expected = fit(n_jobs=1)  # makes no threads, so that all there are later belong to the fits
 asleep = set()
 done = threading.Event()
-results = []
+results, seconds = [], []
 
 def fit_until_done():
     while not done.is_set():
+        start = time.perf_counter()
         results.append(fit())
+        seconds.append(time.perf_counter() - start)
 
 fitting = threading.Thread(target=fit_until_done)
 fitting.start()
 while len(asleep) < 3:
     for thread in threading.enumerate():
-        if thread.name.startswith("lambdamart-kit") and thread.ident not in asleep:
+        if thread.name.startswith("lambdamart-kit") and thread.ident and thread.ident not in asleep:
             signal.pthread_kill(thread.ident, signal.SIGHUP)
             asleep.add(thread.ident)
             n_before = len(results)
@@ -131,6 +133,7 @@ while len(asleep) < 3:
 done.set()
 fitting.join()
 assert all(np.array_equal(result, expected) for result in results)
+assert max(seconds) > 0.5, "no thread slept while it had work"
 print("done")
 """
 )
