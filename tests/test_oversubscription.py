@@ -104,8 +104,8 @@ ONE_STOPPED = (
     + """
 import ctypes, signal, threading, time
 
-# A handler in C, since Python runs its own in the main thread alone. SIGHUP is signal number 1: the thread that
-# gets it calls sleep(1), wherever it is.
+# A handler in C, since Python runs its own in the main thread alone. SIGHUP is signal number 1, so a thread
+# that gets it calls sleep(1), wherever it is.
 library = ctypes.CDLL(None)
 library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
 library.signal(signal.SIGHUP, ctypes.cast(library.sleep, ctypes.c_void_p))
