@@ -15,6 +15,7 @@ from lambdamart_kit.core.precision import as_features
 from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.files.chunk import Chunk, Columns
 from lambdamart_kit.runtime.atomic_file import atomic_file
+from lambdamart_kit.runtime.python_parser import PARSER
 
 
 class ArraysReader:
@@ -69,7 +70,7 @@ def write_arrays(data: RankingDataset, path: Path) -> None:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with PARSER, np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise

@@ -11,6 +11,7 @@ from typing import Any
 from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.metrics.base import Metric
 from lambdamart_kit.metrics.measures import DCG, ERR, MAP, MRR, NDCG, KendallTau, Precision, Recall
+from lambdamart_kit.runtime.python_parser import PARSER
 
 METRICS: dict[str, type[Metric]] = {
     metric.name: metric for metric in (NDCG, DCG, MAP, MRR, ERR, Precision, Recall, KendallTau)
@@ -123,7 +124,8 @@ def _cutoff(text: str | None) -> int | None:
 
 def _options(text: str, metric: type[Metric]) -> Settings:
     try:
-        call = ast.parse(f"_({text})", mode="eval").body
+        with PARSER:
+            call = ast.parse(f"_({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError
         options = {str(keyword.arg): _value(keyword.value) for keyword in call.keywords}

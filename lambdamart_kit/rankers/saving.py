@@ -23,6 +23,7 @@ import numpy as np
 
 from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.runtime.atomic_file import atomic_file
+from lambdamart_kit.runtime.python_parser import PARSER
 from lambdamart_kit.runtime.version import __version__
 
 FORMAT = "lambdamart_kit.model"
@@ -274,7 +275,8 @@ def read_array(content: bytes) -> np.ndarray:
     ValueError
         If it is damaged, or holds anything but finite numbers.
     """
-    array: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    with PARSER:
+        array: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise ValueError("an array does not hold finite numbers")
     return array

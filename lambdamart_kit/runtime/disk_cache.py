@@ -21,6 +21,7 @@ import numpy as np
 
 from lambdamart_kit.runtime.atomic_file import named_after, replace_folder
 from lambdamart_kit.runtime.leftovers import remove_abandoned, unfinished_name
+from lambdamart_kit.runtime.python_parser import PARSER
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Notes: TypeAlias = dict[str, Any]
@@ -99,9 +100,7 @@ def read_arrays(entry: Path, notes: Notes, *, mapped: Sequence[str] | None = Non
             path = entry / f"{name}.npy"
             if fingerprint(path) != expected:
                 return None
-            arrays[name] = (
-                open_map(path) if mapped is None or name in mapped else np.load(path, allow_pickle=False)
-            )
+            arrays[name] = open_map(path) if mapped is None or name in mapped else _read(path)
         return arrays
     except (OSError, ValueError, EOFError):
         return None
@@ -114,9 +113,14 @@ def open_map(path: Path, *, writable: bool = False) -> np.ndarray:
     changes the memory of this process alone, or the file, if it is `writable`.
     """
     try:
-        return np.asarray(np.load(path, mmap_mode="r+" if writable else "c", allow_pickle=False))
+        return _read(path, mmap_mode="r+" if writable else "c")
     except ValueError:  # an array without entries cannot be mapped
-        return np.asarray(np.load(path, allow_pickle=False))
+        return _read(path)
+
+
+def _read(path: Path, **mapping: Any) -> np.ndarray:
+    with PARSER:
+        return np.asarray(np.load(path, allow_pickle=False, **mapping))
 
 
 def content_digest(path: Path) -> str:

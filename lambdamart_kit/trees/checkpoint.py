@@ -18,6 +18,7 @@ import numpy as np
 from lambdamart_kit.core.typing import Array, FloatArray
 from lambdamart_kit.runtime.atomic_file import atomic_file, check_writable
 from lambdamart_kit.runtime.file_lock import FileLock, take_lock
+from lambdamart_kit.runtime.python_parser import PARSER
 from lambdamart_kit.trees.binning import BinnedMatrix
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.tree import Tree
@@ -145,7 +146,7 @@ class CheckpointFile:
         if not self._path.exists():
             return []
         try:
-            with np.load(self._path, allow_pickle=False) as stored:
+            with PARSER, np.load(self._path, allow_pickle=False) as stored:
                 identity = str(stored["identity"])
                 # The trees of another run are not checked: that they are
                 # another run's is the better error, raised below.
