@@ -13,6 +13,7 @@ import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,7 @@ import pandas as pd
 
 from lambdamart_kit.preferences import BradleyTerry, PlackettLuce
 from lambdamart_kit.preferences.reading.votes import read_votes
+from pairing import in_turn
 
 
 def votes(n_votes: int, n_items: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,55 +51,76 @@ def fit(pairs, outcomes, prior=0.0):
     return BradleyTerry(prior=prior).fit(pairs, outcomes)
 
 
-def evalica_fit(xs: list, ys: list, winners: list):
-    import evalica
-
-    return evalica.bradley_terry(xs, ys, winners)
-
-
-def peers(n_votes: int, n_items: int) -> list[tuple[str, float, float]]:
-    """(name, seconds, largest error of a strength against our fit) of each library on the same votes."""
-    pairs, outcomes, _ = votes(n_votes, n_items)
+def codings(pairs: np.ndarray, n_items: int) -> dict[str, np.ndarray]:
+    """The votes by integers, by text of few objects, and by text that is an object of its own each time."""
     names = np.array([f"model-{i:03d}" for i in range(n_items)], dtype=object)
     strings = names[pairs]
-    frame = pd.DataFrame(strings, columns=["a", "b"])
-    ours = BradleyTerry().fit(pairs, outcomes).strengths_
-    forms = {"integers": pairs, "strings (DataFrame)": frame, "strings (object array)": strings}
-    rows = [
-        (f"lambdamart-kit, {name}", median_seconds(fit, form, outcomes), 0.0) for name, form in forms.items()
-    ]
-    try:
-        import evalica
-
-        label = {1.0: evalica.Winner.X, 0.0: evalica.Winner.Y, 0.5: evalica.Winner.Draw}
-        winners = [label[value] for value in outcomes.tolist()]
-        for coding, table in (("integers", pairs), ("strings", strings)):
-            xs, ys = table[:, 0].tolist(), table[:, 1].tolist()
-            scores = np.log(evalica_fit(xs, ys, winners).scores.sort_index().to_numpy())
-            error = np.abs(scores - scores.mean() - ours).max()
-            rows.append((f"evalica, {coding}", median_seconds(evalica_fit, xs, ys, winners), error))
-    except ImportError:
-        pass
-    try:
-        import choix
-
-        half = [(a, b) if o >= 0.5 else (b, a) for (a, b), o in zip(pairs.tolist(), outcomes.tolist())]
-        start = time.perf_counter()
-        strengths = choix.ilsr_pairwise(n_items, half)
-        spent = time.perf_counter() - start
-        rows.append(("choix ilsr (ties as wins)", spent, np.abs(strengths - strengths.mean() - ours).max()))
-    except ImportError:
-        pass
-    rows.append(scikit_learn(pairs, outcomes, ours))
-    return rows
+    own = np.array([name[:6] + name[6:] for name in strings.ravel()], dtype=object).reshape(strings.shape)
+    return {"integers": pairs, "strings": strings, "strings of their own": own}
 
 
-def scikit_learn(pairs: np.ndarray, outcomes: np.ndarray, ours: np.ndarray) -> tuple[str, float, float]:
+def contestants(n_votes: int, n_items: int) -> dict[str, Callable[[], np.ndarray]]:
+    """Name -> a fit of the same votes that returns strengths; peers that are not installed are left out."""
+    pairs, outcomes, _ = votes(n_votes, n_items)
+    coded = codings(pairs, n_items)
+    forms = {
+        "integers": pairs,
+        "strings (DataFrame)": pd.DataFrame(coded["strings"], columns=["a", "b"]),
+        "strings (object array)": coded["strings"],
+        "strings of their own (object array)": coded["strings of their own"],
+    }
+    found: dict[str, Callable[[], np.ndarray]] = {
+        f"lambdamart-kit, {name}": lambda form=form: fit(form, outcomes).strengths_
+        for name, form in forms.items()
+    }
+    for peer in (with_evalica, with_choix):
+        try:
+            found |= peer(coded, outcomes, n_items)
+        except ImportError as error:
+            print(f"left out: {error}")
+    return found | {"scikit-learn LogisticRegression": partial(scikit_learn, pairs, outcomes, n_items)}
+
+
+def with_evalica(coded: dict[str, np.ndarray], outcomes: np.ndarray, n_items: int) -> dict[str, Callable]:
+    """The lists that evalica wants are made outside of what is timed."""
+    import evalica
+
+    label = {1.0: evalica.Winner.X, 0.0: evalica.Winner.Y, 0.5: evalica.Winner.Draw}
+    winners = [label[value] for value in outcomes.tolist()]
+
+    def strengths(xs: list, ys: list) -> np.ndarray:
+        return np.log(evalica.bradley_terry(xs, ys, winners).scores.sort_index().to_numpy())
+
+    return {
+        f"evalica, {coding}": partial(strengths, table[:, 0].tolist(), table[:, 1].tolist())
+        for coding, table in coded.items()
+    }
+
+
+def with_choix(coded: dict[str, np.ndarray], outcomes: np.ndarray, n_items: int) -> dict[str, Callable]:
+    """Choix has no half wins: a tie is a win of the first."""
+    import choix
+
+    ends = coded["integers"].tolist()
+    half = [(a, b) if o >= 0.5 else (b, a) for (a, b), o in zip(ends, outcomes.tolist())]
+    return {"choix ilsr (ties as wins)": partial(choix.ilsr_pairwise, n_items, half)}
+
+
+def peers(n_votes: int, n_items: int, turns: int = 3) -> list[tuple[str, list[float], float]]:
+    """(name, seconds of each turn, largest error of a strength against our fit) on the same votes."""
+    found = contestants(n_votes, n_items)
+    strengths = {name: call() for name, call in found.items()}
+    ours = strengths["lambdamart-kit, integers"]
+    errors = {name: np.abs(theirs - theirs.mean() - ours).max() for name, theirs in strengths.items()}
+    spent = in_turn(found, turns, warm=False)
+    return [(name, spent[name], errors[name]) for name in found]
+
+
+def scikit_learn(pairs: np.ndarray, outcomes: np.ndarray, n_items: int) -> np.ndarray:
     import scipy.sparse
     from sklearn.linear_model import LogisticRegression
 
-    n, n_items = len(pairs), len(ours)
-    start = time.perf_counter()
+    n = len(pairs)
     rows = np.tile(np.arange(n), 2)
     design = scipy.sparse.csr_matrix(
         (np.repeat([1.0, -1.0], n), (rows, np.concatenate([pairs[:, 0], pairs[:, 1]]))), shape=(n, n_items)
@@ -107,8 +130,8 @@ def scikit_learn(pairs: np.ndarray, outcomes: np.ndarray, ours: np.ndarray) -> t
     kept = weight > 0
     model = LogisticRegression(C=1e6, fit_intercept=False, max_iter=500)
     model.fit(stacked[kept], np.repeat([1, 0], n)[kept], sample_weight=weight[kept])
-    strengths = model.coef_[0] - model.coef_[0].mean()
-    return "scikit-learn LogisticRegression", time.perf_counter() - start, np.abs(strengths - ours).max()
+    strengths: np.ndarray = model.coef_[0]
+    return strengths
 
 
 def scaling(quick: bool) -> list[tuple[str, float]]:
@@ -147,12 +170,12 @@ def intervals(quick: bool) -> list[tuple[str, float]]:
     return rows
 
 
-def rankings(quick: bool) -> list[tuple[str, float, float, float]]:
-    """Plackett-Luce on 20 sets of rankings: (set, our seconds, choix's seconds, largest difference)."""
+def rankings(n_sets: int) -> list[tuple[str, float, float, float]]:
+    """Plackett-Luce on sets of rankings: (set, our seconds, choix's seconds, largest difference)."""
     import choix
 
     rows = []
-    for seed in range(2 if quick else 20):
+    for seed in range(n_sets):
         rng = np.random.default_rng(seed)
         n_items = 5 + 5 * (seed % 4)
         n_rankings = 250 * (1 + seed % 3)
@@ -226,7 +249,7 @@ def main() -> None:
         print(
             "\n| Plackett-Luce | seconds | choix ilsr | times ours | max difference |\n|---|---|---|---|---|"
         )
-        for name, ours, theirs, error in rankings(options.quick):
+        for name, ours, theirs, error in rankings(2 if options.quick else 20):
             print(f"| {name} | {ours:.4f} | {theirs:.4f} | {theirs / ours:.1f} | {error:.1e} |")
     if options.only in (None, "board"):
         table = board(options.quick)
@@ -238,11 +261,12 @@ def main() -> None:
 def print_strengths(quick: bool) -> None:
     n_votes = 10_000 if quick else 1_000_000
     print(f"{n_votes:,} votes among 130 items, 20 % ties as half wins; median of 3\n")
-    table = peers(n_votes, 130)
-    base = {True: table[1][1], False: table[0][1]}
+    table = [(name, statistics.median(spent), error) for name, spent, error in peers(n_votes, 130)]
+    base = {"strings of their own": table[3][1], "strings": table[1][1], "": table[0][1]}
     print("| | seconds | times ours, same coding | max difference of a strength |\n|---|---|---|---|")
     for name, seconds, error in table:
-        print(f"| {name} | {seconds:.4f} | {seconds / base['strings' in name]:.1f} | {error:.1e} |")
+        own = next(seconds for coding, seconds in base.items() if coding in name)
+        print(f"| {name} | {seconds:.4f} | {seconds / own:.1f} | {error:.1e} |")
     print("\n| scaling (prior 0.01) | seconds |\n|---|---|")
     for name, seconds in scaling(quick):
         print(f"| {name} | {seconds:.3f} |")

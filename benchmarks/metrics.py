@@ -19,13 +19,15 @@ import importlib.metadata
 import os
 import platform
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.metrics import NDCG, ndcg
+from pairing import in_turn
 
 K = 10
 
@@ -44,6 +46,7 @@ def main() -> None:
         y, scores, qid = rows(n_queries, layout)
         print(f"\n{len(y):,} rows in {n_queries:,} queries, {layout} sizes, NDCG@{K}, median of {repeats}\n")
         report(contestants(y, scores, qid, options.peers.split(",")), repeats)
+    report_columns(in_turn(from_columns(y, scores, qid), max(2, 3 * repeats)))
 
 
 def rows(n_queries: int, layout: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,6 +78,19 @@ def contestants(
         else:
             found |= PEERS[peer](y, scores, qid)
     return found
+
+
+def from_columns(y: np.ndarray, scores: np.ndarray, qid: np.ndarray) -> dict[str, Callable[[], float]]:
+    """NDCG from arrays, and from pandas columns whose query ids are text, stored in three ways."""
+    ids = pd.Series([f"query-{number:06d}" for number in qid.tolist()])
+    stored = {
+        "text": ids.astype("str"),
+        "text as Python objects": ids.astype(object),
+        "categories": ids.astype("category"),
+    }
+    labels, values = pd.Series(y), pd.Series(scores)
+    found = {"arrays": lambda: ndcg(y, scores, qid, k=K)}
+    return found | {name: lambda ids=ids: ndcg(labels, values, ids, k=K) for name, ids in stored.items()}
 
 
 def with_sklearn(y, scores, qid):
@@ -163,15 +179,24 @@ def with_ir_measures(y, scores, qid):
 PEERS = {"sklearn": with_sklearn, "ranx": with_ranx, "ir_measures": with_ir_measures}
 
 
-def report(entries, repeats: int) -> None:
+def timed(entries, repeats: int) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """NDCG of each contestant, and its seconds in each turn; what it needs before is prepared outside."""
     prepared = {name: prepare() for name, (prepare, _) in entries.items()}
     values = {name: evaluate(prepared[name]) for name, (_, evaluate) in entries.items()}  # compile, warm up
-    seconds: dict[str, list[float]] = {name: [] for name in entries}
-    for _ in range(repeats):
-        for name, (_, evaluate) in entries.items():
-            started = time.perf_counter()
-            evaluate(prepared[name])
-            seconds[name].append(time.perf_counter() - started)
+    calls = {name: partial(evaluate, prepared[name]) for name, (_, evaluate) in entries.items()}
+    return values, in_turn(calls, repeats, warm=False)
+
+
+def report_columns(seconds: dict[str, list[float]]) -> None:
+    print("\n| query ids | ms | times those from arrays |\n|---|---|---|")
+    for name, taken in seconds.items():
+        ratios = sorted(theirs / ours for theirs, ours in zip(taken, seconds["arrays"]))
+        middle = f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+        print(f"| {name} | {1e3 * statistics.median(taken):.1f} | {middle} |")
+
+
+def report(entries, repeats: int) -> None:
+    values, seconds = timed(entries, repeats)
     arrays, bound = seconds["ours, from arrays"], seconds["ours, bound"]
     print("| contestant | NDCG@10 | ms | times ours, from arrays | times ours, bound |")
     print("|---|---|---|---|---|")

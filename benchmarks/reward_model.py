@@ -88,6 +88,15 @@ def catboost_margin(train: PreferencePairs, test: PreferencePairs) -> tuple[np.n
     return margin(test), factor, seconds
 
 
+def margin_of(model: RewardModel, train: PreferencePairs, test: PreferencePairs) -> tuple[np.ndarray, float]:
+    """Margins of a reward model on the test pairs, and seconds to fit."""
+    start = time.perf_counter()
+    model.fit_pairs(train)
+    seconds = time.perf_counter() - start
+    rewards = model.predict_responses(test)
+    return rewards[test.chosen] - rewards[test.rejected], seconds
+
+
 def known_reward(n_pairs: int, seeds: int) -> None:
     print(f"\n## Known reward: {n_pairs:,} pairs, 32 features, {seeds} seeds, 20,000 test pairs\n")
     print(
@@ -107,11 +116,7 @@ def known_reward(n_pairs: int, seeds: int) -> None:
             ("RewardModel, linear", RewardModel("linear", random_state=seed), train, test),
             ("length only", RewardModel("linear", random_state=seed), length, test_length),
         ):
-            start = time.perf_counter()
-            model.fit_pairs(fit)
-            seconds = time.perf_counter() - start
-            rewards = model.predict_responses(held_out)
-            margin = rewards[held_out.chosen] - rewards[held_out.rejected]
+            margin, seconds = margin_of(model, fit, held_out)
             rows.setdefault(name, []).append((*quality(margin, test.target), seconds))
             print(f"seed {seed}, {name}: {rows[name][-1]}", file=sys.stderr, flush=True)
         margin, factor, seconds = catboost_margin(train, test)

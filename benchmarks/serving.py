@@ -19,6 +19,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
 import lightgbm
@@ -27,22 +30,42 @@ import numpy as np
 from lambdamart_kit import LambdaMART
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.trees.forest import Forest
+from pairing import in_turn, orders
 
 INTERPRETED_ROWS = 100_000
 
 
-def seconds(call: Callable[[], object], repeats: int) -> np.ndarray:
-    taken = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - started)
-    return np.sort(taken)
+@dataclass
+class Timed:
+    """Seconds of a batch in each turn, and of every single query in each turn."""
+
+    batches: list[float]
+    singles: list[np.ndarray]
 
 
 def one_by_one(predict: Callable, queries: list[np.ndarray], n: int) -> np.ndarray:
-    """Milliseconds of n single queries, ascending."""
-    return np.sort([seconds(lambda q=q: predict(q), 1)[0] for q in (queries * n)[:n]]) * 1e3
+    """Seconds of n single queries."""
+    taken = np.empty(n)
+    for at, query in enumerate(islice(cycle(queries), n)):
+        started = time.perf_counter()
+        predict(query)
+        taken[at] = time.perf_counter() - started
+    return taken
+
+
+def in_turns(found: dict[str, Callable], X: np.ndarray, turns: int, n_single: int) -> dict[str, Timed]:
+    """Batches and single queries of 100 rows of every contestant, all contestants in each turn."""
+    queries = [X[i * 100 : i * 100 + 100].copy() for i in range(50)]
+    parts = {name: X[:INTERPRETED_ROWS] if name.endswith("interpreted") else X for name in found}
+    for predict in found.values():
+        predict(X[:20_000])
+        one_by_one(predict, queries, 5)
+    batches = in_turn({name: partial(found[name], parts[name]) for name in found}, turns, warm=False)
+    timed = {name: Timed(batches[name], []) for name in found}
+    for order in orders(list(found), turns):
+        for name in order:
+            timed[name].singles.append(one_by_one(found[name], queries, n_single // turns))
+    return timed
 
 
 def compiled(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -82,15 +105,15 @@ def contestants(path: Path, ranker: LambdaMART, threads: int, with_gcc: bool) ->
     return found
 
 
-def prepare(folder: Path, options: argparse.Namespace) -> Path:
+def prepare(folder: Path, trees: int, leaves: int, *, with_gcc: bool) -> Path:
     """The model of LambdaMART, and as LightGBM's text, from which Treelite's library is made beside it."""
     saved, path = folder / "model.lmk", folder / "model.txt"
     if not path.exists():
         train = make_letor(400, random_state=0)
-        ranker = LambdaMART(n_estimators=options.trees, num_leaves=options.leaves, random_state=0)
+        ranker = LambdaMART(n_estimators=trees, num_leaves=leaves, random_state=0)
         ranker.fit(train.X, train.y, qid=train.qid).save(saved)
         path.write_text(ranker.booster_.model_to_string())
-    if not options.no_gcc:
+    if with_gcc:
         with suppress(ImportError):
             compiled(path, 1)
     return path
@@ -105,27 +128,23 @@ def rows(n_rows: int) -> np.ndarray:
 
 def measure(path: Path, X: np.ndarray, options: argparse.Namespace) -> None:
     ranker = LambdaMART.load(path.with_suffix(".lmk"))
-    queries = [X[i * 100 : i * 100 + 100].copy() for i in range(50)]
-    repeats, n_single = (1, 100) if options.quick else (2, 600)
+    turns, n_single = (1, 100) if options.quick else (2, 600)
     size = f"{len(X):,} rows x 136, {ranker.model_.n_trees} trees of {options.leaves} leaves"
     cores = len(os.sched_getaffinity(0))
     print(f"{datetime.date.today()}, {cores} cores, lightgbm {lightgbm.__version__}; {size}\n")
     heads = zip(("threads", "batch s", "us a row", "p50 ms", "p99 ms", "differs by"), (8, 10, 10, 9, 9, 12))
     print(" " * 26 + "".join(f"{text:>{width}}" for text, width in heads))
     for threads in options.threads:
-        expected = None
-        for name, predict in contestants(path, ranker, threads, not options.no_gcc).items():
-            part = X[:INTERPRETED_ROWS] if name.endswith("interpreted") else X
-            scores = predict(X[:20_000])
-            expected = scores if expected is None else expected
-            batch = seconds(lambda p=predict, part=part: p(part), repeats)[0]
-            for q in queries[:5]:
-                predict(q)
-            single = one_by_one(predict, queries, n_single)
-            differs = np.abs(scores - expected).max()
+        found = contestants(path, ranker, threads, not options.no_gcc)
+        scores = {name: predict(X[:20_000]) for name, predict in found.items()}
+        for name, timed in in_turns(found, X, turns, n_single).items():
+            batch = min(timed.batches)
+            n_rows = min(len(X), INTERPRETED_ROWS) if name.endswith("interpreted") else len(X)
+            middle, late = np.quantile(np.concatenate(timed.singles) * 1e3, [0.5, 0.99])
+            differs = np.abs(scores[name] - scores["lambdamart_kit"]).max()
             print(
-                f"{name:26}{threads:8}{batch:10.2f}{batch / len(part) * 1e6:10.2f}"
-                f"{single[n_single // 2]:9.3f}{single[int(0.99 * n_single)]:9.3f}{differs:12.1g}",
+                f"{name:26}{threads:8}{batch:10.2f}{batch / n_rows * 1e6:10.2f}"
+                f"{middle:9.3f}{late:9.3f}{differs:12.1g}",
                 flush=True,
             )
 
@@ -144,7 +163,8 @@ def main() -> None:
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = prepare(options.keep or Path(folder), options)
+        folder = options.keep or Path(folder)
+        path = prepare(folder, options.trees, options.leaves, with_gcc=not options.no_gcc)
         if not options.prepare:
             measure(path, rows(50_000 if options.quick else options.rows), options)
 

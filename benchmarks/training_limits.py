@@ -17,7 +17,6 @@ import os
 import time
 
 import numpy as np
-from training_speed import native
 
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.queries import Queries
@@ -26,6 +25,7 @@ from lambdamart_kit.runtime.threads import run
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.growth.histogram import make_layout
 from lambdamart_kit.trees.tree import Tree
+from training_speed import native
 
 
 @kernel(borrows=True)

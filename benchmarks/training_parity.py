@@ -136,15 +136,21 @@ def main() -> None:
     real(options)
 
 
-def report(name: str, sets: np.ndarray) -> None:
-    """Print a row from NDCG by training set, side and test query."""
+def compared(sets: np.ndarray) -> tuple[float, float, float, float]:
+    """Both means, their difference and its standard error, from NDCG by training set, side and test query."""
     ours, theirs = sets.mean(axis=(0, 2))
     differences = sets[:, 0] - sets[:, 1]
     n_sets, n_queries = differences.shape
     variance = differences.mean(axis=0).var(ddof=1) / n_queries
     if n_sets > 1:
         variance += differences.mean(axis=1).var(ddof=1) / n_sets
-    error, mean = np.sqrt(variance), ours - theirs
+    return float(ours), float(theirs), float(ours - theirs), float(np.sqrt(variance))
+
+
+def report(name: str, sets: np.ndarray) -> None:
+    """Print a row from NDCG by training set, side and test query."""
+    ours, theirs, mean, error = compared(sets)
+    n_queries = sets.shape[2]
     if mean - 2 * error > -0.001:
         verdict = "not worse by .001"
     else:

@@ -38,6 +38,7 @@ from lambdamart_kit.trees.growth.grower import Grower
 from lambdamart_kit.trees.growth.state import STAGES
 from lambdamart_kit.trees.parameters import TreeParameters
 from lambdamart_kit.trees.tree import Tree
+from pairing import orders
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -143,13 +144,21 @@ CONTESTANTS: dict[str, Callable[..., Run]] = {
 }
 
 
+def in_turns(
+    data: RankingDataset, names: Sequence[str], leaves: int, trees: int, threads: int, turns: int
+) -> dict[str, list[Run]]:
+    """Trainings of each contestant, one of each a turn."""
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    native(make_letor(20, random_state=0), 7, 2, threads)  # compile
+    for order in orders(names, turns):
+        for name in order:
+            runs[name].append(CONTESTANTS[name](data, leaves, trees, threads))
+    return runs
+
+
 def compare(data: RankingDataset, test: RankingDataset, leaves: int, options: argparse.Namespace) -> None:
     names = options.contestants.split(",")
-    runs: dict[str, list[Run]] = {name: [] for name in names}
-    native(make_letor(20, random_state=0), 7, 2, options.threads)  # compile
-    for _ in range(options.repeats):
-        for name in names:
-            runs[name].append(CONTESTANTS[name](data, leaves, options.trees, options.threads))
+    runs = in_turns(data, names, leaves, options.trees, options.threads, options.repeats)
     print(f"\n{len(data.y):,} rows, {leaves} leaves, {options.trees} trees, medians of {options.repeats}\n")
     print("| | bin s | train s | CPU s | train / native | bin + train / native | CPU / native | NDCG@10 |")
     print("|---|---|---|---|---|---|---|---|")
