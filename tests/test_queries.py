@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lambdamart_kit.core.ordered_rows import canonical_order
 from lambdamart_kit.core.queries import Queries
 
 
@@ -72,3 +73,58 @@ def test_rows_of_selected_queries():
 def test_bad_qid(qid, n, message):
     with pytest.raises(ValueError, match=message):
         Queries.from_qid(qid, n)
+
+
+COLUMNS = ["object", "str", "string", "category"]
+
+
+@pytest.mark.parametrize("dtype", COLUMNS)
+@pytest.mark.parametrize("sort", [True, False])
+def test_text_columns_group_as_string_arrays_do(dtype, sort):
+    rng = np.random.default_rng(0)
+    ids = [f"query {i}" for i in rng.integers(0, 30, 500)]
+    ids = sorted(ids) if sort else ids
+    expected = Queries.from_qid(np.array(ids), len(ids))
+    found = Queries.from_qid(pd.Series(ids, dtype=dtype), len(ids))
+    assert found.ids.dtype == expected.ids.dtype
+    for name in ("order", "ptr", "ids"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("dtype", COLUMNS)
+@pytest.mark.parametrize("row", [0, 1, 3])
+def test_a_missing_text_id_is_named(dtype, row):
+    ids = pd.Series(["a", "a", "b", "b"], dtype=dtype)
+    ids.iloc[row] = None
+    with pytest.raises(ValueError, match=f"'qid' must not be missing: row {row} "):
+        Queries.from_qid(ids, 4)
+
+
+def test_objects_of_mixed_types_are_no_text():
+    mixed = np.array(["1", "1", 1, 1.0, True, "1"], dtype=object)
+    with pytest.warns(UserWarning, match="a number in some rows and text in others"):
+        queries = Queries.from_qid(mixed, 6)
+    assert queries.n_queries == 2
+
+
+def by_columns(queries, content, *tie_breakers):
+    """The order as its definition says it: by query, hash, and what breaks ties."""
+    query_of_row = np.empty(queries.n_samples, dtype=np.intp)
+    query_of_row[queries.order] = queries.query_of_ordered_row
+    given = [values for values in tie_breakers if values is not None]
+    return np.lexsort((*given, content, query_of_row))
+
+
+@pytest.mark.parametrize("n_queries", [1, 2, 7, 64])
+@pytest.mark.parametrize("n_contents", [1, 3, 2**63])
+def test_rows_are_ordered_as_by_columns(n_queries, n_contents):
+    rng = np.random.default_rng(0)
+    queries = Queries.from_qid(rng.integers(0, n_queries, 300), 300)
+    for shift in (0, 60):  # hashes that differ in their last bits, or in their first
+        content = rng.integers(0, n_contents, 300, dtype=np.uint64) << np.uint64(
+            shift if n_contents < 9 else 0
+        )
+        ties = rng.integers(0, 2, 300).astype(float)
+        for given in ((), (None, ties)):
+            expected = by_columns(queries, content, *given)
+            np.testing.assert_array_equal(canonical_order(queries, content, *given), expected)

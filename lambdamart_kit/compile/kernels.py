@@ -46,7 +46,7 @@ def kernel(
     cache : bool
         Whether compiled code is kept on disk.
     options : any
-        Public options of ``numba.njit``, such as ``fastmath`` and ``inline``.
+        Public options of ``numba.njit``, such as ``fastmath``, ``inline`` and ``nogil``.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def kernel(
     if lean is not None:
         entry = lean.entry(function, borrows=borrows, shared=shared, **options)
     else:
-        entry = numba.njit(**_SETTINGS, **options)(function)
+        entry = numba.njit(**(_SETTINGS | options))(function)
     return cached(entry) if cache else entry
 
 
@@ -89,7 +89,7 @@ def inner(
         without a test for overlaps. What waits for other threads must be `shared`, or the compiler may move
         reads and writes past the wait.
     options : any
-        Public options of ``numba.njit``, such as ``fastmath`` and ``inline``.
+        Public options of ``numba.njit``, such as ``fastmath``, ``inline`` and ``nogil``.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def inner(
         return lambda function: inner(function, borrows=borrows, shared=shared, **options)
     if lean is not None:
         return lean.linked(function, borrows=borrows, shared=shared, **options)
-    return numba.njit(**_SETTINGS, **options)(function)
+    return numba.njit(**(_SETTINGS | options))(function)
 
 
 def _is_tested(version: str) -> bool:

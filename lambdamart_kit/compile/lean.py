@@ -41,7 +41,7 @@ def entry(
     settings: dict[str, Any] = {**_SETTINGS, "pipeline_class": _EntryCompiler}
     if borrows:
         settings |= {"_nrt": False, "pipeline_class": _BorrowerCompiler if shared else _ApartBorrowerCompiler}
-    made = numba.njit(**settings, **options)(function)
+    made = numba.njit(**(settings | options))(function)
     twin = linked(function, borrows=borrows, shared=shared, **options)
     # A kernel that calls this one asks it for the types and the code of the call: the twin answers.
     made.get_call_template = twin.get_call_template
@@ -59,7 +59,7 @@ def linked(
             "_nrt": False,
             "pipeline_class": _InnerBorrowerCompiler if shared else _ApartInnerBorrowerCompiler,
         }
-    made = numba.njit(**settings, **options)(function)
+    made = numba.njit(**(settings | options))(function)
     specialise = made.get_call_template
 
     # Numba would compile f(0) and f(1) apart, each for its own literal.

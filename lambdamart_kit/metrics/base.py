@@ -19,6 +19,9 @@ from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, 
 from lambdamart_kit.metrics.placed import PlacedScores
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
 
+# Fewer rows are measured faster than a thread is woken.
+_WORTH_SHARING = 20_000
+
 BLANK_VALUE = {"skip": np.nan, "zero": 0.0, "one": 1.0}
 
 
@@ -422,6 +425,8 @@ def _ranked_scores(metric: Metric, labels: FloatArray, queries: Queries, n_threa
     longest = int(queries.sizes.max())
     cutoff = longest if metric.k is None else min(int(metric.k), longest)
     kernel, arguments = metric._plan(longest)
+    if len(labels) < _WORTH_SHARING:
+        n_threads = 1
     bounds = balanced_bounds(queries.sizes, n_threads)
     return RankedScores(metric._values(labels), queries.ptr, cutoff, kernel, arguments, bounds, n_threads)
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -53,6 +54,12 @@ WEIGHS_DOCUMENTS = (
 )
 _OF_HELD_OUT = (*(f"{name}_val" for name in ("X", "y", *ROW_ALIGNED)), "names_val")
 _FIT = dict.fromkeys((*ROW_ALIGNED, *_OF_HELD_OUT), True)
+
+
+@cache
+def _parameter_names(ranker: type[BaseRanker]) -> tuple[str, ...]:
+    """Names of the parameters of a class of rankers, sorted."""
+    return tuple(super(BaseRanker, ranker)._get_param_names())  # type: ignore[misc]
 
 
 class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, ABC):
@@ -105,6 +112,12 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
     starts_from_scores_: bool = False
     fit_times_: dict[str, float]
     query_traces_: QueryTraces | None
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn reads the signature of `__init__` anew, .1 ms each time and five times for a candidate
+        # of a search on one fold.
+        return list(_parameter_names(cls))
 
     # ------------------------------------------------------------------------------------------ fitting
 

@@ -202,8 +202,10 @@ class _Tables:
         column = np.empty(len(part), dtype=np.int32)
         for i in range(part.max() + 1):
             columns = self._add(feature, kind, values[i * _MOST_CODES : (i + 1) * _MOST_CODES])
-            for s in np.unique(side[part == i]).tolist():
-                column[(part == i) & (side == s)] = self._column(columns, s)
+            for s in (0, 1):
+                chosen = (part == i) & (side == s)
+                if chosen.any():
+                    column[chosen] = self._column(columns, s)
         # A value is above threshold number `code` just when its code is. Where missing values go left, code
         # 0 is theirs and all others are one higher, so the split's code is too.
         return column, code + side
@@ -236,8 +238,11 @@ def _lay_out(trees: Sequence[ModelTree], dtype: NumbaObject) -> Forest:
     values = floor_single(threshold) if dtype == np.float32 else threshold
     tables = _Tables(dtype)
     column, code = np.zeros(len(feature), dtype=np.int32), np.zeros(len(feature), dtype=np.int64)
-    for f, k in np.unique(np.stack((feature, kind), axis=1)[kind != _BIT_SET], axis=0).tolist():
-        nodes = np.flatnonzero((feature == f) & (kind == k))
+    # Splits on one feature and of one kind share tables. One number for both is sorted faster than pairs.
+    pair = feature * 4 + kind
+    for number in np.unique(pair[kind != _BIT_SET]).tolist():
+        f, k = divmod(number, 4)
+        nodes = np.flatnonzero(pair == number)
         column[nodes], code[nodes] = tables.of_thresholds(f, k, values[nodes], side[nodes])
     ptr = np.cumsum([0, *sizes]).astype(np.int64)
     for node in np.flatnonzero(kind == _BIT_SET).tolist():

@@ -25,6 +25,8 @@ NUMBER, NOT_NUMBER, NOT_FINITE, DOUBT = 0, 1, 2, 3
 
 _POWERS = np.array([float(f"1e{k}") for k in range(81)])
 _UNITS = np.array([10**k for k in range(8)], np.uint64)
+_DIGIT_BLANK = np.uint64(int.from_bytes(b"0 ", "little"))
+_TWO_BYTES = np.uint64(0xFFFF)
 _EXACT = np.uint64(2**53)
 _MARGIN = 8 * 2.0**-52
 _OVERFLOW = 2.0**128 - 2.0**103  # from here on values round to infinity in float32
@@ -130,6 +132,11 @@ def parse_number(text: int, i: int) -> tuple[np.float32, int, int]:
 @kernel
 def parse_short_number(text: int, i: int) -> tuple[np.float32, int]:
     """The usual number, ``-?d+(.d+)?`` with up to 7 digits on each side, and what is behind; else -1."""
+    # One digit and a blank, which is every second number of LETOR files: 5.8 instead of 7.8 ns for a number
+    # of generated MSLR. (To find end and point of any number with one comparison of 16 bytes took 9.9 ns.)
+    word = load_word(text, i)
+    if (word ^ _DIGIT_BLANK) & _TWO_BYTES <= np.uint64(9):
+        return np.float32(np.int64(word & np.uint64(15))), i + 1
     negative = load_byte(text, i) == 45
     i += negative
     word = load_word(text, i)

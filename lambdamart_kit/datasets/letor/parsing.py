@@ -158,6 +158,28 @@ def _pair(
 
 
 @kernel
+def _usual_pairs(text: int, i: int, previous: int, first_index: int, row: Array) -> tuple[int, int]:
+    """Fill `row` while pairs are as in dense files, and return the position and index this leads to.
+
+    Such a pair has the index after `previous`, a short number and one blank behind it. Everything else,
+    errors included, is left to `_pair`: this loop has nothing to decide but whether to go on. It reads dense
+    files in .7 of the time.
+    """
+    stop = min(len(row), _N_KEYS - first_index)
+    while previous < stop:
+        key = previous + first_index
+        if load_word(text, i) & _KEY_MASK[key] != _KEY_WORD[key]:
+            break
+        value, end = parse_short_number(text, i + _KEY_SIZE[key])
+        if end < 0 or load_byte(text, end) != 32:
+            break
+        row[previous] = value
+        previous += 1
+        i = end + 1
+    return i, previous
+
+
+@kernel
 def _number_error(status: int, otherwise: int) -> int:
     if status == NOT_NUMBER:
         return otherwise
@@ -332,6 +354,11 @@ def _read_features(
     start = i
     while True:
         start = i = skip_spaces(text, i)
+        if dense and not style.unordered:
+            entry -= previous
+            i, previous = _usual_pairs(text, i, previous, style.first_index, rows.X[row])
+            entry += previous
+            start = i = skip_spaces(text, i)
         if _ends(text, i):
             break
         previous, value, i, error, doubtful = _pair(text, i, previous, n_features, style)

@@ -21,6 +21,7 @@ import pandas as pd
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.rows import native
 from lambdamart_kit.core.typing import Array, IndexArray
+from lambdamart_kit.preferences.strengths.object_text import addresses_of, code_text
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
 
 _DENSE_KEYS = 1 << 22  # slots that may be looked up instead of hashed
@@ -128,6 +129,8 @@ def code_column(column: Any) -> tuple[Array, Array]:
         column = column if column.dtype.kind != "O" else column.to_numpy()
     if isinstance(column, np.ndarray) and column.dtype.kind == "O":
         codes, first = _by_address(column)
+        if not len(first):
+            codes, first = code_text(column)
         if len(first):
             return codes, column[first]
     codes, unique = pd.factorize(column.astype(object) if column.dtype.kind in "US" else column)
@@ -143,18 +146,10 @@ def _arrow_codes(column: pd.Series) -> tuple[Array, Array] | None:
     return codes, encoded.dictionary.to_numpy(zero_copy_only=False).astype(object)
 
 
-class _Addresses:
-    """The addresses of an array of objects, for NumPy to look at; the array must outlive it."""
-
-    def __init__(self, objects: Array) -> None:
-        description = dict(objects.__array_interface__)
-        self.__array_interface__ = {**description, "typestr": np.dtype(np.intp).str, "descr": []}
-
-
 def _by_address(objects: Array) -> tuple[Array, IndexArray]:
     """Code of the object of each row, and a row of each; no rows where objects hardly repeat."""
     codes, first = np.empty(len(objects), dtype=np.int32), np.empty(_MOST_OBJECTS, dtype=np.intp)
-    n_distinct = _code_addresses(np.asarray(_Addresses(objects)), codes, first)
+    n_distinct = _code_addresses(addresses_of(objects), codes, first)
     return codes, first[:n_distinct]
 
 

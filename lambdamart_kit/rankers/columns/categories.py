@@ -64,6 +64,8 @@ def column_names(X: Features, name: str = "X") -> Array | None:
         ...
     ValueError: 'X' must have columns of different names, got 'price' 2 times; rename one, or leave it out
     """
+    if isinstance(X, np.ndarray):
+        return None  # at once: scikit-learn asks seven libraries of frames whether it is theirs
     given = getattr(X, "column_names", None)  # of an Arrow table, whose `columns` are the values
     given = getattr(X, "columns", ()) if given is None else given
     counts: Counter[object] = Counter(given)

@@ -180,8 +180,10 @@ def sample_features(
     parameters: TreeParameters, n_features: int, n_draws: int, rng: np.random.Generator
 ) -> Array:
     """Features allowed: a mask for each of `n_draws` when `colsample_bynode` draws for each, else one."""
+    if parameters.colsample_bytree >= 1.0 and parameters.colsample_bynode >= 1.0:
+        return np.ones((1, n_features), dtype=bool)
     # Features of the tree first, then those of each node among them. The permutation is drawn even where
-    # all features are allowed, so that other draws of the tree do not depend on the setting.
+    # the tree may use all features, so that the draws of its nodes do not depend on that setting.
     by_tree = np.zeros(n_features, dtype=bool)
     by_tree[rng.permutation(n_features)[: max(1, round(parameters.colsample_bytree * n_features))]] = True
     if parameters.colsample_bynode >= 1.0:
