@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambdamart_kit.preferences import BradleyTerry
-from lambdamart_kit.preferences.strengths import object_text
+from lambdamart_kit.preferences import BradleyTerry, object_text
 from lambdamart_kit.preferences.strengths.factorize import code_ids
 
 reads = pytest.mark.skipif(object_text._layout() is None, reason="strings are not laid out as in CPython")

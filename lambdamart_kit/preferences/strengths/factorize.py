@@ -21,7 +21,7 @@ import pandas as pd
 from lambdamart_kit.compile import kernel
 from lambdamart_kit.core.rows import native
 from lambdamart_kit.core.typing import Array, IndexArray
-from lambdamart_kit.preferences.strengths.object_text import addresses_of, code_text
+from lambdamart_kit.preferences.object_text import addresses_of, code_text
 from lambdamart_kit.runtime.threads import available_threads, run_tasks
 
 _DENSE_KEYS = 1 << 22  # slots that may be looked up instead of hashed
