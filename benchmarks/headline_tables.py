@@ -31,7 +31,7 @@ IN_README = (
     "`GridSearchCV`",
     "imports",
 )
-NOT_IN_README = ("from pandas", "choix", "ties ignored", "typed before")
+NOT_IN_README = ("from pandas",)
 
 Record = dict[str, Any]
 

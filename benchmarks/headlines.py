@@ -181,7 +181,7 @@ def bradley_terry(quick: bool) -> list[Comparison]:
     """Strengths from votes, by the coding of the items."""
     import bradley_terry as script
 
-    n_votes = 200_000 if quick else 1_000_000
+    n_votes = 1_000_000
     table = {name: seconds for name, seconds, _ in script.peers(n_votes, 130, TURNS)}
     size = f"{n_votes:,} votes among 130 items"
     kept = {
