@@ -8,6 +8,10 @@ timed on the first 100,000 rows of a batch, because it takes minutes for a milli
     python benchmarks/serving.py --keep DIR --prepare     # train and compile: minutes, most of them gcc's
     python benchmarks/serving.py --keep DIR               # a million rows
     python benchmarks/serving.py --quick
+    python benchmarks/serving.py --pairs 7 --trees 300 --leaves 63   # LightGBM alone, on a busy machine
+
+With `--pairs`, the kit and LightGBM score in turn on one thread, in processor seconds; the ratios are of one
+pair each.
 """
 
 from __future__ import annotations
@@ -41,6 +45,62 @@ class Timed:
 
     batches: list[float]
     singles: list[np.ndarray]
+
+
+def alternating(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
+    """Processor seconds of each call, taken in turn, every second round backwards."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for number in range(repeats):
+        for name in list(calls)[:: 1 if number % 2 == 0 else -1]:
+            started = time.process_time()
+            calls[name]()
+            taken[name].append(time.process_time() - started)
+    return {name: np.array(values) for name, values in taken.items()}
+
+
+def paired_ratio(slow: np.ndarray, fast: np.ndarray) -> str:
+    """Median of the ratios of one round each, and their range."""
+    pairs = slow / fast
+    return f"{np.median(pairs):.1f} ({pairs.min():.1f} to {pairs.max():.1f})"
+
+
+def score_each(predict: Callable, queries: list[np.ndarray]) -> Callable[[], None]:
+    """A call that scores the queries one by one."""
+
+    def run() -> None:
+        for query in queries:
+            predict(query)
+
+    return run
+
+
+def pairs(path: Path, X: np.ndarray, options: argparse.Namespace) -> None:
+    """Batches and single queries of 100 rows beside LightGBM, in turn."""
+    ranker = LambdaMART.load(path.with_suffix(".lmk")).set_params(n_jobs=1)
+    booster, forest = lightgbm.Booster(model_file=path), Forest.of_text(path.read_text())
+    n = booster.num_trees()
+    contestants = {
+        "lambdamart_kit": lambda X: forest.predict(X, 0, n),
+        "its estimator's predict": ranker.predict,
+        "lightgbm": lambda X: booster.predict(X, raw_score=True, num_threads=1),
+    }
+    assert np.array_equal(contestants["lambdamart_kit"](X[:20_000]), contestants["lightgbm"](X[:20_000]))
+    queries = [X[i * 100 : i * 100 + 100].copy() for i in range(100)]
+    print(
+        f"{datetime.date.today()}, one thread, lightgbm {lightgbm.__version__}; {len(X):,} rows x 136, {n} "
+    )
+    print(f"trees of {options.leaves} leaves; processor seconds, medians of {options.pairs}, equal scores")
+    batch = alternating({k: lambda f=f: f(X) for k, f in contestants.items()}, options.pairs)
+    single = alternating({k: score_each(f, queries) for k, f in contestants.items()}, options.pairs)
+    for name in contestants:
+        print(
+            f"{name:26} {np.median(batch[name]) / len(X) * 1e6:7.3f} us a row, LightGBM takes "
+            f"{paired_ratio(batch['lightgbm'], batch[name])} times that; a query "
+            f"{np.median(single[name]) * 10:6.3f} ms, best {single[name].min() * 10:6.3f}, LightGBM "
+            f"{paired_ratio(single['lightgbm'], single[name])} times"
+        )
 
 
 def one_by_one(predict: Callable, queries: list[np.ndarray], n: int) -> np.ndarray:
@@ -159,13 +219,16 @@ def main() -> None:
     parser.add_argument("--prepare", action="store_true", help="train and compile only")
     parser.add_argument("--no-gcc", action="store_true", help="without the compiled contestant")
     parser.add_argument("--quick", action="store_true", help="50,000 rows, one repetition")
+    parser.add_argument("--pairs", type=int, help="compare with LightGBM alone, in so many rounds")
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         folder = options.keep or Path(folder)
         path = prepare(folder, options.trees, options.leaves, with_gcc=not options.no_gcc)
-        if not options.prepare:
+        if options.pairs:
+            pairs(path, rows(50_000), options)
+        elif not options.prepare:
             measure(path, rows(50_000 if options.quick else options.rows), options)
 
 

@@ -12,6 +12,7 @@ from scipy import sparse
 from lambdamart_kit.boosters.lightgbm_model import LightGBMModel
 from lambdamart_kit.rankers import LambdaMART
 from lambdamart_kit.trees.forest import Forest
+from lambdamart_kit.trees.model_text import read_trees
 
 ODD = [np.nan, np.inf, -np.inf, 0, -0.0, 1e-36, -1e-35, 1e-35, 1e38, -1, -0.5, 2.5, 31, 32, 63, 64, 1e10]
 
@@ -102,6 +103,33 @@ def test_double_precision_scores_are_lightgbms(rows, rng, categorical):
 def test_over_254_thresholds_are_several_columns(rows):
     forest = Forest.of_text(trained(rows, "auto", **SETTINGS[3]).model_to_string())
     assert (np.bincount(forest.codes.feature) > 1).any()
+
+
+@pytest.mark.parametrize("n_columns", [15, 16, 17, 31, 32, 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_are_turned_in_blocks_of_16_columns(rng, n_columns, dtype):
+    X = rng.normal(size=(700, n_columns)).astype(dtype)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    y = np.nansum(X * rng.normal(size=n_columns), axis=1)
+    model = lightgbm.train(
+        {"objective": "regression", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(X, y), 30
+    )
+    forest = Forest.of_text(model.model_to_string(), dtype)
+    assert len(np.unique(forest.codes.feature)) == n_columns
+    for n in (1, 16, 63, 64, 100, 700):
+        expected = model.predict(X[:n], raw_score=True)
+        assert np.array_equal(forest.predict(X[:n], 0, 30), expected)
+
+
+@pytest.mark.parametrize("categorical", ["auto", [2]], ids=["numeric", "categorical"])
+def test_trees_in_segments_score_as_in_one(rows, rng, categorical):
+    trees = read_trees(trained(rows, categorical).model_to_string())
+    whole = Forest.of_trees(trees)
+    cut = Forest.of_trees(trees, cuts=[1, 4, 20])
+    assert cut.codes.ptr[1] < cut.codes.ptr[-1]
+    X = odd_rows(rows[0], rng)
+    for start, stop in [(0, 25), (0, 1), (3, 21), (4, 20), (7, 7), (24, 25)]:
+        assert np.array_equal(cut.predict(X, start, stop), whole.predict(X, start, stop))
 
 
 @pytest.mark.parametrize("missing", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import sparse
 from lambdamart_kit.boosters.protocol import SumOfTrees, can_be_written
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
 from lambdamart_kit.runtime.threads import library_threads
-from lambdamart_kit.trees.model_text import mean_text
+from lambdamart_kit.trees.model_text import ModelTree, mean_text, read_trees
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
 from lambdamart_kit.trees.validation import check_lightgbm_text
 
@@ -52,7 +53,12 @@ class LightGBMModel(SumOfTrees):
     @property
     def n_trees(self) -> int:
         """Number of trees."""
-        return int(self.raw.num_trees())
+        return self._counts[0]
+
+    @cached_property
+    def _counts(self) -> tuple[int, int]:
+        """Trees and columns: to ask LightGBM for them takes longer than all checks of a short query."""
+        return int(self.raw.num_trees()), int(self.raw.num_feature())
 
     def _scores(self, X: Features, start: int, stop: int, n_threads: int) -> FloatArray:
         of_library = library_threads(n_threads)
@@ -85,7 +91,7 @@ class LightGBMModel(SumOfTrees):
     @property
     def n_features(self) -> int:
         """Columns of the rows it scores."""
-        return int(self.raw.num_feature())
+        return self._counts[1]
 
     def _laid_out(self, X: Features) -> Forest | None:
         """The trees as a forest, if X is what it reads and enough rows were scored to be worth it."""
@@ -124,6 +130,14 @@ class LightGBMModel(SumOfTrees):
     def plain_trees(self) -> list[PlainTree]:
         """The trees without LightGBM."""
         return plain_trees_of_lightgbm(self.raw.model_to_string(num_iteration=-1))
+
+    def model_trees(self) -> list[ModelTree]:
+        """The trees as they stand in the model, so that scores are LightGBM's to the last bit."""
+        found = read_trees(self.to_bytes().decode())
+        return super().model_trees() if found is None else found
+
+    def _scoring_dtype(self, X: Features) -> Any:
+        return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
 
     def _library_contributions(self, X: Features, n_threads: int) -> FloatArray | None:
         if "\nis_linear=1\n" in self.raw.model_to_string(num_iteration=1):

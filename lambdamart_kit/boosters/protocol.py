@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,6 +25,8 @@ from lambdamart_kit.trees.plain_tree import PlainTree
 
 if TYPE_CHECKING:
     from lambdamart_kit.trees.contributions import TreeContributions
+    from lambdamart_kit.trees.forest import Forest
+    from lambdamart_kit.trees.model_text import ModelTree
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,12 @@ class Model(Protocol):
     def truncate(self, n_trees: int) -> Model:
         """The model with its first `n_trees` trees."""
 
+    def model_trees(self) -> list[ModelTree]:
+        """The trees as the kit's kernel for scores reads them; see `SumOfTrees`."""
+
+    def forest(self, X: Features, cuts: Sequence[int]) -> Forest:
+        """The trees laid out for rows like X; see `SumOfTrees`."""
+
     def leaf_indices(self, X: Features) -> IndexArray:
         """The leaf that each row of X falls into in each tree, (n_samples, n_trees)."""
 
@@ -126,6 +135,7 @@ class SumOfTrees(ABC):
     """A `Model` that says how its library scores a run of trees."""
 
     _laid_out_contributions: TreeContributions | None = None
+    _in_segments: Mapping[tuple[tuple[int, ...], Any], Forest] = MappingProxyType({})
 
     def __getstate__(self) -> dict[str, Any]:
         """The model in its library's own format, so that pickle and skops keep no type of the library."""
@@ -171,6 +181,44 @@ class SumOfTrees(ABC):
     def plain_trees(self) -> list[PlainTree]:
         """The trees without the library; a model that does not say them cannot be exported."""
         raise TypeError(f"{type(self).__name__} cannot be exported: it has no 'plain_trees'")
+
+    def truncate(self, n_trees: int) -> SumOfTrees:
+        """The model with its first `n_trees` trees."""
+        raise TypeError(f"{type(self).__name__} cannot be cut: it has no 'truncate'")
+
+    def model_trees(self) -> list[ModelTree]:
+        """The trees as the kit's kernel for scores reads them.
+
+        Raises
+        ------
+        ValueError
+            If the scores are not a sum of leaves, or missing categories go where the kernel cannot send them.
+        """
+        return [tree.in_model() for tree in self.plain_trees()]
+
+    def forest(self, X: Features, cuts: Sequence[int]) -> Forest:
+        """The trees laid out for rows like X in segments that end at `cuts`, which is done once.
+
+        Raises
+        ------
+        ValueError
+            If a tree has over 256 leaves, or as `model_trees` does.
+        """
+        from lambdamart_kit.trees.forest import Forest
+
+        key = (tuple(cuts), self._scoring_dtype(X))
+        if key not in self._in_segments:
+            found = Forest.of_trees(self.model_trees(), key[1], cuts)
+            if found is None:
+                raise ValueError(
+                    "trees must have at most 256 leaves to be scored by the kit; this one has more"
+                )
+            self._in_segments = {**dict(list(self._in_segments.items())[-3:]), key: found}
+        return self._in_segments[key]
+
+    def _scoring_dtype(self, X: Features) -> Any:
+        """Precision in which the library reads rows."""
+        return np.dtype(np.float32)
 
     def contributions(self, X: Features, background: Features = None, *, n_threads: int = 1) -> FloatArray:
         """What each feature adds to the score of each row, in exact SHAP values.

@@ -11,6 +11,7 @@ from lambdamart_kit.core.typing import Array, BoolArray, Float32Array, FloatArra
 from lambdamart_kit.trees.model_text import (
     CATEGORICAL,
     DEFAULT_LEFT,
+    MISSING_IS_NAN,
     ModelTree,
     block_fields,
     read_trees,
@@ -121,6 +122,37 @@ class PlainTree:
             missing_left=self.missing_left ^ nodes,
         )
 
+    def in_model(self) -> ModelTree:
+        """The tree in LightGBM's terms; a ValueError where these have no words for it.
+
+        Examples
+        --------
+        >>> tree = PlainTree.of_split(feature=0, threshold=0.5, left=-1.0, right=1.0, missing_left=True)
+        >>> tree.in_model().decision.tolist()  # 8: NaN is missing; 2: it goes left
+        [10]
+        """
+        is_set = np.array([codes is not None for codes in self.categories], dtype=bool)
+        for node in np.flatnonzero(is_set & self.missing_left).tolist():
+            raise ValueError(
+                "LightGBM sends a missing category to the right, and a split on column "
+                f"{int(self.feature[node])} sends it with the listed ones"
+            )
+        # The threshold of a split on categories is the number of its bit set.
+        words = [_words(codes) for codes in self.categories if codes is not None]
+        threshold = self.threshold.copy()
+        threshold[is_set] = np.arange(len(words))
+        return ModelTree(
+            feature=self.feature,
+            threshold=threshold,
+            decision=MISSING_IS_NAN
+            | np.where(is_set, CATEGORICAL, np.where(self.missing_left, DEFAULT_LEFT, 0)),
+            left=self.left,
+            right=self.right,
+            value=self.value,
+            boundaries=np.cumsum([0, *map(len, words)]),
+            words=np.concatenate([np.empty(0, np.uint32), *words]),
+        )
+
     def predict(self, X: Float32Array) -> FloatArray:
         """Leaf value of each row of X, (n_samples,) float64: slow and simple, for checks."""
         scores = np.empty(len(X))
@@ -225,6 +257,13 @@ def with_zero_as_lightgbm_reads_it(threshold: FloatArray) -> FloatArray:
     below_zero = np.nextafter(-_TINY, -np.inf)
     threshold = np.where((threshold >= 0) & (threshold < _TINY), _TINY, threshold)
     return np.where((threshold < 0) & (threshold >= -_TINY), below_zero, threshold)
+
+
+def _words(codes: Array) -> Array:
+    """32-bit words with the bits of these numbers set."""
+    bits = np.zeros((int(codes.max(initial=0)) // 32 + 1) * 32, dtype=np.uint8)
+    bits[codes] = 1
+    return np.packbits(bits, bitorder="little").view("<u4")
 
 
 def _codes(words: Array) -> Array:

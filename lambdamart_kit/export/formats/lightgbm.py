@@ -15,7 +15,7 @@ import numpy as np
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.export.format import ExportOptions, Format, Written
 from lambdamart_kit.export.model import Exportable, TreeSum
-from lambdamart_kit.trees.model_text import CATEGORICAL, DEFAULT_LEFT, MISSING_IS_NAN, model_text
+from lambdamart_kit.trees.model_text import model_text
 from lambdamart_kit.trees.plain_tree import PlainTree, with_zero_as_lightgbm_reads_it
 
 
@@ -54,24 +54,20 @@ def _plain_value(value: Any) -> Any:
 
 
 def _block(tree: PlainTree, names: Sequence[str]) -> str:
-    sets = [codes for codes in tree.categories if codes is not None]
     is_set = np.array([codes is not None for codes in tree.categories], dtype=bool)
     for node in np.flatnonzero(is_set & tree.missing_left).tolist():
         raise ValueError(
             "LightGBM sends a missing category to the right, and a split on column "
             f"{names[int(tree.feature[node])]!r} sends it with the listed ones; use format='xgboost' or 'c'"
         )
-    thresholds = tree.threshold.copy()
-    thresholds[is_set] = np.arange(len(sets))
-    decision = MISSING_IS_NAN | np.where(is_set, CATEGORICAL, np.where(tree.missing_left, DEFAULT_LEFT, 0))
-    words = [_words(codes) for codes in sets]
+    found = tree.in_model()
     lines = [
         f"num_leaves={len(tree.value)}",
-        f"num_cat={len(sets)}",
+        f"num_cat={len(found.boundaries) - 1}",
         _line("split_feature", tree.feature),
         _line("split_gain", tree.gain),
-        _line("threshold", thresholds),
-        _line("decision_type", decision),
+        _line("threshold", found.threshold),
+        _line("decision_type", found.decision),
         _line("left_child", tree.left),
         _line("right_child", tree.right),
         _line("leaf_value", tree.value),
@@ -81,22 +77,13 @@ def _block(tree: PlainTree, names: Sequence[str]) -> str:
         _line("internal_weight", tree.cover),
         _line("internal_count", tree.cover.round().astype(np.int64)),
     ]
-    if sets:
-        lines += [
-            _line("cat_boundaries", np.cumsum([0, *map(len, words)])),
-            _line("cat_threshold", np.concatenate(words)),
-        ]
+    if is_set.any():
+        lines += [_line("cat_boundaries", found.boundaries), _line("cat_threshold", found.words)]
     return "\n".join([*lines, "is_linear=0", "shrinkage=1"])
 
 
 def _line(name: str, values: Array) -> str:
     return f"{name}={' '.join(map(repr, values.tolist()))}"
-
-
-def _words(codes: Array) -> Array:
-    bits = np.zeros((int(codes.max(initial=0)) // 32 + 1) * 32, dtype=np.uint8)
-    bits[codes] = 1
-    return np.packbits(bits, bitorder="little").view("<u4")
 
 
 def _values_inside(tree: PlainTree) -> FloatArray:
