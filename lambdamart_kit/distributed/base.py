@@ -336,6 +336,7 @@ class DaskRanker(TreeRanker):
         self.best_iteration_ = fitted.best_iteration
         self.best_score_ = fitted.best_score
         self.evals_result_ = fitted.evals_result
+        self.compression_ = None
         self.workers_ = {w.name: s.n_rows for w, s in zip(placed.workers, placed.summaries)}
 
     # --------------------------------------------------------------------------------------- predicting
@@ -348,6 +349,7 @@ class DaskRanker(TreeRanker):
         init_score: Any = None,
         return_std: bool = False,
         n_trees: int | None = None,
+        qid: Any = None,
     ) -> Any:
         """Score of each row: lazy for a Dask collection, computed for local data.
 
@@ -364,6 +366,8 @@ class DaskRanker(TreeRanker):
             Must be False: a model of a cluster has no bags.
         n_trees : int, optional
             Score with the first so many trees only.
+        qid : (n_samples,) array-like, optional
+            With local data only: Query of each row, for a ranker that `compress` made.
 
         Returns
         -------
@@ -373,7 +377,8 @@ class DaskRanker(TreeRanker):
         check_is_fitted(self)
         _refuse({"init_score": init_score})
         if not hasattr(X, "dask") or return_std:
-            return super().predict(X, return_std=return_std, n_trees=n_trees)
+            return super().predict(X, return_std=return_std, n_trees=n_trees, qid=qid)
+        _refuse({"qid": qid})
         if hasattr(X, "columns") and hasattr(self, "feature_names_in_"):
             missing = [name for name in self.feature_names_in_ if name not in X.columns]
             if missing:

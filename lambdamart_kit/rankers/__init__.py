@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lambdamart_kit.rankers.blend.auto import AutoRanker as AutoRanker
     from lambdamart_kit.rankers.blend.ensemble import EnsembleRanker as EnsembleRanker
     from lambdamart_kit.rankers.columns.query_features import QueryFeatures as QueryFeatures
+    from lambdamart_kit.rankers.compression.record import Compression as Compression
     from lambdamart_kit.rankers.goals.pareto import ParetoFront as ParetoFront
     from lambdamart_kit.rankers.goals.pareto import pareto_front as pareto_front
     from lambdamart_kit.rankers.lambdamart import LambdaMART as LambdaMART
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOME = {
     **RANKERS,
     "BaseRanker": "base",
+    "Compression": "compression.record",
     "ModelFormatError": "saving",
     "ParetoFront": "goals.pareto",
     "pareto_front": "goals.pareto",

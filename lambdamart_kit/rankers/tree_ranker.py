@@ -41,7 +41,7 @@ from lambdamart_kit.rankers.binding import check_comparable
 from lambdamart_kit.rankers.click_learning import collapse
 from lambdamart_kit.rankers.columns.categories import categorical_columns, column_names
 from lambdamart_kit.rankers.columns.constraints import interaction_groups, monotone_directions
-from lambdamart_kit.rankers.fitted_trees import FittedTrees
+from lambdamart_kit.rankers.compression.mixin import CanCompress
 from lambdamart_kit.rankers.steering.callbacks import find_schedule
 from lambdamart_kit.rankers.steering.curves import HasLearningCurve
 from lambdamart_kit.rankers.steering.events import CallUserOfTrees, check_callbacks
@@ -58,7 +58,7 @@ _OF_FIT = ("propensities_", "unclick_propensities_")  # known at the end of a fi
 _COUNT = Interval(Integral, 1, None, closed="left")
 
 
-class TreeRanker(HasLearningCurve, FittedTrees):
+class TreeRanker(HasLearningCurve, CanCompress):
     """A ranker made of boosted trees: parameters, early stopping, warm start, importances.
 
     A subclass says which booster (`booster_name`) and which objective (`bind_part`).
@@ -94,7 +94,7 @@ class TreeRanker(HasLearningCurve, FittedTrees):
         "verbose": ["verbose"],
     }
     _scores_infinities = True  # x <= threshold is as true of an infinite x as of any
-    saved_attributes = (*FittedTrees.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
+    saved_attributes = (*CanCompress.saved_attributes, "best_iteration_", "best_score_", "evals_result_")
 
     booster_params: Mapping[str, Any] | None
     model_: Model
@@ -165,6 +165,7 @@ class TreeRanker(HasLearningCurve, FittedTrees):
     def _merge_bags(self, bags: Sequence[Self]) -> None:
         """Put all trees into one model."""
         self.model_ = find_booster(self.booster_name).average([bag.model_ for bag in bags])
+        self.compression_ = None
         self.bag_iterations_ = [bag.best_iteration_ for bag in bags]
         self.best_iteration_ = self.model_.n_trees
         self.best_score_, self.evals_result_ = merged_history(bags)
@@ -270,6 +271,7 @@ class TreeRanker(HasLearningCurve, FittedTrees):
         ranker._wants_stop = None
         ranker._turn = None
         ranker.model_ = find_booster(self.booster_name).model.from_bytes(content)
+        ranker.compression_ = None
         ranker.best_iteration_ = ranker.model_.n_trees
         ranker.best_score_ = float("nan")
         ranker.evals_result_ = {}
@@ -359,6 +361,7 @@ class TreeRanker(HasLearningCurve, FittedTrees):
         """Set the fitted attributes; with `continues`, measures are added to those of the earlier rounds."""
         self.evals_result_ = history.results(eval_sets, self.evals_result_ if continues else None)
         self.model_ = model
+        self.compression_ = None
         self.best_iteration_ = model.n_trees
         if not eval_sets:
             self.best_score_ = float("nan")
@@ -411,12 +414,14 @@ class TreeRanker(HasLearningCurve, FittedTrees):
                 f"'booster' must be what it was in fit to save the ranker; it is {self.booster_name!r} now; "
                 "set it back, or fit again"
             )
-        return {f"{self.booster_name}.model": self.model_.to_bytes()}
+        return {f"{self.booster_name}.model": self.model_.to_bytes(), **self._compression_files()}
 
     def _restore(self, files: dict[str, bytes]) -> None:
-        ((name, content),) = files.items()
+        ((name, content),) = self._restore_compression(files).items()
         if name != f"{self.booster_name}.model":
             raise ValueError(f"its booster is {self.booster_name!r}, but its trees are in {name!r}")
         self.model_ = read_model(self.booster_name, content)
         if self.best_iteration_ != self.model_.n_trees:
             raise ValueError(f"it has {self.model_.n_trees} trees, but 'best_iteration_' is another number")
+        if self.compression_ is not None and self.compression_.kept != self.model_.n_trees:
+            raise ValueError(f"it has {self.model_.n_trees} trees, and its exits were learned for other ones")

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.protocol import Model
-from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids
 from lambdamart_kit.rankers.bags.fitting import BaggedRanker
 
 
@@ -26,6 +26,7 @@ class ScoresByTrees(BaggedRanker):
         init_score: ArrayLike | float | None = None,
         return_std: bool = False,
         n_trees: int | None = None,
+        qid: Ids = None,
     ) -> Any:
         """Score of each row, higher is ranked first.
 
@@ -40,6 +41,9 @@ class ScoresByTrees(BaggedRanker):
             Whether to return how far the bags are apart, too. Needs ``n_bags`` of at least 2.
         n_trees : int, optional
             Score with the first so many trees only; with bags, the first of each bag. None for all.
+        qid : (n_samples,) array-like, optional
+            Query of each row; one id for rows of one query. Only a ranker that `compress` made looks at it,
+            and lets documents stop early, if it is to score with all its trees.
 
         Returns
         -------
@@ -64,6 +68,8 @@ class ScoresByTrees(BaggedRanker):
         >>> bool((long.predict(data.X, n_trees=4) == short.predict(data.X)).all())
         True
         """
+        if qid is not None and n_trees is None and not return_std and self._stops_early():
+            return self._from_start(self._predict_by_query(X, qid), init_score, "predict")
         if n_trees is None:
             return super().predict(X, init_score=init_score, return_std=return_std)
         check_is_fitted(self)
@@ -115,6 +121,14 @@ class ScoresByTrees(BaggedRanker):
         start = self._from_start(np.zeros(rows.shape[0]), init_score, "staged_predict")
         stages = stages_of_runs(self.model_, rows, self._runs_of_trees(), self._n_threads())
         return stages if init_score is None else (start + scores for scores in stages)
+
+    def _stops_early(self) -> bool:
+        """Whether documents may stop before the last tree, given the ids of their queries."""
+        return False
+
+    def _predict_by_query(self, X: Features, qid: Ids) -> FloatArray:
+        """Scores of documents that may stop early."""
+        raise NotImplementedError(f"{type(self).__name__} has no early exits")
 
     def _runs_of_trees(self) -> list[tuple[int, int]]:
         """First tree and number of trees of each bag; all trees are one run without bags."""
