@@ -6,8 +6,13 @@ contestant's time as a multiple of ours in the same repetition. "train" is gradi
 the first tree, "CPU" the processor seconds of training: with one thread a busy machine hardly disturbs them.
 NDCG@10 is on held-out queries of the same population. Native samples rows in the search for splits;
 "native-every-row" does not, and "lightgbm-goss" is LightGBM's way to sample (from its tenth tree on).
+"hessboost" takes part where it is installed.
+
+Processor seconds of several threads include what they wait for each other in a loop. On a machine that does
+other work too, only those of one thread (`--threads 1`) say what the work itself takes.
 
     python benchmarks/training_speed.py                  # about ten minutes
+    python benchmarks/training_speed.py --busy           # beside a process of lower priority on every core
     python benchmarks/training_speed.py --quick          # 50,000 rows, one repetition
     python benchmarks/training_speed.py --leaves 255 --contestants native,lightgbm-row
 """
@@ -15,13 +20,17 @@ NDCG@10 is on held-out queries of the same population. Native samples rows in th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import lightgbm
@@ -110,8 +119,8 @@ def lightgbm_run(data: RankingDataset, leaves: int, trees: int, threads: int, **
     return Run(binning, wall, cpu, booster.predict, {})
 
 
-def xgboost_run(data: RankingDataset, leaves: int, trees: int, threads: int) -> Run:
-    settings = {
+def xgboost_settings(leaves: int, threads: int) -> dict[str, object]:
+    return {
         "objective": "rank:ndcg",
         "lambdarank_pair_method": "topk",
         "lambdarank_num_pair_per_sample": 32,
@@ -123,12 +132,27 @@ def xgboost_run(data: RankingDataset, leaves: int, trees: int, threads: int) -> 
         "max_bin": 256,
         "nthread": threads,
     }
+
+
+def xgboost_run(data: RankingDataset, leaves: int, trees: int, threads: int) -> Run:
     clock = Clock()
     matrix = xgboost.QuantileDMatrix(data.X, data.y, qid=data.qid, max_bin=256, nthread=threads)
     binning, _ = clock()
-    booster = xgboost.train(settings, matrix, trees)
+    booster = xgboost.train(xgboost_settings(leaves, threads), matrix, trees)
     wall, cpu = clock()
     return Run(binning, wall, cpu, lambda X: booster.predict(xgboost.DMatrix(X)), {})
+
+
+def hessboost_run(data: RankingDataset, leaves: int, trees: int, threads: int) -> Run:
+    """A library in Rust that takes XGBoost's parameters; the same trees for any number of threads."""
+    import hessboost
+
+    clock = Clock()
+    matrix = hessboost.BinnedMatrix(hessboost.DMatrix(data.X, data.y, qid=data.qid), 256)
+    binning, _ = clock()
+    booster = hessboost.train(xgboost_settings(leaves, threads), matrix, trees)
+    wall, cpu = clock()
+    return Run(binning, wall, cpu, lambda X: booster.predict(hessboost.DMatrix(X)), {})
 
 
 QUANTISED = {"use_quantized_grad": True, "num_grad_quant_bins": 16, "quant_train_renew_leaf": True}
@@ -142,6 +166,8 @@ CONTESTANTS: dict[str, Callable[..., Run]] = {
     "lightgbm-goss": lambda *a: lightgbm_run(*a, force_row_wise=True, data_sample_strategy="goss"),
     "xgboost": xgboost_run,
 }
+if importlib.util.find_spec("hessboost") is not None:
+    CONTESTANTS["hessboost"] = hessboost_run
 
 
 def in_turns(
@@ -160,8 +186,11 @@ def compare(data: RankingDataset, test: RankingDataset, leaves: int, options: ar
     names = options.contestants.split(",")
     runs = in_turns(data, names, leaves, options.trees, options.threads, options.repeats)
     print(f"\n{len(data.y):,} rows, {leaves} leaves, {options.trees} trees, medians of {options.repeats}\n")
-    print("| | bin s | train s | CPU s | train / native | bin + train / native | CPU / native | NDCG@10 |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        f"| | bin s | train s | CPU s | train / {names[0]} | bin + train / {names[0]} | CPU / {names[0]} "
+        "| from | to | NDCG@10 |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for name in names:
         paired = list(zip(runs[name], runs[names[0]]))
         cells = [statistics.median(getattr(r, part) for r in runs[name]) for part in ("bin", "train", "cpu")]
@@ -169,11 +198,27 @@ def compare(data: RankingDataset, test: RankingDataset, leaves: int, options: ar
             statistics.median(a.train / b.train for a, b in paired),
             statistics.median((a.bin + a.train) / (b.bin + b.train) for a, b in paired),
             statistics.median(a.cpu / b.cpu for a, b in paired),
+            min(a.cpu / b.cpu for a, b in paired),
+            max(a.cpu / b.cpu for a, b in paired),
         ]
         score = ndcg(test.y, runs[name][-1].predict(test.X), test.qid, k=10)
         print(f"| {name} | {' | '.join(f'{cell:.2f}' for cell in cells)} | {score:.4f} |")
     for run in runs.get("native", [])[-1:]:
         print("\nWhere native's time went:", ", ".join(f"{k} {v:.2f} s" for k, v in run.parts.items()))
+
+
+@contextlib.contextmanager
+def neighbours(wanted: bool) -> Iterator[None]:
+    """If `wanted`, one process of lower priority for each core that does nothing but count."""
+    loop = "import os\nos.nice(5)\nwhile True: pass"
+    count = len(os.sched_getaffinity(0)) if wanted else 0
+    processes = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def main() -> None:
@@ -185,20 +230,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--contestants", default=",".join(CONTESTANTS))
+    parser.add_argument("--busy", action="store_true", help="a busy process of lower priority on each core")
     options = parser.parse_args()
     if options.quick:
         options.queries, options.repeats = 420, 1
-    versions = " ".join(
-        f"{p} {importlib.metadata.version(p)}" for p in ("numpy", "numba", "lightgbm", "xgboost")
-    )
-    load = f"load {os.getloadavg()[0]:.1f}"
+    packages = ["numpy", "numba", "lightgbm", "xgboost"]
+    packages += ["hessboost"] if "hessboost" in CONTESTANTS else []
+    versions = " ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
+    load = f"load {os.getloadavg()[0]:.1f}{', busy' if options.busy else ''}"
     print(
-        f"{datetime.date.today()}, {options.threads} threads, load {load}, {platform.machine()}, {versions}"
+        f"{datetime.date.today()}, {options.threads} threads, {load}, {platform.machine()}, "
+        f"python {platform.python_version()}, {versions}"
     )
     data = make_letor(options.queries, random_state=0)
     test = make_letor(max(200, options.queries // 5), random_state=1)
-    for leaves in map(int, options.leaves.split(",")):
-        compare(data, test, leaves, options)
+    with neighbours(options.busy):
+        for leaves in map(int, options.leaves.split(",")):
+            compare(data, test, leaves, options)
 
 
 if __name__ == "__main__":
