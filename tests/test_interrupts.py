@@ -19,7 +19,8 @@ from sklearn.neural_network import MLPRegressor
 from lambdamart_kit import NeuralRanker
 from lambdamart_kit.datasets import make_letor, write_letor
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
-from lambdamart_kit.runtime.threads import run
+from lambdamart_kit.runtime.threads import run, run_tasks
+from lambdamart_kit.runtime.workers import Workers
 
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -81,8 +82,12 @@ for turn in range(times):
     timer = threading.Timer(draw.uniform(0.0, 2 * seconds), os.kill, (os.getpid(), signal.SIGINT))
     try:
         timer.start()
-        while True:
+        calls_after_it = 0
+        while calls_after_it < 3:
+            was_over = not timer.is_alive()
             work()
+            calls_after_it += was_over
+        sys.exit(f"interrupt {turn} was lost: three calls began after it and ended")
     except KeyboardInterrupt:
         pass
     timer.join()
@@ -330,20 +335,104 @@ def test_threads_that_meet_never_run_on_the_main_thread():
     assert threading.main_thread() not in seen
 
 
-def test_an_interrupted_wait_ends_after_the_threads(monkeypatch):
-    from concurrent.futures import Future
+def interrupt_soon(seconds: float = 0.05) -> threading.Timer:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    return timer
 
+
+@pytest.fixture
+def ctrl_c():
+    """Interrupts raise, whatever the process that runs the tests was started with."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_an_interrupted_wait_ends_after_the_threads():
     finished = np.zeros(2, bool)
 
     def work(thread: int, n_threads: int) -> None:
-        threading.Event().wait(0.1)
+        if thread == 0:
+            interrupt_soon()
+        time.sleep(0.3)
         finished[thread] = True
 
-    def interrupted(self: Future[None], timeout: float | None = None) -> None:
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Future, "result", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(work, 2)
     assert finished.all()
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_after_an_interrupt_tasks_are_stopped_and_none_begins():
+    begun = []
+    stopped = threading.Event()
+
+    def work(first: int, last: int) -> None:
+        begun.append(first)
+        if len(begun) == 2:
+            interrupt_soon()
+        assert stopped.wait(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(work, np.arange(9), 2, stop=stopped.set)
+    assert sorted(begun) == [0, 1]
+
+
+def test_after_an_error_no_task_begins():
+    begun = []
+
+    def work(first: int, last: int) -> None:
+        begun.append(first)
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        run_tasks(work, np.arange(100), 2)
+    assert len(begun) <= 2
+
+
+def test_a_call_that_is_called_off_is_never_made():
+    workers = Workers(1)
+    goes_on = threading.Event()
+    made = []
+    first = workers.begin(goes_on.wait, 30)
+    second = workers.begin(made.append, 2)
+    second.call_off()
+    second.wait()
+    goes_on.set()
+    assert first.result() is True
+    assert workers.run(None, made.copy) == []
+
+
+def test_errors_of_a_call_are_raised_where_its_result_is_asked_for():
+    with pytest.raises(ZeroDivisionError):
+        Workers(1).begin(divmod, 1, 0).result()
+
+
+def test_workers_end_with_what_they_belong_to():
+    ended = threading.Event()
+
+    class Kept:
+        def __del__(self) -> None:
+            ended.set()
+
+    def keep() -> None:
+        kept.it = Kept()
+
+    kept = threading.local()  # what a thread keeps in it goes when the thread ends
+    workers = Workers(1)
+    workers.run(None, keep)
+    assert not ended.is_set()
+    del workers
+    assert ended.wait(30)
+
+
+def test_a_program_ends_after_the_calls_that_nobody_waits_for():
+    program = (
+        "import time\nfrom lambdamart_kit.runtime.workers import Workers\nworkers = Workers(1)\n"
+        "def work():\n    time.sleep(0.3)\n    print('worked', flush=True)\n"
+        "workers.begin(work)\ntime.sleep(0.1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "worked\n"), done.stderr

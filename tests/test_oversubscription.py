@@ -102,7 +102,7 @@ def test_a_fit_that_is_stopped_for_a_while_goes_on():
 ONE_STOPPED = (
     PROGRAM.split("expected = fit()")[0]
     + """
-import ctypes, signal, threading, time
+import ctypes, os, signal, threading, time
 
 # A handler in C, since Python runs its own in the main thread alone. SIGHUP is signal number 1, so a thread
 # that gets it calls sleep(1), wherever it is.
@@ -120,13 +120,13 @@ def fit_until_done():
         results.append(fit())
         seconds.append(time.perf_counter() - start)
 
+before = set(os.listdir("/proc/self/task"))
 fitting = threading.Thread(target=fit_until_done)
 fitting.start()
 while len(asleep) < 3:
-    for thread in threading.enumerate():
-        if thread.name.startswith("lambdamart-kit") and thread.ident and thread.ident not in asleep:
-            signal.pthread_kill(thread.ident, signal.SIGHUP)
-            asleep.add(thread.ident)
+    for thread in set(os.listdir("/proc/self/task")) - before - asleep:
+        if int(thread) != fitting.native_id and not library.tgkill(os.getpid(), int(thread), signal.SIGHUP):
+            asleep.add(thread)
             n_before = len(results)
             while len(results) < n_before + 2:
                 fitting.join(0.05)

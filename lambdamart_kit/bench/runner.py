@@ -10,8 +10,8 @@ import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -22,6 +22,7 @@ from lambdamart_kit.bench.measuring import checked_names
 from lambdamart_kit.bench.models import Candidate
 from lambdamart_kit.bench.results import ResultsFile, Run, run_key
 from lambdamart_kit.metrics import parse_metrics
+from lambdamart_kit.runtime.workers import Call, Workers
 from lambdamart_kit.trec import is_trec_name, parse_measures
 
 
@@ -135,13 +136,13 @@ def run_benchmark(
     tasks = list(plan(candidates, folds, options))
     processes: set[Any] = set()
     execute = partial(_in_own_process, processes) if isolated else _here
-    pool = ThreadPoolExecutor(at_once)
     todo = (
         [task for task in tasks if results.get(task.key, with_scores=options.keep_scores) is None]
         if at_once > 1
         else []
     )
-    ahead = {task.key: pool.submit(execute, task) for task in todo}
+    workers = Workers(min(at_once, len(todo)))
+    ahead = {task.key: workers.begin(execute, task) for task in todo}
     runs = []
     try:
         for done, task in enumerate(tasks):
@@ -153,12 +154,22 @@ def run_benchmark(
                 results.add(run)
             runs.append(run)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in tuple(processes):  # after an interruption
-            process.terminate()
+        _stop(ahead.values(), processes)
     if progress is not None:
         progress(len(tasks), len(tasks), "done")
     return runs
+
+
+def _stop(calls: Collection[Call], processes: set[Any]) -> None:
+    """After an interrupt, begin no more fits and end those that run; else all is done."""
+    for call in calls:
+        call.call_off()
+    while True:
+        for process in tuple(processes):
+            process.terminate()
+        if all(call.finished for call in calls):
+            return
+        time.sleep(0.01)  # a call may have been about to start its process
 
 
 def plan(

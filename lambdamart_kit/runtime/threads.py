@@ -6,7 +6,8 @@ number of threads is exactly what the caller asked for.
 
 Interrupts. Python raises KeyboardInterrupt in the main thread, between any two of its steps. Threads that
 wait for each other inside a kernel must all start, or those that did would wait forever. So the main thread
-never is one of them: it has a leader start them and take part, and an interrupt reaches only its wait.
+never is one of them: it has a leader start them and take part, and an interrupt reaches only its wait (see
+:mod:`lambdamart_kit.runtime.workers`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, cast
+from typing import Any
 
 import numba
 import numpy as np
 import threadpoolctl
+
+from lambdamart_kit.runtime.workers import Call, Workers
 
 MOST_THREADS = 192  # blocks of the native booster's layout have room for a feature up to here
 
@@ -115,24 +117,26 @@ def run(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
     """
     if n_threads <= 1:
         return function(0, 1, *args)
-    if threading.current_thread() is not threading.main_thread():
+    return _led(None, function, n_threads, *args)
+
+
+def _led(stop: Callable[[], Any] | None, function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
+    """Call the function on `n_threads` threads, never the main one, which calls `stop` when interrupted."""
+    if threading.get_ident() != threading.main_thread().ident:
         return _run_together(function, n_threads, *args)
-    together = _pool("leader", 1).submit(_run_together, function, n_threads, *args)
-    try:
-        return together.result()
-    except BaseException:
-        wait([together])  # nobody writes to the caller's arrays once this has returned
-        raise
+    return _workers("leader", 1).run(stop, _run_together, function, n_threads, *args)
 
 
 def _run_together(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
-    pool = _pool("helpers", n_threads - 1)
-    others: list[Future[Any]] = []
+    helpers = _workers("helpers", n_threads - 1)
+    others: list[Call] = []
     try:
         for thread in range(1, n_threads):
-            others.append(pool.submit(function, thread, n_threads, *args))
+            others.append(helpers.begin(function, thread, n_threads, *args))
         return function(0, n_threads, *args)
     finally:
+        for other in others:
+            other.wait()
         for other in others:
             other.result()
 
@@ -143,11 +147,13 @@ def run_tasks(
     n_threads: int,
     *args: Any,
     scratch: Sequence[tuple[Any, ...]] | None = None,
+    stop: Callable[[], Any] | None = None,
 ) -> None:
     """Call ``function(start, stop, *args)`` for each consecutive pair of `bounds`, on `n_threads` threads.
 
     What a thread needs for itself is its entry of `scratch`, and goes between `stop` and the other arguments;
-    there need be no more entries than `threads_used` says.
+    there need be no more entries than `threads_used` says. After an error no more calls begin. Nor do they
+    after an interrupt, and `stop` is called, which may end those that run; it is raised when they have ended.
     """
     n_used = threads_used(bounds, n_threads)
     own: Sequence[tuple[Any, ...]] = [()] * n_used if scratch is None else scratch
@@ -157,17 +163,23 @@ def run_tasks(
     tasks = deque(itertools.pairwise(bounds))
 
     def work(thread: int, n_threads: int) -> None:
-        while True:  # whoever is free takes the next, and the calling thread works too
+        while True:  # whoever is free takes the next
             try:
                 start, stop = tasks.popleft()
             except IndexError:
                 return
-            function(start, stop, *own[thread], *args)
+            try:
+                function(start, stop, *own[thread], *args)
+            except BaseException:
+                tasks.clear()
+                raise
 
-    try:
-        _run_together(work, n_used)
-    finally:
-        tasks.clear()  # after an error or an interrupt the helpers begin nothing new
+    def begin_nothing_new() -> None:
+        tasks.clear()
+        if stop is not None:
+            stop()
+
+    _led(begin_nothing_new, work, n_used)
 
 
 def threads_used(bounds: Bounds, n_threads: int) -> int:
@@ -186,11 +198,12 @@ def balanced_bounds(cost: np.ndarray, n_threads: int, *, tasks_per_thread: int =
     return np.unique(np.concatenate(([0], inner, [n_items]))).astype(np.intp)
 
 
-def _pool(name: str, size: int) -> ThreadPoolExecutor:
-    """The pool of that name which this thread owns, of `size` threads at least."""
-    # Threads do not survive a fork, so a child makes its own pool.
-    pid, known, pool = getattr(_local, name, (0, 0, None))
-    if pool is None or pid != os.getpid() or known < size:
-        pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="lambdamart-kit")
-        setattr(_local, name, (os.getpid(), size, pool))
-    return cast(ThreadPoolExecutor, pool)
+def _workers(name: str, size: int) -> Workers:
+    """The workers of that name which this thread owns, `size` of them at least."""
+    # Threads do not survive a fork, so a child makes its own.
+    pid, workers = getattr(_local, name, (0, None))
+    if workers is None or pid != os.getpid() or workers.size < size:
+        workers = Workers(size)
+        setattr(_local, name, (os.getpid(), workers))
+    found: Workers = workers
+    return found

@@ -105,8 +105,8 @@ class CanCompress(FittedTrees):
         >>> other = make_letor(n_queries=300, random_state=1)
         >>> ranker = LambdaMART(n_estimators=50, random_state=0).fit(train.X, train.y, qid=train.qid)
         >>> small = ranker.compress(other.X, other.qid, y=other.y, tolerance=0.005)
-        >>> small.compression_.bound <= 0.005, small.compression_.speed_up > 1.5
-        (True, True)
+        >>> small.compression_.bound <= 0.005
+        True
         >>> test = make_letor(n_queries=100, random_state=2)
         >>> loss = ranker.score(test.X, test.y, qid=test.qid) - small.score(test.X, test.y, qid=test.qid)
         >>> bool(loss < 0.02)  # on 100 queries, this is known to .01 only

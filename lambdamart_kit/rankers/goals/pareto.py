@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import _safe_indexing
 
 from lambdamart_kit.core.gains import check_count
 from lambdamart_kit.core.typing import ArrayLike, BoolArray, Features, FloatArray, Ids
@@ -328,11 +327,7 @@ def _split(
     seed = getattr(ranker, "random_state", None)
     splitter = QueryShuffleSplit(1, test_size=test_size, random_state=seed)
     ((inside, outside),) = splitter.split(np.zeros(n_rows), qid=given.qid)
-    # Labels keep their columns' names, by which goals are found.
-    return (
-        replace(given.part(inside), y=_safe_indexing(given.y, inside)),
-        replace(given.part(outside), y=_safe_indexing(given.y, outside)),
-    )
+    return given.part(inside), given.part(outside)
 
 
 def _check_held_out(arguments: Mapping[str, Any]) -> None:

@@ -147,9 +147,9 @@ class FitInput(_RowAligned):
         return {**found, "names_val": names}
 
     def part(self, rows: IndexArray) -> FitInput:
-        """The same with some of the training rows only."""
+        """The same with some of the training rows only; several labels keep their names."""
         chosen: dict[str, Any] = {name: np.asarray(values)[rows] for name, values in self.arguments().items()}
-        return replace(self, X=_safe_indexing(self.X, rows), y=np.asarray(self.y)[rows], **chosen)
+        return replace(self, X=_safe_indexing(self.X, rows), y=_safe_indexing(self.y, rows), **chosen)
 
 
 def held_out_inputs(
