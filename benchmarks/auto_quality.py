@@ -4,10 +4,11 @@
     python benchmarks/auto_quality.py table runs.jsonl
 
 DATA is a folder of folds with train, vali and test, or files of one data set joined by "+", which are split
-into five folds of queries, anew for every split. Peers train on the training queries, and stop and choose
-among 8 settings on the validation queries; "optuna" is LightGBM's lambdarank with 80 trials of Optuna's TPE
-instead. "auto:60" is an `AutoRanker` with a budget of 60 fits, "bags" is `LambdaMART(n_bags=10)`, "single" is
-`LambdaMART()`: these three learn from the training and the validation queries. One thread each.
+into five folds of queries, anew for every split; a query counts once, with its mean over the splits. Peers
+train on the training queries, and stop and choose among 8 settings on the validation queries; "optuna" is
+LightGBM's lambdarank with 80 trials of Optuna's TPE instead. "auto:60" is an `AutoRanker` with a budget of 60
+fits, "bags" is `LambdaMART(n_bags=10)`, "single" is `LambdaMART()`: these three learn from the training and
+the validation queries. One thread each.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from lambdamart_kit import AutoRanker, LambdaMART, LightGBMRanker
@@ -37,11 +39,12 @@ MODELS = "lightgbm,xgboost,xgboost:pairwise,catboost,optuna,single,bags,auto:60"
 
 @dataclass(frozen=True)
 class Fold:
-    """Three parts of one data set, and what the results file calls them."""
+    """Three parts of one data set, what the results file calls them, and names of the test queries."""
 
     data: str
     name: str
     parts: FoldData
+    queries: list[str]
 
 
 def joined(files: list[str]) -> RankingDataset:
@@ -57,17 +60,19 @@ def folds_of(data: str, n_splits: int) -> Iterator[Fold]:
     """The folds of a folder, or five folds of the queries of the files for each split."""
     if Path(data).is_dir():
         for fold in load_folds(data):
-            yield Fold(Path(data).name, fold.name, FoldData(fold.train, fold.vali, fold.test))
+            names = [f"{fold.name} {number}" for number in range(fold.test.queries.n_queries)]
+            yield Fold(Path(data).name, fold.name, FoldData(fold.train, fold.vali, fold.test), names)
         return
     rows = joined(data.split("+"))
     for split in range(n_splits):
         pieces = np.array_split(np.random.default_rng(split).permutation(rows.queries.n_queries), N_FOLDS)
         for at in range(N_FOLDS):
-            test = pieces[at]
+            test = np.sort(pieces[at])
             vali = pieces[(at + 1) % N_FOLDS]
             train = np.concatenate([pieces[(at + k) % N_FOLDS] for k in range(2, N_FOLDS)])
             parts = FoldData(*(rows.select(np.sort(chosen)) for chosen in (train, vali, test)))
-            yield Fold(Path(data.split("+")[0]).parent.name, f"split {split} fold {at}", parts)
+            names = [str(number) for number in test]
+            yield Fold(Path(data.split("+")[0]).parent.name, f"split {split} fold {at}", parts, names)
 
 
 def measured(rows: RankingDataset, scores: np.ndarray) -> np.ndarray:
@@ -155,6 +160,7 @@ def run(options: argparse.Namespace) -> None:
                     "data": fold.data,
                     "fold": fold.name,
                     "model": model,
+                    "queries": fold.queries,
                     "ndcg": [None if np.isnan(v) else float(v) for v in values],
                     "seconds": time.process_time() - started,
                 }
@@ -168,47 +174,48 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def pooled(found: list[dict[str, Any]], data: str, model: str) -> dict[str, np.ndarray]:
-    """Values of each fold's queries."""
-    return {
-        r["fold"]: np.array([np.nan if v is None else v for v in r["ndcg"]])
-        for r in found
-        if r["data"] == data and r["model"] == model
-    }
+def by_query(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """NDCG@10 of each query (a row) by each model (a column), mean over the splits that tested it.
+
+    Only folds that every model has count, and queries with a relevant document.
+    """
+    rows = pd.DataFrame(found)[["fold", "model", "queries", "ndcg"]]
+    complete = rows.groupby("fold")["model"].nunique() == rows["model"].nunique()
+    rows = rows[rows["fold"].map(complete)].explode(["queries", "ndcg"])
+    rows["ndcg"] = rows["ndcg"].astype(float)
+    return rows.dropna().pivot_table(
+        index="queries", columns="model", values="ndcg", aggfunc="mean", sort=False
+    )
 
 
 def table(options: argparse.Namespace) -> None:
-    """Print each model's mean, and what `--ours` is ahead of it."""
+    """Print each model's mean, and what `--ours` is ahead of it, for each data set and over all of them."""
     found = records(options.out)
-    models = list(dict.fromkeys(r["model"] for r in found))
-    everything: dict[str, list[np.ndarray]] = {}
+    gains: dict[str, list[np.ndarray]] = {}
     for data in dict.fromkeys(r["data"] for r in found):
-        ours = pooled(found, data, options.ours)
-        print(f"\n### {data}\n\n| model | NDCG@10 | {options.ours} less this (SE) | p |\n|---|---|---|---|")
-        for model in models:
-            theirs = pooled(found, data, model)
-            folds = sorted(set(ours) & set(theirs))
-            if not folds:
-                continue
-            values = np.concatenate([theirs[fold] for fold in folds])
-            gain = np.concatenate([ours[fold] for fold in folds]) - values
-            gain = gain[~np.isnan(gain)]
-            # The same queries are tested once a split, so the spread is that of one split's queries.
-            n_splits = max(1, len({fold.split(" fold")[0] for fold in folds if " fold" in fold}))
-            error = gain.std(ddof=1) / np.sqrt(len(gain) / n_splits)
-            p = 2 * stats.norm.sf(abs(gain.mean()) / error) if error > 0 else float("nan")
-            seconds = np.mean([r["seconds"] for r in found if r["data"] == data and r["model"] == model])
-            print(
-                f"| {model} ({len(folds)} folds, {seconds:.0f} s) | {np.nanmean(values):.4f} | "
-                f"{gain.mean():+.4f} ({error:.4f}) | {p:.3g} |"
-            )
-            everything.setdefault(model, []).append(gain[::n_splits])
-    print("\npooled over the sets, one split's share of queries each:")
-    for model, gains in everything.items():
-        gain = np.concatenate(gains)
-        if model != options.ours:
-            p = stats.ttest_1samp(gain, 0).pvalue
-            print(f"{model}: {gain.mean():+.4f}, p {p:.3g}, {len(gain)} queries")
+        of_data = [r for r in found if r["data"] == data]
+        values = by_query(of_data)
+        print(f"\n### {data}, {len(values)} queries\n")
+        print(
+            f"| model | NDCG@10 | {options.ours} less this (SE) | p | seconds a fold |\n|---|---|---|---|---|"
+        )
+        for model in dict.fromkeys(r["model"] for r in of_data):
+            gain = (values[options.ours] - values[model]).to_numpy()
+            seconds = np.mean([r["seconds"] for r in of_data if r["model"] == model])
+            print(f"| {model} | {values[model].mean():.4f} | {tested(gain)} | {seconds:.0f} |")
+            gains.setdefault(model, []).append(gain)
+    print(f"\n### Pooled\n\n| model | queries | {options.ours} less this (SE) | p |\n|---|---|---|---|")
+    for model, of_sets in gains.items():
+        gain = np.concatenate(of_sets)
+        print(f"| {model} | {len(gain)} | {tested(gain)} |")
+
+
+def tested(gain: np.ndarray) -> str:
+    """Mean, standard error and the p of a paired t test, as two cells of a table."""
+    if not gain.any():
+        return " | "
+    error = gain.std(ddof=1) / np.sqrt(len(gain))
+    return f"{gain.mean():+.4f} ({error:.4f}) | {stats.ttest_1samp(gain, 0).pvalue:.2g}"
 
 
 def main() -> None:
