@@ -177,6 +177,39 @@ def letor(quick: bool) -> list[Comparison]:
     return found
 
 
+def table_files(quick: bool) -> list[Comparison]:
+    """From a Parquet and a CSV file to the first tree."""
+    import reading_tables as script
+
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        n_rows = script.write(Path(folder), 40_000 if quick else 300_000)
+        for kind in script.KINDS:
+            spent = script.measure(Path(folder), kind, TURNS)
+            reader = statistics.median(spent["reader"]) / statistics.median(spent["fit_files"])
+            note = f"processor seconds; the reader alone takes {reader:.2f} of ours"
+            sides = spent["fit_files"], spent["pandas and LightGBM"]
+            what = f"`fit_files` of {'Parquet' if kind == 'parquet' else 'CSV'}, one tree"
+            found.append(Comparison(what, "pandas and LightGBM", f"{n_rows:,} x 136 rows", ONE, *sides, note))
+    return found
+
+
+def bags(quick: bool) -> list[Comparison]:
+    """Ten bags beside one fit of LightGBM."""
+    import bags as script
+    from lambdamart_kit.datasets import make_letor
+
+    data = make_letor(n_queries=160 if quick else 1700, random_state=0)
+    trees = 20 if quick else 40
+    options = argparse.Namespace(trees=trees, leaves=31, threads=1, bags=10, stop=0)
+    fits = script.contestants(data, options)
+    kept = {name: fits[name] for name in ("10 bags", "lightgbm")}
+    seconds = in_turn(kept, TURNS, clock=time.process_time)
+    size = f"{len(data.y):,} x 136 rows, {trees} trees of 31 leaves"
+    note = "processor seconds; ten models against one, aim: at least 0.33"
+    return [Comparison("`n_bags=10`", "LightGBM, one fit", size, ONE, *seconds.values(), note)]
+
+
 def bradley_terry(quick: bool) -> list[Comparison]:
     """Strengths from votes, by the coding of the items."""
     import bradley_terry as script
@@ -301,6 +334,8 @@ HEADLINES: dict[str, Headline] = {
     "metric": metric,
     "columns": columns,
     "letor": letor,
+    "table-files": table_files,
+    "bags": bags,
     "bradley-terry": bradley_terry,
     "plackett-luce": plackett_luce,
     "reward-model": reward_model,
