@@ -436,3 +436,19 @@ def test_a_program_ends_after_the_calls_that_nobody_waits_for():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "worked\n"), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_program_does_not_wait_for_the_calls_of_its_parent():
+    program = (
+        "import os, sys, threading\nfrom lambdamart_kit.runtime.workers import Workers\n"
+        "workers, begun, goes_on = Workers(1), threading.Event(), threading.Event()\n"
+        "def work():\n    begun.set()\n    goes_on.wait()\n"
+        "workers.begin(work)\nbegun.wait()\n"
+        "pid = os.fork()\nif pid == 0:\n    sys.exit(7)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\ngoes_on.set()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import os
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -145,3 +146,8 @@ def _wait_for_calls() -> None:
     """Wait for calls that nobody waits for any longer: code that they run must not be unloaded."""
     while any(not call.finished for call in tuple(_at_work)):
         time.sleep(0.01)
+
+
+if hasattr(os, "register_at_fork"):
+    # Calls of the parent are not made in its child, which would wait for them for ever.
+    os.register_at_fork(after_in_child=_at_work.clear)
