@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import lightgbm
@@ -39,14 +40,19 @@ def fit_lightgbm(data: RankingDataset, trees: int, leaves: int, threads: int) ->
 CONTESTANTS = {"native": fit_native, "lightgbm": fit_lightgbm}
 
 
+def grown_by(call: Callable[[], object]) -> int:
+    """Bytes by which the peak of this process's resident memory exceeds what it holds before the call."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    call()
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(peak.split()[1]) * 1024 - before
+
+
 def growth(name: str, n_queries: int, answer: multiprocessing.Queue[float]) -> None:
     data, few = make_letor(n_queries, random_state=0), make_letor(20, random_state=1)
     CONTESTANTS[name](few, 1, 7, 2)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    CONTESTANTS[name](data, 10, 63, 2)
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-    answer.put(int(peak.split()[1]) * 1024 - before)
+    answer.put(grown_by(lambda: CONTESTANTS[name](data, 10, 63, 2)))
 
 
 def main() -> None:
