@@ -2,21 +2,24 @@
 
     python benchmarks/blend_quality.py peers MQ2008-FOLDER|FILE... [--models auto,lightgbm] [--tune 8]
     python benchmarks/blend_quality.py weights [FILE...]
+    python benchmarks/blend_quality.py members [FILE...]
 
 "peers" fits every model on the training queries of each fold; the validation queries tune and stop the peers,
 and AutoRanker learns from them too. Test queries are looked at once. A file is split into five folds of
 queries. "weights" compares the weights that `EnsembleRanker(weights="search")` finds with equal ones, on many
-small data sets, generated and real: the difference must not be negative on average.
+small data sets, generated and real: the difference must not be negative on average. "members" compares
+AutoRanker, with 30 fits, on the same sets with each of its members.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from lambdamart_kit import EnsembleRanker, LambdaMART, LinearRanker, NeuralRanker
+from lambdamart_kit import AutoRanker, EnsembleRanker, LambdaMART, LinearRanker, NeuralRanker
 from lambdamart_kit.bench import compare
 from lambdamart_kit.bench.render import to_markdown
 from lambdamart_kit.cli.output import progress_bar
@@ -64,6 +67,14 @@ def small_sets(files: list[str]) -> list[tuple[str, RankingDataset]]:
     return found
 
 
+def halves(files: list[str]) -> Iterator[tuple[int, str, RankingDataset, RankingDataset]]:
+    """Number and name of each small set, its queries to learn from and those to measure on."""
+    for number, (name, rows) in enumerate(small_sets(files)):
+        drawn = np.random.default_rng(number).permutation(rows.queries.n_queries)
+        n_train = min(TRAINING_QUERIES, len(drawn) // 2)
+        yield number, name, rows.select(np.sort(drawn[:n_train])), rows.select(np.sort(drawn[n_train:]))
+
+
 def members(seed: int) -> list[tuple[str, object]]:
     """Between two and five of these, good ones and bad ones."""
     small = {"n_estimators": 40, "num_leaves": 7, "n_jobs": 1, "random_state": seed}
@@ -82,11 +93,7 @@ def weights(options: argparse.Namespace) -> None:
     """Print the difference of search and equal weights on queries that neither has seen."""
     differences = []
     best_members = []
-    for number, (name, rows) in enumerate(small_sets(options.data)):
-        drawn = np.random.default_rng(number).permutation(rows.queries.n_queries)
-        n_train = min(TRAINING_QUERIES, len(drawn) // 2)
-        train = rows.select(np.sort(drawn[:n_train]))
-        test = rows.select(np.sort(drawn[n_train:]))
+    for number, name, train, test in halves(options.data):
         blend = EnsembleRanker(members(number), weights="search", random_state=0)
         blend.fit(train.X, train.y, qid=train.qid)
         scores = np.column_stack([member.predict(test.X) for member in blend.estimators_]) / blend.scales_
@@ -108,15 +115,35 @@ def weights(options: argparse.Namespace) -> None:
     )
 
 
+def against_members(options: argparse.Namespace) -> None:
+    """Print what AutoRanker is ahead of each of its members, and of the best one in hindsight."""
+    gains: dict[str, list[float]] = {}
+    for _, name, train, test in halves(options.data):
+        blend = AutoRanker("fits=30", n_jobs=1, random_state=0).fit(train.X, train.y, qid=train.qid)
+        whole = ndcg(test.y, blend.predict(test.X), test.qid, k=10)
+        single = {
+            member.name: ndcg(test.y, member.scores(test.X), test.qid, k=10) for member in blend.members_
+        }
+        best = max(single, key=lambda member: single[member])
+        for member in single:
+            gains.setdefault(member, []).append(whole - single[member])
+        gains.setdefault("the best one of each set", []).append(whole - single[best])
+        print(f"{name:28s} blend {whole:.4f}, best member {single[best]:.4f} ({best})", flush=True)
+    print("\n| member | sets | blend less it | standard error |\n|---|---|---|---|")
+    for member, of_sets in gains.items():
+        error = np.std(of_sets, ddof=1) / np.sqrt(len(of_sets))
+        print(f"| {member} | {len(of_sets)} | {np.mean(of_sets):+.4f} | {error:.4f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("peers", "weights"))
+    parser.add_argument("what", choices=("peers", "weights", "members"))
     parser.add_argument("data", nargs="*", help="folders of folds, or files")
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--tune", type=int, default=8, help="settings a peer and fold")
     parser.add_argument("--out", type=Path, help="keep runs here and continue from them")
     options = parser.parse_args()
-    {"peers": peers, "weights": weights}[options.what](options)
+    {"peers": peers, "weights": weights, "members": against_members}[options.what](options)
 
 
 if __name__ == "__main__":
