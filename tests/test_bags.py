@@ -20,6 +20,7 @@ from lambdamart_kit import (
     NeuralRanker,
     XGBoostRanker,
 )
+from lambdamart_kit.core.ordered_rows import order_rows
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.datasets import make_letor
 from lambdamart_kit.metrics import ndcg
@@ -85,7 +86,7 @@ def test_a_bag_is_a_fit_on_the_drawn_queries_with_their_weights(fitted):
     # The slow version: sort rows as every fit does, bin all of them once, and grow each bag on its own rows.
     ranker = fitted["native"]
     ids, query_of_row = np.unique(QID, return_inverse=True)
-    rows = lk.rankers.base.order_rows(X, Y, QID, None)
+    rows = order_rows(X, Y, QID, None)
     ordered = X[rows.order]
     binned = BinMapper.fit(ordered, rows.queries).transform(ordered)
     test = binned.mapper.transform(X_TEST)

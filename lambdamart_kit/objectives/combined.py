@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lambdamart_kit.core.gains import check_choice, check_relevance
 from lambdamart_kit.core.queries import Queries
-from lambdamart_kit.core.typing import Array, ArrayLike, Float32Array, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, FloatArray
 from lambdamart_kit.objectives.balance import Balance
 from lambdamart_kit.objectives.base import (
     Bound,
-    CallSeeds,
     Objective,
-    go_on_after,
     names_rows,
-    refusal_of_document_weight,
     takes_signed_labels,
     weighs_documents,
 )
-from lambdamart_kit.objectives.mean_ndcg import MeanNDCG, alike, levels_of
-from lambdamart_kit.objectives.pairwise import LambdaNDCG
+from lambdamart_kit.objectives.bound_goals import ScaledGoals, bind_goal, goal_columns
+from lambdamart_kit.objectives.mean_ndcg import alike
 from lambdamart_kit.objectives.registry import resolve_objective
 
 MIXING = ("gains", "gradients", "labels")
@@ -287,7 +284,7 @@ class Combined:
                 )
         mixing = self._mixing_of(members)
         for at in np.flatnonzero(in_use):
-            bound = _bind(members[at], labels[:, at], queries, sample_weight, document_weight, n_threads)
+            bound = bind_goal(members[at], labels[:, at], queries, sample_weight, document_weight, n_threads)
             gradient = bound.gradient_hessian(zero)[0].astype(np.float64)
             scales[at] = np.sqrt(np.mean(gradient**2))
             if not scales[at] > 0:
@@ -295,7 +292,7 @@ class Combined:
                     f"'y' must teach something for every goal: where all scores are equal, the objective of "
                     f"{self.names[at]!r} has no gradient; check its labels, or give it the weight 0"
                 )
-        return ScaledGoals(self, members, scales, Balance(weights, bounds), mixing)
+        return ScaledGoals(members, scales, Balance(weights, bounds), mixing, self.random_state)
 
     def _mixing_of(self, members: Sequence[Objective]) -> str:
         """How goals are mixed, as asked for or by default."""
@@ -306,176 +303,6 @@ class Combined:
                 f"but the gain; got {', '.join(map(str, members))}; use mixing='gradients'"
             )
         return self.mixing or ("gains" if fits else "gradients")
-
-
-@dataclass(frozen=True, eq=False)
-class ScaledGoals:
-    """Goals of one fit: their scales are known, and all that is bound shares the multipliers.
-
-    Attributes
-    ----------
-    goals : Combined
-    members : tuple of Objective
-    scales : (n_goals,) float64
-        Root mean square of each goal's gradient at scores of 0; 1 for goals that are not in use.
-    balance : Balance
-    mixing : str
-    """
-
-    goals: Combined
-    members: tuple[Objective, ...]
-    scales: FloatArray
-    balance: Balance
-    mixing: str
-
-    @property
-    def weighs_documents(self) -> bool:
-        """Whether `bind` takes a weight of each document."""
-        return self.goals.weighs_documents
-
-    def bind(
-        self,
-        y: ArrayLike,
-        queries: Queries,
-        sample_weight: ArrayLike | None = None,
-        *,
-        document_weight: ArrayLike | None = None,
-        n_threads: int | None = None,
-    ) -> Bound:
-        """Bind to some of the queries; see `Combined.bind`."""
-        labels = goal_columns(y, len(self.members))
-        if self.mixing == "gains":
-            table, number = levels_of(labels)
-            members = cast(tuple[LambdaNDCG, ...], self.members)
-
-            def bind(shares: FloatArray) -> Bound:
-                mean = MeanNDCG.of(members, table, shares)
-                return _bind(mean, number, queries, sample_weight, document_weight, n_threads)
-
-            return BoundMean(bind, self.balance)
-        bounds = [
-            _bind(member, labels[:, at], queries, sample_weight, document_weight, n_threads)
-            for at, member in enumerate(self.members)
-        ]
-        by_label = self.mixing == "labels"
-        return BoundGoals(
-            bounds, self.scales, self.balance, queries if by_label else None, self.goals.random_state
-        )
-
-
-class BoundGoals(CallSeeds):
-    """Goals bound to labels and queries.
-
-    Parameters
-    ----------
-    bounds : sequence of Bound
-        One a goal.
-    scales : (n_goals,) float64
-    balance : Balance
-        Has the share of each goal, which may change from call to call.
-    draws : Queries or None
-        With these, each query draws one goal at every call; None mixes the gradients of all.
-    random_state : int
-        Seed of the draws.
-    """
-
-    def __init__(
-        self,
-        bounds: Sequence[Bound],
-        scales: FloatArray,
-        balance: Balance,
-        draws: Queries | None,
-        random_state: int,
-    ) -> None:
-        super().__init__(random_state)
-        self.balance = balance
-        self._bounds = bounds
-        self._scales = scales
-        self._draws = draws
-
-    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian at `scores`, ordered rows."""
-        shares = self.balance.shares
-        factors = float(shares @ self._scales) / self._scales
-        goal_of_row = self._draw(shares)
-        gradient = np.zeros(len(scores))
-        hessian = np.zeros(len(scores))
-        for goal, bound in enumerate(self._bounds):
-            # Members draw from streams of their own, so each must count its calls, needed or not.
-            if shares[goal] == 0:
-                go_on_after(1, bound)
-                continue
-            slope, curvature = bound.gradient_hessian(scores)
-            part = shares[goal] if goal_of_row is None else goal_of_row == goal
-            gradient += part * factors[goal] * slope
-            hessian += part * factors[goal] * curvature
-        return gradient.astype(np.float32), hessian.astype(np.float32)
-
-    def _draw(self, shares: FloatArray) -> Array | None:
-        """The goal of each row's query in this call."""
-        seed = self.next_seed()
-        if self._draws is None:
-            return None
-        drawn = np.random.default_rng(int(seed)).random(self._draws.n_queries)
-        # Shares sum to 1 but for rounding, and the last goal may have none: the end is cut off, not searched.
-        goals = np.searchsorted(np.cumsum(shares)[:-1], drawn, side="right")
-        last = int(np.flatnonzero(shares)[-1])
-        return np.minimum(goals, last)[self._draws.query_of_ordered_row]
-
-    def skip_calls(self, n_calls: int) -> None:
-        """Count `n_calls` gradients as taken, of all goals."""
-        super().skip_calls(n_calls)
-        for bound in self._bounds:
-            go_on_after(n_calls, bound)
-
-
-class BoundMean:
-    """The weighted mean of several NDCGs, bound anew when the shares of the goals have changed.
-
-    Parameters
-    ----------
-    bind : callable
-        Takes the shares.
-    balance : Balance
-    """
-
-    def __init__(self, bind: Callable[[FloatArray], Bound], balance: Balance) -> None:
-        self.balance = balance
-        self._bind = bind
-        self._shares = balance.shares
-        self._bound = bind(balance.shares)
-        self._calls = 0
-
-    def gradient_hessian(self, scores: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian at `scores`, ordered rows; the next call overwrites them."""
-        if not np.array_equal(self._shares, self.balance.shares):
-            self._shares = self.balance.shares
-            self._bound = self._bind(self._shares)
-            go_on_after(self._calls, self._bound)
-        self._calls += 1
-        return self._bound.gradient_hessian(scores)
-
-    def skip_calls(self, n_calls: int) -> None:
-        """Count `n_calls` gradients as taken."""
-        self._calls += n_calls
-        go_on_after(n_calls, self._bound)
-
-
-def goal_columns(y: ArrayLike, n_goals: int, *, name: str = "y") -> Array:
-    """Labels of several goals as an array with a column each; contents are not checked.
-
-    Raises
-    ------
-    ValueError
-        If there is not one column for each goal.
-    """
-    labels = np.asarray(y)
-    if labels.ndim != 2 or labels.shape[1] != n_goals:
-        raise ValueError(
-            f"{name!r} must hold a column of labels for each of the {n_goals} goals: expected shape "
-            f"(n_samples, {n_goals}), got {labels.shape}; numpy.column_stack puts columns side by side"
-        )
-    return labels
 
 
 def check_goal_labels(y: ArrayLike, goals: Combined, *, name: str = "y") -> FloatArray:
@@ -507,20 +334,6 @@ def check_goal_labels(y: ArrayLike, goals: Combined, *, name: str = "y") -> Floa
         for at, (goal, signed) in enumerate(zip(goals.names, goals.takes_signed()))
     ]
     return np.column_stack(checked)
-
-
-def _bind(
-    member: Objective,
-    labels: Array,
-    queries: Queries,
-    sample_weight: ArrayLike | None,
-    document_weight: ArrayLike | None,
-    n_threads: int | None,
-) -> Bound:
-    if document_weight is not None and not weighs_documents(member):
-        raise ValueError(refusal_of_document_weight(member))
-    weighing: dict[str, Any] = {} if document_weight is None else {"document_weight": document_weight}
-    return member.bind(labels, queries, sample_weight, **weighing, n_threads=n_threads)
 
 
 def _check_goals(objectives: Any) -> None:

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import RegressorTags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
-from lambdamart_kit.core.ordered_rows import OrderedRows, order_rows
+from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.query_traces import QueryTraces, measured_queries
 from lambdamart_kit.core.rows import is_sparse
@@ -25,11 +25,7 @@ from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.explain.mixin import CanExplain
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric
-from lambdamart_kit.objectives import Combined, takes_signed_labels
 from lambdamart_kit.objectives.combined import check_goal_labels
-from lambdamart_kit.rankers.binding import EARLY_STOPPING_NEEDS_QUERIES, named_objective, split_queries
-from lambdamart_kit.rankers.columns.categories import plain_frame
-from lambdamart_kit.rankers.columns.checking import HasColumns
 from lambdamart_kit.rankers.reporting import CanReport
 from lambdamart_kit.rankers.savable import CanSave
 from lambdamart_kit.rankers.steering.arguments import (
@@ -39,14 +35,13 @@ from lambdamart_kit.rankers.steering.arguments import (
     warn_of_leaks,
 )
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
-from lambdamart_kit.rankers.steering.given import ROW_ALIGNED, FitInput, HeldOutInput, held_out_inputs
+from lambdamart_kit.rankers.steering.given import ROW_ALIGNED, FitInput, held_out_inputs
 from lambdamart_kit.rankers.steering.goals import GoalMetrics
+from lambdamart_kit.rankers.steering.preparing import PreparesRows
 from lambdamart_kit.rankers.steering.starting_scores import from_start
 from lambdamart_kit.rankers.steering.tracking import logged_to_mlflow
-from lambdamart_kit.rankers.steering.training_set import HeldOutRows, TrainingSet
-from lambdamart_kit.runtime.randomness import make_rng
+from lambdamart_kit.rankers.steering.training_set import TrainingSet
 from lambdamart_kit.runtime.rollback import unchanged_on_failure
-from lambdamart_kit.runtime.threads import resolve_n_jobs
 
 WEIGHS_DOCUMENTS = (
     "LambdaMART, NeuralRanker and LinearRanker can weigh documents, with the objectives 'pairwise', 'ndcg', "
@@ -62,15 +57,15 @@ def _parameter_names(ranker: type[BaseRanker]) -> tuple[str, ...]:
     return tuple(super(BaseRanker, ranker)._get_param_names())  # type: ignore[misc]
 
 
-class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEstimator, ABC):
+class BaseRanker(CanSave, CanExport, CanExplain, CanReport, PreparesRows, BaseEstimator, ABC):
     """A scikit-learn estimator that scores the rows of each query.
 
     A subclass assigns its parameters in ``__init__``, fits ordered rows in `_fit_ordered` and scores rows in
     `_predict_rows`. To be saved it also says in `_files` and `_restore` what its model consists of. The base
-    class adds query order, held-out queries, ``score``, metadata routing and saving; `HasColumns` adds
-    validation of X and support of pandas. They read the parameters ``early_stopping_rounds``,
-    ``validation_fraction``, ``eval_metric``, ``categorical_features``, ``random_state`` and ``n_jobs`` if
-    the subclass has them.
+    class adds ``score``, metadata routing and saving; `PreparesRows` adds query order and held-out queries,
+    and `HasColumns` validation of X and support of pandas. They read the parameters
+    ``early_stopping_rounds``, ``validation_fraction``, ``eval_metric``, ``categorical_features``,
+    ``random_state`` and ``n_jobs`` if the subclass has them.
 
     Code that brings rows in another way than `fit` (from files, or on a cluster) uses the **training seam**:
     the public methods `take_columns`, `training_features`, `hold_out`, `fit_rows` and `find_metric`. Code
@@ -266,50 +261,9 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
     def _keep_estimates(self, train: OrderedRows) -> None:
         """Keep the propensities that were estimated during the fit. Here there are none."""
 
-    def _continues(self) -> bool:
-        """Whether a fit goes on from the one before."""
-        return bool(getattr(self, "warm_start", False)) and hasattr(self, "fit_times_")
-
-    def _training_rows(self, given: FitInput) -> OrderedRows:
-        """The training rows, checked and in canonical order."""
-        X = plain_frame(given.X)
-        continues = self._continues()
-        if not continues:
-            self._learn_categories(X)
-        checked = self.training_features(X)
-        validate_data(self, X, given.y, skip_check_array=True, reset=not continues)
-        rows = self._order_rows(checked, given)
-        self.n_queries_in_ = rows.queries.n_queries
-        self.single_query_ = given.has_one_query
-        return rows
-
-    def _order_rows(self, checked: Features, given: FitInput | HeldOutInput, suffix: str = "") -> OrderedRows:
-        """Rows with checked features in canonical order, with the labels of all goals."""
-        y = given.y
-        signed = self._takes_signed_labels()
-        goals = self._goals()
-        labels = None
-        if goals is not None:
-            labels = check_goal_labels(y, goals, name=f"y{suffix}")
-            y = labels[:, 0]
-            signed = goals.takes_signed()[0]
-        n_threads = self._n_threads()
-        return order_rows(
-            checked, y, **given.aligned(), n_threads=n_threads, suffix=suffix, signed=signed, goals=labels
-        )
-
-    def _goals(self) -> Combined | None:
-        """The several goals of the objective, if it has them."""
-        found = getattr(self, "objective", None)
-        return found if isinstance(found, Combined) else None
-
     def _weighs_documents(self) -> bool:
         """Whether the ranker and its objective can use `document_weight`."""
         return False
-
-    def _takes_signed_labels(self) -> bool:
-        """Whether labels may be negative, because the objective only compares them."""
-        return takes_signed_labels(named_objective(getattr(self, "objective", None)))
 
     def _warn_single_query(self) -> None:
         warnings.warn(
@@ -319,36 +273,6 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             UserWarning,
             stacklevel=4,
         )
-
-    def _hold_out(self, rows: OrderedRows, given: FitInput) -> TrainingSet:
-        """Training and held-out rows; the latter are those given, else a share of the queries, else none."""
-        with_positions = [part.position is not None for part in given.held_out]
-        if any(with_positions) and rows.position is None:
-            raise ValueError("'position_val' must be given with 'X_val' and 'position' only")
-        if not given.held_out:
-            data = self.hold_out(rows)
-        else:
-            trained = None if given.has_one_query else QueryTraces.of(rows.queries)
-            held_out = [self._held_out_rows(part, rows, trained) for part in given.held_out]
-            data = TrainingSet(rows, tuple(held_out))
-        return replace(data, init_model=given.init_model)
-
-    def _held_out_rows(
-        self, part: HeldOutInput, train: OrderedRows, trained: QueryTraces | None
-    ) -> HeldOutRows:
-        """One set of held-out rows, checked; it warns if training queries are among them in part."""
-        name = f"X{part.suffix}"
-        checked = self._known_features(part.X, name=name)
-        if (part.init_score is None) != (train.init_score is None):
-            given = "'init_score' was" if part.init_score is None else "'init_score' was not"
-            raise ValueError(
-                f"'init_score{part.suffix}' must be given with 'init_score' and only then, so that held-out "
-                f"rows are scored as training rows are; {given} given"
-            )
-        rows = self._order_rows(checked, part, part.suffix)
-        if part.qid is not None and trained is not None:
-            trained.warn_if_cut(rows.queries, measured=repr(name), stacklevel=6)
-        return HeldOutRows(part.name, rows)
 
     def _eval_sets(self, data: TrainingSet, watch: Stopwatch) -> list[EvalSet]:
         """The held-out rows with the eval metrics bound to them; an error if no query counts."""
@@ -361,38 +285,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, HasColumns, BaseEsti
             goals=self._goals(),
         )
 
-    def _rng(self) -> np.random.Generator:
-        return make_rng(self.random_state)
-
-    def _n_threads(self) -> int:
-        return resolve_n_jobs(getattr(self, "n_jobs", None))
-
     # ---------------------------------------------------------------------------------- the training seam
-
-    def hold_out(self, rows: OrderedRows) -> TrainingSet:
-        """Training rows, and the queries that `validation_fraction` asks to hold out.
-
-        Parameters
-        ----------
-        rows : OrderedRows
-            Checked rows in canonical order.
-
-        Returns
-        -------
-        TrainingSet
-            Rows to train on, and rows that are held out, if any.
-
-        Raises
-        ------
-        ValueError
-            If 'early_stopping_rounds' is set and nothing is held out.
-        """
-        fraction = getattr(self, "validation_fraction", None)
-        if fraction is not None:
-            return TrainingSet.of(*split_queries(rows, fraction, self._rng()))
-        if getattr(self, "early_stopping_rounds", None) is not None:
-            raise ValueError(EARLY_STOPPING_NEEDS_QUERIES)
-        return TrainingSet.of(rows)
 
     def fit_rows(self, data: TrainingSet, watch: Stopwatch) -> Self:
         """Fit on checked rows in canonical order; `columns` must be known.

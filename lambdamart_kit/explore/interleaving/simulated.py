@@ -9,14 +9,9 @@ import numpy as np
 
 from lambdamart_kit.core.gains import Gain, check_count
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState
+from lambdamart_kit.datasets.click_models import ClickModel, PositionBased, TrustBias, perception
 from lambdamart_kit.datasets.dataset import RankingDataset
-from lambdamart_kit.datasets.simulated_clicks import (
-    ClickModel,
-    PositionBased,
-    TrustBias,
-    perception,
-    relative_gains,
-)
+from lambdamart_kit.datasets.simulated_clicks import relative_gains
 from lambdamart_kit.explore.interleaving.merged import Interleaving
 from lambdamart_kit.explore.interleaving.registry import as_interleaving
 
