@@ -29,7 +29,8 @@ from lambdamart_kit import LambdaMART, XGBoostRanker
 from lambdamart_kit.datasets import make_letor, read_letor
 from lambdamart_kit.metrics import ndcg
 from lambdamart_kit.rankers import load_ranker
-from serving import alternating, paired_ratio, score_each
+from pairing import in_turn
+from serving import paired_ratio, score_each
 
 TOLERANCE = 5e-4
 
@@ -70,7 +71,7 @@ def report(
     if native:
         booster = ranker.booster_
         calls["lightgbm"] = lambda: booster.predict(test.X, raw_score=True, num_threads=1)
-    times = alternating(calls, repeats)
+    times = in_turn(calls, repeats, clock=time.process_time)
     for key, values in times.items():
         print(f"  {key:20} {np.median(values) / len(test.X) * 1e6:7.3f} us a row")
     gain = paired_ratio(times["all trees"], times["compressed"])
@@ -82,12 +83,13 @@ def report(
             f"all trees {paired_ratio(times['lightgbm'], times['all trees'])}"
         )
     queries = [test.X[test.qid == q][:100].copy() for q in np.unique(test.qid)[:100]]
-    single = alternating(
+    single = in_turn(
         {
             "all trees": score_each(ranker.predict, queries),
             "compressed": score_each(lambda q: small.predict(q, qid=0), queries),
         },
         repeats,
+        clock=time.process_time,
     )
     for key, values in single.items():
         print(f"  single queries, {key:12} {np.median(values) / len(queries) * 1e3:7.3f} ms")
@@ -278,8 +280,8 @@ def operations(options: argparse.Namespace) -> None:
     lines, times = [], []
     for n in (1, 2, 4, 8, 16, 32, 64, 128, len(trees)):
         forest = Forest.of_trees(trees[:n])
-        found = alternating({"": lambda f=forest, n=n: [f.predict(X, 0, n) for _ in range(5)]}, 9)
-        taken = found[""].min() / 5
+        calls = {"": lambda f=forest, n=n: [f.predict(X, 0, n) for _ in range(5)]}
+        taken = min(in_turn(calls, 9, clock=time.process_time)[""]) / 5
         lines.append((1.0, len(forest.codes.thresholds), forest.trees.node_ptr[-1] + n))
         times.append(taken / len(X) * 1e9)
         print(

@@ -21,7 +21,7 @@ import datetime
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -47,23 +47,10 @@ class Timed:
     singles: list[np.ndarray]
 
 
-def alternating(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
-    """Processor seconds of each call, taken in turn, every second round backwards."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for number in range(repeats):
-        for name in list(calls)[:: 1 if number % 2 == 0 else -1]:
-            started = time.process_time()
-            calls[name]()
-            taken[name].append(time.process_time() - started)
-    return {name: np.array(values) for name, values in taken.items()}
-
-
-def paired_ratio(slow: np.ndarray, fast: np.ndarray) -> str:
-    """Median of the ratios of one round each, and their range."""
-    pairs = slow / fast
-    return f"{np.median(pairs):.1f} ({pairs.min():.1f} to {pairs.max():.1f})"
+def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
+    """Median of the ratios of one turn each, and their range."""
+    ratios = np.divide(slow, fast)
+    return f"{np.median(ratios):.1f} ({ratios.min():.1f} to {ratios.max():.1f})"
 
 
 def score_each(predict: Callable, queries: list[np.ndarray]) -> Callable[[], None]:
@@ -92,13 +79,15 @@ def pairs(path: Path, X: np.ndarray, options: argparse.Namespace) -> None:
         f"{datetime.date.today()}, one thread, lightgbm {lightgbm.__version__}; {len(X):,} rows x 136, {n} "
     )
     print(f"trees of {options.leaves} leaves; processor seconds, medians of {options.pairs}, equal scores")
-    batch = alternating({k: lambda f=f: f(X) for k, f in contestants.items()}, options.pairs)
-    single = alternating({k: score_each(f, queries) for k, f in contestants.items()}, options.pairs)
+    batches = {name: partial(predict, X) for name, predict in contestants.items()}
+    singles = {name: score_each(predict, queries) for name, predict in contestants.items()}
+    batch = in_turn(batches, options.pairs, clock=time.process_time)
+    single = in_turn(singles, options.pairs, clock=time.process_time)
     for name in contestants:
         print(
             f"{name:26} {np.median(batch[name]) / len(X) * 1e6:7.3f} us a row, LightGBM takes "
             f"{paired_ratio(batch['lightgbm'], batch[name])} times that; a query "
-            f"{np.median(single[name]) * 10:6.3f} ms, best {single[name].min() * 10:6.3f}, LightGBM "
+            f"{np.median(single[name]) * 10:6.3f} ms, best {min(single[name]) * 10:6.3f}, LightGBM "
             f"{paired_ratio(single['lightgbm'], single[name])} times"
         )
 
