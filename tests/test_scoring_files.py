@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lambdamart_kit.cli.app import app
 from lambdamart_kit.datasets import make_letor, write_letor
+from lambdamart_kit.files.chunk import Chunk, Columns, whole_queries
+from lambdamart_kit.files.row_files import RowFiles
 from lambdamart_kit.files.scoring import score_files
 from lambdamart_kit.rankers import LambdaMART
 
@@ -95,3 +99,71 @@ def test_the_commands(folder, data, ranker, suffix):
             app([str(a) for a in command])
         assert not exit.value.code
     assert np.array_equal(pd.read_parquet(folder / "out.parquet").score, ranker.predict(data.X))
+
+
+# ----------------------------------------------------------------------------------------------- early exits
+
+
+@pytest.fixture(scope="module")
+def compressed(data):
+    """A ranker with exits, of more trees, so that where documents stop makes a difference."""
+    other = make_letor(n_queries=300, mean_documents=60, random_state=1)
+    ranker = LambdaMART(n_estimators=40, random_state=0, n_jobs=1).fit(data.X, data.y, data.qid)
+    found = ranker.compress(other.X, other.qid, y=other.y, tolerance=0.01)
+    assert found.stops_early
+    assert not ranker.stops_early
+    return found
+
+
+@pytest.mark.parametrize("source", ["rows.parquet", "rows.csv", "rows.txt"])
+def test_documents_stop_early_where_files_have_query_ids(folder, data, compressed, source):
+    """Chunks end within queries, which are put together again."""
+    sizes = [len(chunk.X) for chunk in RowFiles(folder / source, Columns(required=False)).chunks(136)]
+    ends = set(np.cumsum(sizes[:-1]).tolist())
+    assert ends - set(np.flatnonzero(np.diff(data.qid)) + 1)
+    expected = compressed.predict(data.X, qid=data.qid)
+    assert not np.array_equal(expected, compressed.predict(data.X))
+    assert score_files(compressed, folder / source, folder / "out.txt") == len(data)
+    assert np.array_equal(np.loadtxt(folder / "out.txt"), expected)
+
+
+def test_without_query_ids_rows_go_through_all_trees(folder, data, compressed):
+    data.to_frame().drop(columns="qid").to_parquet(folder / "none.parquet", index=False)
+    score_files(compressed, folder / "none.parquet", folder / "out.txt")
+    assert np.array_equal(np.loadtxt(folder / "out.txt"), compressed.predict(data.X))
+
+
+def test_rows_of_a_query_that_stand_apart(folder, data, compressed):
+    """Each run is a query of its own, whatever the chunks, and a warning says so."""
+    order = np.concatenate([np.arange(0, len(data), 2), np.arange(1, len(data), 2)])
+    data.to_frame().iloc[order].to_parquet(folder / "apart.parquet", index=False)
+    run = np.cumsum(np.diff(data.qid[order], prepend=-1) != 0)
+    with pytest.warns(UserWarning, match=r"apart\.parquet: rows of one query do not stand together"):
+        score_files(compressed, folder / "apart.parquet", folder / "out.txt")
+    assert np.array_equal(np.loadtxt(folder / "out.txt"), compressed.predict(data.X[order], qid=run))
+
+
+def test_the_command_uses_early_exits(folder, data, compressed):
+    compressed.save(folder / "small.lmk")
+    with pytest.raises(SystemExit) as exit:
+        app([str(a) for a in ("predict", folder / "small.lmk", folder / "rows.txt", "--out", folder / "out")])
+    assert not exit.value.code
+    assert np.array_equal(np.loadtxt(folder / "out"), compressed.predict(data.X, qid=data.qid))
+
+
+def test_queries_longer_than_a_chunk_and_of_two_files():
+    def chunk(path, qid):
+        X = np.zeros((len(qid), 1), dtype=np.float32)
+        return Chunk(Path(path), X, None, np.array(qid, dtype=int), None, None, 10 * len(qid))
+
+    given = [[1, 1], [1], [2, 3, 3], [3], [4], [], [4, 5]]
+    chunks = [*(chunk("a", ids) for ids in given), chunk("b", [5, 6])]
+    found = list(whole_queries(chunks))
+    assert [(part.path.name, part.qid.tolist(), part.n_bytes) for part in found if len(part.X)] == [
+        ("a", [1, 1, 1, 2], 40),
+        ("a", [3, 3, 3], 30),
+        ("a", [4, 4], 20),
+        ("a", [5], 10),
+        ("b", [5], 10),
+        ("b", [6], 10),
+    ]

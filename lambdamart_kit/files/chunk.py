@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from lambdamart_kit.core.queries import run_starts
 from lambdamart_kit.core.typing import Array, FloatArray
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -48,6 +49,68 @@ class Chunk:
     sample_weight: FloatArray | None
     docid: Array | None
     n_bytes: int
+
+    def split(self, row: int) -> tuple[Chunk, Chunk]:
+        """The rows before `row`, and the others; each has its share of the bytes."""
+        n_bytes = self.n_bytes * row // len(self.X)
+        first = {name: part[:row] for name, part in self._by_row().items()}
+        rest = {name: part[row:] for name, part in self._by_row().items()}
+        return replace(self, n_bytes=n_bytes, **first), replace(self, n_bytes=self.n_bytes - n_bytes, **rest)
+
+    def _by_row(self) -> dict[str, Any]:
+        """What the chunk has of each row, by the name of the attribute."""
+        names = ("X", "y", "qid", "sample_weight", "docid")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def joined(parts: Sequence[Array | None]) -> Array | None:
+    """Arrays one after the other; None if any chunk has none."""
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if len(present) == len(parts) else None
+
+
+def whole_queries(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The same rows in chunks that end where a query does: rows of one id that stand together in one file.
+
+    Parameters
+    ----------
+    chunks : iterable of Chunk
+        Rows in order; all of one width.
+
+    Yields
+    ------
+    Chunk
+        Those of a file without query ids as they came.
+    """
+    held: list[Chunk] = []  # the query at the end of the last chunk, which may go on in the next one
+    for chunk in chunks:
+        if held and (held[0].path != chunk.path or chunk.qid is None):
+            yield _stacked(held)
+            held = []
+        if chunk.qid is None or not len(chunk.qid):
+            yield chunk
+            continue
+        last = int(run_starts(chunk.qid)[-1])
+        # Chunks of a table of text may differ in the type of their ids, as 7 and "7" do.
+        if last == 0 and (not held or str(held[-1].qid[-1]) == str(chunk.qid[0])):  # type: ignore[index]
+            held.append(chunk)
+            continue
+        done, open_query = chunk.split(last)
+        yield _stacked([*held, done])
+        held = [open_query]
+    if held:
+        yield _stacked(held)
+
+
+def _stacked(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks of one file as one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    rows: dict[str, Any] = {
+        name: joined([getattr(chunk, name) for chunk in chunks])
+        for name in ("X", "y", "qid", "sample_weight", "docid")
+    }
+    return Chunk(chunks[0].path, **rows, n_bytes=sum(chunk.n_bytes for chunk in chunks))
 
 
 @dataclass(frozen=True)

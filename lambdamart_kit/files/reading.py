@@ -14,7 +14,7 @@ from lambdamart_kit.datasets.dataset import RankingDataset
 from lambdamart_kit.datasets.letor.cache import Cache
 from lambdamart_kit.datasets.letor.files import read_letor
 from lambdamart_kit.files.checks import refuse_overwriting
-from lambdamart_kit.files.chunk import LARGEST, Columns, refuse_weight, stack
+from lambdamart_kit.files.chunk import LARGEST, Columns, joined, refuse_weight, stack
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.row_files import Files, RowFiles, find_files
 
@@ -134,10 +134,10 @@ def _read_chunks(
     widest = max(chunk.X.shape[1] for chunk in chunks)
     width = widest if n_features is None or opened.feature_names is not None else n_features
     X = stack([chunk.X for chunk in chunks], width)
-    y = _joined([chunk.y for chunk in chunks])
-    qid = _joined([chunk.qid for chunk in chunks])
-    docid = _joined([chunk.docid for chunk in chunks])
-    weight = _joined([chunk.sample_weight for chunk in chunks])
+    y = joined([chunk.y for chunk in chunks])
+    qid = joined([chunk.qid for chunk in chunks])
+    docid = joined([chunk.docid for chunk in chunks])
+    weight = joined([chunk.sample_weight for chunk in chunks])
     labels = np.full(len(X), np.nan) if y is None else y
     ids = np.zeros(len(X), dtype=np.int64) if qid is None else qid
     of_documents = None if docid is None else docid.astype(str)
@@ -213,9 +213,3 @@ def convert(
         data = read_rows(paths, columns, n_jobs=n_jobs)
     write_rows(data, target)
     return data
-
-
-def _joined(parts: list[Array | None]) -> Array | None:
-    """Arrays one after the other; None if any chunk has none."""
-    present = [part for part in parts if part is not None]
-    return np.concatenate(present) if len(present) == len(parts) else None

@@ -13,9 +13,10 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from lambdamart_kit.core.queries import run_starts
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.datasets.letor.writing import compressed_file
-from lambdamart_kit.files.chunk import Chunk, Columns, LetorRules
+from lambdamart_kit.files.chunk import Chunk, Columns, LetorRules, whole_queries
 from lambdamart_kit.files.formats import FORMATS, kind_of
 from lambdamart_kit.files.paths import format_suffix
 from lambdamart_kit.files.row_files import Files, RowFiles, find_files
@@ -43,6 +44,9 @@ def score_files(
     progress: bool = False,
 ) -> int:
     """Score the rows of files and write the scores, in the order of the rows.
+
+    A ranker that ``compress`` made lets documents stop early where the files have query ids. A query is then
+    what stands together in one file: rows of the same id further down are another one.
 
     Parameters
     ----------
@@ -165,19 +169,57 @@ def _score(ranker: Scorer, files: RowFiles, out: Path | None, advance: Callable[
     with _writer(out) as write, warnings.catch_warnings():
         # Columns were found by name, or have none here: either way they are in the order of the fit.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-        for chunk in files.chunks(ranker.n_features_in_):
+        chunks = files.chunks(ranker.n_features_in_)
+        by_query = _ByQuery(ranker) if getattr(ranker, "stops_early", False) else None
+        for chunk in chunks if by_query is None else whole_queries(chunks):
             if np.isinf(chunk.X).any():
                 raise ValueError(
                     f"{chunk.path}: features must be finite or missing; got infinity; set 'clip'"
                 )
             try:
-                scores = ranker.predict(chunk.X)
+                scores = ranker.predict(chunk.X) if by_query is None else by_query(chunk)
             except ValueError as error:
                 raise ValueError(f"{chunk.path}: {error}") from None
             write(chunk, scores)
             advance(chunk.n_bytes)
             done += len(scores)
     return done
+
+
+class _ByQuery:
+    """Scores of chunks of whole queries by a ranker with early exits, which gets the ids of the queries."""
+
+    def __init__(self, ranker: Any) -> None:
+        self._ranker = ranker
+        self._seen: set[Any] = set()
+        self._warned = False
+
+    def __call__(self, chunk: Chunk) -> FloatArray:
+        scores: FloatArray
+        if chunk.qid is None:
+            scores = self._ranker.predict(chunk.X)
+            return scores
+        # Each run of equal ids is a query, whatever the chunk: scores do not depend on where chunks end.
+        starts = run_starts(chunk.qid)
+        sizes = np.diff(np.append(starts, len(chunk.qid)))
+        self._look_for_scattered(chunk, chunk.qid[starts].tolist())
+        scores = self._ranker.predict(chunk.X, qid=np.repeat(np.arange(len(starts)), sizes))
+        return scores
+
+    def _look_for_scattered(self, chunk: Chunk, ids: list[Any]) -> None:
+        """Warn, once, if a query was there before."""
+        if self._warned:
+            return
+        n_seen = len(self._seen)
+        self._seen.update(ids)
+        if len(self._seen) < n_seen + len(ids):
+            self._warned = True
+            warnings.warn(
+                f"{chunk.path}: rows of one query do not stand together; each run of rows with the same id "
+                "is then a query of its own to the ranker's early exits; sort the rows by query",
+                UserWarning,
+                stacklevel=5,
+            )
 
 
 Write = Callable[[Chunk, FloatArray], None]

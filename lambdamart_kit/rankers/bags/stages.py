@@ -68,7 +68,7 @@ class ScoresByTrees(BaggedRanker):
         >>> bool((long.predict(data.X, n_trees=4) == short.predict(data.X)).all())
         True
         """
-        if qid is not None and n_trees is None and not return_std and self._stops_early():
+        if qid is not None and n_trees is None and not return_std and self.stops_early:
             return self._from_start(self._predict_by_query(X, qid), init_score, "predict")
         if n_trees is None:
             return super().predict(X, init_score=init_score, return_std=return_std)
@@ -122,8 +122,9 @@ class ScoresByTrees(BaggedRanker):
         stages = stages_of_runs(self.model_, rows, self._runs_of_trees(), self._n_threads())
         return stages if init_score is None else (start + scores for scores in stages)
 
-    def _stops_early(self) -> bool:
-        """Whether documents may stop before the last tree, given the ids of their queries."""
+    @property
+    def stops_early(self) -> bool:
+        """Whether documents may stop before the last tree where `predict` gets the ids of their queries."""
         return False
 
     def _predict_by_query(self, X: Features, qid: Ids) -> FloatArray:

@@ -73,7 +73,7 @@ class CanCompress(FittedTrees):
             ranking and 0 for the others. That is strict, because it allows no exchange of documents of equal
             relevance, so expect exits only.
         tolerance : float
-            Largest mean loss of the metric over queries, > 0.
+            Largest mean loss of the metric over queries, above 0 and below 1.
         confidence : float
             Of the promise, from .5 to below 1.
         metric : str or Metric
@@ -152,7 +152,9 @@ class CanCompress(FittedTrees):
 
     # --------------------------------------------------------------------------------------- predicting
 
-    def _stops_early(self) -> bool:
+    @property
+    def stops_early(self) -> bool:
+        """Whether documents may stop before the last tree where `predict` gets the ids of their queries."""
         return self.compression_ is not None and bool(self.compression_.exits.after)
 
     def _predict_by_query(self, X: Features, qid: Ids) -> FloatArray:
@@ -175,7 +177,7 @@ class CanCompress(FittedTrees):
         return forest.predict(X, 0, len(forest.trees.node_ptr) - 1, n_threads=self._n_threads())
 
     def _scores_of(self, X: Features, qid: Ids) -> FloatArray:
-        if qid is not None and self._stops_early():
+        if qid is not None and self.stops_early:
             return self._predict_by_query(X, qid)
         return super()._scores_of(X, qid)
 
