@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import typer
 
 from lambdamart_kit.bench import compare
 from lambdamart_kit.cli.app import app
@@ -322,3 +323,60 @@ def test_datasets_that_are_not_there(cli, monkeypatch, tmp_path):
     assert code == 1
     assert "MSLR-WEB10K" in err
     assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------- names of options
+
+
+def options_of_all_commands():
+    """(command, names of the option) of every option, letters included."""
+
+    def walk(command, path):
+        for name, sub in getattr(command, "commands", {}).items():
+            yield from walk(sub, [*path, name])
+        if not hasattr(command, "commands"):
+            yield from ((" ".join(path), tuple(p.opts)) for p in command.params if p.opts[0].startswith("-"))
+
+    return list(walk(typer.main.get_command(app), []))
+
+
+# What else a letter may stand for: `-k` alone is a cut-off or a number of pairs, and `train -o` its output.
+LETTERS = {
+    "-f": {"--format"},
+    "-j": {"--n-jobs"},
+    "-k": {"--metrics", "--metric", "-k"},
+    "-m": {"--model", "--models"},
+    "-o": {"--out", "--model"},
+    "-p": {"--param"},
+    "-v": {"--verbose"},
+}
+
+
+def test_an_option_has_one_letter_and_a_letter_one_meaning():
+    found = options_of_all_commands()
+    assert len(found) > 250
+    for command, names in found:
+        letters = {name for name in names if len(name) == 2}
+        assert letters <= set(LETTERS), (command, names)
+        for letter in LETTERS:
+            if letter in letters:
+                assert names[0] in LETTERS[letter], (command, names)
+            elif letter != "-k":
+                assert names[0] not in LETTERS[letter] - {"--model"}, f"{command} {names[0]} lacks {letter}"
+        assert names[0] != "--model" or "-m" in letters
+
+
+def test_options_have_their_other_names(cli, letor, trained, tmp_path):
+    """The names that commands once had beside the common ones go on working."""
+    model = letor / "model.lmk"
+    assert cli("inspect", model, "--features", 3)[1] == cli("inspect", model, "--top", 3)[1]
+    assert cli("datasets", "sample", tmp_path / "a.csv", "--queries", 3)[0] == 0
+    assert cli("datasets", "sample", "-o", tmp_path / "b.csv", "--queries", 3)[0] == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert cli("datasets", "convert", tmp_path / "a.csv", "-o", tmp_path / "c.parquet")[0] == 0
+    code, _, error = cli("datasets", "convert", tmp_path / "a.csv")
+    assert code == 2
+    assert "name the file to write as TARGET or with --out; got neither" in " ".join(error.split())
+    code, _, error = cli("datasets", "sample", tmp_path / "a.csv", "--out", tmp_path / "b.csv")
+    assert code == 2
+    assert "got both" in error

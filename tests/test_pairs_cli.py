@@ -38,7 +38,9 @@ def prefs(tmp_path):
 
 def test_audit(prefs, tmp_path):
     assert "| duplicate | 1 |" in run("audit", prefs).stdout
-    report = json.loads(run("audit", prefs, "--json", "--noise", 3, "--other", prefs).stdout)
+    options = ("--noise", 3, "--other", prefs)
+    report = json.loads(run("audit", prefs, "--json", *options).stdout)
+    assert json.loads(run("audit", prefs, "--format", "json", *options).stdout) == report
     assert report["problems"]["duplicate"] == [60]
     assert len(report["problems"]["prompt_in_both"]) == 61
     assert len(report["suspicious"]) == 3

@@ -68,8 +68,10 @@ def bench(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "-o",
             help="Keep every fit in this file (JSON lines), with its measures by fold, and go on from what "
-            "it holds."
+            "it holds.",
         ),
     ] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures (PNG and SVG) into this folder.")] = None,

@@ -19,6 +19,7 @@ from lambdamart_kit.cli.columns import (
     QidOption,
     make_columns,
 )
+from lambdamart_kit.cli.options import ThreadsOption
 from lambdamart_kit.cli.output import Format, FormatOption, Group, print_records, say
 from lambdamart_kit.core.typing import Settings
 
@@ -29,6 +30,10 @@ TARGET_HELP = (
     "File to write; its suffix says the format: .parquet, .csv, .tsv, .arrow, .jsonl, .npz, or .txt and any "
     "other for LETOR text (.gz and .zst are compressed)."
 )
+
+# The file to write stands behind the others, as with `cp`, or after --out, as in all other commands.
+TargetArgument = Annotated[Path | None, typer.Argument(metavar="TARGET", help=TARGET_HELP)]
+TargetOption = Annotated[Path | None, typer.Option("--out", "-o", help="The same as TARGET.")]
 
 app = typer.Typer(
     cls=Group,
@@ -80,7 +85,8 @@ def fetch(
         bool, typer.Option("--accept-terms", help="You have read the terms that `info` prints, and agree.")
     ] = False,
     folder: Annotated[
-        Path | None, typer.Option(help="Where to put it; the user's data folder by default.")
+        Path | None,
+        typer.Option("--out", "-o", "--folder", help="Where to put it; the user's data folder by default."),
     ] = None,
 ) -> None:
     """Download a data set, check it, and print its folder.
@@ -99,7 +105,8 @@ def convert(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="File, folder or glob; the suffix says the format.")
     ],
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
+    target: TargetArgument = None,
+    out: TargetOption = None,
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
@@ -107,7 +114,7 @@ def convert(
     ignore: IgnoreOption = None,
     clip: ClipOption = None,
     letor: LetorOption = None,
-    n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
+    n_jobs: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Turn one file format into another.
@@ -120,9 +127,10 @@ def convert(
     from lambdamart_kit.files.checks import check_output
     from lambdamart_kit.files.row_files import find_files
 
-    check_output(target, find_files(source), suffix=target.suffix, force=force)
+    path = _one_target(target, out)
+    check_output(path, find_files(source), suffix=path.suffix, force=force)
     columns = make_columns(label, qid, docid, features, ignore, clip=clip, letor=letor)
-    say(f"{convert_file(source, target, columns, n_jobs=n_jobs)}: wrote {target}")
+    say(f"{convert_file(source, path, columns, n_jobs=n_jobs)}: wrote {path}")
 
 
 class By(StrEnum):
@@ -196,7 +204,8 @@ def split(
 
 @app.command()
 def sample(
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help=TARGET_HELP)],
+    target: TargetArgument = None,
+    out: TargetOption = None,
     queries: Annotated[int, typer.Option(min=1, help="How many to generate.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
 ) -> None:
@@ -209,9 +218,19 @@ def sample(
     from lambdamart_kit.datasets import make_letor
     from lambdamart_kit.files import write_rows
 
+    path = _one_target(target, out)
     rows = make_letor(queries, random_state=seed)
-    write_rows(rows, target)
-    say(f"{rows}: wrote {target}")
+    write_rows(rows, path)
+    say(f"{rows}: wrote {path}")
+
+
+def _one_target(target: Path | None, out: Path | None) -> Path:
+    """The file to write, which must be named in one of the two ways."""
+    named = [path for path in (target, out) if path is not None]
+    if len(named) != 1:
+        given = "both" if named else "neither"
+        raise typer.BadParameter(f"name the file to write as TARGET or with --out; got {given}")
+    return named[0]
 
 
 def _record(entry: Entry) -> Settings:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lambdamart_kit.cli.columns import roles
+from lambdamart_kit.cli.options import LayoutOption, PairsArgument, PlotOption, RolesOption
 from lambdamart_kit.cli.output import say
 
 if TYPE_CHECKING:
@@ -18,12 +19,7 @@ _COLUMNS = ("step", "pairs", "loss", "accuracy", "margin", "chosen_logps", "disp
 
 
 def dpo(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="Pairs: .jsonl, .json, .parquet, .csv or .tsv; a glob or a folder."
-        ),
-    ],
+    data: PairsArgument,
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="Where to save the policy, if anywhere.")
     ] = None,
@@ -39,12 +35,10 @@ def dpo(
         typer.Option("--reference", help="Take the reference from ref_chosen_logps and ref_rejected_logps."),
     ] = False,
     test_size: Annotated[float, typer.Option(help="Share of the prompts held out; 0 for none.")] = 0.2,
-    columns: Annotated[str | None, typer.Option(help="What columns are, as ROLE=COLUMN,...")] = None,
-    layout: Annotated[str | None, typer.Option(help="Layout of the rows: see `pairs layouts`.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the training into this file (.png, .svg, .pdf).")
-    ] = None,
+    columns: RolesOption = None,
+    layout: LayoutOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    plot: PlotOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole history as CSV.")] = None,
 ) -> None:
     """Show what DPO would do with pairs: train a log-linear policy on features of the responses.

@@ -21,10 +21,9 @@ from lambdamart_kit.cli.columns import (
     QidOption,
     make_columns,
 )
+from lambdamart_kit.cli.options import ThreadsOption, VerboseOption
 from lambdamart_kit.cli.output import say
 from lambdamart_kit.core.typing import Settings
-
-Threads = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")]
 
 
 def train(
@@ -34,7 +33,7 @@ def train(
             metavar="TRAIN...", help="LETOR, Parquet, CSV, Arrow or JSON-lines files, folders or globs."
         ),
     ],
-    model: Annotated[Path, typer.Option("--model", "-o", help="Where to save the ranker.")],
+    model: Annotated[Path, typer.Option("--model", "-m", "-o", help="Where to save the ranker.")],
     valid: Annotated[
         str | None,
         typer.Option(
@@ -92,9 +91,9 @@ def train(
             help="Stream, and keep the bins in this folder; those of the same files are used again."
         ),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
+    verbose: VerboseOption = False,
     seed: Annotated[int, typer.Option(help="The ranker's random_state.")] = 0,
-    n_jobs: Threads = None,
+    n_jobs: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Train a ranker on files and save it.
@@ -155,7 +154,7 @@ def predict(
     docid: DocidOption = "docid",
     clip: ClipOption = None,
     letor: LetorOption = None,
-    n_jobs: Threads = None,
+    n_jobs: ThreadsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Score the rows of files, in their order.

@@ -18,6 +18,7 @@ from lambdamart_kit.cli.columns import (
     QidOption,
     make_columns,
 )
+from lambdamart_kit.cli.options import ThreadsOption
 from lambdamart_kit.cli.output import Format, FormatOption, print_records
 from lambdamart_kit.runtime.terminal import printable
 
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Ranker that `train` saved.")],
-    features: Annotated[int, typer.Option(min=0, help="How many features to list.")] = 20,
+    top: Annotated[int, typer.Option("--top", "--features", min=0, help="How many features to list.")] = 20,
     format: FormatOption = Format.table,
 ) -> None:
     """Print what a saved ranker is: its parameters, its features and their importance.
 
     \b
     Example:
-      lambdamart-kit inspect ranker.lmk --features 10
+      lambdamart-kit inspect ranker.lmk --top 10
     """
     from lambdamart_kit.bench.render import Table
     from lambdamart_kit.rankers import load_ranker
@@ -45,7 +46,7 @@ def inspect(
     if format is Format.json:
         sys.stdout.write(json.dumps(asdict(summary), indent=2, default=str) + "\n")
         return
-    records = [{"feature": name, "importance": value} for name, value in summary.importance[:features]]
+    records = [{"feature": name, "importance": value} for name, value in summary.importance[:top]]
     if format is Format.table:
         print(printable(f"{summary.kind}, {summary.n_features:,} features"))
         for name, value in summary.fitted.items():
@@ -90,14 +91,14 @@ def explain(
             min=4, help="For a query: orders of the features from which Shapley values are estimated."
         ),
     ] = 64,
-    features: Annotated[int, typer.Option(min=1, help="How many features to list.")] = 20,
+    top: Annotated[int, typer.Option("--top", "--features", min=1, help="How many features to list.")] = 20,
     format: FormatOption = Format.table,
     label: LabelOption = "label",
     qid: QidOption = "qid",
     docid: DocidOption = "docid",
     clip: ClipOption = None,
     letor: LetorOption = None,
-    n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
+    n_jobs: ThreadsOption = None,
 ) -> None:
     """Say why documents rank as they do: one pair of documents, one query, or all queries.
 
@@ -122,11 +123,11 @@ def explain(
         first, second = (_document_named(why, rows, query, name) for name in pair)
         answer = why.pair(first, second, method=method)  # type: ignore[arg-type]
     if format is Format.table:
-        print(answer.to_text(features))
+        print(answer.to_text(top))
         return
     from lambdamart_kit.bench.render import Table
 
-    frame = answer.to_frame().head(features)
+    frame = answer.to_frame().head(top)
     records = frame.to_dict("records")
     cells = tuple(
         tuple(printable(f"{v:.4g}" if isinstance(v, float) else str(v)) for v in r.values()) for r in records

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lambdamart_kit.cli.options import PlotOption
 from lambdamart_kit.cli.output import say
 from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
@@ -40,7 +41,11 @@ class Intervals(StrEnum):
 # Options of both commands.
 IntervalsOption = Annotated[
     Intervals | None,
-    typer.Option(help="Where intervals come from; sandwich by default, and clustered with --groups."),
+    typer.Option(
+        "--interval",
+        "--intervals",
+        help="Where intervals come from; sandwich by default, and clustered with --groups.",
+    ),
 ]
 EloOption = Annotated[bool, typer.Option(help="Give strengths on the Elo scale, around 1500.")]
 ScaleOption = Annotated[float | None, typer.Option(help="Points of a unit of strength; 1 by default.")]
@@ -49,7 +54,6 @@ AnchorOption = Annotated[
     str | None, typer.Option(metavar="ITEM=POINTS", help="The item that has so many points.")
 ]
 TopOption = Annotated[int | None, typer.Option(help="Print only so many items, the best first.")]
-PlotOption = Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole table as CSV.")]
 
 

@@ -15,6 +15,7 @@ import typer
 from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.dpo import dpo
 from lambdamart_kit.cli.leaderboard import leaderboard, rankings
+from lambdamart_kit.cli.options import LayoutOption, PairsArgument, RolesOption, ThreadsOption, VerboseOption
 from lambdamart_kit.cli.output import Group, print_names, say, write_rows
 from lambdamart_kit.runtime.terminal import printable
 
@@ -28,23 +29,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE", help="Pairs: .jsonl, .json, .parquet, .csv or .tsv; a glob or a folder of such files."
-    ),
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--columns", help="What columns are, as ROLE=COLUMN,...: prompt, chosen, rejected and others."
-    ),
-]
-LayoutOption = Annotated[
-    str | None,
-    typer.Option("--layout", help="Layout of the rows, if they do not say it: see `pairs layouts`."),
-]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write; else stdout.")]
+
+
+class AuditFormat(StrEnum):
+    """How an audit is written."""
+
+    table = "table"
+    json = "json"
 
 
 class Scorer(StrEnum):
@@ -77,7 +69,7 @@ class Method(StrEnum):
 
 @app.command()
 def audit(
-    data: Data,
+    data: PairsArgument,
     other: Annotated[
         str | None,
         typer.Option(help="Another file, such as the test part: prompts that both hold are named."),
@@ -90,9 +82,12 @@ def audit(
         ),
     ] = False,
     noise: Annotated[int, typer.Option(help="Also show so many of the most suspicious labels.")] = 0,
-    columns: ColumnsOption = None,
+    columns: RolesOption = None,
     layout: LayoutOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    format: Annotated[
+        AuditFormat, typer.Option("--format", "-f", help="Table for people, JSON for machines.")
+    ] = AuditFormat.table,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write one HTML page, with pairs to look at.")] = None,
     out: Out = None,
 ) -> None:
@@ -124,7 +119,7 @@ def audit(
         from lambdamart_kit.preferences import label_noise
 
         suspicious = label_noise(pairs).head(noise)
-    if as_json:
+    if as_json or format is AuditFormat.json:
         content = report.to_dict()
         if suspicious is not None:
             content["suspicious"] = suspicious.to_dict("records")
@@ -136,9 +131,9 @@ def audit(
 
 @app.command()
 def convert(
-    data: Data,
+    data: PairsArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: .jsonl, .parquet, .csv or .tsv.")],
-    columns: ColumnsOption = None,
+    columns: RolesOption = None,
     layout: LayoutOption = None,
 ) -> None:
     """Write the pairs of any layout as prompt, chosen, rejected, target, weight and margin.
@@ -171,7 +166,7 @@ def layouts() -> None:
 
 @app.command()
 def fit(
-    data: Data,
+    data: PairsArgument,
     model: Annotated[Path, typer.Option("--model", "-m", help="Where to save the reward model.")],
     features: Annotated[str, typer.Option(help="text, tfidf or embeddings:MODEL.")] = "text",
     scorer: Annotated[Scorer, typer.Option(help="Boosted trees or a linear function.")] = Scorer.trees,
@@ -184,11 +179,11 @@ def fit(
     ] = 1,
     test_size: Annotated[float, typer.Option(help="Share of the prompts to report on; 0 for none.")] = 0.2,
     by: Annotated[str | None, typer.Option(help="Report by this column too.")] = None,
-    columns: ColumnsOption = None,
+    columns: RolesOption = None,
     layout: LayoutOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the split and the model.")] = 0,
-    n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show progress.")] = False,
+    n_jobs: ThreadsOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Fit a reward model on texts, report on held-out prompts, save it.
 
@@ -220,8 +215,8 @@ def fit(
 @app.command()
 def score(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `pairs fit` saved.")],
-    data: Data,
-    columns: ColumnsOption = None,
+    data: PairsArgument,
+    columns: RolesOption = None,
     layout: LayoutOption = None,
     out: Out = None,
 ) -> None:
@@ -246,8 +241,8 @@ def score(
 @app.command("best-of")
 def best_of(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Reward model that `pairs fit` saved.")],
-    data: Data,
-    columns: ColumnsOption = None,
+    data: PairsArgument,
+    columns: RolesOption = None,
     layout: LayoutOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the table as CSV.")] = None,
 ) -> None:
@@ -273,7 +268,7 @@ def best_of(
 
 @app.command("filter")
 def filter_(
-    data: Data,
+    data: PairsArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the rows kept.")],
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="Reward model that `pairs fit` saved.")
@@ -291,7 +286,7 @@ def filter_(
             help="Problem that `pairs audit` names, such as duplicate or contradiction; may be repeated."
         ),
     ] = None,
-    columns: ColumnsOption = None,
+    columns: RolesOption = None,
     layout: LayoutOption = None,
 ) -> None:
     """Keep the rows whose labels a reward model does not doubt, and that have none of the problems named.
@@ -340,7 +335,7 @@ def select(
         typer.Option(help="An annotator's time: 5 seconds a pair and 238 words of its responses a minute."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random methods.")] = 0,
-    columns: ColumnsOption = None,
+    columns: RolesOption = None,
     layout: LayoutOption = None,
     out: Out = None,
 ) -> None:

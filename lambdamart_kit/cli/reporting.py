@@ -18,6 +18,7 @@ from lambdamart_kit.cli.columns import (
     QidOption,
     make_columns,
 )
+from lambdamart_kit.cli.options import ThreadsOption
 from lambdamart_kit.cli.output import write_page
 
 
@@ -47,7 +48,7 @@ def report(
     clip: ClipOption = None,
     letor: LetorOption = None,
     force: ForceOption = False,
-    n_jobs: Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; all by default.")] = None,
+    n_jobs: ThreadsOption = None,
 ) -> None:
     """Write one HTML page on what a ranker does with test rows; it opens without a network.
 

@@ -18,7 +18,9 @@ def diversify(
         str,
         typer.Argument(metavar="FILE", help="Rows to rank: .parquet, .jsonl, .json, .csv, .tsv or .arrow."),
     ],
-    score: Annotated[str, typer.Option(help="Column with the relevance of each row.")] = "score",
+    scores: Annotated[
+        str, typer.Option("--scores", "--score", help="Column with the relevance of each row.")
+    ] = "score",
     qid: Annotated[
         str | None, typer.Option(help="Column that says whose list a row belongs to; else all are one list.")
     ] = None,
@@ -71,7 +73,7 @@ def diversify(
         needed = "--topics" if utility == "coverage" else "--features"
         raise ValueError(f"--utility {utility} needs {needed}, and nothing else to compare rows by")
     table = read_table(data)
-    values = numbers(table, score, "--score")
+    values = numbers(table, scores, "--scores")
     groups = None if qid is None else column(table, qid, "--qid")
     option = "--features" if features is not None else "--topics"
     compared = matrix(table, features or topics or "", option)

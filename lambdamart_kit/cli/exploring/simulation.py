@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lambdamart_kit.cli.options import PlotOption
+
 
 def simulate(
     strategies: Annotated[
@@ -19,7 +21,7 @@ def simulate(
     cold_rounds: Annotated[
         int, typer.Option(help="Rounds before a new kind of candidate appears; 0 for none.")
     ] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
+    plot: PlotOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every round as CSV.")] = None,
 ) -> None:
     """Simulate users who click and models that learn from clicks; print who lost the fewest clicks.
