@@ -11,6 +11,7 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,22 +243,21 @@ def plackett_luce(quick: bool) -> list[Comparison]:
 
 def reward_model(quick: bool) -> list[Comparison]:
     """Reward models of trees against CatBoost's PairLogit, log loss beside."""
-    import warnings
-
     import reward_model as script
     from lambdamart_kit.preferences import RewardModel
 
-    warnings.simplefilter("ignore", UserWarning)
     n_pairs = 3_000 if quick else 40_000
-    RewardModel(n_estimators=2).fit_pairs(script.synthetic(200, 99)[0])  # compiles
     ours, theirs, losses = [], [], []
-    for seed in range(TURNS):
-        train, test = script.synthetic(n_pairs, seed)[0], script.synthetic(20_000, 1000 + seed)[0]
-        margin, seconds = script.margin_of(RewardModel(random_state=seed), train, test)
-        ours.append(seconds)
-        their_margin, factor, seconds = script.catboost_margin(train, test)
-        theirs.append(seconds)
-        losses.append([script.quality(m, test.target)[0] for m in (margin, factor * their_margin)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        RewardModel(n_estimators=2).fit_pairs(script.synthetic(200, 99)[0])  # compiles
+        for seed in range(TURNS):
+            train, test = script.synthetic(n_pairs, seed)[0], script.synthetic(20_000, 1000 + seed)[0]
+            margin, seconds = script.margin_of(RewardModel(random_state=seed), train, test)
+            ours.append(seconds)
+            their_margin, factor, seconds = script.catboost_margin(train, test)
+            theirs.append(seconds)
+            losses.append([script.quality(m, test.target)[0] for m in (margin, factor * their_margin)])
     loss, their_loss = np.mean(losses, axis=0)
     note = f"log loss {loss:.4f} here, {their_loss:.4f} there (scaled)"
     size = f"{n_pairs:,} pairs, 32 features"

@@ -67,7 +67,6 @@ LABEL_SHARES = (0.52, 0.32, 0.13, 0.02, 0.01)
 _MAX_TERMS = 7
 _CHUNK_ROWS = 16_384  # rows simulated at a time: their temporaries stay in tens of megabytes
 _AVERAGE_LENGTH = (700.0, 12.0, 8.0, 8.0, 730.0)
-_CORPUS_TOKENS = 1e5  # sets the collection probability of a term, exp(-idf) / this, in the language models
 
 
 def make_letor(

@@ -114,7 +114,8 @@ def code_text(objects: Array) -> tuple[Array, IndexArray]:
     >>> codes.tolist(), first.tolist()
     ([0, 1, 0], [0, 1])
     """
-    codes, first = np.empty(len(objects), dtype=np.int32), np.empty(_MOST_TEXTS, dtype=np.intp)
+    codes = np.empty(len(objects), dtype=np.int32)
+    first = np.empty(_MOST_TEXTS, dtype=np.intp)
     layout = _layout()
     if layout is None:
         return codes, first[:0]

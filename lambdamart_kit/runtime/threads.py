@@ -128,6 +128,7 @@ def _led(stop: Callable[[], Any] | None, function: Callable[..., Any], n_threads
 
 
 def _run_together(function: Callable[..., Any], n_threads: int, *args: Any) -> Any:
+    """Call the function on this thread and on helpers, and wait for all, also where one of them failed."""
     helpers = _workers("helpers", n_threads - 1)
     others: list[Call] = []
     try:
@@ -149,11 +150,12 @@ def run_tasks(
     scratch: Sequence[tuple[Any, ...]] | None = None,
     stop: Callable[[], Any] | None = None,
 ) -> None:
-    """Call ``function(start, stop, *args)`` for each consecutive pair of `bounds`, on `n_threads` threads.
+    """Call ``function(first, last, *args)`` for each consecutive pair of `bounds`, on `n_threads` threads.
 
-    What a thread needs for itself is its entry of `scratch`, and goes between `stop` and the other arguments;
-    there need be no more entries than `threads_used` says. After an error no more calls begin. Nor do they
-    after an interrupt, and `stop` is called, which may end those that run; it is raised when they have ended.
+    One thread makes a single call from the first of the bounds to the last. What a thread needs for itself is
+    its entry of `scratch`, and goes between the bounds and the other arguments; there need be no more entries
+    than `threads_used` says. After an error no more calls begin. Nor do they after an interrupt, and then
+    `stop` is called, which may end those that run; KeyboardInterrupt is raised when they have ended.
     """
     n_used = threads_used(bounds, n_threads)
     own: Sequence[tuple[Any, ...]] = [()] * n_used if scratch is None else scratch
@@ -165,11 +167,11 @@ def run_tasks(
     def work(thread: int, n_threads: int) -> None:
         while True:  # whoever is free takes the next
             try:
-                start, stop = tasks.popleft()
+                first, last = tasks.popleft()
             except IndexError:
                 return
             try:
-                function(start, stop, *own[thread], *args)
+                function(first, last, *own[thread], *args)
             except BaseException:
                 tasks.clear()
                 raise

@@ -167,15 +167,19 @@ class _Tables:
         self._column_of_bits: dict[tuple[int, bytes], int] = {}
 
     def _add(self, feature: int, kind: int, table: Array) -> list[int]:
+        """Add a table, and return the columns it fills on each side; none so far."""
         parts = self._words if kind == BIT_SET else self._thresholds
-        start, columns = sum(map(len, parts)), [-1, -1]
+        start = sum(map(len, parts))
+        columns = [-1, -1]
         parts.append(table)
         self._rows.append((feature, kind, start, start + len(table), columns))
         return columns
 
     def _column(self, columns: list[int], side: int) -> int:
+        """The column of a table on one side, which is new if no split has asked for it before."""
         if columns[side] < 0:
-            columns[side], self._n_columns = self._n_columns, self._n_columns + 1
+            columns[side] = self._n_columns
+            self._n_columns += 1
             self._most_columns = max(self._most_columns, self._n_columns)
         return columns[side]
 
@@ -223,6 +227,7 @@ class _Tables:
 
 
 def _lay_out(trees: Sequence[ModelTree], dtype: NumbaObject, cuts: Sequence[int]) -> Forest:
+    """The forest of trees in segments, which are between consecutive `cuts`."""
     tables = _Tables(dtype)
     splits = []
     # Columns are numbered anew in each segment, because its rows are encoded anew.
@@ -245,17 +250,19 @@ def _lay_out(trees: Sequence[ModelTree], dtype: NumbaObject, cuts: Sequence[int]
 
 def _lay_out_segment(trees: Sequence[ModelTree], tables: _Tables, dtype: NumbaObject) -> tuple[Array, Array]:
     """Column, and largest code that goes left, of each split of some trees, whose tables are added."""
-    feature, threshold = _joined(trees, "feature", np.int64), _joined(trees, "threshold", np.float64)
+    feature = _joined(trees, "feature", np.int64)
+    threshold = _joined(trees, "threshold", np.float64)
     decision = _joined(trees, "decision", np.int64)
+    # Bits 2 and 3 of a decision are the missing type. A categorical split has a table of bits whatever its
+    # missing type is.
     kind = _KIND_OF_MISSING[(decision >> 2) & 3]
-    # Bits 2 and 3 of a decision are the missing type. A categorical
-    # split has a table of bits whatever its missing type is.
     kind[decision & CATEGORICAL > 0] = BIT_SET
     side = ((kind != AS_ZERO) & (decision & DEFAULT_LEFT > 0)).astype(np.int64)
     values = floor_single(threshold) if dtype == np.float32 else threshold
-    column, code = np.zeros(len(feature), dtype=np.int64), np.zeros(len(feature), dtype=np.int64)
-    # In the order of features, so that the kernel reads each block of columns once.
-    # Splits on one feature and of one kind share tables. One number for both is sorted faster than pairs.
+    column = np.zeros(len(feature), dtype=np.int64)
+    code = np.zeros(len(feature), dtype=np.int64)
+    # Splits on one feature and of one kind share tables, which come in the order of features, so that the
+    # kernel reads each block of columns once. One number for both is sorted faster than pairs.
     pair = feature * 4 + kind
     for number in np.unique(pair[kind != BIT_SET]).tolist():
         f, k = divmod(number, 4)

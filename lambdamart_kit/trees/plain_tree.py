@@ -122,8 +122,10 @@ class PlainTree:
             missing_left=self.missing_left ^ nodes,
         )
 
-    def in_model(self) -> ModelTree:
+    def in_model(self, names: Sequence[str] | None = None) -> ModelTree:
         """The tree in LightGBM's terms; a ValueError where these have no words for it.
+
+        The error says the column's name, if there are `names` of all columns, else its number.
 
         Examples
         --------
@@ -133,9 +135,10 @@ class PlainTree:
         """
         is_set = np.array([codes is not None for codes in self.categories], dtype=bool)
         for node in np.flatnonzero(is_set & self.missing_left).tolist():
+            column = int(self.feature[node])
             raise ValueError(
                 "LightGBM sends a missing category to the right, and a split on column "
-                f"{int(self.feature[node])} sends it with the listed ones"
+                f"{column if names is None else repr(names[column])} sends it with the listed ones"
             )
         # The threshold of a split on categories is the number of its bit set.
         words = [_words(codes) for codes in self.categories if codes is not None]

@@ -54,13 +54,10 @@ def _plain_value(value: Any) -> Any:
 
 
 def _block(tree: PlainTree, names: Sequence[str]) -> str:
-    is_set = np.array([codes is not None for codes in tree.categories], dtype=bool)
-    for node in np.flatnonzero(is_set & tree.missing_left).tolist():
-        raise ValueError(
-            "LightGBM sends a missing category to the right, and a split on column "
-            f"{names[int(tree.feature[node])]!r} sends it with the listed ones; use format='xgboost' or 'c'"
-        )
-    found = tree.in_model()
+    try:
+        found = tree.in_model(names)
+    except ValueError as error:
+        raise ValueError(f"{error}; use format='xgboost' or 'c'") from None
     lines = [
         f"num_leaves={len(tree.value)}",
         f"num_cat={len(found.boundaries) - 1}",
@@ -77,7 +74,7 @@ def _block(tree: PlainTree, names: Sequence[str]) -> str:
         _line("internal_weight", tree.cover),
         _line("internal_count", tree.cover.round().astype(np.int64)),
     ]
-    if is_set.any():
+    if len(found.words):
         lines += [_line("cat_boundaries", found.boundaries), _line("cat_threshold", found.words)]
     return "\n".join([*lines, "is_linear=0", "shrinkage=1"])
 

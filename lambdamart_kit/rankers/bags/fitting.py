@@ -280,7 +280,8 @@ def _fit_all(
                 if verbose:
                     progress.advance(1)
 
-        # After a failure, fits that still run in other threads stop after the tree they are at.
+        # After an interrupt, as after a failure (see `_fit_bag`), fits that still run in other threads stop
+        # after the tree they are at.
         run_tasks(fit, np.arange(len(bags) + 1), side_by_side, stop=failed.set)
     return [fit for fit in fits if fit is not None]
 

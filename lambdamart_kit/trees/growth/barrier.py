@@ -45,6 +45,7 @@ def _element(
     array: NumbaObject,
     index: NumbaObject,
 ) -> NumbaObject:
+    """Pointer to ``array[index]``."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
@@ -58,8 +59,8 @@ def _fetch_add(
         context: NumbaObject, builder: NumbaObject, sig: NumbaObject, args: NumbaObject
     ) -> NumbaObject:
         pointer = _element(context, builder, sig.args[0], args[0], args[1])
-        # Sequentially consistent: what a thread wrote before it
-        # arrives is seen by every thread that saw it arrive.
+        # Sequentially consistent: what a thread wrote before it arrives is seen by every thread that saw it
+        # arrive.
         return builder.add(builder.atomic_rmw("add", pointer, args[2], "seq_cst"), args[2])
 
     return types.int64(array, types.int64, types.int64), codegen

@@ -154,7 +154,7 @@ class Space(NamedTuple):
 def _bar(partial: Array, active: Array, begin: int, end: int, margin: float, top: Array) -> float:
     """The lowest partial score that goes on: the k-th best of the active documents less the margin."""
     k = len(top)
-    # Who may come among the first k of k or fewer documents is all of them.
+    # Of k documents or fewer, all are among the first k.
     if end - begin <= k:
         return -np.inf
     top[:] = -np.inf
