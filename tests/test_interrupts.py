@@ -39,8 +39,8 @@ for turn in range(int(sys.argv[2])):
     ranker = reference if turn % 2 else endless
     ranker.set_params(n_estimators=100_000)
     timer = threading.Timer(0.05 + 0.031 * (turn % 8), os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     try:
+        timer.start()  # on a busy machine the interrupt may come before this returns
         ranker.fit(data.X, data.y, qid=data.qid)
     except KeyboardInterrupt:
         pass

@@ -44,7 +44,9 @@ IntervalsOption = Annotated[
     typer.Option(
         "--interval",
         "--intervals",
-        help="Where intervals come from; sandwich by default, and clustered with --groups.",
+        metavar="METHOD",
+        help="Where intervals come from: hessian, sandwich (the default), clustered (with --groups the "
+        "default) or bootstrap.",
     ),
 ]
 EloOption = Annotated[bool, typer.Option(help="Give strengths on the Elo scale, around 1500.")]
