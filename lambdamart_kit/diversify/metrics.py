@@ -18,6 +18,7 @@ import numpy as np
 from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
 from lambdamart_kit.core.queries import Queries, query_weights
 from lambdamart_kit.core.ranking import tie_blocks
+from lambdamart_kit.core.ranking.block_order import TIES
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids
 from lambdamart_kit.diversify.reranking import rerank
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
@@ -319,7 +320,7 @@ class _Lists:
         self.weights = query_weights(sample_weight, self.queries)
         self.longest = int(self.queries.sizes.max())
         self.cutoff = self.longest if k is None else min(check_count(k, name="k"), self.longest)
-        self.ties = tie_blocks.TIES[ties]
+        self.ties = TIES[ties]
 
     def per_topic(
         self, kernel: Any, values: FloatArray, scores: FloatArray, discount: FloatArray

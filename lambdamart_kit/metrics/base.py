@@ -13,8 +13,8 @@ import numpy as np
 from lambdamart_kit.core.gains import Blank, Ties, check_choice, check_count, check_relevance
 from lambdamart_kit.core.queries import Queries, document_weights, query_weights
 from lambdamart_kit.core.ranking import tie_blocks
+from lambdamart_kit.core.ranking.block_order import TIES
 from lambdamart_kit.core.ranking.places import most_places
-from lambdamart_kit.core.ranking.tie_blocks import TIES
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, Ids, IndexArray
 from lambdamart_kit.metrics.placed import PlacedScores
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks

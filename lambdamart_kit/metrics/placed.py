@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking.block_order import AVERAGE
 from lambdamart_kit.core.ranking.labelled import new_discounts
 from lambdamart_kit.core.ranking.places import placed_sums
-from lambdamart_kit.core.ranking.tie_blocks import AVERAGE
 from lambdamart_kit.core.typing import Array, BoolArray, FloatArray, IndexArray
 
 

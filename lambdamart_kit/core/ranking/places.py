@@ -21,10 +21,10 @@ import numpy as np
 
 from lambdamart_kit.compile import inner
 from lambdamart_kit.core.queries import Queries
+from lambdamart_kit.core.ranking.block_order import AVERAGE, INPUT, PESSIMISTIC
 from lambdamart_kit.core.ranking.labelled import Discounts
 from lambdamart_kit.core.ranking.pair_loop import PairSettings
 from lambdamart_kit.core.ranking.rank_order import Ranked
-from lambdamart_kit.core.ranking.tie_blocks import AVERAGE, INPUT, PESSIMISTIC
 from lambdamart_kit.core.sorting import label_order
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 
@@ -151,7 +151,7 @@ def placed_sums(
     cutoff : float
         Places that count; infinity for all.
     ties : int
-        One of the conventions of `tie_blocks.TIES`.
+        One of the conventions of `block_order.TIES`.
     discounts : Discounts
         Of at least one rank more than a query has places.
     """
