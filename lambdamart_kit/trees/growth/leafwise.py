@@ -3,7 +3,7 @@
 Every thread runs :func:`grow` from start to end and keeps its own copy of the table of leaves, which is the
 same on all of them. The threads meet three times a split:
 
-1. Each moves its half of the leaf's rows to the two children.
+1. Each moves its share of the leaf's rows to the two children.
 2. Each builds the smaller child's histogram over its own features, gets the larger child's by subtraction,
    and offers its best split of each child.
 3. All take the best offer.
