@@ -254,7 +254,7 @@ def test_reranking_raises_the_vendi_score(rng):
         (lambda: vendi_score(), "exactly one of 'features' and 'similarity'"),
         (lambda: vendi_score(similarity=[[1, 2], [2, 1]]), "positive semi-definite"),
         (lambda: vendi_score(similarity=[[2, 0], [0, 2]]), "diagonal of ones"),
-        (lambda: vendi_score([[1.0]], order=0), "'order' must be > 0"),
+        (lambda: vendi_score([[1.0]], order=0), "'order' must be finite and > 0"),
     ],
 )
 def test_bad_input_is_named(call, message):

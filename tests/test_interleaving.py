@@ -331,7 +331,7 @@ def test_errors_name_what_is_wrong(rankers):
         MergedLists(np.array([[1, 2]]), np.ones((1, 2, 2))).credit([[True]])
     with pytest.raises(ValueError, match="'credits' must be"):
         sign_test([[1, 2, 3]])
-    with pytest.raises(ValueError, match="'share' must be in"):
+    with pytest.raises(ValueError, match="'share' must not be 1/2"):
         impressions_needed(0.5)
     with pytest.raises(ValueError, match="'scores' must hold"):
         simulate_interleaving(data, [scores[0]])

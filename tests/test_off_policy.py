@@ -177,7 +177,7 @@ def test_intervals_follow_their_formulas(rng):
         ({"expected": np.zeros((60, 2))}, "estimator='snips' does not use 'expected'"),
         ({"limit": 2.0}, "estimator='snips' does not use 'limit'"),
         ({"estimator": "clipped"}, "estimator='clipped' needs 'limit'"),
-        ({"estimator": "clipped", "limit": 0.0}, "'limit' must be > 0; got 0.0"),
+        ({"estimator": "clipped", "limit": 0.0}, "'limit' must be finite and > 0; got 0.0"),
         ({"interval": "bernstein"}, "holds for means of independent terms"),
         ({"estimator": "ips", "interval": "bernstein"}, "'width' must be given for kind='bernstein'"),
         ({"estimator": "dr", "expected": np.zeros((60, 3))}, "'expected' must be finite and"),
@@ -193,9 +193,12 @@ def test_a_log_that_is_not_one_is_named():
     log = Log(np.zeros((60, 1)), np.arange(60) % 2, np.full(60, 0.5), np.arange(60.0))
     for wrong, message in (
         (log._replace(propensities=np.zeros(60)), r"'logged' must hold probabilities in \(0, 1\]"),
-        (log._replace(actions=np.arange(60)), "'actions' must be numbers of candidates, 0 to 1"),
+        (
+            log._replace(actions=np.arange(60)),
+            "'actions' must be numbers of candidates, integers from 0 to 1",
+        ),
         (log._replace(rewards=np.full(60, np.nan)), "'rewards' must be"),
-        (log._replace(rewards=np.ones(3)), "'rewards' of the log must have 60 rows"),
+        (log._replace(rewards=np.ones(3)), "'rewards' of the log must have shape .60,."),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_policy(wrong, lambda _: np.full((60, 2), 0.5))

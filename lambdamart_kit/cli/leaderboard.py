@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lambdamart_kit.cli.options import PlotOption
-from lambdamart_kit.cli.output import say
+from lambdamart_kit.cli.output import check_outputs, say
 from lambdamart_kit.core.typing import Settings
 from lambdamart_kit.preferences.strengths.ties import TIE_MODELS
 from lambdamart_kit.runtime.terminal import printable
@@ -119,6 +119,7 @@ def leaderboard(
     from lambdamart_kit.preferences.judges.controls import read_controlled_votes
 
     _check_scale(elo, scale)
+    check_outputs(data, out, plot)
     named = {"first": first, "second": second, "outcome": winner}
     given = {**(roles(columns) or {}), **{role: name for role, name in named.items() if name is not None}}
     votes = read_controlled_votes(
@@ -189,6 +190,7 @@ def rankings(
     from lambdamart_kit.preferences.reading.rankings import read_rankings
 
     _check_scale(elo, scale)
+    check_outputs(data, out, plot)
     named = (roles(columns) or {}) | ({} if groups is None else {"groups": groups})
     read = read_rankings(data, columns=named, wide=wide)
     fitted = PlackettLuce(n_pseudo=n_pseudo).fit(

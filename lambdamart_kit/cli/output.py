@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 import sys
@@ -9,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,8 +21,6 @@ from lambdamart_kit.runtime.progress import Progress
 from lambdamart_kit.runtime.terminal import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lambdamart_kit.bench.render import Table
     from lambdamart_kit.report import Page
 
@@ -68,6 +68,33 @@ def say(line: str) -> None:
             textwrap.fill(text, room, break_long_words=False) if len(text) > room else text for text in lines
         ]
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def check_outputs(data: str, *targets: Path | None) -> None:
+    """Refuse an output that is one of the files to be read, before anything is written.
+
+    Parameters
+    ----------
+    data : str
+        What is read: a file, a folder or a pattern.
+    targets : Path or None
+        Where results go; None is stdout, or nowhere.
+
+    Raises
+    ------
+    ValueError
+        Naming the file.
+    """
+    from lambdamart_kit.files.checks import refuse_overwriting
+
+    place = Path(data)
+    if place.is_dir():
+        sources = [file for file in place.rglob("*") if file.is_file()]
+    else:
+        sources = [place] if place.exists() else [Path(found) for found in glob.glob(data, recursive=True)]
+    for target in targets:
+        if target is not None:
+            refuse_overwriting(target, sources)
 
 
 def write_rows(records: Iterable[Settings], out: Path | None) -> int:

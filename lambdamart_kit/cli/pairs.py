@@ -16,7 +16,7 @@ from lambdamart_kit.cli.columns import roles
 from lambdamart_kit.cli.dpo import dpo
 from lambdamart_kit.cli.leaderboard import leaderboard, rankings
 from lambdamart_kit.cli.options import LayoutOption, PairsArgument, RolesOption, ThreadsOption, VerboseOption
-from lambdamart_kit.cli.output import Group, print_names, say, write_rows
+from lambdamart_kit.cli.output import Group, check_outputs, print_names, say, write_rows
 from lambdamart_kit.runtime.terminal import printable
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def audit(
     from lambdamart_kit.preferences import audit as examine
     from lambdamart_kit.runtime.atomic_file import check_writable
 
+    check_outputs(data, html, out)
     if html is not None:
         check_writable(html)
 
@@ -142,6 +143,7 @@ def convert(
     Example:
       lambdamart-kit pairs convert arena.csv -o pairs.jsonl
     """
+    check_outputs(data, out)
     with _rows_bar("read") as progress:
         pairs = _read(data, columns, layout, progress=progress)
         n_pairs = pairs.write(out)
@@ -230,6 +232,7 @@ def score(
     from lambdamart_kit.preferences import RewardModel
     from lambdamart_kit.preferences.streaming import score_records
 
+    check_outputs(data, out)
     reward = RewardModel.load(model)
     with _rows_bar("scored") as progress:
         records = score_records(reward, data, columns=roles(columns), layout=layout, progress=progress)
@@ -257,6 +260,7 @@ def best_of(
     """
     from lambdamart_kit.preferences import RewardModel
 
+    check_outputs(data, out)
     reward = RewardModel.load(model)
     with _rows_bar("read") as progress:
         pairs = _read(data, columns, layout, progress=progress)
@@ -300,6 +304,7 @@ def filter_(
     from lambdamart_kit.preferences.reading.records import write_records
     from lambdamart_kit.preferences.streaming import filter_records, keep_mask
 
+    check_outputs(data, out)
     reward = None if model is None else RewardModel.load(model)
     with _rows_bar("read") as progress:
         mask = keep_mask(
@@ -353,6 +358,7 @@ def select(
     from lambdamart_kit.preferences.pairs import extract
     from lambdamart_kit.preferences.reading.records import read_records
 
+    check_outputs(data, out)
     reward = RewardModel.load(model)
     pairs = _read(data, columns, layout)
     different = np.flatnonzero(pairs.chosen != pairs.rejected)

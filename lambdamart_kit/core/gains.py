@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -192,6 +192,44 @@ def check_choice(value: Any, choices: tuple[str, ...], *, name: str) -> str:
     if value not in choices:
         raise ValueError(f"{name!r} must be one of {', '.join(map(repr, choices))}; got {value!r}")
     return str(value)
+
+
+def check_number(
+    value: Any,
+    *,
+    name: str,
+    least: float = -np.inf,
+    most: float = np.inf,
+    open_ends: str = "",
+) -> float:
+    """`value` if it is a finite number from `least` to `most`, else a ValueError that names the parameter.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    name : str
+        Of the parameter.
+    least, most : float
+        Ends of the range.
+    open_ends : str
+        Which ends are themselves refused: "low", "high" or "both"; none by default.
+    """
+    low_open = open_ends in ("low", "both")
+    high_open = open_ends in ("high", "both")
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    inside = is_number and bool(np.isfinite(value))
+    inside = inside and (value > least if low_open else value >= least)
+    inside = inside and (value < most if high_open else value <= most)
+    if inside:
+        return float(value)
+    if np.isfinite(least) and np.isfinite(most):
+        rule = f"be in {'(' if low_open else '['}{least:g}, {most:g}{')' if high_open else ']'}"
+    elif np.isfinite(least):
+        rule = f"be finite and {'>' if low_open else '>='} {least:g}"
+    else:
+        rule = "be a finite number"
+    raise ValueError(f"{name!r} must {rule}; got {value!r}")
 
 
 def check_count(value: Any, *, name: str) -> int:

@@ -21,6 +21,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.gains import check_number
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray
 
 # A rank-one update costs 2 d^2 operations in a scalar loop, and a new factorisation d^3 / 3 in BLAS. With
@@ -78,8 +79,7 @@ class Information:
     @classmethod
     def prior(cls, n_features: int, *, reg_lambda: float = 1.0) -> Information:
         """The matrix before any observation, ``reg_lambda * I``."""
-        if not (np.isfinite(reg_lambda) and reg_lambda > 0):
-            raise ValueError(f"'reg_lambda' must be finite and > 0; got {reg_lambda}")
+        check_number(reg_lambda, name="reg_lambda", least=0.0, open_ends="low")
         return cls(reg_lambda * np.eye(n_features))
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lambdamart_kit.core.rows import as_ids
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, Ids, IndexArray
 
 # At most 18 digits, which 64 bits hold. Signs and zeros that a number would lose ("+7", "007", "-0") make
@@ -260,7 +261,7 @@ def _runs_of_text(qid: Ids, n_samples: int) -> tuple[Array, IndexArray] | None:
 
 
 def _check_qid(qid: Ids, n_samples: int) -> Array:
-    ids = _as_keys(np.asarray(qid), n_samples)
+    ids = _as_keys(as_ids(qid), n_samples)
     if ids.dtype == object:
         ids = _plain(ids)
     if ids.ndim != 1 or len(ids) != n_samples:
@@ -308,13 +309,48 @@ def _differs_from_itself(value: Any) -> bool:
         return True
 
 
-def _factorize_sorted(ids: Array) -> tuple[Array, IndexArray]:
+def factorize_ids(ids: Ids, name: str) -> tuple[Array, IndexArray]:
+    """Sorted unique ids of any types and the code of each; a missing id is an error that says where.
+
+    Parameters
+    ----------
+    ids : (n,) array-like
+        Ids; 1 and '1' are two.
+    name : str
+        Of the parameter.
+
+    Returns
+    -------
+    (unique, code)
+        Ids in ascending order, and which of them each is.
+
+    Raises
+    ------
+    ValueError
+        If an id is None, NaN or NaT.
+
+    Examples
+    --------
+    >>> factorize_ids(["b", "a", "b"], "items")[1].tolist()
+    [1, 0, 1]
+    """
+    found = as_ids(ids)
+    missing = np.flatnonzero(found != found) if found.dtype.kind in "fcmM" else _missing_objects(found)
+    if len(missing):
+        raise ValueError(
+            f"{name!r} must not hold missing ids; number {missing[0]} is {found.tolist()[missing[0]]!r} "
+            f"({len(missing)} such); drop them or give them an id"
+        )
+    return _factorize_sorted(found, name)
+
+
+def _factorize_sorted(ids: Array, name: str = "qid") -> tuple[Array, IndexArray]:
     """Sorted unique ids and the code of each; ids of mixed types sort by type name, then by text."""
     try:
         unique, code = np.unique(ids, return_inverse=True)
     except TypeError:
         seen = sorted(set(ids.tolist()), key=lambda v: (type(v).__name__, str(v)))
-        _warn_of_twins(seen)
+        _warn_of_twins(seen, name)
         position = {v: i for i, v in enumerate(seen)}
         unique = np.empty(len(seen), dtype=object)
         unique[:] = seen
@@ -322,14 +358,14 @@ def _factorize_sorted(ids: Array) -> tuple[Array, IndexArray]:
     return unique, code.astype(np.intp)
 
 
-def _warn_of_twins(ids: list[Any]) -> None:
-    """Warn of queries that have one id as a number and as text, which makes two of them."""
+def _warn_of_twins(ids: list[Any], parameter: str) -> None:
+    """Warn of queries (or other things) that have one id as a number and as text, which makes two of them."""
     texts = {name for name in ids if isinstance(name, str)}
     twins = [name for name in ids if not isinstance(name, str) and str(name) in texts]
     if twins:
         warnings.warn(
-            f"'qid' has ids that are a number in some rows and text in others, such as {twins[0]!r} and "
-            f"{str(twins[0])!r} ({len(twins)} such ids): they are taken as different queries; "
+            f"{parameter!r} has ids that are a number in some rows and text in others, such as {twins[0]!r} "
+            f"and {str(twins[0])!r} ({len(twins)} such ids): they are taken as different ones; "
             "give all rows ids of one type",
             UserWarning,
             stacklevel=2,

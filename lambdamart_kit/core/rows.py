@@ -1,4 +1,4 @@
-"""Matrices of features as learners take them, and views of chosen rows of one."""
+"""Matrices of features as learners take them, views of chosen rows of one, and ids of rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from lambdamart_kit.core.precision import feature_dtype
-from lambdamart_kit.core.typing import Array, ArrayLike, Features, IndexArray
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, Ids, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,3 +192,31 @@ def check_codes(X: Features, columns: Sequence[int]) -> None:
                 f"'categorical_features' column {j} must hold codes 0, 1, 2, ... below 2**24; got "
                 f"{example:g}; pass a DataFrame with a category column and the codes are made for you"
             )
+
+
+def as_ids(ids: Ids) -> Array:
+    """`ids` as an array; a list of numbers and text stays one of numbers and text.
+
+    NumPy makes text of such a list, and 1 and '1' would be one id.
+
+    Parameters
+    ----------
+    ids : array-like
+        Ids of any types.
+
+    Returns
+    -------
+    array
+        Of objects where a list holds text beside other things.
+
+    Examples
+    --------
+    >>> as_ids([1, "1"]).tolist(), as_ids(["a", "b"]).dtype.kind
+    ([1, '1'], 'U')
+    """
+    found = np.asarray(ids)
+    if found.dtype.kind not in "US" or hasattr(ids, "dtype"):
+        return found
+    kept = np.asarray(ids, dtype=object)
+    same = kept.shape == found.shape and all(isinstance(one, str | bytes) for one in kept.flat)
+    return found if same or kept.shape != found.shape else kept

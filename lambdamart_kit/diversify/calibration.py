@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.core.queries import run_starts
+from lambdamart_kit.core.gains import check_number
+from lambdamart_kit.core.queries import factorize_ids, run_starts
+from lambdamart_kit.core.rows import as_ids
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, Ids
 from lambdamart_kit.diversify.lists import intra_list_distance
 from lambdamart_kit.diversify.reranking import rerank
@@ -89,8 +91,7 @@ def choose_trade_off(
     >>> found.trade_off, round(found.relevance_kept, 3)
     (0.1, 0.96)
     """
-    if not -1 <= similarity <= 1:
-        raise ValueError(f"'similarity' must be a mean cosine in [-1, 1]; got {similarity!r}")
+    check_number(similarity, name="similarity", least=-1.0, most=1.0)
     tried = np.linspace(0.0, 1.0, 21).round(2) if grid is None else np.sort(np.asarray(grid, dtype=float))
     if tried.ndim != 1 or not len(tried):
         raise ValueError(f"'grid' must be a list of at least one trade-off; got {grid!r}")
@@ -100,6 +101,11 @@ def choose_trade_off(
         chosen = rerank(scores, k, qid=qid, trade_off=float(trade_off), **given, **options)
         curve.append([trade_off, *_judge(np.asarray(scores, dtype=float), features, qid, k, chosen)])
     points = np.array(curve)
+    if np.isnan(points[:, 1]).all():
+        raise ValueError(
+            "'similarity' is that of two rows of a list, and no list has two; give a 'k' of at least 2 and "
+            f"'qid' whose lists have several rows; got k={k!r}"
+        )
     undiversified = rerank(scores, k, qid=qid, trade_off=0.0, **given, **options)
     _, most = _judge(np.asarray(scores, dtype=float), features, qid, k, undiversified)
     points[:, 2] /= most if most > 0 else 1.0
@@ -119,8 +125,8 @@ def _judge(
 ) -> tuple[float, float]:
     """Mean similarity within the lists, and their mean discounted relevance."""
     rows = np.asarray(chosen)
-    groups = np.zeros(len(scores), dtype=np.intp) if qid is None else np.asarray(qid)
-    _, code = np.unique(groups, return_inverse=True)
+    groups = np.zeros(len(scores), dtype=np.intp) if qid is None else as_ids(qid)
+    _, code = factorize_ids(groups, "qid")
     low = np.full(code.max() + 1, np.inf)
     high = np.full(code.max() + 1, -np.inf)
     np.minimum.at(low, code, scores)
@@ -132,5 +138,8 @@ def _judge(
     starts = run_starts(of_list)
     place = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
     gained = float((relevance[rows] / np.log2(place + 2.0)).sum())
-    distance = intra_list_distance(np.asarray(features)[rows], -place.astype(float), groups[rows], k=k)
-    return 1.0 - float(distance), gained
+    distances = intra_list_distance(
+        np.asarray(features)[rows], -place.astype(float), groups[rows], k=k, per_query=True
+    )
+    known = np.asarray(distances)[~np.isnan(distances)]
+    return 1.0 - float(known.mean()) if len(known) else np.nan, gained

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lambdamart_kit.core.gains import Blank, check_choice, check_count, discounts
-from lambdamart_kit.core.queries import Queries, query_weights
+from lambdamart_kit.core.gains import Blank, check_choice, check_count, check_number, discounts
+from lambdamart_kit.core.queries import Queries, factorize_ids, query_weights
+from lambdamart_kit.core.rows import as_ids
 from lambdamart_kit.core.sorting import worth_of_rows
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids, IndexArray
 from lambdamart_kit.metrics.base import BLANK_VALUE, check_scores, weighted_mean
@@ -252,8 +253,8 @@ def vendi_score(
     >>> round(vendi_score([[1, 0], [1, 0], [1, 0]]), 6), round(vendi_score([[1, 0], [0, 1]]), 6)
     (1.0, 2.0)
     """
-    if not order > 0:
-        raise ValueError(f"'order' must be > 0; got {order!r}")
+    if order != np.inf:
+        check_number(order, name="order", least=0.0, open_ends="low")
     if (features is None) == (similarity is None):
         raise ValueError("exactly one of 'features' and 'similarity' must be given; got both or neither")
     rows = _unit_rows(features) if features is not None else _check_kernel(similarity)
@@ -281,10 +282,11 @@ def _chances(probabilities: ArrayLike | None, queries: Queries) -> FloatArray:
     if probabilities is None:
         return 1.0 / sizes
     chance = np.asarray(probabilities, dtype=np.float64)
-    if chance.shape != sizes.shape or not (chance >= 0).all():
-        raise ValueError(
-            f"'probabilities' must be ({len(sizes)},), one a row, >= 0; got shape {chance.shape}"
-        )
+    if chance.shape != sizes.shape:
+        raise ValueError(f"'probabilities' must be ({len(sizes)},), one a row; got shape {chance.shape}")
+    wrong = np.flatnonzero(~(chance >= 0))
+    if len(wrong):
+        raise ValueError(f"'probabilities' must be >= 0; row {wrong[0]} has {chance[wrong[0]]}")
     sums = np.add.reduceat(queries.sort(chance), queries.ptr[:-1])
     if not np.allclose(sums, 1.0):
         raise ValueError(
@@ -298,7 +300,9 @@ def _effective_number(eigenvalues: FloatArray, order: float) -> float:
         raise ValueError(
             f"'similarity' must be positive semi-definite; it has eigenvalue {eigenvalues.min():g} (of K / n)"
         )
-    positive = eigenvalues[eigenvalues > 0]
+    # What rounding leaves of eigenvalues that are 0 would count as so many further items in low orders.
+    rounding = len(eigenvalues) * np.finfo(np.float64).eps * eigenvalues.max()
+    positive = eigenvalues[eigenvalues > rounding]
     if order == 1:
         return float(np.exp(-(positive * np.log(positive)).sum()))
     if np.isinf(order):
@@ -355,12 +359,12 @@ def _item_exposure(
     discount: Any,
 ) -> tuple[FloatArray, IndexArray, int]:
     """Expected discount of each ordered row, the code of its item, and how many items there are."""
-    ids = np.asarray(items)
+    ids = as_ids(items)
     if ids.ndim != 1 or not len(ids):
         raise ValueError(f"'items' must be (n_samples,), at least one; got shape {ids.shape}")
     queries, ordered = _ordered_scores(scores, qid, len(ids))
-    unique, code = np.unique(ids, return_inverse=True)
-    n_catalogue = len(unique) if n_items is None else n_items
+    unique, code = factorize_ids(ids, "items")
+    n_catalogue = len(unique) if n_items is None else check_count(n_items, name="n_items")
     if n_catalogue < len(unique):
         raise ValueError(f"'n_items' must be at least the {len(unique)} distinct items; got {n_items}")
     return _shown(ordered, queries, k, ties, discount), queries.sort(code), n_catalogue

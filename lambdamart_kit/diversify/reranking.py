@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 
 from lambdamart_kit.compile import inner, kernel
 from lambdamart_kit.core import greedy
-from lambdamart_kit.core.gains import check_choice, check_count
+from lambdamart_kit.core.gains import check_choice, check_count, check_number
 from lambdamart_kit.core.queries import Queries
 from lambdamart_kit.core.rowhash import row_hashes
 from lambdamart_kit.core.sorting import descending_order
@@ -25,6 +25,7 @@ Similarity: TypeAlias = ArrayLike | Callable[[IndexArray], ArrayLike]
 
 _GRAM_ROWS = 3000  # longest list whose n x n similarity is made from its features: 72 MB
 _BLOCK_ROWS = 512
+_LARGEST_SCORE = np.finfo(np.float64).max / 4
 _SINGLE_PRECISION_SLACK = 1e-4  # far above the rounding of float32 sums, far below what matters for laziness
 
 
@@ -369,8 +370,7 @@ def _check_arguments(
     """The queries, and the relevance of each row in row order."""
     check_choice(utility, get_args(Utility), name="utility")
     check_count(k, name="k")
-    if not 0 <= trade_off <= 1:
-        raise ValueError(f"'trade_off' must be in [0, 1]; got {trade_off!r}")
+    check_number(trade_off, name="trade_off", least=0.0, most=1.0)
     queries = Queries.from_qid(qid, np.size(scores))
     checked = check_scores(scores, queries) if np.size(scores) else np.empty(0)
     if not np.isfinite(checked).all():
@@ -378,7 +378,9 @@ def _check_arguments(
         raise ValueError(f"'scores' must be finite to be traded off; row {row} has {checked[row]}")
     if not normalize or not len(checked):
         return queries, checked
-    ordered = queries.sort(checked)
+    ordered = queries.sort(checked).astype(np.float64)
+    if np.abs(ordered).max() > _LARGEST_SCORE:  # differences of such scores are not finite
+        ordered = ordered / 4.0
     starts = queries.ptr[:-1]
     low = np.minimum.reduceat(ordered, starts)
     high = np.maximum.reduceat(ordered, starts)
@@ -406,7 +408,7 @@ def _vectors(
         raise ValueError(
             f"{names[0]!r} must be dense; got a sparse matrix; reduce it (TruncatedSVD) or .toarray()"
         )
-    rows = np.array(given[names[0]], dtype=np.float32, order="C")
+    rows = _as_single(given[names[0]], names[0])
     if n_samples == 0 and rows.size == 0:
         return rows.reshape(0, 0)
     if rows.ndim != 2 or len(rows) != n_samples:
@@ -422,6 +424,22 @@ def _vectors(
     norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
     rows /= np.where(norms > 0, norms, 1.0).astype(np.float32)[:, None]
     return rows
+
+
+def _as_single(values: Any, name: str) -> Float32Array:
+    """A float32 copy; rows of features too large or too small for float32 are scaled, as a cosine allows."""
+    try:
+        wide = np.asarray(values)
+        single = bool(wide.dtype == np.float32)
+        wide = wide if single else np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name!r} must hold numbers: {error}") from None
+    if name == "features" and wide.ndim == 2 and wide.size and not single and np.isfinite(wide).all():
+        largest = np.abs(wide).max(axis=1)
+        far = (largest > 1e30) | ((largest < 1e-30) & (largest > 0))
+        if far.any():
+            wide = np.where(far[:, None], wide / np.where(far, largest, 1.0)[:, None], wide)
+    return np.array(wide, dtype=np.float32, order="C")
 
 
 def _check_topics(topics: Float32Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -12,9 +13,9 @@ from scipy.linalg import solve_triangular
 from scipy.special import expit
 
 from lambdamart_kit.core import greedy
-from lambdamart_kit.core.gains import check_choice, check_count
+from lambdamart_kit.core.gains import check_choice, check_count, check_number
 from lambdamart_kit.core.information import Information
-from lambdamart_kit.core.queries import run_starts
+from lambdamart_kit.core.queries import factorize_ids, run_starts
 from lambdamart_kit.core.rows import as_matrix
 from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, IndexArray
 from lambdamart_kit.explore.leaves import has_trees, leaf_features
@@ -79,10 +80,11 @@ def select_pairs(
         the largest total cost. "d-optimal", "uncertainty" and "disagreement" then take the better of greedy
         by gain and greedy by gain per cost (Leskovec et al. 2007).
     labelled : (n_labelled, 2) array-like of int, optional
-        Pairs of responses that are labelled already.
+        Pairs of responses that are labelled already. "d-optimal" and "double-thompson" learn from them what
+        is known; every method warns of candidates that are among them.
     representation : (n_responses, p) array-like, optional
-        :math:`\phi`, when it is not `features`; by default the hashed leaf indicators of a tree model, and
-        the features otherwise.
+        For "d-optimal" and "double-thompson": :math:`\phi`, when it is not `features`; by default the hashed
+        leaf indicators of a tree model, and the features otherwise.
     reg_lambda : float
         > 0.
     random_state : int, Generator or None
@@ -97,7 +99,12 @@ def select_pairs(
     ------
     ValueError
         If there are no candidates, indices are out of range, a pair is of a response with itself, values
-        are not finite, or a limit comes without what it limits.
+        are not finite, a limit comes without what it limits, or a method does not use `representation`.
+
+    Warns
+    -----
+    UserWarning
+        If candidates are the same pair, or are labelled already, or the budget pays for none of them.
 
     References
     ----------
@@ -115,6 +122,10 @@ def select_pairs(
     [0, 2]
     """
     check_choice(method, get_args(Method), name="method")
+    if representation is not None and method not in _WITH_INFORMATION:
+        raise ValueError(
+            f"method={method!r} does not use 'representation'; those that use it: {_WITH_INFORMATION}"
+        )
     task = _Task.check(model, features, candidates, representation, labelled, prompt, reg_lambda)
     rng = np.random.default_rng(random_state)
     limits = _limits(check_count(k, name="k"), task, max_per_prompt, cost, budget)
@@ -212,6 +223,7 @@ class _Task:
         known = _check_pairs([] if labelled is None else labelled, n_responses, "labelled")
         if not len(pairs):
             raise ValueError("'candidates' must hold at least one pair; got none")
+        _warn_of_repeats(pairs, known)
         used, position = np.unique(np.concatenate([pairs, known]), return_inverse=True)
         position = position.reshape(-1, 2)
         rewards, phi = _rewards_and_representation(model, responses, phi_of, used)
@@ -221,7 +233,7 @@ class _Task:
             information.update(phi[first] - phi[second], _variance(rewards[first] - rewards[second]))
         code = None
         if prompt is not None:
-            code = np.unique(np.asarray(prompt), return_inverse=True)[1].astype(np.intp)
+            code = factorize_ids(prompt, "prompt")[1]
             if len(code) != len(pairs):
                 raise ValueError(f"'prompt' must hold one id per candidate, {len(pairs)}; got {len(code)}")
         first, second = (np.ascontiguousarray(column) for column in position[: len(pairs)].T)
@@ -335,6 +347,8 @@ _WORTH: dict[str, Callable[[_Task, int, np.random.Generator], FloatArray]] = {
     "random": _random,
 }
 
+_WITH_INFORMATION = ("d-optimal", "double-thompson")
+
 # Methods whose worth of a batch is the sum over its pairs.
 _ADDITIVE = ("uncertainty", "disagreement")
 
@@ -393,6 +407,25 @@ def _check_pairs(pairs: ArrayLike, n_responses: int, name: str) -> Array:
     return rows.astype(np.intp)
 
 
+def _warn_of_repeats(pairs: IndexArray, known: IndexArray) -> None:
+    """Warn of candidates that are one pair, in either order, and of those that are labelled."""
+    both = np.sort(np.concatenate([known, pairs]), axis=1)
+    _, first, code = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    seen_at = first[code.ravel()][len(known) :]
+    repeated = np.flatnonzero(seen_at != np.arange(len(known), len(both)))
+    if not len(repeated):
+        return
+    row = repeated[0]
+    place = seen_at[row]
+    what = f"row {place - len(known)}" if place >= len(known) else f"the labelled pair {place}"
+    warnings.warn(
+        f"'candidates' names {len(repeated)} pairs that are there already, such as row {row}, which is the "
+        f"pair of {what}; it may be asked about again; drop such rows if it should not be",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
 def _limits(
     k: int, task: _Task, max_per_prompt: int | None, cost: ArrayLike | None, budget: float | None
 ) -> greedy.Limits:
@@ -405,14 +438,19 @@ def _limits(
     costs = None
     if budget is not None:
         costs = np.ones(len(task.first)) if cost is None else np.asarray(cost, dtype=np.float64)
-        if (
-            costs.shape != (len(task.first),)
-            or not np.all((costs > 0) & np.isfinite(costs))
-            or not budget > 0
-        ):
-            raise ValueError(
-                f"'cost' must hold {len(task.first)} finite values > 0 and 'budget' be > 0; "
-                f"got shape {costs.shape} and {budget!r}"
+        if costs.shape != (len(task.first),):
+            raise ValueError(f"'cost' must hold one value a candidate, {len(task.first)}; got {costs.shape}")
+        wrong = np.flatnonzero(~((costs > 0) & np.isfinite(costs)))
+        if len(wrong):
+            raise ValueError(f"'cost' must be finite and > 0; row {wrong[0]} has {costs[wrong[0]]}")
+        if budget != np.inf:
+            check_number(budget, name="budget", least=0.0, open_ends="low")
+        if budget < costs.min():
+            warnings.warn(
+                f"'budget' {budget:g} pays for no candidate, the cheapest of which costs {costs.min():g}: "
+                "none is chosen",
+                UserWarning,
+                stacklevel=3,
             )
     return greedy.limits(
         min(k, len(task.first)), group=task.prompt, max_per_group=max_per_prompt, cost=costs, budget=budget

@@ -75,12 +75,15 @@ class DelayedRewards:
             If a ticket was not given out, or its reward has come already; then none of them is learned from.
         """
         codes = np.asarray(tickets)
+        if not codes.size and not np.size(rewards):
+            return self
         unknown = [ticket for ticket in codes.tolist() if ticket not in self._waiting]
         if unknown or len(set(codes.tolist())) < len(codes):
             wrong = unknown[0] if unknown else "one twice"
             raise ValueError(f"'tickets' must be of rows that are waited for, each once; got {wrong}")
         parts = [self._waiting[ticket] for ticket in codes.tolist()]
         rows, received = check_observations(np.reshape([row for row, _ in parts], (len(parts), -1)), rewards)
+        self._check_rewards(received)
         for ticket in codes.tolist():
             del self._waiting[ticket]
         self._take(rows, received, np.array([code for _, code in parts], dtype=np.intp))
@@ -161,6 +164,10 @@ class DelayedRewards:
 
     def _arm_codes(self, arms: ArrayLike | None, n_rows: int) -> IndexArray:
         """The model of each row."""
+        raise NotImplementedError
+
+    def _check_rewards(self, rewards: FloatArray) -> None:
+        """Refuse rewards that the policy cannot learn from, before anything is changed."""
         raise NotImplementedError
 
     def _take(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:

@@ -6,7 +6,9 @@ from typing import Self
 
 import numpy as np
 
+from lambdamart_kit.core.gains import check_number
 from lambdamart_kit.core.information import InformationStack, accumulate
+from lambdamart_kit.core.rows import as_ids
 from lambdamart_kit.core.typing import (
     Array,
     ArrayLike,
@@ -70,7 +72,9 @@ class LinearPolicy(DelayedRewards, Policy):
         """
         rows, received = check_observations(contexts, rewards)
         self._start(rows.shape[1])
-        self._take(rows, received, self._arm_codes(arms, len(rows)))
+        codes = self._arm_codes(arms, len(rows))
+        self._check_rewards(received)
+        self._take(rows, received, codes)
         return self
 
     def _take(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
@@ -79,10 +83,12 @@ class LinearPolicy(DelayedRewards, Policy):
         self._refresh_seen()
         self.n_observations_ += len(rows)
 
+    def _check_rewards(self, rewards: FloatArray) -> None:
+        """Refuse what the policy cannot learn from, before anything is changed."""
+        check_number(self.discount, name="discount", least=0.0, most=1.0, open_ends="low")
+
     def _remembered(self, n_rows: int) -> FloatArray:
         """What each of `n_rows` new rows counts, the oldest first, once all of them are there."""
-        if not 0 < self.discount <= 1:
-            raise ValueError(f"'discount' must be in (0, 1]; got {self.discount!r}")
         return np.asarray(self.discount ** np.arange(n_rows - 1, -1, -1, dtype=np.float64))
 
     def _start(self, n_features: int) -> None:
@@ -113,14 +119,17 @@ class LinearPolicy(DelayedRewards, Policy):
             )
         if arms is None:
             return np.zeros(n_rows, dtype=np.intp)
-        known = {arm: code for code, arm in enumerate(np.asarray(self.arms).tolist())}
-        shown = np.asarray(arms).tolist()
+        known = {arm: code for code, arm in enumerate(as_ids(self.arms).tolist())}
+        shown = as_ids(arms).tolist()
         if len(shown) != n_rows:
             raise ValueError(f"'arms' must hold one arm per row: expected {n_rows}, got {len(shown)}")
         try:
             return np.fromiter(map(known.__getitem__, shown), dtype=np.intp, count=n_rows)
         except KeyError as unknown:
-            raise ValueError(f"'arms' must be among those of the policy; got {unknown.args[0]!r}") from None
+            have = ", ".join(map(repr, list(known)[:5])) + (", ..." if len(known) > 5 else "")
+            raise ValueError(
+                f"'arms' must be among those of the policy, {have}; got {unknown.args[0]!r}"
+            ) from None
 
     def _lists(self, candidates: ArrayLike) -> tuple[Array, bool]:
         lists, single = check_lists(candidates) if self.arms is None else check_contexts(candidates)
@@ -131,7 +140,7 @@ class LinearPolicy(DelayedRewards, Policy):
         return int(lists.shape[1]) if self.arms is None else len(self.arms)
 
     def _labels(self, slate: IndexArray) -> Array:
-        return slate if self.arms is None else np.asarray(self.arms)[slate]
+        return slate if self.arms is None else as_ids(self.arms)[slate]
 
     def _try_out(self) -> None:
         rows = np.zeros((2, self.n_features_in_))
@@ -170,7 +179,7 @@ class LinearPolicy(DelayedRewards, Policy):
 
 def _check_arms(arms: Ids) -> int:
     """How many arms: one-dimensional labels, at least one, all different."""
-    labels = np.asarray(arms)
+    labels = as_ids(arms)
     if labels.ndim != 1 or not len(labels) or len(set(labels.tolist())) < len(labels):
         raise ValueError(f"'arms' must be a list of different labels, at least one; got {arms!r}")
     return len(labels)
@@ -232,11 +241,9 @@ class EpsilonGreedy(LinearPolicy):
     @property
     def current_epsilon(self) -> float:
         """Probability that the next slate explores."""
-        if not (0 <= self.epsilon <= 1 and self.decay >= 0):
-            raise ValueError(
-                f"'epsilon' must be in [0, 1] and 'decay' >= 0; got {self.epsilon!r} and {self.decay!r}"
-            )
-        return float(self.epsilon * (1.0 + getattr(self, "n_observations_", 0)) ** -self.decay)
+        epsilon = check_number(self.epsilon, name="epsilon", least=0.0, most=1.0)
+        decay = check_number(self.decay, name="decay", least=0.0)
+        return float(epsilon * (1.0 + getattr(self, "n_observations_", 0)) ** -decay)
 
     def _slates(self, lists: Array, k: int) -> IndexArray:
         rng = self._generator()

@@ -264,6 +264,8 @@ class PersonalPolicy(PolicyFile, BaseEstimator):
 
 def _check_users(users: Ids, n_expected: int, unit: str) -> list[int | str]:
     """One id a row or list, text or a whole number; 7 and "7" are two users."""
+    if isinstance(users, str):
+        raise ValueError(f"'users' must be a list, one id a {unit}; got the text {users!r}; use [{users!r}]")
     ids = users.tolist() if hasattr(users, "tolist") else list(users)
     if len(ids) != n_expected:
         raise ValueError(f"'users' must hold one id a {unit}, {n_expected}; got {len(ids)}")

@@ -49,15 +49,16 @@ class Propensities(NamedTuple):
 
     @classmethod
     def estimated(cls, counts: FloatArray, n_draws: int) -> Propensities:
-        """From how often each event came in `n_draws`: the mean of the posterior under Jeffreys' prior.
+        """From how often each candidate came in `n_draws`: the posterior's mean under a symmetric prior.
 
-        ``(count + 1/2) / (n + 1)`` is never 0, so it can be divided by; the error is the posterior's
+        With C candidates, ``(count + 1/C) / (n + 1)`` is never 0, so it can be divided by, and sums to 1
+        over the candidates of a position. For two it is Jeffreys' prior. The error is the posterior's
         standard deviation.
 
         Parameters
         ----------
-        counts : array
-            How often each event came.
+        counts : (..., n_candidates, k) array
+            How often each candidate came at each position.
         n_draws : int
             Number of draws.
 
@@ -66,7 +67,7 @@ class Propensities(NamedTuple):
         Propensities
             Estimates with their standard errors.
         """
-        values = (counts + 0.5) / (n_draws + 1.0)
+        values = (counts + 1.0 / counts.shape[-2]) / (n_draws + 1.0)
         return cls(values, np.sqrt(values * (1.0 - values) / (n_draws + 2.0)))
 
     def of(self, items: IndexArray) -> Propensities:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.gains import check_choice, check_count, check_number
 from lambdamart_kit.core.information import Information
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState, Settings
 from lambdamart_kit.explore.base import Policy, check_lists
@@ -179,8 +179,7 @@ class RankerPolicy(Policy):
 
     def _start(self, rows: Array) -> None:
         check_choice(self.strategy, ("ucb", "thompson"), name="strategy")
-        if not self.alpha >= 0:
-            raise ValueError(f"'alpha' must be >= 0; got {self.alpha!r}")
+        check_number(self.alpha, name="alpha", least=0.0)
         self.n_features_in_ = int(rows.shape[-1])
         if not self._is_ensemble and not hasattr(self, "information_"):
             n_features = self._features(rows[:1]).shape[1]
@@ -248,7 +247,8 @@ class RankerPolicy(Policy):
             by_member = [rank_probabilities(scores, k) for scores in self._member_scores(lists)]
             return Propensities.exact(np.mean(by_member, axis=0))
         rng = np.random.default_rng(self._generator().integers(2**63))
-        n_draws, counts = self.n_propensity_draws, []
+        n_draws = check_count(self.n_propensity_draws, name="n_propensity_draws")
+        counts = []
         phi_of_lists = itertools.chain.from_iterable(self._chunks(lists))
         for scores, phi in zip(self._member_scores(lists)[0], phi_of_lists):
             counts.append(draw_frequencies(scores + self._noise(rng, n_draws) @ phi.T, k, rng))

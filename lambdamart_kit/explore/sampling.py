@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax
 
-from lambdamart_kit.core.gains import check_count
+from lambdamart_kit.core.gains import check_count, check_number
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, IndexArray
 
 
@@ -152,15 +152,17 @@ def slate_log_prob(scores: ArrayLike, slates: ArrayLike, *, beta: float = 1.0) -
 
 def _scaled(scores: ArrayLike, beta: float) -> FloatArray:
     values = np.asarray(scores, dtype=np.float64)
-    if not (np.isfinite(beta) and beta > 0):
-        raise ValueError(f"'beta' must be finite and > 0; got {beta!r}; for the best item alone use argmax")
+    check_number(beta, name="beta", least=0.0, open_ends="low")
     if np.isnan(values).any() or np.isposinf(values).any():
         raise ValueError("'scores' must not be NaN or plus infinity")
     if values.ndim == 0 or values.shape[-1] == 0 or np.isneginf(values).all(axis=-1).any():
         raise ValueError(
             f"'scores' must leave at least one item that is not excluded; got shape {values.shape}"
         )
-    return values / beta
+    # Relative to the best score nothing is above 0, so that scores of any size, over any beta, stay defined.
+    best = values.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        return np.asarray((values - best) / beta)
 
 
 def _check_slates(rows: IndexArray, n_items: int) -> IndexArray:

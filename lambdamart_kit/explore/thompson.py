@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
+from lambdamart_kit.core.gains import check_count, check_number
 from lambdamart_kit.core.information import Information
 from lambdamart_kit.core.pairs import pair_terms
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, Ids, IndexArray, RandomState
@@ -85,9 +86,7 @@ class LinearThompson(LinearPolicy):
         self.random_state = random_state
 
     def _posterior_scale(self) -> float:
-        if not self.scale > 0:
-            raise ValueError(f"'scale' must be > 0; got {self.scale!r}")
-        return float(self.scale)
+        return check_number(self.scale, name="scale", least=0.0, open_ends="low")
 
     def _draws(self, lists: Array, rng: np.random.Generator) -> FloatArray:
         """Scores of each list under its own draw, (n_lists, n_candidates)."""
@@ -106,12 +105,13 @@ class LinearThompson(LinearPolicy):
     def _probabilities(self, lists: Array, k: int) -> Propensities:
         if self._n_candidates(lists) == 2:
             return Propensities.exact(self._duels(lists)[:, :, :k])
+        n_draws = check_count(self.n_propensity_draws, name="n_propensity_draws")
         rng = np.random.default_rng(self._generator().integers(2**63))
         counts = []
         for one in lists:
-            repeated = np.broadcast_to(one, (self.n_propensity_draws, *one.shape))
+            repeated = np.broadcast_to(one, (n_draws, *one.shape))
             counts.append(draw_frequencies(self._draws(repeated, rng), k, rng))
-        return Propensities.estimated(np.stack(counts), self.n_propensity_draws)
+        return Propensities.estimated(np.stack(counts), n_draws)
 
     def _duels(self, lists: Array) -> FloatArray:
         means = self._means(lists)
@@ -205,10 +205,13 @@ class LogisticThompson(LinearThompson):
     def _posterior_scale(self) -> float:
         return 1.0
 
-    def _learn(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
+    def _check_rewards(self, rewards: FloatArray) -> None:
+        super()._check_rewards(rewards)
         outside = (rewards < 0) | (rewards > 1)
         if outside.any():
             raise ValueError(f"'rewards' must be in [0, 1]; got {rewards[outside][0]:g}")
+
+    def _learn(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
         counts = self._remembered(len(rows))
         if self.discount < 1:
             self._fade(self.discount ** len(rows))

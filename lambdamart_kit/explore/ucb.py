@@ -142,10 +142,12 @@ class LinUCB(LinearPolicy):
 
     def _check_bound(self) -> None:
         """Refuse values out of range, and settings that the kind of `alpha` does not use."""
-        is_number = isinstance(self.alpha, int | float | np.number) and self.alpha >= 0
+        is_number = isinstance(self.alpha, int | float | np.number) and 0 <= self.alpha < np.inf
         is_rule = isinstance(self.alpha, str) and self.alpha in _UNUSED_BY_RULE
         if not (is_number or is_rule):
-            raise ValueError(f"'alpha' must be >= 0, 'auto' or 'self-normalised'; got {self.alpha!r}")
+            raise ValueError(
+                f"'alpha' must be a finite number >= 0, 'auto' or 'self-normalised'; got {self.alpha!r}"
+            )
         kind = "a number" if is_number else self.alpha
         unused = ["noise", "norm", "delta"] if is_number else _UNUSED_BY_RULE[str(self.alpha)]
         given = [name for name in unused if getattr(self, name) is not None]
@@ -159,7 +161,8 @@ class LinUCB(LinearPolicy):
                 rule = "be in (0, 1)" if name == "delta" else "be finite and > 0"
                 raise ValueError(f"{name!r} must {rule}; got {value!r}")
 
-    def _learn(self, rows: FloatArray, rewards: FloatArray, model: IndexArray) -> None:
+    def _check_rewards(self, rewards: FloatArray) -> None:
+        super()._check_rewards(rewards)
         self._check_bound()
         outside = rewards[(rewards < 0) | (rewards > 1)]
         if isinstance(self.alpha, str) and self.noise is None and len(outside):
@@ -168,7 +171,6 @@ class LinUCB(LinearPolicy):
                 f"it is 0.5; got a reward of {outside[0]:g}; set 'noise' to the standard deviation of the "
                 "rewards of one candidate"
             )
-        super()._learn(rows, rewards, model)
 
     def _bonus(self, lists: Array) -> FloatArray:
         """What is added to the mean of each candidate, (n_lists, n_candidates)."""

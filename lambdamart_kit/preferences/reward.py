@@ -244,6 +244,8 @@ class RewardModel(RewardPredict, RewardFile, RewardExport, RewardExplain, BaseEs
 
     def _fit(self, pairs: PairView) -> RewardModel:
         self._check_parameters()
+        if not (pairs.weight > 0).any():
+            raise ValueError("'weight' must leave at least one pair with a weight above 0; got none")
         with unchanged_on_failure(self):
             return self._fit_rewards(pairs)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lambdamart_kit.cli.exploring.tables import column, matrix, numbers
+from lambdamart_kit.cli.exploring.tables import column, ids, matrix, numbers
 from lambdamart_kit.core.typing import Array, FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _of_candidates(
     was_shown = numbers(table, shown, "--shown")
     if not np.isin(was_shown, (0.0, 1.0)).all():
         raise ValueError(f"--shown names the column {shown!r}, which must hold 0 and 1 only")
-    owner = column(table, qid, "--qid")
+    owner = ids(table, qid, "--qid")
     lists = list(table.groupby(owner, sort=False).indices.values())
     for rows in lists:
         if was_shown[rows].sum() != 1:

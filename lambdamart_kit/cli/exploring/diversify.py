@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from lambdamart_kit.cli.exploring.tables import column, matrix, numbers, read_table
-from lambdamart_kit.cli.output import say, write_rows
+from lambdamart_kit.cli.exploring.tables import ids, matrix, numbers, read_table
+from lambdamart_kit.cli.output import check_outputs, say, write_rows
 from lambdamart_kit.core.typing import Settings
 
 
@@ -67,6 +67,7 @@ def diversify(
 
     if out is not None:
         check_writable(out)
+        check_outputs(data, out)
     if trade_off is not None and similarity is not None:
         raise ValueError("--trade-off and --similarity say the same in two ways; give one of them")
     if (features is None) == (topics is None) or (topics is not None) != (utility == "coverage"):
@@ -74,11 +75,22 @@ def diversify(
         raise ValueError(f"--utility {utility} needs {needed}, and nothing else to compare rows by")
     table = read_table(data)
     values = numbers(table, scores, "--scores")
-    groups = None if qid is None else column(table, qid, "--qid")
+    groups = None if qid is None else ids(table, qid, "--qid")
     option = "--features" if features is not None else "--topics"
     compared = matrix(table, features or topics or "", option)
     given: Settings = {} if features is not None else {"topics": compared}
     options: Settings = {"qid": groups, "utility": utility, "allow_stop": allow_stop}
+    if similarity is None and _without_pairs(groups, k, len(table)):
+        chosen = rerank(
+            values,
+            k,
+            trade_off=0.5 if trade_off is None else trade_off,
+            **options,
+            **({"features": compared} if features is not None else given),
+        )
+        write_rows(_ranked(table.iloc[chosen].to_dict("records"), groups, chosen), out)
+        say("no list has two rows, so there is nothing to diversify and no similarity within lists")
+        return
     # A similarity of 1 is reached by the first trade-off of the grid, so one number is one measurement.
     grid = None if similarity is not None else [0.5 if trade_off is None else trade_off]
     wanted = 1.0 if similarity is None else similarity
@@ -93,6 +105,13 @@ def diversify(
         f"{1 - found.relevance_kept:.1%} of the discounted relevance given up"
         + ("" if out is None else f"; {len(chosen):,} rows written to {out}")
     )
+
+
+def _without_pairs(groups: np.ndarray | None, k: int, n_rows: int) -> bool:
+    """Whether every list has one row."""
+    if k == 1 or n_rows == 1:
+        return True
+    return groups is not None and len(set(groups.tolist())) == n_rows
 
 
 def _ranked(records: list[Settings], groups: np.ndarray | None, chosen: np.ndarray) -> list[Settings]:

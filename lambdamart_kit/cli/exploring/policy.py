@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from lambdamart_kit.cli.exploring import candidates
-from lambdamart_kit.cli.exploring.tables import column, numbers, read_table, whole_numbers
+from lambdamart_kit.cli.exploring.tables import chances, column, ids, numbers, read_table, whole_numbers
 from lambdamart_kit.cli.output import Format, FormatOption, Group, print_records, say
 from lambdamart_kit.core.typing import Array, FloatArray, Settings
 
@@ -135,14 +135,15 @@ def evaluate(
         --policy linucb.lmk --features x1,x2
     """
     _check_policy_options(scores, beta, saved, features, slate)
+    _refuse_unused(scores, saved, slate, {"--target": target, "--qid": qid, "--shown": shown}, position)
     table = read_table(log)
     rows = table
     if scores is not None:
         rows = candidates.by_scores(table, scores, qid, shown, beta)
     elif saved is not None and features is not None:
         rows = candidates.by_policy(table, saved, features, qid, shown)
-    wanted = numbers(rows, target if rows is table else candidates.TARGET, "--target")
-    logged = numbers(rows, propensity, "--propensity")
+    wanted = chances(rows, target if rows is table else candidates.TARGET, "--target")
+    logged = chances(rows, propensity, "--propensity", above_0=True)
     rewards = numbers(rows, reward, "--reward")
     common: Settings = {
         "interval": interval,
@@ -155,19 +156,19 @@ def evaluate(
         for name, where in (("expected", expected), ("expected_under", expected_under))
     }
     if slate is None:
-        names = (estimator or "snips").split(",")
+        names = _names(estimator, "snips")
         found = _evaluate_rows(names, wanted, logged, rewards, models, limit, common)
         print_estimates(found, float(rewards.mean()), len(rewards), format)
         return
     if limit is not None:
         raise ValueError("--limit is not used for slates; leave it out")
-    order, shape = _by_slate(column(table, slate, "--slate"), whole_numbers(table, position, "--position"))
+    order, shape = _by_slate(ids(table, slate, "--slate"), whole_numbers(table, position, "--position"))
     from lambdamart_kit.explore.evaluation import evaluate_slates
 
     def grid(values: FloatArray | None) -> Any:
         return None if values is None else values[order].reshape(shape)
 
-    names = (estimator or "cascade").split(",")
+    names = _names(estimator, "cascade")
     if (expected or expected_under) and "cascade-dr" not in names:
         raise ValueError("--expected and --expected-under are used by cascade-dr only; leave them out")
     found = {}
@@ -230,7 +231,7 @@ def clicks(
         clicked,
         places,
         theta,
-        column(table, qid, "--qid"),
+        ids(table, qid, "--qid"),
         against=None if against is None else numbers(table, against, "--against"),
         measure=measure,
         k=k,
@@ -334,6 +335,30 @@ def _check_policy_options(
         )
 
 
+def _names(text: str | None, default: str) -> list[str]:
+    """Names of estimators, with commas between them."""
+    if text is None:
+        return [default]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--estimator must name an estimator, such as {default}; got {text!r}")
+    return names
+
+
+def _refuse_unused(
+    scores: str | None, saved: str | None, slate: str | None, named: dict[str, str], position: str
+) -> None:
+    """Refuse options that name a column which nothing would read."""
+    ranks = scores is not None or saved is not None
+    unused = ["--target"] if ranks else ["--qid", "--shown"]
+    given = [option for option in unused if named[option] != option.removeprefix("--")]
+    if slate is None and position != "position":
+        raise ValueError("--position is used with --slate only; leave it out, or name the column of slates")
+    if given:
+        rule = "is not used with --scores or --policy" if ranks else "is used with --scores or --policy only"
+        raise ValueError(f"{given[0]} {rule}; leave it out")
+
+
 def _by_slate(slates: Array, positions: Array) -> tuple[Array, tuple[int, int]]:
     """Rows by slate and position, and how many slates and positions there are."""
     code = np.unique(slates, return_inverse=True)[1]
@@ -361,7 +386,7 @@ def _propensities(
             ) from None
     from lambdamart_kit.clicks.harvesting import harvested_propensities
 
-    document = np.unique(column(table, docid, "--docid").astype(str), return_inverse=True)[1]
+    document = np.unique(ids(table, docid, "--docid").astype(str), return_inverse=True)[1]
     seen = positions > 0
     theta, known = harvested_propensities(
         clicked[seen], positions[seen], document[seen], int(positions.max())

@@ -32,6 +32,59 @@ def column(table: pd.DataFrame, name: str, option: str) -> Array:
     return table[name].to_numpy()
 
 
+def ids(table: pd.DataFrame, name: str, option: str) -> Array:
+    """A column of ids, none of them missing or empty.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The file's rows.
+    name, option : str
+        The column, and the option that named it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or a row has no id.
+    """
+    values = column(table, name, option)
+    missing = np.flatnonzero(table[name].isna().to_numpy() | (table[name].astype(str) == "").to_numpy())
+    if len(missing):
+        raise ValueError(
+            f"{option} names the column {name!r}, which must not be missing; row {missing[0]} has no id "
+            f"({len(missing)} such rows); drop those rows or give them one"
+        )
+    return values
+
+
+def chances(table: pd.DataFrame, name: str, option: str, *, above_0: bool = False) -> FloatArray:
+    """A column of probabilities.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The file's rows.
+    name, option : str
+        The column, and the option that named it.
+    above_0 : bool
+        Whether 0 is refused.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or a value is no probability.
+    """
+    values = numbers(table, name, option)
+    wrong = np.flatnonzero((values < 0) | (values > 1 + 1e-9) | ((values == 0) & above_0))
+    if len(wrong):
+        rule = "(0, 1]: what was shown had a chance" if above_0 else "[0, 1]"
+        raise ValueError(
+            f"{option} names the column {name!r}, which must hold probabilities in {rule}; row {wrong[0]} "
+            f"has {values[wrong[0]]:g} ({len(wrong)} such rows)"
+        )
+    return values
+
+
 def numbers(table: pd.DataFrame, name: str, option: str) -> FloatArray:
     """A column of numbers, none missing; text of numbers is read too, as CSV has it."""
     import pandas as pd
@@ -40,6 +93,7 @@ def numbers(table: pd.DataFrame, name: str, option: str) -> FloatArray:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         found = table[name].iloc[bad[0]]
+        found = found.item() if isinstance(found, np.generic) else found
         raise ValueError(
             f"{option} names the column {name!r}, which must hold finite numbers; row {bad[0]} has {found!r} "
             f"({len(bad)} such rows)"
@@ -70,4 +124,9 @@ def matrix(table: pd.DataFrame, names: str, option: str) -> FloatArray:
     lengths = {len(cell) if isinstance(cell, list | tuple | np.ndarray) else -1 for cell in cells}
     if len(lengths) > 1:
         raise ValueError(f"{option} names the column {wanted[0]!r}, whose lists differ in length")
-    return np.array([np.asarray(cell, dtype=np.float64) for cell in cells])
+    try:
+        return np.array([np.asarray(cell, dtype=np.float64) for cell in cells])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{option} names the column {wanted[0]!r}, whose lists must hold numbers: {error}"
+        ) from None

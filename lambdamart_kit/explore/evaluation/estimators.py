@@ -58,7 +58,7 @@ def switch(w: FloatArray, r: FloatArray, q: FloatArray, v: FloatArray, limit: fl
 
 def optimistic_shrinkage(w: FloatArray, r: FloatArray, q: FloatArray, v: FloatArray, limit: float) -> Terms:
     """Doubly robust with weights ``limit w / (w^2 + limit)``."""
-    return v + limit * w / (w**2 + limit) * (r - q)
+    return v + w / (w**2 / limit + 1.0) * (r - q)
 
 
 ESTIMATORS: dict[str, Callable[[FloatArray, FloatArray, FloatArray, FloatArray, float], Terms]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.gains import check_choice, check_number
 from lambdamart_kit.core.typing import ArrayLike, FloatArray, RandomState
 from lambdamart_kit.explore.evaluation.estimators import ESTIMATORS, NEED_LIMIT, NEED_MODEL, RATIOS
 from lambdamart_kit.explore.evaluation.log import (
@@ -14,6 +14,7 @@ from lambdamart_kit.explore.evaluation.log import (
     PolicyLike,
     check_log,
     checked_overlap,
+    finite_rows,
     policy_probabilities,
 )
 from lambdamart_kit.explore.evaluation.reward_models import expected_rewards
@@ -185,22 +186,19 @@ def evaluate_rows(
     weights = importance_weights(target, logged)
     if weights.ndim != 1:
         raise ValueError(f"'target' must be (n,), one probability a row; got shape {weights.shape}")
-    received = _per_row(rewards, len(weights), "rewards")
+    received = finite_rows(rewards, len(weights), "rewards")
     found = checked_overlap(weights, check_overlap)
-    of_action = np.zeros(len(weights)) if expected is None else _per_row(expected, len(weights), "expected")
-    under = of_action if expected_under is None else _per_row(expected_under, len(weights), "expected_under")
+    of_action = (
+        np.zeros(len(weights)) if expected is None else finite_rows(expected, len(weights), "expected")
+    )
+    under = of_action
+    if expected_under is not None:
+        under = finite_rows(expected_under, len(weights), "expected_under")
     most = np.inf if limit is None else float(limit)
     terms = ESTIMATORS[estimator](weights, received, of_action, under, most)
     return Estimate.of_terms(
         terms, found, interval=interval, width=width, confidence=confidence, random_state=random_state
     )
-
-
-def _per_row(values: ArrayLike, n: int, name: str) -> FloatArray:
-    found = np.asarray(values, dtype=np.float64)
-    if found.shape != (n,) or not np.isfinite(found).all():
-        raise ValueError(f"{name!r} must be ({n},) and finite, one value a row; got shape {found.shape}")
-    return found
 
 
 def _expected(
@@ -242,8 +240,8 @@ def _check_used(estimator: str, has_model: bool, limit: float | None, interval: 
     if (limit is None) == (estimator in NEED_LIMIT):
         rule = "needs" if limit is None else "does not use"
         raise ValueError(f"estimator={estimator!r} {rule} 'limit'; those that use it: {NEED_LIMIT}")
-    if limit is not None and not limit > 0:
-        raise ValueError(f"'limit' must be > 0; got {limit!r}")
+    if limit is not None and limit != np.inf:
+        check_number(limit, name="limit", least=0.0, open_ends="low")
     if interval == "bernstein" and estimator in RATIOS:
         raise ValueError(
             f"interval='bernstein' holds for means of independent terms; {estimator!r} is a ratio; "

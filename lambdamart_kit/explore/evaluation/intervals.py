@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from lambdamart_kit.core.gains import check_choice
-from lambdamart_kit.core.typing import FloatArray, RandomState
+from lambdamart_kit.core.gains import check_choice, check_count, check_number
+from lambdamart_kit.core.typing import ArrayLike, RandomState
 
 KINDS = ("normal", "bootstrap", "bernstein")
 
 
 def interval_of_mean(
-    terms: FloatArray,
+    terms: ArrayLike,
     *,
     kind: str = "normal",
     confidence: float = 0.95,
@@ -29,8 +29,8 @@ def interval_of_mean(
 
     Parameters
     ----------
-    terms : (n,) float64
-        Independent, with one expectation.
+    terms : (n,) array-like
+        Finite; independent, with one expectation.
     kind : {"normal", "bootstrap", "bernstein"}
     confidence : float
         In (0, 1).
@@ -63,8 +63,14 @@ def interval_of_mean(
     (-0.0658, 1.0658)
     """
     check_choice(kind, KINDS, name="kind")
-    if not 0 < confidence < 1:
-        raise ValueError(f"'confidence' must be between 0 and 1; got {confidence!r}")
+    check_number(confidence, name="confidence", least=0.0, most=1.0, open_ends="both")
+    check_count(n_bootstrap, name="n_bootstrap")
+    terms = np.asarray(terms, dtype=np.float64)
+    if terms.ndim != 1 or not np.isfinite(terms).all():
+        raise ValueError(
+            f"'terms' must be a list of finite numbers; got shape {terms.shape}"
+            + (", with NaN or infinity" if not np.isfinite(terms).all() else "")
+        )
     if width is not None and kind != "bernstein":
         raise ValueError(f"'width' is for kind='bernstein' only; got {width!r} with kind={kind!r}")
     n = len(terms)

@@ -122,6 +122,12 @@ def policy_probabilities(policy: PolicyLike, candidates: FloatArray) -> FloatArr
     """Probability that the policy shows each candidate, (n, n_candidates)."""
     if isinstance(policy, Policy):
         return np.asarray(policy.probabilities(candidates, k=1).values[..., 0], dtype=np.float64)
+    if not callable(policy):
+        raise TypeError(
+            "'policy' must be a policy of the kit or a function from candidates to the (n, n_candidates) "
+            f"probabilities of showing each; got a {type(policy).__name__}; a PersonalPolicy needs to know "
+            "the users: pass a function that asks it"
+        )
     found = np.asarray(policy(candidates), dtype=np.float64)
     # A product with ones sums short rows several times faster than `sum(axis=1)` does.
     fits = found.ndim == 2 and bool((found >= 0).all())
@@ -135,15 +141,78 @@ def policy_probabilities(policy: PolicyLike, candidates: FloatArray) -> FloatArr
 def check_log(log: Log, n: int, n_candidates: int) -> tuple[IndexArray, FloatArray]:
     """The actions and rewards of a log of `n` rows with `n_candidates` each."""
     actions = np.asarray(log.actions)
-    rewards = np.asarray(log.rewards, dtype=np.float64)
-    for name in ("candidates", "actions", "propensities", "rewards"):
-        if len(np.asarray(getattr(log, name))) != n:
-            raise ValueError(f"'{name}' of the log must have {n} rows, as the policy's probabilities have")
+    if len(np.asarray(log.candidates)) != n:
+        raise ValueError(f"'candidates' of the log must have {n} rows, as the policy's probabilities have")
+    for name in ("actions", "propensities", "rewards"):
+        found = np.shape(getattr(log, name))
+        if found != (n,):
+            raise ValueError(
+                f"'{name}' of the log must have shape ({n},), a row for each of the policy's; got {found}"
+            )
     if actions.dtype.kind not in "iu" or actions.min() < 0 or actions.max() >= n_candidates:
-        raise ValueError(f"'actions' must be numbers of candidates, 0 to {n_candidates - 1}")
-    if rewards.shape != (n,) or not np.isfinite(rewards).all():
-        raise ValueError(f"'rewards' must be ({n},) and finite; got shape {rewards.shape}")
-    return actions.astype(np.intp), rewards
+        ends = f" {actions.min()} to {actions.max()}" if actions.dtype.kind in "iuf" else ""
+        raise ValueError(
+            f"'actions' must be numbers of candidates, integers from 0 to {n_candidates - 1}; got "
+            f"{actions.dtype}{ends}"
+        )
+    places = actions.astype(np.intp)
+    if log.logging is not None:
+        _check_logging(log, places, n_candidates)
+    return places, finite_rows(log.rewards, n, "rewards")
+
+
+def finite_rows(values: ArrayLike, n: int, name: str) -> FloatArray:
+    """One finite number for each of `n` rows.
+
+    Parameters
+    ----------
+    values : (n,) array-like
+        What was given.
+    n : int
+        Number of rows.
+    name : str
+        Of the parameter.
+
+    Raises
+    ------
+    ValueError
+        If there is another number of them, or one is NaN or infinite.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape != (n,):
+        raise ValueError(f"{name!r} must be ({n},), one value a row; got shape {found.shape}")
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if len(wrong):
+        raise ValueError(
+            f"{name!r} must be finite; row {wrong[0]} has {found[wrong[0]]} ({len(wrong)} such rows); "
+            "drop those rows, or wait for what came of them"
+        )
+    return found
+
+
+def _check_logging(log: Log, actions: IndexArray, n_candidates: int) -> None:
+    """Refuse probabilities of all candidates that are none, or are not those of the propensities."""
+    chance = np.asarray(log.logging, dtype=np.float64)
+    n = len(actions)
+    if chance.shape != (n, n_candidates):
+        raise ValueError(f"'logging' of the log must be ({n}, {n_candidates}); got shape {chance.shape}")
+    sums = chance.sum(axis=1)
+    wrong = np.flatnonzero(~((chance >= 0).all(axis=1) & (np.abs(sums - 1.0) < 1e-6)))
+    if len(wrong):
+        raise ValueError(
+            f"'logging' of the log must hold probabilities, >= 0, whose rows sum to 1; row {wrong[0]} has "
+            f"{chance[wrong[0]].tolist()} ({len(wrong)} such rows)"
+        )
+    logged = np.asarray(log.propensities, dtype=np.float64)
+    of_action = chance[np.arange(n), actions]
+    differ = np.flatnonzero(~(np.abs(of_action - logged) <= 1e-6 + 1e-3 * np.abs(logged)))
+    if len(differ):
+        row = differ[0]
+        raise ValueError(
+            f"'logging' of the log must give what was shown its propensity; row {row} has "
+            f"{of_action[row]:g} for action {actions[row]} and the propensity {logged[row]:g} "
+            f"({len(differ)} such rows); are rows or candidates in another order?"
+        )
 
 
 def checked_overlap(

@@ -105,6 +105,7 @@ def evaluate_ranking(
     check_choice(measure, MEASURES, name="measure")
     clicked, place, theta = _check_log(clicks, position, propensities)
     queries = Queries.from_qid(qid, len(clicked))
+    _check_lists(place, queries)
     worth = _worth(
         measure, len(theta) if k is None else check_count(k, name="k"), theta, int(queries.sizes.max())
     )
@@ -116,10 +117,26 @@ def evaluate_ranking(
     if check_overlap:
         refuse_poor(found)
     difference = gained[0] if against is None else gained[0] - gained[1]
+    if queries.n_queries < 2:
+        raise ValueError("'qid' must name at least two lists for an interval; got one list")
     terms = np.add.reduceat(queries.sort(difference * inverse * clicked), queries.ptr[:-1])
     return Estimate.of_terms(
         terms, found, interval=interval, width=width, confidence=confidence, random_state=random_state
     )
+
+
+def _check_lists(place: IndexArray, queries: Queries) -> None:
+    """Refuse lists that show two rows at one position: their ids are of queries, not of lists."""
+    of_list = queries.query_of_ordered_row
+    ordered = queries.sort(place)
+    order = np.lexsort((ordered, of_list))
+    same = (np.diff(of_list[order]) == 0) & (np.diff(ordered[order]) == 0) & (ordered[order][1:] > 0)
+    if same.any():
+        first, second = queries.order[order[np.flatnonzero(same)[0] :][:2]]
+        raise ValueError(
+            f"'qid' must name one list that was shown; rows {first} and {second} stand in one list, both at "
+            f"position {place[first]}; give each impression an id of its own"
+        )
 
 
 def _worth(measure: str, k: int, theta: FloatArray, longest: int) -> FloatArray:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lambdamart_kit.core.typing import ArrayLike, FloatArray
+from lambdamart_kit.core.typing import ArrayLike, BoolArray, FloatArray
 
 
 class Overlap(NamedTuple):
@@ -127,14 +127,24 @@ def importance_weights(target: ArrayLike, logged: ArrayLike) -> FloatArray:
             f"'target' and 'logged' must have one shape and a row; got {wanted.shape} and {shown.shape}"
         )
     # Comparisons with NaN are false, so NaN is refused too.
-    if not ((wanted >= 0) & (wanted <= 1 + 1e-9)).all():
-        raise ValueError("'target' must hold probabilities in [0, 1]; got a value outside, or NaN")
-    if not ((shown > 0) & (shown <= 1 + 1e-9)).all():
-        raise ValueError(
-            "'logged' must hold probabilities in (0, 1], as what was shown had a chance; got one outside, "
-            "or NaN; drop rows without a known propensity"
-        )
+    _check_all((wanted >= 0) & (wanted <= 1 + 1e-9), wanted, "'target' must hold probabilities in [0, 1]")
+    _check_all(
+        (shown > 0) & (shown <= 1 + 1e-9),
+        shown,
+        "'logged' must hold probabilities in (0, 1], as what was shown had a chance",
+        "; drop rows without a known propensity",
+    )
     return wanted / shown
+
+
+def _check_all(holds: BoolArray, values: FloatArray, rule: str, remedy: str = "") -> None:
+    """Raise with the first row for which the rule does not hold, and how many there are."""
+    if holds.all():
+        return
+    wrong = np.argwhere(~holds)
+    row = wrong[0].tolist()
+    where = f"row {row[0]}" if len(row) == 1 else f"row {row[0]}, position {row[1]},"
+    raise ValueError(f"{rule}; {where} has {values[tuple(row)]} ({len(wrong)} such){remedy}")
 
 
 def overlap(

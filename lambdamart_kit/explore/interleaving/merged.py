@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lambdamart_kit.core.gains import check_count
+from lambdamart_kit.core.queries import factorize_ids
+from lambdamart_kit.core.rows import as_ids
 from lambdamart_kit.core.typing import Array, ArrayLike, FloatArray, IndexArray, RandomState
 
 
@@ -126,7 +128,9 @@ class RankTable(NamedTuple):
     @classmethod
     def of(cls, rankings: Sequence[ArrayLike]) -> RankTable:
         """The table of checked rankings."""
-        lists = [np.asarray(ranking) for ranking in rankings]
+        lists = [as_ids(ranking) for ranking in rankings]
+        # Joined, lists of numbers and lists of text would all be text.
+        mixed = len({ranking.dtype.kind in "US" for ranking in lists}) > 1
         if len(lists) < 2:
             raise ValueError(f"'rankings' must hold the lists of at least two rankers; got {len(lists)}")
         for number, ranking in enumerate(lists):
@@ -135,7 +139,10 @@ class RankTable(NamedTuple):
                     f"'rankings' must be one-dimensional and not empty; that of ranker {number} has shape "
                     f"{ranking.shape}"
                 )
-        items, codes = np.unique(np.concatenate(lists), return_inverse=True)
+        items, codes = factorize_ids(
+            [one for ranking in lists for one in ranking.tolist()] if mixed else np.concatenate(lists),
+            "rankings",
+        )
         ends = np.cumsum([len(ranking) for ranking in lists])[:-1]
         ranks = np.full((len(lists), len(items)), np.inf)
         for number, code in enumerate(np.split(codes, ends)):

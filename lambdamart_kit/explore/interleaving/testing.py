@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import pandas as pd
 from scipy.special import betaln
 from scipy.stats import binomtest, norm
 
+from lambdamart_kit.core.gains import check_number
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
 
 
@@ -88,6 +90,14 @@ def sign_test(credits: ArrayLike, *, level: float = 0.95) -> SignTest:
     (3, 1, 1, 0.75, 0.625)
     """
     difference = _differences(credits)
+    if (np.asarray(credits, dtype=np.float64) % 1 != 0).any():
+        warnings.warn(
+            "'credits' are not whole numbers: probabilistic and optimised interleaving are fair in the mean "
+            "of their credits and not in their signs, so that the sign test may favour one of two equal "
+            "rankers; use mean_test",
+            UserWarning,
+            stacklevel=2,
+        )
     wins = int((difference > 0).sum())
     losses = int((difference < 0).sum())
     ties = len(difference) - wins - losses
@@ -138,8 +148,8 @@ class MeanTest:
 def mean_test(credits: ArrayLike) -> MeanTest:
     """Whether the mean credit of the first of two rankers is above that of the second.
 
-    :class:`Optimised` is fair in the mean of its credits, which are not whole numbers, and not in their
-    signs. For the other methods the sign test needs no normal approximation.
+    :class:`Optimised` and :class:`Probabilistic` are fair in the mean of their credits, which are not whole
+    numbers, and not in their signs. For the other methods the sign test needs no normal approximation.
 
     Parameters
     ----------
@@ -211,6 +221,11 @@ def compare_all(credits: ArrayLike, names: Sequence[str] | None = None) -> pd.Da
             f"'credits' must be (n_impressions, n_rankers), two at least; got shape {table.shape}"
         )
     labels = [str(number) for number in range(table.shape[1])] if names is None else list(names)
+    if not np.isfinite(table).all():
+        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+        raise ValueError(f"'credits' must be finite; impression {row} has {table[row].tolist()}")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"'names' must differ; got {labels}")
     if len(labels) != table.shape[1]:
         raise ValueError(f"'names' must hold one name a ranker, {table.shape[1]}; got {len(labels)}")
     rows = []
@@ -250,7 +265,8 @@ def impressions_needed(share: float, *, decided: float = 1.0, alpha: float = 0.0
     Returns
     -------
     int
-        Impressions, rounded up, by the normal approximation.
+        Impressions, rounded up, by the normal approximation. The exact test of :func:`sign_test` is a little
+        more careful: with a power of .8 asked for, it found the better ranker in 74 to 79 % of simulations.
 
     Raises
     ------
@@ -262,10 +278,10 @@ def impressions_needed(share: float, *, decided: float = 1.0, alpha: float = 0.0
     >>> impressions_needed(0.6), impressions_needed(0.55, decided=0.5)
     (194, 1566)
     """
-    if not (0 < share < 1 and share != 0.5 and 0 < decided <= 1):
-        raise ValueError(
-            f"'share' must be in (0, 1) and not 1/2, and 'decided' in (0, 1]; got {share!r} and {decided!r}"
-        )
+    check_number(share, name="share", least=0.0, most=1.0, open_ends="both")
+    check_number(decided, name="decided", least=0.0, most=1.0, open_ends="low")
+    if share == 0.5:
+        raise ValueError("'share' must not be 1/2, which no number of impressions tells apart; got 0.5")
     at_null, at_power = _quantiles(alpha, power)
     root = (at_null / 2 + at_power * np.sqrt(share * (1 - share))) / (share - 0.5)
     return int(np.ceil(root**2 / decided))
@@ -308,6 +324,8 @@ def ab_impressions_needed(
     first, second = means
     if first == second or not all(np.isfinite([*means, *deviations])):
         raise ValueError(f"'means' must be finite and differ; got {means!r} and deviations {deviations!r}")
+    if min(deviations) < 0 or max(deviations) == 0:
+        raise ValueError(f"'deviations' must be >= 0, and one of them above 0; got {deviations!r}")
     z = sum(_quantiles(alpha, power))
     variance = deviations[0] ** 2 + deviations[1] ** 2
     return int(np.ceil(2 * z**2 * variance / (first - second) ** 2))

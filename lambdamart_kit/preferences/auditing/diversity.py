@@ -12,7 +12,9 @@ import pandas as pd
 import scipy.sparse
 
 from lambdamart_kit.core.gains import check_count
-from lambdamart_kit.core.typing import ArrayLike, Features, FloatArray, Ids, IndexArray
+from lambdamart_kit.core.queries import factorize_ids
+from lambdamart_kit.core.rows import as_ids
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, FloatArray, Ids, IndexArray
 
 _WORD = re.compile(r"\w+")
 _MOST_FOR_VENDI = 2000  # responses of one set; their eigenvalues take n^3
@@ -46,7 +48,9 @@ def distinct_n(texts: Iterable[str], n: int = 2, *, n_words: int | None = None) 
     >>> distinct_n(["good good morning", "good morning"], 1), round(distinct_n(["a b a b", "b a"]), 4)
     (0.4, 0.5)
     """
-    return distinct_share([words_of(text) for text in texts], check_count(n, name="n"), n_words)
+    if n_words is not None:
+        check_count(n_words, name="n_words")
+    return distinct_share([words_of(text) for text in check_texts(texts)], check_count(n, name="n"), n_words)
 
 
 def self_similarity(features: Features, prompts: Ids = None, *, per_prompt: bool = False) -> Any:
@@ -119,12 +123,14 @@ def generation_diversity(
     >>> table[["prompt", "responses", "self_similarity"]].round(3).values.tolist()
     [['a', 2, 1.0], ['b', 2, 0.0]]
     """
-    written = np.asarray(texts, dtype=object)
+    written = check_texts(texts)
+    if not len(written):
+        raise ValueError("'texts' must hold at least one generation; got none")
     known = unit_rows(comparable(written, features))
     code, n_prompts = _codes(prompts, len(written))
     order = np.argsort(code, kind="stable")
     sets = np.split(order, np.cumsum(np.bincount(code, minlength=n_prompts))[:-1])
-    names = np.unique(np.zeros(len(written), dtype=int) if prompts is None else np.asarray(prompts))
+    names = factorize_ids(np.zeros(len(written), dtype=int) if prompts is None else prompts, "prompts")[0]
     words = [[words_of(text) for text in written[rows]] for rows in sets]
     return pd.DataFrame(
         {
@@ -136,6 +142,33 @@ def generation_diversity(
             "distinct_2": [distinct_share(of_set, 2) for of_set in words],
         }
     )
+
+
+def check_texts(texts: Any) -> Array:
+    """Texts as an array of objects, none of them missing or of another type.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        What was given.
+
+    Raises
+    ------
+    ValueError
+        If it is one text, or something in it is no text.
+    """
+    if isinstance(texts, str):
+        raise ValueError(f"'texts' must be a list of texts; got one text, {texts[:40]!r}")
+    given = list(texts)
+    wrong = [number for number, text in enumerate(given) if not isinstance(text, str)]
+    if wrong:
+        raise ValueError(
+            f"'texts' must hold text; number {wrong[0]} is {given[wrong[0]]!r} ({len(wrong)} such); "
+            "leave out what is missing"
+        )
+    written = np.empty(len(given), dtype=object)
+    written[:] = given
+    return written
 
 
 def words_of(text: str) -> list[str]:
@@ -170,21 +203,28 @@ def vendi_of_set(rows: Features) -> float:
 def comparable(texts: Any, features: Features | None) -> Features:
     """What texts are compared by: the given features, or TF-IDF of words and word pairs."""
     if features is not None:
+        features = features if hasattr(features, "shape") else np.asarray(features)
         if features.shape[0] != len(texts):
             raise ValueError(f"'features' must have one row a response, {len(texts)}; got {features.shape}")
         return features
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    # Texts without words, such as "" or "!", get a word of their own each, so that equal ones are alike.
+    wordless: dict[str, str] = {}
+    written = [
+        text if _WORD.search(text) else wordless.setdefault(text.strip(), f"__wordless_{len(wordless)}__")
+        for text in texts
+    ]
     vectorizer = TfidfVectorizer(token_pattern=r"\w+", ngram_range=(1, 2), sublinear_tf=True)
-    if not any(_WORD.search(text) for text in texts):
-        return np.zeros((len(texts), 1))
-    return scipy.sparse.csr_array(vectorizer.fit_transform(texts))
+    return scipy.sparse.csr_array(vectorizer.fit_transform(written))
 
 
 def unit_rows(features: Features) -> Features:
     """Rows of unit length; zero rows stay zero."""
     if scipy.sparse.issparse(features):
         rows = scipy.sparse.csr_array(features).astype(np.float64)
+        if not np.isfinite(rows.data).all():
+            raise ValueError("'features' must be finite; got NaN or infinity; impute or drop such rows")
     else:
         rows = np.asarray(features, dtype=np.float64)
         if rows.ndim != 2 or not np.isfinite(rows).all():
@@ -205,11 +245,11 @@ def squared_lengths(rows: Features) -> FloatArray:
 def _codes(prompts: Ids, n: int) -> tuple[IndexArray, int]:
     if prompts is None:
         return np.zeros(n, dtype=np.intp), 1
-    names = np.asarray(prompts)
+    names = as_ids(prompts)
     if names.shape != (n,):
         raise ValueError(f"'prompts' must be ({n},), one a response; got shape {names.shape}")
-    unique, code = np.unique(names, return_inverse=True)
-    return code.astype(np.intp), len(unique)
+    unique, code = factorize_ids(names, "prompts")
+    return code, len(unique)
 
 
 def _mean(values: FloatArray) -> float:

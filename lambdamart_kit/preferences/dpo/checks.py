@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lambdamart_kit.core.gains import check_number
 from lambdamart_kit.core.typing import ArrayLike, FloatArray
 
 
@@ -72,6 +73,4 @@ def token_counts(lengths: ArrayLike | None, n_rows: int, name: str) -> FloatArra
 
 def check_beta(beta: float) -> float:
     """`beta` if it is finite and positive."""
-    if not (np.isfinite(beta) and beta > 0):
-        raise ValueError(f"'beta' must be finite and > 0; got {beta}")
-    return float(beta)
+    return check_number(beta, name="beta", least=0.0, open_ends="low")

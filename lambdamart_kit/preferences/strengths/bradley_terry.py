@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from lambdamart_kit.core.gains import check_choice
+from lambdamart_kit.core.gains import check_choice, check_number
 from lambdamart_kit.core.typing import Array, FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.strengths.comparisons import Comparisons, check_rows, count_comparisons
 from lambdamart_kit.preferences.strengths.connectivity import (
@@ -338,8 +338,7 @@ class BradleyTerry(StrengthTable):
     def _check_parameters(self) -> None:
         check_choice(self.ties, tuple(TIE_MODELS), name="ties")
         check_choice(self.on_disconnected, _DISCONNECTED, name="on_disconnected")
-        if not (np.isfinite(self.prior) and self.prior >= 0):
-            raise ValueError(f"'prior' must be finite and >= 0; got {self.prior}")
+        check_number(self.prior, name="prior", least=0.0)
 
     def _model(self, comparisons: Comparisons) -> tuple[StrengthModel, Array]:
         """The likelihood to maximise, and which records are in it."""

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lambdamart_kit.compile import kernel
+from lambdamart_kit.core.rows import as_ids
 from lambdamart_kit.core.typing import Array, FloatArray, Ids, IndexArray
 from lambdamart_kit.preferences.reading.values import WINNERS
 from lambdamart_kit.preferences.strengths.factorize import code_column, code_ids
@@ -199,7 +200,7 @@ def encode_items(pairs: Ids) -> tuple[Array, IndexArray, IndexArray]:
             raise ValueError(f"'pairs' must have two columns of item ids; got {list(pairs.columns)}")
         sides: list[Any] = [pairs.iloc[:, 0], pairs.iloc[:, 1]]
     else:
-        table = np.asarray(pairs)
+        table = as_ids(pairs)
         if table.shape != (0,) and (table.ndim != 2 or table.shape[1] != 2):
             raise ValueError(f"'pairs' must have shape (n, 2), two item ids a row; got {table.shape}")
         sides = [table[:, 0], table[:, 1]] if table.size else [table, table]
