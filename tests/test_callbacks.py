@@ -468,9 +468,12 @@ def test_optuna_gets_every_score():
     with pytest.raises(ValueError, match="needs a study with direction='maximize' for this metric"):
         study.optimize(objective, n_trials=1)
     with pytest.raises(ValueError, match=r"prune\(trial\) needs held-out queries"):
-        fit(ranker_of("native", callbacks=[prune(None)]))
+        fit(ranker_of("native", callbacks=[prune(study.ask())]))
     with pytest.raises(ValueError, match=r"'n_bags' must be 1 with prune\(trial\)"):
-        fit(ranker_of("native", n_bags=2, callbacks=[prune(None)]), **ONE)
+        fit(ranker_of("native", n_bags=2, callbacks=[prune(study.ask())]), **ONE)
+    several = optuna.create_study(directions=["maximize", "minimize"])
+    with pytest.raises(ValueError, match=r"prune\(trial\) needs a study of one direction"):
+        fit(ranker_of("native", callbacks=[prune(several.ask())]), **ONE)
 
 
 def test_mlflow_gets_every_measure(monkeypatch):

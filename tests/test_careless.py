@@ -79,7 +79,7 @@ BAD_FITS = {
     "words in an array": ({"rows": np.full((N, 2), "x", dtype=object)}, "'X' must hold numbers; column 0"),
     "words in a frame": (
         {"rows": FRAME.assign(t="x")},
-        r"column 't' holds 'x'; .*X\['t'\]\.astype\('category'\)",
+        r"column 't' holds 'x'; (make text a .*X\['t'\]\.astype\('category'\)|encode it as numbers)",
     ),
     "lists in a frame": ({"rows": FRAME.assign(t=[[1, 2]] * N)}, "'X' must hold numbers; column 't' holds"),
     "dates in a frame": ({"rows": FRAME.assign(t=DATES)}, "column 't' holds datetime64.*; pass seconds"),

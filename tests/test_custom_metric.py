@@ -61,7 +61,7 @@ def test_a_saved_ranker_predicts_and_says_what_is_missing(data, tmp_path):
     ranker.save(tmp_path / "m.lmk")
     loaded = LambdaMART.load(tmp_path / "m.lmk")
     np.testing.assert_array_equal(loaded.predict(data.X), ranker.predict(data.X))
-    with pytest.raises(ValueError, match="mine@5: not saved"):
+    with pytest.raises(ValueError, match="was the callable 'mine@5', which a saved model does not contain"):
         loaded.score(data.X, data.y, qid=data.qid)
 
 

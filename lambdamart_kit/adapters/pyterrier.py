@@ -134,14 +134,27 @@ def _features(results: Any, name: str) -> Array:
 
 def _labels(results: Any, qrels: Any, name: str) -> Array:
     """Relevance of each document of `results`, 0 where `qrels` do not judge it or judge it below 0."""
+    lacking = [column for column in ("qid", "docno", "label") if column not in qrels.columns]
+    if lacking or not len(qrels):
+        what = f"lack {lacking}" if lacking else "are empty"
+        raise ValueError(
+            f"the qrels of {name!r} must have the columns 'qid', 'docno' and 'label', and rows; they {what}"
+        )
     known = qrels.set_index(["qid", "docno"])["label"]
     if known.index.has_duplicates:
         twice = known.index[known.index.duplicated()][0]
         raise ValueError(f"the qrels of {name!r} must judge a document once; {twice} is judged more often")
-    if type(qrels["qid"].iloc[0]) is not type(results["qid"].iloc[0]):
+    for column in ("qid", "docno"):
+        if isinstance(qrels[column].iloc[0], str) != isinstance(results[column].iloc[0], str):
+            raise ValueError(
+                f"{column!r} must be of one type in {name!r} and its qrels, or no document is judged; got "
+                f"{results[column].iloc[0]!r} and {qrels[column].iloc[0]!r}"
+            )
+    labels = known.reindex(list(zip(results["qid"], results["docno"])))
+    if labels.isna().all():
         raise ValueError(
-            f"'qid' must be of one type in {name!r} and its qrels, or no document is judged; got "
-            f"{results['qid'].iloc[0]!r} and {qrels['qid'].iloc[0]!r}"
+            f"the qrels of {name!r} must judge one of its documents at least; they begin with qid "
+            f"{qrels['qid'].iloc[0]!r} and docno {qrels['docno'].iloc[0]!r}, {name!r} with "
+            f"{results['qid'].iloc[0]!r} and {results['docno'].iloc[0]!r}"
         )
-    pairs = list(zip(results["qid"], results["docno"]))
-    return np.maximum(known.reindex(pairs).fillna(0).to_numpy(dtype=np.float64), 0.0)
+    return np.maximum(labels.fillna(0).to_numpy(dtype=np.float64), 0.0)

@@ -200,7 +200,7 @@ def order_rows(
         raise ValueError(
             f"'y{suffix}' must hold one label per row of 'X{suffix}': expected {n_samples}, got {len(labels)}"
         )
-    queries = Queries.from_qid(qid, n_samples)
+    queries = Queries.from_qid(qid, n_samples, name=f"qid{suffix}")
     content = row_contents(X, labels, n_threads=n_threads)
     if goals is not None:
         # Rows that differ in the label of any goal must not be tied, or their order would depend on how they

@@ -46,10 +46,10 @@ class Queries:
     ids: Array
 
     @classmethod
-    def from_qid(cls, qid: Ids, n_samples: int) -> Queries:
+    def from_qid(cls, qid: Ids, n_samples: int, *, name: str = "qid") -> Queries:
         """Group rows by `qid`: any hashable ids, in any row order; None puts all rows in one query.
 
-        Two or more columns, or tuples, are ids of several parts.
+        Two or more columns, or tuples, are ids of several parts. Errors call the ids `name`.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Queries:
             return cls(np.arange(n_samples, dtype=np.intp), ptr, np.zeros(len(ptr) - 1, dtype=np.intp))
         # Files come grouped, so runs of equal ids are found first. What is hashed or sorted is then one id a
         # query, not one a row.
-        ids, starts = _runs(qid, n_samples)
+        ids, starts = _runs(qid, n_samples, name)
         if n_samples == 0:
             return cls(np.empty(0, np.intp), np.zeros(1, np.intp), ids)
         lengths = np.diff(np.append(starts, n_samples))
@@ -172,7 +172,7 @@ class QueryIds:
             If an id is missing (None, NaN, NaT).
         """
         # Each run of equal ids is looked up once.
-        of_runs, starts = _runs(ids, len(ids))
+        of_runs, starts = _runs(ids, len(ids), "qid")
         named = map(_number_if_whole, of_runs.tolist()) if self._from_text else of_runs.tolist()
         codes = np.array([self._code(name) for name in named], dtype=np.int32)
         self._parts.append(np.repeat(codes, np.diff(np.append(starts, len(ids)))))
@@ -218,12 +218,12 @@ def _number_if_whole(name: Any) -> Any:
     return int(name) if isinstance(name, str) and _WHOLE_NUMBER.fullmatch(name) else name
 
 
-def _runs(qid: Ids, n_samples: int) -> tuple[Array, IndexArray]:
+def _runs(qid: Ids, n_samples: int, name: str) -> tuple[Array, IndexArray]:
     """Id of each run of rows with equal ids, checked, and where the runs begin."""
     found = _runs_of_text(qid, n_samples)
     if found is not None:
         return found
-    ids = _check_qid(qid, n_samples)
+    ids = _check_qid(qid, n_samples, name)
     starts = run_starts(ids)
     return ids[starts], starts
 
@@ -260,20 +260,20 @@ def _runs_of_text(qid: Ids, n_samples: int) -> tuple[Array, IndexArray] | None:
     return None if ids.dtype == object else (ids, starts)
 
 
-def _check_qid(qid: Ids, n_samples: int) -> Array:
+def _check_qid(qid: Ids, n_samples: int, name: str) -> Array:
     ids = _as_keys(as_ids(qid), n_samples)
     if ids.dtype == object:
         ids = _plain(ids)
     if ids.ndim != 1 or len(ids) != n_samples:
         raise ValueError(
-            f"'qid' must hold one query id per row: expected shape ({n_samples},), got {ids.shape}; "
+            f"{name!r} must hold one query id per row: expected shape ({n_samples},), got {ids.shape}; "
             "group sizes are not accepted, use numpy.repeat(ids, sizes)"
         )
     # NaN and NaT differ from themselves, in arrays of numbers and of dates alike.
     missing = np.flatnonzero(ids != ids) if ids.dtype.kind in "fcmM" else _missing_objects(ids)
     if len(missing):
         raise ValueError(
-            f"'qid' must not be missing: row {missing[0]} has {ids.tolist()[missing[0]]!r} "
+            f"{name!r} must not be missing: row {missing[0]} has {ids.tolist()[missing[0]]!r} "
             f"({len(missing)} such rows); drop those rows or give them a query id"
         )
     return ids

@@ -1,9 +1,10 @@
-"""Matrices of features as learners take them, views of chosen rows of one, and ids of rows."""
+"""Matrices of features as learners take them, views of chosen rows of one, ids and checks of rows."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,3 +221,71 @@ def as_ids(ids: Ids) -> Array:
     kept = np.asarray(ids, dtype=object)
     same = kept.shape == found.shape and all(isinstance(one, str | bytes) for one in kept.flat)
     return found if same or kept.shape != found.shape else kept
+
+
+def check_given_rows(given: Mapping[str, Any], *, stacklevel: int = 2) -> None:
+    """Refuse masked entries, and warn of rows that stand in another order than those of the first argument.
+
+    Rows are matched by their place, as scikit-learn does. Of two values of pandas whose indexes hold the same
+    rows in another order, or other rows, one is most often a mistake. An index that only counts rows from 0,
+    as ``reset_index`` leaves it, says nothing of other rows.
+
+    Parameters
+    ----------
+    given : mapping
+        Values by the name of their parameter; None and what is not row-aligned by itself is passed over.
+    stacklevel : int
+        Of the warning.
+
+    Raises
+    ------
+    ValueError
+        If values of a masked array are masked: nothing else would look at the mask.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> check_given_rows({"X": pd.DataFrame({"a": [1, 2]}, index=[3, 4]), "y": pd.Series([0, 1])})
+    """
+    for name, values in given.items():
+        if np.ma.is_masked(values):
+            remedy = "pass X.filled(np.nan)" if name.startswith("X") else "leave those rows out"
+            raise ValueError(
+                f"{name!r} must hold no masked entries, which would be read as if they were not masked; got "
+                f"{int(np.ma.getmaskarray(values).sum())}; {remedy}"
+            )
+    indexed = {name: values.index for name, values in given.items() if _has_index(values)}
+    if len(indexed) < 2:
+        return
+    (first, rows), *others = indexed.items()
+    for name, index in others:
+        if _contradicts(index, rows):
+            at = int(np.flatnonzero(np.asarray(index != rows))[0])
+            warnings.warn(
+                f"{name!r} has other rows than {first!r}, or in another order, by their indexes: row {at} is "
+                f"{index.tolist()[at]!r} of {name!r} and {rows.tolist()[at]!r} of {first!r}. Rows are "
+                f"matched by place: pass {name}.loc[{first}.index], or {name}.to_numpy() if the places are "
+                "right",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+
+def _has_index(values: Any) -> bool:
+    return hasattr(values, "iloc") and hasattr(values, "index")
+
+
+def _contradicts(index: Any, other: Any) -> bool:
+    """Whether two indexes of as many rows say that the rows are not the same, each in its place."""
+    if len(index) != len(other) or index is other or index.equals(other):
+        return False
+    if not (_only_counts(index) or _only_counts(other)):
+        return True
+    if not (index.is_unique and other.is_unique):
+        return False
+    return bool((other.get_indexer(index) >= 0).all())
+
+
+def _only_counts(index: Any) -> bool:
+    """Whether an index is what pandas makes where none is given."""
+    return getattr(index, "start", None) == 0 and getattr(index, "step", None) == 1

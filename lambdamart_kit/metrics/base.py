@@ -15,6 +15,7 @@ from lambdamart_kit.core.queries import Queries, document_weights, query_weights
 from lambdamart_kit.core.ranking import tie_blocks
 from lambdamart_kit.core.ranking.block_order import TIES
 from lambdamart_kit.core.ranking.places import most_places
+from lambdamart_kit.core.rows import check_given_rows
 from lambdamart_kit.core.typing import Array, ArrayLike, BoolArray, FloatArray, Ids, IndexArray
 from lambdamart_kit.metrics.placed import PlacedScores
 from lambdamart_kit.runtime.threads import balanced_bounds, resolve_n_jobs, run_tasks
@@ -169,6 +170,9 @@ class Metric(ABC):
         document_weight: ArrayLike | None,
         n_jobs: int | None,
     ) -> tuple[BoundMetric, Array]:
+        given = {"y": y, "scores": scores, "qid": qid}
+        weights = {"sample_weight": sample_weight, "document_weight": document_weight}
+        check_given_rows({**given, **weights}, stacklevel=3)
         labels = check_relevance(y, signed=self.takes_signed_labels)
         queries = Queries.from_qid(qid, len(labels))
         checked = check_scores(scores, queries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -118,15 +119,39 @@ class _BoundFunction(BoundMetric):
             # Equal scores are put in the order of their labels, the least relevant first: no order of the
             # rows can make a metric better.
             order = np.lexsort((self._labels[rows], -ordered[rows]))
-            found: Any = self.metric.function(self._labels[rows][order], ordered[rows][order])
+            try:
+                found: Any = self.metric.function(self._labels[rows][order], ordered[rows][order])
+            except Exception as error:
+                error.add_note(
+                    f"raised by the function of the metric {str(self.metric)!r} for query "
+                    f"{self._name(int(q))}; it gets its labels and its scores, the highest score first"
+                )
+                raise
             values[q] = self._checked(found, int(q))
         return values
 
+    def mean(self, values: FloatArray) -> float:
+        """Weighted mean of per-query `values`; NaN, with a warning, where the function gave nothing else."""
+        if not (np.isnan(values).all() and not self.blank.all()):
+            return super().mean(values)
+        warnings.warn(
+            f"{self.metric} is undefined: its function returned NaN for every query with a relevant "
+            "document, and NaN leaves a query out",
+            UserWarning,
+            stacklevel=4,
+        )
+        return float("nan")
+
+    def _name(self, q: int) -> str:
+        return repr(self._queries.ids.tolist()[q])
+
     def _checked(self, found: Any, q: int) -> float:
         try:
+            if isinstance(found, str | bytes):
+                raise TypeError
             return float(found)
         except (TypeError, ValueError):
             raise ValueError(
                 f"the function of the metric {str(self.metric)!r} must return a number for each query; for "
-                f"query {self._queries.ids[q]!r} it returned {found!r}"
+                f"query {self._name(q)} it returned {found!r}"
             ) from None

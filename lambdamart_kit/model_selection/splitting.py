@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -217,6 +219,7 @@ class QueryTimeSeriesSplit(_QuerySplitter):
     def _split_ids(self, ids: Array, sizes: IndexArray) -> Iterator[tuple[IndexArray, IndexArray]]:
         time_of = self.time if callable(self.time) else self._lookup
         times = np.array([time_of(name) for name in ids.tolist()]) if self.time is not None else ids
+        _check_times(times, ids, given=self.time is not None)
         turn = np.argsort(times, kind="stable")
         splitter = TimeSeriesSplit(
             self.n_splits, max_train_size=self.max_train_size, test_size=self.test_size, gap=self.gap
@@ -239,6 +242,34 @@ class QueryTimeSeriesSplit(_QuerySplitter):
         if name not in self.time:
             raise ValueError(f"'time' must have a time for every query; it has none for {name!r}")
         return self.time[name]
+
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def _check_times(times: Array, ids: Array, *, given: bool) -> None:
+    """Refuse missing times, and warn of text whose numbers are not in order, such as 'q10' before 'q2'."""
+    missing = np.array([time is None or bool(time != time) for time in times.tolist()])
+    if times.dtype.kind == "M":
+        missing |= np.isnat(times)
+    if missing.any():
+        name = ids.tolist()[int(np.argmax(missing))]
+        raise ValueError(f"'time' must have a time for every query; that of {name!r} is missing")
+    if times.dtype.kind not in "US":
+        return
+    texts = np.sort(times).tolist()
+    numbered = [tuple(_DIGITS.split(text)[::2]) for text in texts]
+    numbers = [tuple(map(int, _DIGITS.findall(text))) for text in texts]
+    for at in range(1, len(texts)):
+        if numbered[at] == numbered[at - 1] and numbers[at] < numbers[at - 1]:
+            what = "'time'" if given else "the ids of queries, which stand for times without 'time',"
+            warnings.warn(
+                f"{what} are text and sorted as text: {texts[at - 1]!r} comes before {texts[at]!r}; give "
+                "numbers or dates as 'time', such as time=lambda name: int(name[1:])",
+                UserWarning,
+                stacklevel=5,
+            )
+            return
 
 
 def _rows_of(queries: Queries, selected: IndexArray) -> IndexArray:

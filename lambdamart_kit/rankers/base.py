@@ -16,16 +16,18 @@ from sklearn.utils import RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from lambdamart_kit.boosters.rounds import EvalSet, Stopwatch
+from lambdamart_kit.core.gains import check_relevance
 from lambdamart_kit.core.ordered_rows import OrderedRows
 from lambdamart_kit.core.precision import warn_of_merged_values
 from lambdamart_kit.core.query_traces import QueryTraces, measured_queries
-from lambdamart_kit.core.rows import is_sparse
+from lambdamart_kit.core.rows import check_given_rows, is_sparse
 from lambdamart_kit.core.typing import ArrayLike, Features, Float32Array, FloatArray, Ids
 from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.explain.mixin import CanExplain
 from lambdamart_kit.export.mixin import CanExport
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives.combined import check_goal_labels
+from lambdamart_kit.rankers.binding import check_signs
 from lambdamart_kit.rankers.reporting import CanReport
 from lambdamart_kit.rankers.savable import CanSave
 from lambdamart_kit.rankers.steering.arguments import (
@@ -33,6 +35,7 @@ from lambdamart_kit.rankers.steering.arguments import (
     refuse_foreign_arguments,
     warn_of_column,
     warn_of_leaks,
+    warn_of_mistaken_ids,
 )
 from lambdamart_kit.rankers.steering.evaluation import eval_sets, parse_metrics
 from lambdamart_kit.rankers.steering.given import ROW_ALIGNED, FitInput, held_out_inputs
@@ -198,8 +201,6 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, PreparesRows, BaseEs
             and a row.
         """
         refuse_foreign_arguments(type(self).__name__, elsewhere)
-        warn_of_column(y)
-        warn_of_leaks(X, y, qid)
         held_out = held_out_inputs(
             X_val,
             y_val,
@@ -214,6 +215,10 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, PreparesRows, BaseEs
         given = FitInput(
             X, y, qid, sample_weight, position, init_score, init_model, held_out, document_weight
         )
+        given.check_rows()
+        warn_of_column(y)
+        warn_of_leaks(X, y, qid)
+        warn_of_mistaken_ids(y, qid)
         if given.has_one_query:
             self._warn_single_query()
         if self._goals() is not None:
@@ -221,7 +226,7 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, PreparesRows, BaseEs
         if self._weighs_documents():
             given = given.weights_of_one_query()
         else:
-            given.refuse("document_weight", by=type(self).__name__, remedy=WEIGHS_DOCUMENTS)
+            given.refuse("document_weight", by=self._with_objective(), remedy=WEIGHS_DOCUMENTS)
         with logged_to_mlflow(self), unchanged_on_failure(self):
             self._fit_given(given)
         return self
@@ -264,6 +269,12 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, PreparesRows, BaseEs
     def _weighs_documents(self) -> bool:
         """Whether the ranker and its objective can use `document_weight`."""
         return False
+
+    def _with_objective(self) -> str:
+        """The class of the ranker, with its objective if that has a name."""
+        objective = getattr(self, "objective", None)
+        named = f" and objective {objective!r}" if isinstance(objective, str) else ""
+        return type(self).__name__ + named
 
     def _warn_single_query(self) -> None:
         warnings.warn(
@@ -418,7 +429,8 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, PreparesRows, BaseEs
                 "'qid' must be given to score, because the ranker was fitted with it; in a search or "
                 "cross-validation use lambdamart_kit.query_routing() so that it is passed on"
             )
-        scores = self._from_start(self._scores_of(X, qid), init_score, "score")
+        check_given_rows({"X": X, "y": y, "qid": qid}, stacklevel=2)
+        scores = self._from_start(self._scores_of(X, qid), init_score, "score", X)
         traces = getattr(self, "query_traces_", None)
         if qid is not None and traces is not None:
             queries = measured_queries(qid, len(scores), document_weight)
@@ -430,12 +442,16 @@ class BaseRanker(CanSave, CanExport, CanExplain, CanReport, PreparesRows, BaseEs
         }
         goals = self._goals()
         if goals is None:
-            return float(self.find_metric()(y, scores, qid, **options))
+            metric = self.find_metric()
+            if self._takes_signed_labels():
+                check_signs(metric, check_relevance(y, signed=True))
+            return float(metric(y, scores, qid, **options))
         metrics = GoalMetrics.of(goals, self.find_metric())
         return metrics.decide(metrics.measure(check_goal_labels(y, goals), scores, qid, **options))
 
-    def _from_start(self, scores: FloatArray, init_score: Any, method: str) -> FloatArray:
+    def _from_start(self, scores: FloatArray, init_score: Any, method: str, X: Features) -> FloatArray:
         """Scores of the learned part added to starting scores, which a ranker fitted with them needs."""
+        check_given_rows({"X": X, "init_score": init_score}, stacklevel=3)
         return from_start(scores, init_score, fitted_with=self.starts_from_scores_, method=method)
 
     def _scores_of(self, X: Features, qid: Ids) -> FloatArray:

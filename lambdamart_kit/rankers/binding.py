@@ -8,7 +8,7 @@ import numpy as np
 
 from lambdamart_kit.core.gains import warn_of_amounts
 from lambdamart_kit.core.ordered_rows import OrderedRows
-from lambdamart_kit.core.typing import Float32Array, FloatArray
+from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.metrics import Metric
 from lambdamart_kit.objectives import (
     OBJECTIVES,
@@ -155,13 +155,18 @@ def check_comparable(train: OrderedRows) -> None:
         )
 
 
-def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:
-    """Bind the metric to the rows; clicks with positions are weighted against position bias."""
-    if not metric.takes_signed_labels and (rows.y < 0).any():
+def check_signs(metric: Metric, labels: Array) -> None:
+    """Raise if labels are below 0, as objectives that compare them allow, and the metric takes none such."""
+    if not metric.takes_signed_labels and (labels < 0).any():
         raise ValueError(
             f"'eval_metric' must take labels below 0, which 'y' has; got {str(metric)!r}; use 'kendall_tau', "
             "or shift the labels"
         )
+
+
+def bind_metric(metric: Metric, rows: OrderedRows, *, n_threads: int) -> Any:
+    """Bind the metric to the rows; clicks with positions are weighted against position bias."""
+    check_signs(metric, rows.y)
     if rows.debiasing is None or rows.position is None or not (rows.y > 0).any():
         if rows.document_weight is None:
             return metric.bind(rows.y, rows.queries, rows.sample_weight, n_threads=n_threads)

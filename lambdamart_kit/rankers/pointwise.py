@@ -25,7 +25,6 @@ from lambdamart_kit.explain.explained import Explained
 from lambdamart_kit.export.model import TreeSum
 from lambdamart_kit.rankers.base import BaseRanker
 from lambdamart_kit.rankers.columns.categories import column_names
-from lambdamart_kit.rankers.columns.checking import in_fitted_order
 from lambdamart_kit.rankers.steering.given import FitInput
 from lambdamart_kit.rankers.steering.training_set import TrainingSet
 
@@ -114,6 +113,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
                 rows = replace(rows, sample_weight=None if weight is None else weight[rows.order])
             else:
                 validate_data(self, given.X, given.y, skip_check_array=True, reset=True)
+                self._learn_labels(given.X)
                 labels = check_relevance(flat(given.y))
                 self.n_queries_in_ = Queries.from_qid(given.qid, len(labels)).n_queries
                 self.single_query_ = given.has_one_query
@@ -160,7 +160,7 @@ class PointwiseRanker(MetaEstimatorMixin, BaseRanker):
         check_is_fitted(self)
         if self.estimator is None:
             return super().predict(X)
-        X = in_fitted_order(X, getattr(self, "feature_names_in_", None))
+        X = self._in_fitted_order(X)
         validate_data(self, X, skip_check_array=True, reset=False)
         return self._predict_rows(X)
 

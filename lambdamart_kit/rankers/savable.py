@@ -62,6 +62,8 @@ class CanSave:
         state = {name: getattr(self, name) for name in self.saved_attributes}
         if hasattr(self, "feature_names_in_"):
             state["feature_names_in_"] = self.feature_names_in_.tolist()
+        if hasattr(self, "column_labels_"):
+            state["column_labels_"] = self.column_labels_
         if getattr(self, "reading_", None):  # set by who read files, so that others are read alike
             state["reading_"] = self.reading_
         return type(self).__name__, self._saved_params(), state, files

@@ -105,7 +105,7 @@ class UnsavedCallable:
         """Raise: there is nothing to call."""
         raise ValueError(
             f"the objective, metric or callback was the callable {self.name!r}, which a saved model does not "
-            "contain; set_params(objective=...), eval_metric=... or callbacks=... before fitting again"
+            "contain; set_params(objective=...), eval_metric=... or callbacks=... before fitting or scoring"
         )
 
 

@@ -240,6 +240,13 @@ class TreeRanker(HasLearningCurve, CanCompress):
                 "'init_model' must be None with warm_start=True after a fit, which goes on from its own "
                 "trees; set warm_start=False to start from another model"
             )
+        if getattr(data.init_model, "starts_from_scores_", False) and data.train.init_score is None:
+            warnings.warn(
+                "'init_model' was fitted with starting scores, so its trees are only what it adds to them; "
+                "pass those scores as 'init_score', or the new trees make up for what is missing",
+                UserWarning,
+                stacklevel=7,
+            )
         return find_init_model(data.init_model, self.booster_name, self.columns)
 
     def _missing_trees(self, start: Model | None) -> int:

@@ -204,7 +204,7 @@ class BaggedRanker(BaseRanker):
             If `return_std` is asked of a ranker without bags, or starting scores are given to a ranker that
             was fitted without.
         """
-        scores = self._from_start(super().predict(X), init_score, "predict")
+        scores = self._from_start(super().predict(X), init_score, "predict", X)
         if not return_std:
             return scores
         if self.bag_iterations_ is None:

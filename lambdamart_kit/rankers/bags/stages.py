@@ -69,7 +69,7 @@ class ScoresByTrees(BaggedRanker):
         True
         """
         if qid is not None and n_trees is None and not return_std and self.stops_early:
-            return self._from_start(self._predict_by_query(X, qid), init_score, "predict")
+            return self._from_start(self._predict_by_query(X, qid), init_score, "predict", X)
         if n_trees is None:
             return super().predict(X, init_score=init_score, return_std=return_std)
         check_is_fitted(self)
@@ -83,7 +83,7 @@ class ScoresByTrees(BaggedRanker):
             )
         rows = self._scored_features(X)
         found = sum_of_runs(self.model_, rows, runs, int(n_trees), self._n_threads())
-        return self._from_start(found, init_score, "predict")
+        return self._from_start(found, init_score, "predict", X)
 
     def staged_predict(
         self, X: Features, *, init_score: ArrayLike | float | None = None
@@ -118,7 +118,7 @@ class ScoresByTrees(BaggedRanker):
         """
         check_is_fitted(self)
         rows = self._scored_features(X)
-        start = self._from_start(np.zeros(rows.shape[0]), init_score, "staged_predict")
+        start = self._from_start(np.zeros(rows.shape[0]), init_score, "staged_predict", X)
         stages = stages_of_runs(self.model_, rows, self._runs_of_trees(), self._n_threads())
         return stages if init_score is None else (start + scores for scores in stages)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from sklearn.utils.validation import _get_feature_names
 
-from lambdamart_kit.core.rows import column_index
+from lambdamart_kit.core.rows import column_index, is_sparse
 from lambdamart_kit.core.typing import Array, Features
 
 Categorical: TypeAlias = Literal["auto"] | Sequence[int] | Sequence[str] | Sequence[bool] | None
@@ -79,6 +79,22 @@ def column_names(X: Features, name: str = "X") -> Array | None:
     return names
 
 
+def other_labels(X: Features) -> tuple[Any, ...] | None:
+    """Labels of the columns of a pandas frame if they are no text: numbers, or those of several levels.
+
+    scikit-learn knows only names that are text, and takes other columns by their place.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> other_labels(pd.DataFrame([[1, 2]])), other_labels(pd.DataFrame({"a": [1]}))
+    ((0, 1), None)
+    """
+    if not hasattr(X, "iloc") or not hasattr(X, "columns") or column_names(X) is not None:
+        return None
+    return tuple(X.columns.tolist())
+
+
 def categorical_columns(X: Features, setting: Categorical, names: Array | None) -> list[int]:
     """Indices of the categorical columns of X under the parameter 'categorical_features'."""
     if setting is None:
@@ -129,7 +145,31 @@ def _named_column(entry: Any, n_features: int, places: Mapping[str, int]) -> int
     return j
 
 
-def plain_frame(X: Features) -> Any:
+def check_is_table(X: Features, name: str = "X") -> None:
+    """Refuse what has no columns that could be told apart by place, such as a dict or records.
+
+    Raises
+    ------
+    ValueError
+        Saying how to make a table of it.
+    """
+    kind = type(X).__name__
+    if hasattr(X, "collect") and not hasattr(X, "shape"):
+        raise ValueError(f"{name!r} must hold rows, and a lazy {kind} has none yet; pass {name}.collect()")
+    is_dict = isinstance(X, dict) and not is_sparse(X)  # a kind of SciPy's sparse matrices is a dict
+    if is_dict or getattr(getattr(X, "dtype", None), "names", None):
+        what = "a dict" if is_dict else "an array of records"
+        raise ValueError(
+            f"{name!r} must be a table of numbers, rows by columns; got {what}; pass pd.DataFrame({name})"
+        )
+    if hasattr(X, "to_frame") and len(getattr(X, "shape", ())) == 1:
+        raise ValueError(
+            f"{name!r} must have two dimensions, rows by columns; got a {kind} of shape {X.shape}; pass "
+            f"{name}.to_frame() if it is the only column"
+        )
+
+
+def plain_frame(X: Features, name: str = "X") -> Any:
     """X itself; of a Polars or Arrow table with anything but numbers, the pandas frame of the same values.
 
     Categories and text are read through pandas, so that a ranker fitted on one kind of frame scores another.
@@ -139,10 +179,9 @@ def plain_frame(X: Features) -> Any:
     Raises
     ------
     ValueError
-        If X is a lazy frame, which has no rows yet.
+        If X is a lazy frame, which has no rows yet, or no table.
     """
-    if hasattr(X, "collect") and not hasattr(X, "shape"):
-        raise ValueError(f"'X' must hold rows, and a lazy {type(X).__name__} has none yet; pass X.collect()")
+    check_is_table(X, name)
     if hasattr(X, "iloc") or not hasattr(X, "to_pandas"):
         return X
     kinds = getattr(X, "dtypes", None)
@@ -158,11 +197,16 @@ def plain_frame(X: Features) -> Any:
 
 
 def check_column_types(X: Features, name: str) -> None:
-    """Refuse dates, which no rule turns into numbers, with what to do about them."""
+    """Refuse dates and other values that no rule turns into numbers, with what to do about them."""
     columns = list(zip(X.columns, X.dtypes)) if hasattr(X, "iloc") else []
     if isinstance(X, np.ndarray):
         columns = [("0 and following", X.dtype)]
     for column, kind in columns:
+        if str(kind).startswith(("period", "interval")):
+            raise ValueError(
+                f"{name!r} must hold numbers; column {column!r} holds {kind}; make numbers of the values, or "
+                "leave the column out"
+            )
         if getattr(kind, "kind", None) in ("m", "M"):
             raise ValueError(
                 f"{name!r} must hold numbers; column {column!r} holds {kind}; pass seconds, as in "

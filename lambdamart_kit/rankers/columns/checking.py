@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +12,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, validate_data
 
 from lambdamart_kit.core.precision import check_range, feature_dtype
-from lambdamart_kit.core.rows import as_csr, check_codes, check_sparse, is_sparse
+from lambdamart_kit.core.rows import as_csr, check_codes, check_given_rows, check_sparse, is_sparse
 from lambdamart_kit.core.typing import Array, Features
 from lambdamart_kit.rankers.columns.categories import (
     Categorical,
@@ -21,6 +23,7 @@ from lambdamart_kit.rankers.columns.categories import (
     column_names,
     encode_categories,
     learn_categories,
+    other_labels,
     plain_frame,
 )
 
@@ -38,6 +41,7 @@ class HasColumns:
 
     n_features_in_: int
     feature_names_in_: Array
+    column_labels_: tuple[Any, ...]  # only there where columns have labels that are no names
     categories_: Categories
     categorical_columns_: tuple[int, ...]
 
@@ -59,6 +63,7 @@ class HasColumns:
             self.feature_names_in_ = columns.names
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+        self._learn_labels(None)
         self.categorical_columns_ = columns.categorical
         self.categories_ = columns.categories
 
@@ -90,7 +95,34 @@ class HasColumns:
         columns = categorical_columns(X, setting, column_names(X))
         self.categories_ = learn_categories(X, columns)
         self.categorical_columns_ = tuple(columns)
+        self._learn_labels(X)
         self._warn_unless_saved(X)
+
+    def _learn_labels(self, X: Features) -> None:
+        """Keep what the columns of a frame are called if that is no text; forget what it was before."""
+        labels = other_labels(X)
+        if labels is not None and all(map(_can_be_saved, labels)):
+            self.column_labels_ = labels
+        elif hasattr(self, "column_labels_"):
+            del self.column_labels_
+
+    def _in_fitted_order(self, X: Features, name: str = "X") -> Any:
+        """A frame of the columns of the fit in another order, in that of the fit; anything else as it is."""
+        labels = getattr(self, "column_labels_", None)
+        given = None if labels is None else other_labels(X)
+        if given is None or labels is None:
+            return in_fitted_order(X, getattr(self, "feature_names_in_", None), name)
+        if given == labels or len(given) != len(labels):
+            return X
+        unknown = set(given) - set(labels)
+        if unknown:
+            first = min(unknown, key=str)
+            raise ValueError(
+                f"{name!r} must have the columns of the fit; its column {first!r} was not there, where they "
+                f"began with {list(labels[:5])}; pass the same columns, or {name}.to_numpy() if "
+                "they stand in the order of the fit"
+            )
+        return X[list(labels)]
 
     def _warn_unless_saved(self, X: Features) -> None:
         """Warn, before any training, of categories that `save` will not be able to write."""
@@ -107,18 +139,22 @@ class HasColumns:
 
     def _known_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
         """X as `_check_features` gives it, of the columns of the fit; a frame's columns are found by name."""
-        X = in_fitted_order(plain_frame(X), getattr(self, "feature_names_in_", None), name)
-        if hasattr(X, "columns") or hasattr(X, "column_names"):
-            _check_feature_names(self, X, reset=False)  # before a value of a wrong column is complained about
+        X = self._in_fitted_order(plain_frame(X, name), name)
+        with _called(name):
+            if hasattr(X, "columns") or hasattr(X, "column_names"):
+                # before a value of a wrong column is complained about
+                _check_feature_names(self, X, reset=False)
         checked = self._check_features(X, name=name, finite=finite)
-        validate_data(self, X, skip_check_array=True, reset=False)
+        with _called(name):
+            validate_data(self, X, skip_check_array=True, reset=False)
         return checked
 
     def _check_features(self, X: Features, *, name: str = "X", finite: bool = True) -> Any:
         """X as a float32 or float64 array, or a CSR matrix; `finite` refuses what is beyond float32."""
         if is_sparse(X):
             check_sparse(X, name)
-        encoded = encode_categories(plain_frame(X), self.categories_)
+        check_given_rows({name: X})
+        encoded = encode_categories(plain_frame(X, name), self.categories_)
         check_column_types(encoded, name)
         try:
             checked = check_array(
@@ -130,8 +166,11 @@ class HasColumns:
                 estimator=self,
                 input_name=name,
             )
-        except ValueError as error:
-            problem = _first_text(encoded, name)
+        except (TypeError, ValueError) as error:
+            # An array of objects that are no numbers is a TypeError, as scikit-learn's checks want it.
+            explained = isinstance(error, ValueError) or hasattr(encoded, "columns")
+            takes_categories = hasattr(self, "categorical_features")
+            problem = _first_text(encoded, name, takes_categories) if explained else None
             if problem is None:
                 raise
             raise ValueError(problem) from error
@@ -158,6 +197,17 @@ class HasColumns:
         if names is not None:
             return tuple(map(str, names))
         return tuple(f"f{number}" for number in range(1, self.n_features_in_ + 1))
+
+
+@contextmanager
+def _called(name: str) -> Iterator[None]:
+    """Let errors of scikit-learn, which knows "X" only, say which of several tables they mean."""
+    try:
+        yield
+    except ValueError as error:
+        if name == "X":
+            raise
+        raise ValueError(f"{name!r} must have the columns of 'X': {error}") from None
 
 
 def in_fitted_order(X: Features, names: Array | None, name: str = "X") -> Any:
@@ -193,7 +243,7 @@ def in_fitted_order(X: Features, names: Array | None, name: str = "X") -> Any:
     return X.select(order) if hasattr(X, "select") and not hasattr(X, "iloc") else X[order]
 
 
-def _first_text(X: Features, name: str) -> str | None:
+def _first_text(X: Features, name: str, takes_categories: bool) -> str | None:
     """What to say of the first value that is no number, if there is one in a table."""
     if is_sparse(X) or np.ndim(X) != 2:
         return None
@@ -203,23 +253,32 @@ def _first_text(X: Features, name: str) -> str | None:
         for value in values[:, j]:
             if not _is_number(value):
                 named = j if columns is None else columns[j]
-                frame = "X" if columns is not None else "pd.DataFrame(X)"
+                remedy = _remedy_of_text(X, j, named, takes_categories)
                 return (
-                    f"{name!r} must hold numbers; column {named!r} holds {value!r}; make text a category, as "
-                    f"in {frame}[{named!r}].astype('category'), or leave the column out"
+                    f"{name!r} must hold numbers; column {named!r} holds {value!r}; {remedy}, or leave the "
+                    "column out"
                 )
     return None
 
 
+def _remedy_of_text(X: Features, j: int, named: Any, takes_categories: bool) -> str:
+    if not takes_categories:
+        return "encode it as numbers, as with scikit-learn's OneHotEncoder"
+    if hasattr(X, "iloc") and str(X.dtypes.iloc[j]) == "category":
+        return "set the ranker's parameter categorical_features='auto', or name the column there"
+    frame = "X" if hasattr(X, "columns") else "pd.DataFrame(X)"
+    return f"make text a category, as in {frame}[{named!r}].astype('category')"
+
+
 def _is_number(value: Any) -> bool:
     """Whether NumPy makes a number of `value`, or takes it for a missing one."""
-    if not isinstance(value, str | bytes):
-        return np.ndim(value) == 0 and not isinstance(value, dict)
+    if value is None or type(value).__name__ == "NAType":  # pandas.NA
+        return True
     try:
         float(value)
-    except ValueError:
-        return False
-    return True
+    except (TypeError, ValueError):
+        return isinstance(value, complex | np.complexfloating)  # scikit-learn says what is wrong with those
+    return np.ndim(value) == 0
 
 
 def _can_be_saved(value: object) -> bool:

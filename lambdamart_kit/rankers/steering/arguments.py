@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import DataConversionWarning
 
-from lambdamart_kit.core.typing import ArrayLike, Features, Ids
+from lambdamart_kit.core.queries import run_starts
+from lambdamart_kit.core.rows import flat
+from lambdamart_kit.core.typing import Array, ArrayLike, Features, Ids
 
 _GROUP = "pass 'qid', the query of each row: np.repeat(np.arange(len(group)), group)"
 _HELD_OUT = "pass the held-out rows as X_val, y_val and qid_val, lists of them for several sets"
@@ -96,3 +98,51 @@ def warn_of_column(y: ArrayLike) -> None:
             DataConversionWarning,
             stacklevel=3,
         )
+
+
+def warn_of_mistaken_ids(y: ArrayLike, qid: Ids) -> None:
+    """Warn where the query ids look like the labels, or like the sizes of queries, one for each row.
+
+    Both are numbers as query ids are, so nothing would fail. Labels and ids are taken to be exchanged if each
+    label stands in one block of rows, as a query does, the ids are spread all over, and there are fewer of
+    them. Ids are taken for sizes if most of their blocks have just as many rows as the id says.
+    """
+    ids = _whole_numbers(qid)
+    if ids is None:
+        return
+    starts = run_starts(ids)
+    lengths = np.diff(np.append(starts, len(ids)))
+    different = len(np.unique(ids[starts]))
+    sizes = np.maximum(ids[starts], 1)
+    blocks_of_sizes = (lengths % sizes == 0).all() and np.mean(lengths == sizes) > 0.5
+    if different > 2 and ids.min() > 1 and blocks_of_sizes:
+        warnings.warn(
+            f"'qid' looks like the size of each row's query: a block of {lengths[0]} rows has the id "
+            f"{ids[0]:g}, and so on. Queries of one size would be one query; pass ids, as in "
+            "np.repeat(np.arange(len(sizes)), sizes)",
+            UserWarning,
+            stacklevel=4,
+        )
+    labels = _whole_numbers(y)
+    if labels is None or len(labels) != len(ids) or len(starts) < 2 * different:
+        return
+    of_labels = run_starts(labels)
+    blocks = len(of_labels)
+    if blocks > different and blocks == len(np.unique(labels[of_labels])) and len(labels) >= 2 * blocks:
+        warnings.warn(
+            f"'y' and 'qid' look exchanged: 'y' has {blocks} values, each in one block of rows, as queries "
+            f"have, and 'qid' has {different}, spread over the rows, as labels are; pass the labels as 'y' "
+            "and the query of each row as 'qid'",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _whole_numbers(values: Any) -> Array | None:
+    """Values as a vector of numbers if they are whole ones, one a row; else None."""
+    found = flat(values) if values is not None else None
+    if found is None or found.dtype.kind not in "iuf" or found.ndim != 1 or len(found) < 2:
+        return None
+    with np.errstate(invalid="ignore"):
+        whole = found.dtype.kind != "f" or bool((found == np.floor(found)).all())
+    return found if whole else None

@@ -8,7 +8,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from lambdamart_kit.rankers.blend.budget import Budget
 from lambdamart_kit.rankers.steering.events import TrainingEvent
@@ -72,7 +75,7 @@ class schedule:
     Raises
     ------
     ValueError
-        If a rate is not positive.
+        If a rate is not a positive number, or there are no rates.
 
     Examples
     --------
@@ -87,6 +90,12 @@ class schedule:
 
     def __init__(self, rates: Sequence[float] | Callable[[int], float]) -> None:
         self.rates = rates
+        listed = isinstance(rates, list | tuple) or np.ndim(np.asarray(rates, dtype=object)) == 1
+        if not (callable(rates) or (listed and len(rates))):
+            raise ValueError(
+                "'rates' must be the learning rate of each round in a list, or a function of the round; got "
+                f"{rates!r}"
+            )
         if not callable(rates):
             for number in range(1, len(rates) + 1):
                 self.rate(number)
@@ -114,10 +123,10 @@ class schedule:
                 f"'rates' must hold a learning rate for each round; got {len(self.rates)}, and none for "
                 f"round {number}"
             )
-        found = float(self.rates(number) if callable(self.rates) else self.rates[number - 1])
-        if not (math.isfinite(found) and found > 0):
+        found = self.rates(number) if callable(self.rates) else self.rates[number - 1]
+        if not (isinstance(found, Real | np.number) and math.isfinite(found) and found > 0):
             raise ValueError(f"'rates' must be positive; got {found} for round {number}")
-        return found
+        return float(found)
 
     def __call__(self, event: TrainingEvent) -> None:
         """Do nothing: the rate of a round is set before it."""
@@ -139,7 +148,8 @@ class prune:
     optuna.TrialPruned
         From `fit`, when Optuna's pruner says so. The ranker is left as it was before.
     ValueError
-        From `fit`, without held-out queries, with bags, or if the study goes in the other direction.
+        If it is no trial. From `fit`, without held-out queries, with bags, or if the study goes in the other
+        direction, or in several.
 
     Examples
     --------
@@ -156,6 +166,11 @@ class prune:
     """
 
     def __init__(self, trial: Any) -> None:
+        if not (hasattr(trial, "report") and hasattr(trial, "should_prune")):
+            raise ValueError(
+                "'trial' must be a trial of Optuna, which the objective of a study gets; got "
+                f"{type(trial).__module__}.{type(trial).__qualname__}"
+            )
         self.trial = trial
 
     def __deepcopy__(self, memo: Any) -> prune:
@@ -170,7 +185,12 @@ class prune:
                 "prune(trial) needs held-out queries: set 'validation_fraction', or pass X_val, y_val and "
                 "qid_val"
             )
-        direction = getattr(getattr(getattr(self.trial, "study", None), "direction", None), "name", None)
+        study = getattr(self.trial, "study", None)
+        if len(getattr(study, "directions", ())) > 1:
+            raise ValueError(
+                "prune(trial) needs a study of one direction; Optuna prunes no trials of several objectives"
+            )
+        direction = getattr(getattr(study, "direction", None), "name", None)
         wanted = "MAXIMIZE" if event.greater_is_better else "MINIMIZE"
         if direction not in (None, wanted):
             raise ValueError(
@@ -253,6 +273,11 @@ class log_to_jsonl:
     path : str or Path
         File to append to.
 
+    Raises
+    ------
+    ValueError
+        If `path` is none.
+
     Examples
     --------
     >>> import tempfile
@@ -268,6 +293,8 @@ class log_to_jsonl:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(f"'path' must be the path of a file; got {path!r}")
         self.path = path
 
     def __call__(self, event: TrainingEvent) -> None:

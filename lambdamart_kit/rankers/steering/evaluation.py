@@ -15,6 +15,7 @@ from lambdamart_kit.core.typing import Array
 from lambdamart_kit.metrics import Metric, parse_metric
 from lambdamart_kit.objectives import Combined
 from lambdamart_kit.rankers.binding import bind_metric
+from lambdamart_kit.rankers.saving import UnsavedCallable
 from lambdamart_kit.rankers.steering.goals import COMBINED, BoundGoalMetrics, GoalMetrics
 from lambdamart_kit.rankers.steering.training_set import HeldOutRows, TrainingSet
 
@@ -36,6 +37,9 @@ def parse_metrics(eval_metric: Any) -> list[Metric]:
     ['ndcg@10', 'map']
     """
     several = isinstance(eval_metric, list | tuple)
+    for entry in eval_metric if several else [eval_metric]:
+        if isinstance(entry, UnsavedCallable):
+            entry()  # raises an error that says what is missing
     metrics = [parse_metric(entry) for entry in eval_metric] if several else [parse_metric(eval_metric)]
     names = [str(metric) for metric in metrics]
     if not names or len(set(names)) < len(names):

@@ -91,7 +91,7 @@ def check_callbacks(callbacks: Any) -> list[Callable[[TrainingEvent], Any]]:
         if isinstance(callback, UnsavedCallable):
             callback(None)  # raises an error that says what is missing
         library = (getattr(callback, "__module__", None) or "").partition(".")[0]
-        if not callable(callback) or library in _LIBRARIES:
+        if not callable(callback) or isinstance(callback, type) or library in _LIBRARIES:
             raise ValueError(
                 f"'callbacks' must hold functions of a TrainingEvent; entry {at} is {callback!r}; of the kit "
                 "are stop_after, schedule, prune, log_to_mlflow and log_to_jsonl"

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing
 
+from lambdamart_kit.core.rows import check_given_rows, is_sparse
 from lambdamart_kit.core.typing import ArrayLike, Features, Ids, IndexArray
+from lambdamart_kit.rankers.columns.categories import check_is_table
 
 FIRST_SET = "validation"
 """Name of the held-out rows that early stopping looks at, unless `names_val` says another one."""
@@ -28,6 +30,11 @@ class _RowAligned:
     def aligned(self) -> dict[str, Any]:
         """Query ids, weights, positions and starting scores of the rows, None where there are none."""
         return {name: getattr(self, name) for name in ROW_ALIGNED}
+
+    def _rows(self, suffix: str = "") -> dict[str, Any]:
+        """Everything that has an entry for each row, by the name of its parameter."""
+        given = {name: getattr(self, name) for name in ("X", "y", *ROW_ALIGNED)}
+        return {f"{name}{suffix}": values for name, values in given.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +122,14 @@ class FitInput(_RowAligned):
             if given:
                 raise ValueError(f"{name!r} must be None with {by}: {remedy}")
 
+    def check_rows(self) -> None:
+        """Refuse masked entries, and warn of rows of pandas whose indexes contradict each other."""
+        check_is_table(self.X)
+        check_given_rows(self._rows(), stacklevel=4)
+        for part in self.held_out:
+            check_is_table(part.X, f"X{part.suffix}")
+            check_given_rows(part._rows(part.suffix), stacklevel=4)
+
     def weights_of_one_query(self) -> FitInput:
         """Without query ids, weights that differ from row to row are those of documents.
 
@@ -199,6 +214,7 @@ def held_out_inputs(
         return ()
     if y_val is None:
         raise ValueError("'y_val' must be given with 'X_val'; got None")
+    _check_sets(X_val)
     several = _is_several(X_val)
     sets = {name: _as_list(name, value, len(X_val)) if several else [value] for name, value in given.items()}
     names = _names(names_val, len(sets["X_val"]))
@@ -215,6 +231,26 @@ def held_out_inputs(
             )
         found.append(held_out)
     return tuple(found)
+
+
+def _check_sets(X_val: Any) -> None:
+    """Refuse what is neither rows nor a list of several: an empty list, a dict, pairs of X and y."""
+    if isinstance(X_val, dict) and not is_sparse(X_val):
+        got = "a dict"
+    elif not isinstance(X_val, list | tuple):
+        return
+    elif not X_val:
+        got = "an empty list"
+    elif all(
+        isinstance(entry, tuple) and len(entry) == 2 and _n_dimensions(entry[0]) == 2 for entry in X_val
+    ):
+        got = "pairs, as LightGBM's and XGBoost's 'eval_set' has them"
+    else:
+        return
+    raise ValueError(
+        "'X_val' must hold rows, or be a list of several sets of rows, with their labels and queries in "
+        f"lists 'y_val' and 'qid_val' of their own and their names in 'names_val'; got {got}"
+    )
 
 
 def _is_several(X_val: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ _MODULES = {
 
 def _of_file(path: Path, library: str) -> bytes:
     content = path.read_bytes()
+    if zipfile.is_zipfile(path):
+        raise ValueError("it is a ranker that the kit saved: pass lambdamart_kit.rankers.load_ranker(path)")
     if library == "XGBoost" and not content.lstrip()[:2].startswith((b'{"', b"{\n", b"{ ")):
         import xgboost
 
@@ -101,6 +104,8 @@ def _of_lightgbm(given: Any) -> bytes | None:
 
 
 def _check_lightgbm(content: bytes) -> None:
+    if not content.startswith(b"tree\n"):
+        raise ValueError("it does not begin as a LightGBM model does")
     header = content.decode().partition("\nTree=")[0].split("\n")
     if "num_tree_per_iteration=1" not in header or "average_output" in header:
         raise ValueError("it has several classes or averages its trees, so its score is no sum of trees")

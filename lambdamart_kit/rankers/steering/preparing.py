@@ -38,7 +38,9 @@ class PreparesRows(HasColumns):
         """The training rows, checked and in canonical order."""
         X = plain_frame(given.X)
         continues = self._continues()
-        if not continues:
+        if continues:
+            X = self._in_fitted_order(X)
+        else:
             self._learn_categories(X)
         checked = self.training_features(X)
         validate_data(self, X, given.y, skip_check_array=True, reset=not continues)
