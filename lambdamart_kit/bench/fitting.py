@@ -23,7 +23,7 @@ from lambdamart_kit.bench.results import Run
 from lambdamart_kit.core.rows import is_sparse
 from lambdamart_kit.core.typing import Array, Features, FloatArray, Settings
 from lambdamart_kit.datasets import RankingDataset
-from lambdamart_kit.metrics import parse_metric
+from lambdamart_kit.metrics.imported import find_metric
 from lambdamart_kit.trec import is_trec_name
 
 _WARM_UP_ROWS = 400
@@ -213,7 +213,7 @@ def _per_query(metrics: Sequence[str], data: RankingDataset, scores: Array) -> d
     of_trec = measure_as_run(data, scores, theirs).values.T if theirs else ()
     values = dict(zip(theirs, of_trec))
     return {
-        name: values[name] if name in values else parse_metric(name).per_query(data.y, scores, data.qid)
+        name: values[name] if name in values else find_metric(name).per_query(data.y, scores, data.qid)
         for name in metrics
     }
 

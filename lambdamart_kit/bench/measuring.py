@@ -16,7 +16,7 @@ from lambdamart_kit.files import Columns, read_rows
 from lambdamart_kit.files.chunk import LARGEST
 from lambdamart_kit.files.row_files import Files
 from lambdamart_kit.files.score_reading import read_scores
-from lambdamart_kit.metrics import parse_metrics
+from lambdamart_kit.metrics.imported import find_metric, find_metrics
 from lambdamart_kit.metrics.naming import split_names
 from lambdamart_kit.metrics.significance import bootstrap_interval
 from lambdamart_kit.trec import (
@@ -84,9 +84,10 @@ def measure_file(
         One score a row of `data`, in its order, or a TREC run; see
         :func:`~lambdamart_kit.files.score_reading.read_scores`. Judgments need a run.
     metrics : str or list of str, optional
-        The kit's metrics such as ``ndcg@10``, and trec_eval's measures such as ``ndcg_cut_10``, which are
-        computed in its conventions: ties by the name of the document, linear gain, queries without a
-        relevant document count as 0. Judgments have trec_eval's only.
+        The kit's metrics such as ``ndcg@10``, one's own as ``module:function``
+        (:func:`~lambdamart_kit.metrics.imported.find_metric`), and trec_eval's measures such as
+        ``ndcg_cut_10``, which are computed in its conventions: ties by the name of the document, linear gain,
+        queries without a relevant document count as 0. Judgments have trec_eval's only.
     columns : Columns, optional
         Which columns of tables are what.
     min_relevance : int
@@ -137,7 +138,7 @@ def _of_rows(
 ) -> Measured:
     names = split_names(metrics)
     theirs = [name for name in names if is_trec_name(name)]
-    ours = {name: parse_metrics(name)[0] for name in checked_names(names, theirs)}
+    ours = {name: find_metric(name) for name in checked_names(names, theirs)}
     # Features are not needed, so a column, or a value in LETOR, that could not be one is no matter here.
     rows = read_rows(data, replace(columns, features=(), clip=LARGEST), names=bool(theirs) or is_run(scores))
     values = read_scores(scores, rows)
@@ -168,7 +169,7 @@ def checked_names(names: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """The names that are the kit's; every unknown name is refused at once."""
     ours = [name for name in names if name not in theirs]
     try:
-        parse_metrics(ours)
+        find_metrics(ours)
     except ValueError as error:
         known = ", ".join(MEASURES)
         raise ValueError(f"{error}; measures of trec_eval are {known}, such as ndcg_cut_10") from None

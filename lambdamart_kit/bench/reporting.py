@@ -22,6 +22,7 @@ from lambdamart_kit.files.chunk import for_other_files
 from lambdamart_kit.files.row_files import Files, find_files
 from lambdamart_kit.files.score_reading import read_scores
 from lambdamart_kit.files.scoring import as_trained, check_features
+from lambdamart_kit.metrics.imported import find_metric
 from lambdamart_kit.rankers import load_ranker
 from lambdamart_kit.rankers.reporting import ranker_page
 from lambdamart_kit.report import Page, RankedRows, Section, ranking_page
@@ -59,7 +60,7 @@ def report_file(
     train : path, glob, folder or list, optional
         Training rows: overlap and drift are looked for.
     metric : str
-        Measures each query.
+        Measures each query; ``module:function`` for one of your own.
     columns : Columns, optional
         Which columns of tables are what.
     slices : list of str
@@ -93,7 +94,7 @@ def report_file(
         features_of(rows),
         rows,
         baselines=baselines,
-        metric=metric,
+        metric=find_metric(metric),
         train=known,
         title=title or f"Report of {Path(model).name}",
         lead=[f"{len(rows):,} rows and {rows.queries.n_queries:,} queries of {_named(data)}."],
@@ -156,7 +157,7 @@ def comparison_page(comparison: Comparison, *, title: str = "Comparison of ranke
     notes = [paragraph(line, kind="muted") for line in footer(report)]
     return ranking_page(
         rows,
-        metric=report.metrics[0],
+        metric=find_metric(report.metrics[0]),
         baseline=report.baseline if len(complete) > 1 else None,
         title=title,
         lead=[f"{len(complete)} models on {len(report.folds)} folds, {report.n_queries:,} test queries."],

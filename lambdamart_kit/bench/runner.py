@@ -21,7 +21,7 @@ from lambdamart_kit.bench.fitting import FitTask, TrainTestFold, environment, fi
 from lambdamart_kit.bench.measuring import checked_names
 from lambdamart_kit.bench.models import Candidate
 from lambdamart_kit.bench.results import ResultsFile, Run, run_key
-from lambdamart_kit.metrics import parse_metrics
+from lambdamart_kit.metrics.imported import find_metric, find_metrics, is_import_name, source_digest
 from lambdamart_kit.runtime.workers import Call, Workers
 from lambdamart_kit.trec import is_trec_name, parse_measures
 
@@ -33,7 +33,8 @@ class Options:
     Parameters
     ----------
     metrics : tuple of str
-        Metric names; tuning and early stopping use the first. Measures of trec_eval, such as
+        Metric names, one's own as ``module:function``; tuning and early stopping use the first. Measures of
+        trec_eval, such as
         ``ndcg_cut_10``, may follow, and come last. Made canonical, and with blank queries skipped:
         what they would be worth as 0 is reported beside it.
     n_settings : int
@@ -68,7 +69,7 @@ class Options:
                 "'metrics' must begin with a metric of the kit, which tunes and stops early, such as "
                 f"ndcg@10,{theirs[0]}; got {theirs[0]!r} first"
             )
-        parsed = parse_metrics(checked_names(self.metrics, theirs))
+        parsed = find_metrics(checked_names(self.metrics, theirs))
         canonical = [str(replace(metric, blank="skip")) for metric in parsed]
         canonical += map(str, parse_measures(theirs) if theirs else ())
         object.__setattr__(self, "metrics", tuple(dict.fromkeys(canonical)))
@@ -183,6 +184,9 @@ def plan(
     # More settings later reuse those that were tried, and scores do not change by being kept.
     del common["n_settings"]
     del common["keep_scores"]
+    if own := [name for name in options.metrics if is_import_name(name)]:
+        common["own_metrics"] = {name: source_digest(find_metric(name)) for name in own}
+    decides = options.metrics[0]
     for candidate in candidates:
         settings = candidate.settings(options.n_settings, options.seed)
         for number, params in enumerate(settings):
@@ -190,7 +194,7 @@ def plan(
             fixed = {
                 "n_jobs": options.n_jobs,
                 "random_state": options.seed,
-                "eval_metric": options.metrics[0],
+                "eval_metric": find_metric(decides) if is_import_name(decides) else decides,
             }
             estimator.set_params(**{k: v for k, v in fixed.items() if k in estimator.get_params()})
             asked = {"model": candidate.name, "estimator": repr_of(estimator)} | common

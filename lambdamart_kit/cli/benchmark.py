@@ -42,7 +42,8 @@ def bench(
         typer.Option(
             "--metrics",
             "-k",
-            help="Such as ndcg@10,map. The first one tunes and stops early; trec_eval's may follow: P_5.",
+            help="Such as ndcg@10,map, or module:function for one of your own. The first one tunes and stops "
+            "early; trec_eval's may follow: P_5.",
         ),
     ] = "ndcg@10",
     tune: Annotated[

@@ -20,8 +20,8 @@ _DATA_HELP = (
     "judgments from the ir_datasets package."
 )
 _METRICS_HELP = (
-    "Such as ndcg@10,map; or trec_eval's, in its conventions: ndcg_cut_10, P_5, recip_rank, bpref, infAP. "
-    "By default ndcg@10, and for judgments map,ndcg_cut_10,P_10,recip_rank."
+    "Such as ndcg@10,map; one of your own, module:function; or trec_eval's, in its conventions: ndcg_cut_10, "
+    "P_5, recip_rank, bpref, infAP. By default ndcg@10, and for judgments map,ndcg_cut_10,P_10,recip_rank."
 )
 
 MetricsOption = Annotated[str | None, typer.Option("--metrics", "-k", help=_METRICS_HELP)]

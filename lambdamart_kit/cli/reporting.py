@@ -35,7 +35,9 @@ def report(
     train: Annotated[
         Path | None, typer.Option(help="Training rows: overlap with the test rows and drift are looked for.")
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", "-k", help="Metric of each query.")] = "ndcg@10",
+    metric: Annotated[
+        str, typer.Option("--metric", "-k", help="Metric of each query; module:function for one of your own.")
+    ] = "ndcg@10",
     slice: Annotated[
         list[str] | None, typer.Option(help="Column of a table to slice the queries by; may be repeated.")
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class FunctionMetric(Metric):
     """
 
     label: str
-    function: QueryFunction
+    function: QueryFunction = field(repr=False)
 
     name = "function"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -89,13 +89,20 @@ def parse_metrics(names: str | Metric | Iterable[str | Metric]) -> list[Metric]:
     >>> [str(metric) for metric in parse_metrics("ndcg@10, map, err(ties=input,max_relevance=2)@20")]
     ['ndcg@10', 'map', 'err(max_relevance=2,ties=input)@20']
     """
+    return each_metric(names, parse_metric)
+
+
+def each_metric(
+    names: str | Metric | Iterable[str | Metric], find: Callable[[str | Metric], Metric]
+) -> list[Metric]:
+    """What `find` finds for each of several names; one error for all that it does not know."""
     if isinstance(names, Metric):
         return [names]
     metrics: list[Metric] = []
     problems: list[str] = []
     for name in split_names(names):
         try:
-            metrics.append(parse_metric(name))
+            metrics.append(find(name))
         except ValueError as error:
             problems.append(str(error))
     if problems:
