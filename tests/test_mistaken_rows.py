@@ -166,6 +166,34 @@ def test_what_is_no_table_of_numbers_is_refused_by_name(table, message):
         small().fit(table, Y, qid=QID)
 
 
+@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
+@pytest.mark.parametrize(
+    ("fitted", "given", "message"),
+    [
+        (int, str, "numbers such as 0; got text such as '[1-4]'"),
+        (str, int, "text such as '0'; got numbers such as [1-4]"),
+        (bool, int, "booleans such as False; got numbers such as [1-4]"),
+    ],
+)
+def test_categories_of_another_kind_are_refused(booster, fitted, given, message):
+    """Text where the ranker learned numbers would be unknown in every row, and so taken as missing."""
+    size = np.arange(120) % 5
+    frame = pd.DataFrame({"size": pd.Categorical([fitted(value) for value in size]), "x": 0.5})
+    other = frame.assign(size=pd.Categorical([given(1 + value % 4) for value in size]))
+    ranker = LambdaMART(booster=booster, n_estimators=2)
+    ranker.fit(frame, (size > 3).astype(int), qid=np.arange(120) // 10)
+    with pytest.raises(ValueError, match=f"'X' must hold in column 'size' categories .* {message}"):
+        ranker.predict(other)
+
+
+def test_new_categories_of_the_same_kind_are_missing_values():
+    frame = pd.DataFrame({"size": pd.Categorical(np.resize(["s", "m"], 40)), "x": np.arange(40.0)})
+    ranker = LambdaMART(n_estimators=2).fit(frame, np.arange(40) % 2, qid=np.arange(40) // 10)
+    new = frame.assign(size=pd.Categorical(["xl"] * 40))
+    missing = frame.assign(size=pd.Categorical([None] * 40, categories=["s", "m"]))
+    np.testing.assert_array_equal(ranker.predict(new), ranker.predict(missing))
+
+
 def test_categories_where_none_are_taken_are_refused_with_what_helps():
     frame = FRAME.assign(k=pd.Categorical(np.where(X[:, 0] > 0, "u", "v")))
     with pytest.raises(ValueError, match=r"column 'k' holds '[uv]'; encode it as numbers"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -228,14 +229,21 @@ def learn_categories(X: Features, columns: Sequence[int]) -> Categories:
     return found
 
 
-def encode_categories(X: Features, categories: Mapping[int, list[Any]]) -> Any:
-    """A frame with its categorical columns as codes in the order of `categories`; unknown is NaN."""
+def encode_categories(X: Features, categories: Mapping[int, list[Any]], name: str = "X") -> Any:
+    """A frame with its categorical columns as codes in the order of `categories`; unknown is NaN.
+
+    Raises
+    ------
+    ValueError
+        If X is no frame, or none of a column's values is known and all are of another kind, such as text
+        where the ranker learned numbers.
+    """
     if not categories:
         return X
     X = X.to_pandas() if hasattr(X, "to_pandas") else X
     if not hasattr(X, "iloc"):
         raise ValueError(
-            f"'X' must be a DataFrame, because columns {sorted(categories)} were categorical at fit; "
+            f"{name!r} must be a DataFrame, because columns {sorted(categories)} were categorical at fit; "
             f"got {type(X).__name__}"
         )
     import pandas as pd
@@ -249,5 +257,28 @@ def encode_categories(X: Features, categories: Mapping[int, list[Any]]) -> Any:
             codes = own[values.cat.codes.to_numpy()]
         else:
             codes = index.get_indexer(values)
+        if known and (codes < 0).all():
+            _check_kind(values, known, name)
         X.isetitem(j, np.where(codes < 0, np.nan, codes).astype(np.float32))
     return X
+
+
+def _check_kind(values: Any, known: list[Any], name: str) -> None:
+    """Refuse a column of which no value is known because all are text instead of numbers, or the like."""
+    given = values.dropna().unique().tolist()
+    kinds = {_kind(value) for value in known}
+    if not given or any(_kind(value) in kinds for value in given):
+        return
+    raise ValueError(
+        f"{name!r} must hold in column {values.name!r} categories of the kind that fit saw, "
+        f"{_kind(known[0])} such as {known[0]!r}; got {_kind(given[0])} such as {given[0]!r}; convert the "
+        "column, or fit again"
+    )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "booleans"
+    if isinstance(value, Number):
+        return "numbers"
+    return "text" if isinstance(value, str) else f"values of type {type(value).__name__}"

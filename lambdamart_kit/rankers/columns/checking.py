@@ -154,7 +154,7 @@ class HasColumns:
         if is_sparse(X):
             check_sparse(X, name)
         check_given_rows({name: X})
-        encoded = encode_categories(plain_frame(X, name), self.categories_)
+        encoded = encode_categories(plain_frame(X, name), self.categories_, name)
         check_column_types(encoded, name)
         try:
             checked = check_array(
