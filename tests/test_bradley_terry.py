@@ -541,3 +541,10 @@ def test_a_lead_within_its_error_leaves_both_ranks_open():
         fit = BradleyTerry().fit([["a", "b"], ["b", "a"]], counts=[3 * factor, 2 * factor])
         table = fit.leaderboard().set_index("item").loc[["a", "b"]]
         assert table[["rank_lower", "rank_upper"]].to_numpy().tolist() == ranks
+
+
+@pytest.mark.parametrize("anchor", ["nobody", {"a": 1500}])
+def test_an_anchor_must_be_an_item(anchor):
+    model = BradleyTerry().fit([["a", "b"], ["b", "a"]])
+    with pytest.raises(ValueError, match=r"'anchor' must be an item seen in fit; got .* have 'a', 'b'"):
+        model.leaderboard(anchor=anchor)

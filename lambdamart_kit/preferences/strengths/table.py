@@ -271,7 +271,10 @@ class StrengthTable(BaseEstimator):
             return values
         if self.components_.max() > 0:
             raise ValueError("'reference' and 'anchor' must be None when components are fitted by themselves")
-        position = pd.Index(self.items_).get_indexer(pd.Index([reference]))[0]
+        try:
+            position = pd.Index(self.items_).get_indexer(pd.Index([reference]))[0]
+        except TypeError:  # what cannot be hashed is no item
+            position = -1
         if position < 0:
             some = ", ".join(map(repr, self.items_[:10].tolist()))
             raise ValueError(
