@@ -77,9 +77,23 @@ expected = work()
 start = time.perf_counter()
 work()
 seconds = time.perf_counter() - start
+lost_by_others = []
+
+
+def note_lost(told):
+    # What is raised in a destructor, Python drops. Those of the kit must not be where an interrupt comes.
+    name = str(getattr(told.object, "__module__", ""))
+    if told.exc_type is KeyboardInterrupt and not name.startswith("lambdamart_kit"):
+        lost_by_others.append(told.object)
+    else:
+        sys.__unraisablehook__(told)
+
+
+sys.unraisablehook = note_lost
 draw = random.Random(0)
 for turn in range(times):
     timer = threading.Timer(draw.uniform(0.0, 2 * seconds), os.kill, (os.getpid(), signal.SIGINT))
+    lost_by_others.clear()
     try:
         timer.start()
         calls_after_it = 0
@@ -87,6 +101,10 @@ for turn in range(times):
             was_over = not timer.is_alive()
             work()
             calls_after_it += was_over
+            if calls_after_it == 3 and lost_by_others:
+                lost_by_others.clear()
+                calls_after_it = 0
+                os.kill(os.getpid(), signal.SIGINT)
         sys.exit(f"interrupt {turn} was lost: three calls began after it and ended")
     except KeyboardInterrupt:
         pass

@@ -10,15 +10,17 @@ import base64
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
 from lambdamart_kit.core.typing import FloatArray
 from lambdamart_kit.runtime.atomic_file import named_after
+from lambdamart_kit.runtime.file_lock import locked
 
 _FIRST_BYTES = b'{"key": "'
 
@@ -245,8 +247,9 @@ def chosen(runs: Sequence[Run], metric: str) -> list[Run]:
 class ResultsFile:
     """Runs in memory and, given a path, in a JSONL file that is read first and appended to.
 
-    A last line cut short by a crash is dropped; anything else that is not a run is an error, so that no other
-    file is ever appended to by mistake.
+    A last line cut short by a crash is left out, and removed when the next one is added; anything else that
+    is not a run is an error, so that no other file is ever appended to by mistake. Several threads and
+    processes may add to one file.
 
     Parameters
     ----------
@@ -322,8 +325,9 @@ class ResultsFile:
 
     def _append(self, path: Path, line: bytes) -> None:
         """Append all of a line, or nothing: half of one would spoil the next."""
-        with path.open("ab", buffering=0) as file:
-            start = file.tell()
+        with path.open("a+b", buffering=0) as file, locked(file):
+            _drop_half_line(file, path)
+            start = file.seek(0, os.SEEK_END)
             written = 0
             try:
                 while written < len(line):  # a disk that is nearly full takes a part
@@ -334,20 +338,40 @@ class ResultsFile:
                 raise
 
     def _read(self, path: Path) -> None:
-        content = path.read_bytes()
-        complete = content.rfind(b"\n") + 1
-        tail = content[complete:]
-        if tail and not (tail.startswith(_FIRST_BYTES) or _FIRST_BYTES.startswith(tail)):
-            raise ValueError(_not_ours(path, content[:complete].count(b"\n") + 1))
+        with path.open("rb") as file, locked(file, shared=True):
+            content = file.read()
+        complete = _complete_lines(content, path)
         for number, line in enumerate(content[:complete].split(b"\n")[:-1], start=1):
             try:
                 run = Run.from_json(line.decode())
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{_not_ours(path, number)} ({error})") from None
             self._runs[run.key] = run
-        if tail:
-            with path.open("r+b") as file:
-                file.truncate(complete)
+
+
+def _complete_lines(content: bytes, path: Path) -> int:
+    """Bytes up to the end of the last whole line; what follows must be the beginning of a run."""
+    complete = content.rfind(b"\n") + 1
+    tail = content[complete:]
+    if tail and not (tail.startswith(_FIRST_BYTES) or _FIRST_BYTES.startswith(tail)):
+        raise ValueError(_not_ours(path, content[:complete].count(b"\n") + 1))
+    return complete
+
+
+def _drop_half_line(file: IO[bytes], path: Path) -> None:
+    """Remove what a writer that died has left of its line.
+
+    Only who is about to write, and keeps others out, may do so: to a reader the line that another one is just
+    writing looks the same.
+    """
+    if file.seek(0, os.SEEK_END) == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    content = file.read()
+    file.truncate(_complete_lines(content, path))
 
 
 def _not_ours(path: Path, number: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -11,6 +12,29 @@ try:
     import fcntl
 except ImportError:  # Windows: every lock is granted, and none is held
     fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def locked(file: IO[bytes], *, shared: bool = False) -> Iterator[None]:
+    """Wait until nobody else works on an open file, and keep others out until the block ends.
+
+    Parameters
+    ----------
+    file : binary stream
+        Open. Others are kept out who lock the same file, in this process or another one.
+    shared : bool
+        Let others in who lock it so too: readers.
+    """
+    is_held = False
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            is_held = True
+    try:
+        yield
+    finally:
+        if is_held:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 class FileLock:
