@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from cheap_ideas import Pair, measured
 from lambdamart_kit import LightGBMRanker
 from lambdamart_kit.datasets import RankingDataset, make_letor, read_letor
-from lambdamart_kit.metrics import ndcg
 
 COMMON = {
     "n_estimators": 200,
@@ -36,7 +37,7 @@ KINDS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def data_sets(folder: Path) -> Iterator[tuple[str, list[tuple[RankingDataset, RankingDataset]]]]:
+def data_sets(folder: Path) -> Iterator[tuple[str, list[Pair]]]:
     """Names of the data, each with pairs of data to learn from and to measure on."""
     folds = sorted(folder.glob("Fold*"))
     yield "MQ2008", [(read_letor(fold / "train.txt"), read_letor(fold / "vali.txt")) for fold in folds]
@@ -46,20 +47,11 @@ def data_sets(folder: Path) -> Iterator[tuple[str, list[tuple[RankingDataset, Ra
     )
 
 
-def measured(parts: list[tuple[RankingDataset, RankingDataset]], kind: str, n_seeds: int) -> np.ndarray:
-    """NDCG@10 of each query that has a relevant document, mean over seeds."""
-    found = []
-    for train, other in parts:
-        of_seed = []
-        for seed in range(n_seeds):
-            ranker = LightGBMRanker(objective="lambdarank", random_state=seed, n_jobs=1, **COMMON)
-            ranker.set_params(booster_params=dict(KINDS[kind]))
-            ranker.fit(train.X, train.y, qid=train.qid)
-            scores = ranker.predict(other.X)
-            of_seed.append(ndcg(other.y, scores, other.qid, k=10, ties="pessimistic", per_query=True))
-        found.append(np.mean(of_seed, axis=0))
-    values = np.concatenate(found)
-    return values[~np.isnan(values)]
+def scored(kind: str, train: RankingDataset, other: RankingDataset, seed: int) -> np.ndarray:
+    """Scores of other rows by trees of this kind that learned from the training rows."""
+    ranker = LightGBMRanker(objective="lambdarank", random_state=seed, n_jobs=1, **COMMON)
+    ranker.set_params(booster_params=dict(KINDS[kind]))
+    return ranker.fit(train.X, train.y, qid=train.qid).predict(other.X)
 
 
 def main() -> None:
@@ -72,9 +64,9 @@ def main() -> None:
     options = parser.parse_args()
     print("| data | queries | leaves | NDCG@10 | to constant | standard error |\n|---|---|---|---|---|---|")
     for name, parts in data_sets(options.folder):
-        base = measured(parts, "constant", options.seeds)
+        base = measured(parts, partial(scored, "constant"), options.seeds)
         for kind in KINDS:
-            values = base if kind == "constant" else measured(parts, kind, options.seeds)
+            values = base if kind == "constant" else measured(parts, partial(scored, kind), options.seeds)
             gain = values - base
             error = gain.std(ddof=1) / np.sqrt(len(gain))
             print(
