@@ -72,6 +72,44 @@ def test_three_forked_children_at_once_fit_what_their_parent_fits(booster):
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]
 
 
+CHILDREN_WITH_FILES = """
+import os, pickle, sys
+import numpy as np
+from lambdamart_kit import LambdaMART
+from lambdamart_kit.datasets import make_letor
+from lambdamart_kit.rankers import load_ranker
+
+os.chdir(sys.argv[2])
+data = make_letor(n_queries=12, random_state=0)
+ranker = LambdaMART(booster=sys.argv[1], n_estimators=3, n_jobs=2).fit(data.X, data.y, qid=data.qid)
+ranker.save("model.lmk")
+pickled = pickle.dumps(ranker)
+expected = load_ranker("model.lmk").predict(data.X)
+calls = [
+    lambda: np.array_equal(load_ranker("model.lmk").predict(data.X), expected),
+    lambda: np.array_equal(pickle.loads(pickled).predict(data.X), expected),
+    lambda: ranker.save("again.lmk") is None,
+    lambda: ranker.export("model.c", format="c"),
+    lambda: ranker.contributions(data.X[:5]).sum() != 0,
+]
+for call in calls:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if call() else 3)
+    assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("booster", ["native", "lightgbm", "xgboost"])
+def test_forked_children_read_and_write_models_after_their_parent_did(booster, tmp_path):
+    """LightGBM reads and writes its text with the threads of the last fit, which a child does not have."""
+    command = [sys.executable, "-W", "ignore", "-c", CHILDREN_WITH_FILES, booster, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]
+
+
 STOPPED = (
     PROGRAM.split("expected = fit()")[0]
     + """

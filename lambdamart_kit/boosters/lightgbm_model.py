@@ -11,7 +11,7 @@ from scipy import sparse
 
 from lambdamart_kit.boosters.protocol import SumOfTrees, can_be_written
 from lambdamart_kit.core.typing import Features, FloatArray, IndexArray
-from lambdamart_kit.runtime.threads import library_threads
+from lambdamart_kit.runtime.threads import library_threads, limit_libraries_after_fork
 from lambdamart_kit.trees.model_text import ModelTree, mean_text, read_trees
 from lambdamart_kit.trees.plain_tree import PlainTree, plain_trees_of_lightgbm
 from lambdamart_kit.trees.validation import check_lightgbm_text
@@ -41,6 +41,7 @@ class LightGBMModel(SumOfTrees):
     def raw(self) -> lgb.Booster:
         """LightGBM's own model."""
         assert self._raw is not None  # only native models, which make it when it is asked for, start without
+        limit_libraries_after_fork()
         return self._raw
 
     def with_categories(self, categories: Mapping[int, Sequence[Any]]) -> lgb.Booster:
@@ -162,4 +163,5 @@ class LightGBMModel(SumOfTrees):
         import lightgbm
 
         check_lightgbm_text(content.decode())
+        limit_libraries_after_fork()
         return LightGBMModel(lightgbm.Booster(model_str=content.decode()))

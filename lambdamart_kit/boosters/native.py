@@ -75,8 +75,7 @@ class NativeModel(LightGBMModel):
         if ensemble is not None:  # two threads that both come here make equal models
             self._raw = ensemble.to_lightgbm(self._start)
             self._ensemble = None
-        assert self._raw is not None
-        return self._raw
+        return super().raw
 
     @property
     def n_trees(self) -> int:

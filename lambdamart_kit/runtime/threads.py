@@ -12,6 +12,7 @@ never is one of them: it has a leader start them and take part, and an interrupt
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import sys
@@ -76,18 +77,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
+def limit_libraries_after_fork() -> None:
+    """Have OpenMP use one thread in a forked process, also where a library is told no number of threads.
+
+    LightGBM reads and writes models with as many as its last fit had. OpenMP's threads do not live through a
+    fork, and the library waits for them for ever.
+    """
+    if _forked and not getattr(_local, "openmp_is_limited", False):
+        threadpoolctl.threadpool_limits(limits=1, user_api="openmp")
+        library = getattr(getattr(sys.modules.get("lightgbm"), "basic", None), "_LIB", None)
+        if library is not None:  # it remembers the number of threads of its last fit
+            library.LGBM_SetMaxThreads(ctypes.c_int(1))
+        _local.openmp_is_limited = True
+
+
 def library_threads(n_threads: int) -> int:
     """Threads that a library with OpenMP may use: one in a forked process, where more wait forever.
 
-    OpenMP's threads do not live through a fork, and the library waits for them. The kit's own kernels do not
-    use OpenMP.
+    The kit's own kernels do not use OpenMP.
     """
     if not _forked:
         return n_threads
-    if not getattr(_local, "openmp_is_limited", False):
-        # Libraries also start threads where they take no number of them, as when they write a model.
-        threadpoolctl.threadpool_limits(limits=1, user_api="openmp")
-        _local.openmp_is_limited = True
+    limit_libraries_after_fork()
     if n_threads > 1:
         _warn_of_fork(n_threads)
     return 1

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lambdamart_kit.core.typing import Array, Features, FloatArray
+from lambdamart_kit.runtime.threads import limit_libraries_after_fork
 from lambdamart_kit.trees.binning import BinMapper
 from lambdamart_kit.trees.model_text import (
     CATEGORICAL,
@@ -72,6 +73,7 @@ class Ensemble:
         """The model as a ``lightgbm.Booster``, after the trees of the booster `start` if there is one."""
         import lightgbm
 
+        limit_libraries_after_fork()
         blocks = [] if start is None else tree_blocks(start.model_to_string(num_iteration=-1))
         blocks += [_block(tree, self.mapper, self.learning_rate) for tree in self.trees]
         return lightgbm.Booster(model_str=model_text(blocks, self.feature_names, _feature_infos(self.mapper)))

@@ -15,6 +15,7 @@ import numpy as np
 from lambdamart_kit.core.typing import Array, Float32Array, FloatArray
 from lambdamart_kit.export.format import ExportOptions, Format, Written
 from lambdamart_kit.export.model import Exportable, TreeSum
+from lambdamart_kit.runtime.threads import limit_libraries_after_fork
 from lambdamart_kit.trees.model_text import model_text
 from lambdamart_kit.trees.plain_tree import PlainTree, with_zero_as_lightgbm_reads_it
 
@@ -44,6 +45,7 @@ class LightGBM(Format):
         """LightGBM's own scores."""
         import lightgbm
 
+        limit_libraries_after_fork()
         scores = lightgbm.Booster(model_str=content.decode()).predict(X, raw_score=True)
         return np.asarray(scores, dtype=np.float64)
 
