@@ -62,9 +62,7 @@ class LightGBMModel(SumOfTrees):
         return int(self.raw.num_trees()), int(self.raw.num_feature())
 
     def _scores(self, X: Features, start: int, stop: int, n_threads: int) -> FloatArray:
-        of_library = library_threads(n_threads)
-        # After a fork LightGBM must not write its model, which it does with threads that are not there.
-        forest = self._laid_out(X) if of_library == n_threads else None
+        forest = self._laid_out(X)
         if forest is not None:
             return forest.predict(X, start, min(stop, self.n_trees), n_threads=n_threads)
         scores = self.raw.predict(
@@ -72,7 +70,7 @@ class LightGBMModel(SumOfTrees):
             start_iteration=start,
             num_iteration=stop - start,
             raw_score=True,
-            num_threads=of_library,
+            num_threads=library_threads(n_threads),
         )
         # A random forest is the mean of its trees, and LightGBM's raw score their sum.
         return np.asarray(scores, dtype=np.float64) / (stop - start if self._averages() else 1)
